@@ -1,0 +1,57 @@
+# make demo   environment, install, and the main job on the shipped model
+# make test   everything that is tested by default (under 10 minutes on 2 cores)
+# make check  style, types, import contracts
+PYTHON ?= python3
+# The version the project is tested with. On Linux a bare `torch` may bring gigabytes of CUDA:
+# see "Installing" in the README for the CPU build.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+CORPUS ?= corpus/tiny
+RUN ?= runs/base-tiny
+
+.PHONY: demo test slow check benchmarks corpus tiny clean
+
+demo: .venv/.installed
+	$(BIN)/mega-asr demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmarks: .venv/.dev
+	$(BIN)/python -m benchmarks
+
+corpus: .venv/.dev
+	@command -v flite >/dev/null && command -v espeak-ng >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq flite espeak-ng; \
+	  else echo "flite and espeak-ng are needed: sudo apt-get install flite espeak-ng"; exit 1; fi; }
+	$(BIN)/mega-asr synthesize synthesize-tiny --output $(CORPUS)
+
+tiny: corpus
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 -m megaasr train base train-base-tiny \
+	  --output $(RUN) --set corpus=$(CORPUS)
+	$(BIN)/mega-asr publish $(RUN) --corpus $(CORPUS) --output src/megaasr/model/shipped/tiny
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/.installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/.dev: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,55 @@
+"""Recordings: read any format as mono samples, resample, measure and write them.
+
+Names load on first use, so that importing this package does not load the decoders.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from megaasr.audio.files import blocks, duration_s, from_array, read, resample, write
+    from megaasr.audio.measure import active_speech_level_dbfs, peak, rms_dbfs
+    from megaasr.audio.source import AudioSource
+    from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
+
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioSource",
+    "AudioTruncatedWarning",
+    "Waveform",
+    "active_speech_level_dbfs",
+    "blocks",
+    "duration_s",
+    "from_array",
+    "peak",
+    "read",
+    "resample",
+    "rms_dbfs",
+    "write",
+]
+
+_HOMES = {
+    "SAMPLE_RATE": "waveform",
+    "AudioSource": "source",
+    "AudioTruncatedWarning": "waveform",
+    "Waveform": "waveform",
+    "active_speech_level_dbfs": "measure",
+    "blocks": "files",
+    "duration_s": "files",
+    "from_array": "files",
+    "peak": "measure",
+    "read": "files",
+    "resample": "files",
+    "rms_dbfs": "measure",
+    "write": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

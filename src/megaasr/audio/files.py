@@ -1,0 +1,301 @@
+"""The only place where recordings are decoded, mixed to mono, resampled and written.
+
+libsndfile decodes what it knows, ffmpeg the rest; the content decides, never the suffix.
+Channels are mixed to their plain mean, and soxr (quality HQ) resamples: flat to 0.1 dB up to
+7 kHz, and below -130 dB from 8.05 kHz on, when 48 kHz becomes 16 kHz.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from megaasr.audio import containers, ffmpeg, sndfile
+from megaasr.audio.pcm import CHUNK_VALUES, Pcm, mono, recut
+from megaasr.audio.source import AudioSource, OpenSource, open_source
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform, require_finite, require_mono_float32
+from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, UsageError
+
+LOWEST_RATE = 4_000
+HIGHEST_RATE = 192_000
+_MOST_ARRAY_CHANNELS = 64
+_QUALITY = "HQ"
+_BITS = {"PCM_16": 16, "PCM_24": 24}
+_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+
+
+def read(source: AudioSource, *, sample_rate: int = SAMPLE_RATE) -> Waveform:
+    """Decode a whole recording to mono at `sample_rate`.
+
+    Args:
+        source: a path, the bytes of a file, or a binary stream (read to its end).
+        sample_rate: samples per second of the result, 4000 to 192000.
+
+    Returns:
+        The mean of all channels; full scale is ±1, float files may exceed it.
+
+    Raises:
+        AudioNotFoundError, AudioEmptyError, AudioFormatError, DecoderMissingError, AudioError:
+            see `megaasr.errors`; the message names the file and the mend.
+        UsageError: an argument that cannot be used.
+
+    Warns:
+        AudioTruncatedWarning: the file is cut off or damaged, and only a part was decoded.
+    """
+    parts = list(blocks(source, sample_rate=sample_rate))
+    return Waveform(np.concatenate(parts), int(sample_rate))
+
+
+def blocks(
+    source: AudioSource, *, sample_rate: int = SAMPLE_RATE, block_s: float = 30.0
+) -> Iterator[NDArray[np.float32]]:
+    """Decode a recording block by block, in memory that does not grow with its length.
+
+    The blocks put together are exactly what `read` returns, whatever `block_s` is. Close the
+    iterator (or exhaust it) to close the file. Raises as `read` does, on the first step; a
+    sample that is not a number raises when its block is reached.
+
+    Args:
+        source: a path, the bytes of a file, or a binary stream (read to its end).
+        sample_rate: samples per second of the result, 4000 to 192000.
+        block_s: seconds per block, above 0; the last block may be shorter.
+
+    Yields:
+        New float32 arrays [time], never empty.
+    """
+    rate = _checked_rate("sample_rate", sample_rate)
+    if not 0 < block_s < float("inf"):
+        raise UsageError(f"block_s must be above 0 seconds and finite, got {block_s}")
+    return _blocks(source, rate, max(1, round(block_s * rate)))
+
+
+def duration_s(source: AudioSource) -> float | None:
+    """Return the length in seconds that the file states, without decoding it.
+
+    None where the file does not state it reliably (an MP3 without a length tag, a stream from
+    a pipe), where only ffmpeg could tell and is missing, and for a stream that cannot be
+    rewound. A stream is left where it stood.
+
+    Raises:
+        AudioNotFoundError, AudioEmptyError, AudioFormatError, AudioError: as for `read`, as far
+            as opening the file shows it.
+    """
+    if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
+        if not getattr(source, "seekable", lambda: False)():
+            return None
+        position = source.tell()
+        try:
+            return _stated_duration(source)
+        finally:
+            source.seek(position)
+    return _stated_duration(source)
+
+
+def resample(samples: NDArray[np.float32], from_rate: int, to_rate: int) -> NDArray[np.float32]:
+    """Resample float32 [time] from one rate to another, as `read` does.
+
+    Args:
+        samples: finite numbers, at least one.
+        from_rate: samples per second, 4000 to 192000.
+        to_rate: samples per second of the result, 4000 to 192000.
+
+    Returns:
+        float32 [about len(samples) * to_rate / from_rate], at least one sample; a new array.
+
+    Raises:
+        UsageError: not float32 [time], or a rate out of range.
+        AudioEmptyError: no samples.
+        AudioFormatError: NaN or infinite samples.
+    """
+    require_mono_float32(samples)
+    from_rate = _checked_rate("from_rate", from_rate)
+    to_rate = _checked_rate("to_rate", to_rate)
+    if not samples.size:
+        raise AudioEmptyError("<array>", "no samples to resample")
+    require_finite(samples, from_rate, "<array>")
+    chunks = (
+        samples[start : start + CHUNK_VALUES] for start in range(0, samples.size, CHUNK_VALUES)
+    )
+    return np.concatenate(list(_resampled(chunks, from_rate, to_rate)))
+
+
+def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = None) -> Waveform:
+    """Make a waveform from samples in memory.
+
+    Args:
+        array: [time] or [time, channels], not [channels, time]; channels are averaged. Floats
+            are taken as they are; int16, int32 and uint8 (128 is silence) are scaled to ±1.
+        sample_rate: samples per second of `array`, 4000 to 192000.
+        to_rate: resample to this rate, for the model `SAMPLE_RATE`; None keeps the rate.
+
+    Raises:
+        UsageError: another type, shape or rate, or more than 64 channels (transposed?).
+        AudioEmptyError: no samples.
+        AudioFormatError: NaN or infinite samples.
+    """
+    rate = _checked_rate("sample_rate", sample_rate)
+    frames = _scaled(np.asarray(array))
+    if frames.ndim == 1:
+        frames = frames[:, np.newaxis]
+    if frames.ndim != 2:
+        raise UsageError(f"array must be [time] or [time, channels], got {list(frames.shape)}")
+    if frames.shape[1] > _MOST_ARRAY_CHANNELS:
+        raise UsageError(
+            f"array {list(frames.shape)} would have {frames.shape[1]} channels; it must be "
+            "[time, channels], so transpose it"
+        )
+    if not frames.size:
+        raise AudioEmptyError("<array>", "no samples")
+    pcm = Pcm(rate, frames.shape[1], iter([frames]))
+    samples = np.concatenate(list(mono(pcm, "<array>")))
+    if to_rate is None:
+        return Waveform(samples, rate)
+    return Waveform(resample(samples, rate, to_rate), int(to_rate))
+
+
+def write(
+    path: str | os.PathLike[str],
+    waveform: Waveform,
+    *,
+    subtype: Literal["PCM_16", "PCM_24"] = "PCM_16",
+) -> None:
+    """Write a WAV or FLAC file, as the suffix says; the same samples give the same bytes.
+
+    Samples are rounded to the nearest step and clipped to full scale. The file appears under
+    its name only when it is complete: a crash never leaves a part of it there.
+
+    Args:
+        path: ends in .wav or .flac; an existing file is replaced, its folder must exist.
+        waveform: what to write.
+        subtype: 16 or 24 bits per sample.
+
+    Raises:
+        UsageError: another suffix or subtype.
+        AudioError: the folder is missing, or the system does not let us write.
+    """
+    target = Path(path)
+    file_format = _FORMATS.get(target.suffix.lower())
+    if file_format is None:
+        raise UsageError(
+            f"{target}: can write .wav and .flac, not {target.suffix or 'no suffix'!r}"
+        )
+    if subtype not in _BITS:
+        raise UsageError(f"subtype must be one of {', '.join(_BITS)}, got {subtype!r}")
+    steps = _quantised(waveform.samples, _BITS[subtype])
+    # A random name next to the target: renaming is atomic only within one file system.
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            soundfile.write(file, steps, waveform.sample_rate, subtype, format=file_format)
+        part.replace(target)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(target, _write_problem(target, error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _quantised(samples: NDArray[np.float32], bits: int) -> NDArray[np.int16] | NDArray[np.int32]:
+    """Scale as `read` does backwards (libsndfile's own scaling for floats is not its inverse)."""
+    full = 2.0 ** (bits - 1)
+    steps = np.clip(np.rint(samples.astype(np.float64) * full), -full, full - 1)
+    if bits == 16:
+        return steps.astype(np.int16)
+    return steps.astype(np.int32) << (32 - bits)
+
+
+def _write_problem(target: Path, error: Exception) -> str:
+    if not target.parent.is_dir():
+        return f"the folder {target.parent} does not exist; create it first"
+    if target.is_dir():
+        return "a folder of this name exists; choose another name"
+    reason = getattr(error, "strerror", None) or error
+    return f"cannot be written: {reason}; check the rights and the free space of the folder"
+
+
+def _scaled(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype == np.int16:
+        return array.astype(np.float32) / np.float32(2**15)
+    if array.dtype == np.int32:
+        return array / 2.0**31
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - 128) / np.float32(128)
+    if np.issubdtype(array.dtype, np.floating):
+        return array
+    raise UsageError(f"array must be float, int16, int32 or uint8, got {array.dtype}")
+
+
+def _checked_rate(name: str, rate: int) -> int:
+    try:
+        value = operator.index(rate)  # numpy's integers too
+    except TypeError:
+        value = -1
+    if not LOWEST_RATE <= value <= HIGHEST_RATE:
+        limits = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        raise UsageError(f"{name} must be a whole number from {limits}, got {rate!r}")
+    return value
+
+
+def _stated_duration(source: AudioSource) -> float | None:
+    with open_source(source) as opened:
+        try:
+            return sndfile.duration_s(opened)
+        except sndfile.NotDecodableError:
+            return ffmpeg.duration_s(opened)
+
+
+def _blocks(source: AudioSource, rate: int, size: int) -> Iterator[NDArray[np.float32]]:
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_source(source))
+        pcm = _decoder(opened, stack)
+        if not LOWEST_RATE <= pcm.rate <= HIGHEST_RATE:
+            raise AudioFormatError(
+                opened.label,
+                f"its sample rate of {pcm.rate} Hz is outside {LOWEST_RATE} to {HIGHEST_RATE} Hz; "
+                "resample it first, for example with sox",
+            )
+        yield from recut(_resampled(mono(pcm, opened.label), pcm.rate, rate), size)
+
+
+def _decoder(source: OpenSource, stack: ExitStack) -> Pcm:
+    """Start the decoder that reads all of the content: libsndfile if it can, else ffmpeg."""
+    end = containers.ogg_end(source.file, source.size)
+    try:
+        if end is not None and end.joined and ffmpeg.available():
+            raise sndfile.NotDecodableError("several Ogg streams joined", malformed=False)
+        return stack.enter_context(sndfile.open_pcm(source))
+    except sndfile.NotDecodableError as error:
+        reason, malformed = error.reason, error.malformed
+    return stack.enter_context(ffmpeg.open_pcm(source, reason, malformed=malformed))
+
+
+def _resampled(
+    chunks: Iterator[NDArray[np.float32]], from_rate: int, to_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    if from_rate == to_rate:
+        yield from chunks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality=_QUALITY)
+    first: NDArray[np.float32] | None = None
+    made = 0
+    for chunk in chunks:
+        first = chunk[:1] if first is None else first
+        ready = stream.resample_chunk(chunk)
+        made += ready.size
+        if ready.size:
+            yield ready
+    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    if rest.size:
+        yield rest
+    elif not made and first is not None:
+        # Shorter than half an output sample; a recording that has samples keeps one.
+        yield first.copy()

@@ -1,0 +1,1 @@
+"""The `mega-asr` command line, one module a command."""

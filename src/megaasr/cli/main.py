@@ -1,0 +1,151 @@
+"""`mega-asr`: finds the command that was asked for, and turns errors into one line and a status.
+
+A command lives in a module of its own with a `typer.Typer` called `app`, and is imported when it
+is run: `mega-asr --help` must answer in less than 0.5 s of CPU time, so it may not bring torch,
+transformers or numpy with it. To add a command, add a line to `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from megaasr.errors import MegaASRError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is imported when it is run.
+
+    Attributes:
+        name: what is typed after `mega-asr`.
+        module: where its `app` is.
+        help: one line for `mega-asr --help`.
+    """
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    LazyCommand("transcribe", "megaasr.cli.transcribe", "Turn recordings into text."),
+    LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
+    LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),
+    LazyCommand("train", "megaasr.cli.train", "Train a model from a recipe."),
+    LazyCommand("publish", "megaasr.cli.publish", "Score a finished run and write its model card."),
+)
+
+_MARKUP: Literal["markdown"] = (
+    "markdown"  # of help texts: their lines are filled again to the terminal's width
+)
+
+
+class _LazyGroup(TyperGroup):
+    """A group that lists its commands without importing them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for command in COMMANDS:
+            self.add_command(TyperCommand(command.name, help=command.help))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is to be run, and only that one for real."""
+        name, _, rest = super().resolve_command(ctx, args)
+        module = next(command.module for command in COMMANDS if command.name == name)
+        loaded = import_module(module).app
+        loaded.rich_markup_mode = _MARKUP
+        command = typer.main.get_command(loaded)
+        command.name = name
+        return name, command, rest
+
+
+def _with_dashes(token: str) -> str:
+    """Make `--output_dir` and `--output-dir` the same option."""
+    return token.replace("_", "-")
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=_MARKUP,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _with_dashes,  # inherited by every command
+    },
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from megaasr import __version__
+
+        typer.echo(f"mega-asr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Speech recognition that keeps working when the recording is bad.
+
+    Options may be written with dashes or underscores. Exit status: 0 if everything worked,
+    1 if something failed, 2 for wrong usage, 130 after Ctrl-C.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; the entry point of `mega-asr`.
+
+    Args:
+        arguments: what was typed after `mega-asr`; by default this process's arguments.
+
+    Raises:
+        SystemExit: always, with the exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a name that is not text must not stop the run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        command = typer.main.get_command(app)
+        command.main(args=None if arguments is None else list(arguments), prog_name="mega-asr")
+    except UsageError as error:
+        _fail(error, status=2)
+    except MegaASRError as error:
+        _fail(error, status=1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        _close_quietly()
+
+
+def _fail(error: MegaASRError, status: int) -> None:
+    """Say what is wrong in one red line, and exit."""
+    from megaasr.transcribe.subtitles import clean
+
+    colour = None if "NO_COLOR" not in os.environ else False
+    typer.secho(f"mega-asr: error: {clean(str(error))}", err=True, fg="red", color=colour)
+    sys.exit(status)
+
+
+def _close_quietly() -> None:
+    """Send what is still to be printed to nobody, if the reader of a pipe has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,110 @@
+"""`mega-asr publish`: measure a finished run on the test split and write it with its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(help="The run folder of `mega-asr train base`.")],
+    corpus: Annotated[Path, typer.Option(help="The corpus folder; its test split is scored.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the model goes.")],
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps [default: the best].")] = None,
+) -> None:
+    """Copy the stored weights, score them, and write `results.json` and the model card."""
+    from megaasr.cli.progress import progress_bar
+    from megaasr.errors import TrainingError
+    from megaasr.model.loading import load_model
+    from megaasr.report.model_card import model_card, results_table
+    from megaasr.score.manifest import score_manifest, summarize
+
+    if not (run / "model" / "model.safetensors").is_file():
+        raise TrainingError(f"{run} holds no finished model; mega-asr train base writes model/")
+    output.mkdir(parents=True, exist_ok=True)
+    for file in sorted((run / "model").iterdir()):
+        shutil.copy2(file, output / file.name)
+    model = load_model(str(output), device=device, offline=True, batch_size=32)
+    with progress_bar("clips") as advance:
+        scored, seconds = score_manifest(
+            model, corpus / "test.jsonl", on_progress=lambda done, of: advance(done, of, "scored")
+        )
+    results = summarize(scored)
+    facts = _facts(run, corpus, output)
+    facts["millions"] = sum(p.numel() for p in model.model.parameters()) / 1e6
+    results |= {"facts": facts, "rtfx": round(results["audio_s"] / seconds, 1)}
+    (output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    (output / "README.md").write_text(model_card(facts, results), encoding="utf-8")
+    predictions = run / "predictions.jsonl"
+    with predictions.open("w", encoding="utf-8") as lines:
+        for clip in scored:
+            row = {
+                "id": clip.utterance.id,
+                "text": clip.utterance.text,
+                "prediction": clip.recognition.text,
+                "errors": clip.counts.errors,
+            }
+            lines.write(json.dumps(row) + "\n")
+    typer.echo(results_table(results))
+    typer.echo(f"no-speech clips: {results['nonspeech']}\nevery clip: {predictions}")
+
+
+def _facts(run: Path, corpus: Path, output: Path) -> dict[str, Any]:
+    """Collect what the card says from the files of run, corpus and model."""
+    from megaasr.records import read_manifest
+    from megaasr.report.model_card import read_json
+    from megaasr.text.normalize import bench_words
+
+    config = read_json(output / "config.json")
+    audio, text = config["audio_config"], config["text_config"]
+    recipe, versions = read_json(run / "recipe.json"), read_json(run / "versions.json")
+    train = list(read_manifest(corpus / "train.jsonl"))
+    heard_s, seconds = _training_time(run / "metrics.jsonl")
+    weights = output / "model.safetensors"
+    return {
+        "name": output.name,
+        "encoder": f"{audio['encoder_layers']} layers of width {audio['d_model']}",
+        "decoder": f"{text['num_hidden_layers']} layers of width {text['hidden_size']}",
+        "vocabulary": text["vocab_size"],
+        "size_mb": weights.stat().st_size / 1e6,
+        "weights_sha256": _sha256(weights),
+        "test_sha256": _sha256(corpus / "test.jsonl"),
+        "corpus_name": "synthesize-tiny",
+        "corpus_seed": read_json(corpus / "recipe.json")["seed"],
+        "train_clips": len(train),
+        "train_hours": sum(float(u.extra["duration_s"]) for u in train) / 3600,
+        "nonspeech": sum(not u.text for u in train),
+        "words": len({word for u in train for word in bench_words(u.text)}),
+        "seed": recipe["seed"],
+        "steps": recipe["steps"],
+        "heard_hours": heard_s / 3600,
+        "train_time_hours": seconds / 3600,
+        "hardware": f"{versions['cores']} CPU cores",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "command": f"mega-asr publish {run.name} --corpus {corpus.name} --output {output.name}",
+    }
+
+
+def _training_time(metrics: Path) -> tuple[float, float]:
+    """Return audio seconds seen and seconds of training; steps repeated after a kill count once
+    as audio, but their time was spent."""
+    heard: dict[int, float] = {}
+    seconds = 0.0
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if "audio_s_per_s" in row:
+            heard[row["step"]] = row["audio_s_per_s"] * row["seconds"]
+            seconds += row["seconds"]
+    return sum(heard.values()), seconds
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

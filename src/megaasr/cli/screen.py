@@ -1,0 +1,196 @@
+"""What `mega-asr transcribe` shows: the words on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from megaasr.records import Segment, Transcript
+from megaasr.transcribe.subtitles import clean, live_line, render
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Lines(Enum):
+    """What goes to stdout."""
+
+    LIVE = "a line for each segment, as soon as it is known"
+    TEXT = "the text of each recording, when it is complete"
+    JSON = "a JSON document for each recording"
+    NOTHING = "nothing: the words go to files"
+
+
+class Screen:
+    """The terminal, or the pipes in its place; to be used in a `with` statement.
+
+    Args:
+        lines: what goes to stdout.
+        total: how many recordings there are.
+        bar: show a progress bar if stderr is a terminal.
+    """
+
+    def __init__(self, lines: Lines, total: int, *, bar: bool) -> None:
+        self._lines = lines
+        self._total = total
+        self._progress = _progress(total) if bar and sys.stderr.isatty() else None
+        self._heading: str | None = None  # the recording whose words were printed last
+        self._transcribed = self._skipped = self._failed = 0
+        self._audio_s = 0.0
+        self._began = time.monotonic()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Screen:
+        self._stack.enter_context(_warnings_as_lines(self.warn))
+        if self._progress is not None:
+            self._stack.enter_context(self._progress)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def failed(self) -> int:
+        """How many recordings failed so far."""
+        return self._failed
+
+    def segment(self, audio: str, segment: Segment) -> None:
+        """Show words as they come."""
+        self._advance(audio, files=0)
+        if self._lines is Lines.LIVE and segment.text:
+            self._head(audio)
+            self._print(live_line(segment))
+
+    def transcript(self, audio: str, transcript: Transcript) -> None:
+        """Show that a recording is finished; say so if words may be missing or there are none."""
+        self._transcribed += 1
+        self._audio_s += transcript.duration_s
+        self._advance(audio, files=1)
+        if self._lines is Lines.JSON:
+            self._print(json.dumps(transcript.to_json(), ensure_ascii=False))
+        elif self._lines is Lines.TEXT:
+            self._head(audio)
+            self._print(render(transcript, "txt").removesuffix("\n"))
+        if transcript.reason is not None:
+            self._say("note", f"{audio}: {transcript.reason}", "cyan")
+        cut_short = sum("token_budget_hit" in one.flags for one in transcript.segments)
+        if cut_short:
+            count = f"{cut_short} of {len(transcript.segments)} segments"
+            self.warn(f"{audio}: words may be missing, the token budget ended {count}")
+
+    def skip(self, audio: str) -> None:
+        """Show that a recording was transcribed by an earlier run."""
+        self._skipped += 1
+        self._advance(audio, files=1)
+        if self._lines is Lines.JSON:
+            self._print(json.dumps({"audio": audio, "skipped": True}, ensure_ascii=False))
+
+    def fail(self, audio: str, reason: str) -> None:
+        """Name a recording that failed, and why."""
+        self._failed += 1
+        self._advance(audio, files=1)
+        if self._lines is Lines.JSON:
+            self._print(json.dumps({"audio": audio, "error": reason}, ensure_ascii=False))
+        self._say("error", f"{audio}: {reason}", "red")
+
+    def warn(self, message: str) -> None:
+        """Show a warning in one line."""
+        self._say("warning", message, "yellow")
+
+    def summarize(self, ended: str, *, loading_s: float) -> None:
+        """Say what was done, in one line; to be called when the bar is gone.
+
+        Args:
+            ended: how the run ended before its time, or empty.
+            loading_s: seconds that went into loading the model; not counted as transcribing.
+        """
+        seconds = max(time.monotonic() - self._began - loading_s, 1e-3)
+        counts = [f"{self._transcribed} transcribed"]
+        counts += [f"{self._skipped} done before"] if self._skipped else []
+        counts += [f"{self._failed} failed"] if self._failed else []
+        line = f"{self._total} file{'' if self._total == 1 else 's'}: {', '.join(counts)}; "
+        line += f"{self._audio_s:.1f} s of audio in {seconds:.1f} s"
+        line += f" (RTFx {self._audio_s / seconds:.1f})" if self._transcribed else ""
+        line += f", model loaded in {loading_s:.1f} s" if loading_s >= 0.05 else ""
+        typer.echo(f"{ended}, {line}" if ended else line, err=True)
+
+    def _head(self, audio: str) -> None:
+        """Print whose words follow, where there are several recordings."""
+        if self._total > 1 and audio != self._heading:
+            gap = "" if self._heading is None else "\n"
+            self._print(f"{gap}==> {clean(audio)} <==")
+        self._heading = audio
+
+    def _print(self, line: str) -> None:
+        """Print to stdout, at once."""
+        if self._progress is not None and sys.stdout.isatty():
+            self._above_bar(line)  # the same screen: a plain print would tear the bar
+        elif line:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+    def _say(self, kind: str, message: str, colour: str) -> None:
+        """Print to stderr."""
+        line = f"mega-asr: {kind}: {clean(message)}"
+        if self._progress is not None:
+            self._above_bar(line, colour)
+        else:
+            colours = False if "NO_COLOR" in os.environ else None
+            typer.secho(line, err=True, fg=colour, color=colours)
+
+    def _above_bar(self, line: str, colour: str = "") -> None:
+        from rich.text import Text
+
+        if line and self._progress is not None:
+            self._progress.console.print(Text(line, style=colour), soft_wrap=True)
+
+    def _advance(self, audio: str, *, files: int) -> None:
+        if self._progress is not None:
+            task = self._progress.task_ids[0]
+            self._progress.update(task, advance=files, description=clean(audio)[-40:])
+
+
+def _progress(total: int) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    progress = Progress(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("files"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # stdout may be a pipe, and then what is printed belongs there
+        redirect_stderr=False,
+    )
+    progress.add_task("", total=total)
+    return progress
+
+
+@contextmanager
+def _warnings_as_lines(show: Callable[[str], None]) -> Iterator[None]:
+    """Show Python's warnings in one line each, without the code that they came from."""
+
+    def show_line(message: Warning | str, *details: Any, **more: Any) -> None:
+        show(str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show_line
+        yield

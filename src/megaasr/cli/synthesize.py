@@ -1,0 +1,48 @@
+"""`mega-asr synthesize`: make a corpus of synthesised speech from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def synthesize(
+    recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (synthesize-tiny).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The corpus folder.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Clips at the same time [default: cores].")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="field=value, over the recipe.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Speak generated sentences with flite and espeak-ng; resumes where it was stopped."""
+    from megaasr.cli.progress import progress_bar
+    from megaasr.config import load_recipe
+    from megaasr.synthesize.corpus import synthesize_corpus
+    from megaasr.synthesize.plan import CorpusRecipe
+
+    plan = load_recipe(CorpusRecipe, recipe, set_ or [])
+    if dry_run:
+        typer.echo(plan.resolved_json())
+        return
+    with progress_bar("clips") as advance:
+        failures = synthesize_corpus(
+            plan,
+            output,
+            workers=workers,
+            on_progress=lambda done, total, audio_s: advance(
+                done, total, f"{audio_s / 3600:.2f} h"
+            ),
+        )
+    for failure in failures:
+        typer.echo(f"failed: {failure.clip_id}: {failure.reason}", err=True)
+    typer.echo(f"{output}: train.jsonl, dev.jsonl, test.jsonl; {len(failures)} clips failed")
+    if failures:
+        raise typer.Exit(1)

@@ -1,0 +1,61 @@
+"""`mega-asr train`: the training stages. So far `base`, the small model from scratch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def _stages() -> None:
+    """Train a model from a recipe; every stage resumes where it was stopped."""
+
+
+@app.command()
+def base(
+    recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (train-base-tiny).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Train a small Qwen3-ASR from scratch on a synthesised corpus.
+
+    Two processes on two cores: torchrun --nproc-per-node 2 -m megaasr train base RECIPE -o RUN
+    """
+    from megaasr.config import load_recipe
+    from megaasr.train.base_recipe import BaseRecipe
+
+    plan = load_recipe(BaseRecipe, recipe, set_ or [])
+    if dry_run:
+        typer.echo(plan.resolved_json())
+        return
+    import torch
+
+    from megaasr.errors import UsageError
+
+    try:
+        from megaasr.train.base import BaseTraining
+        from megaasr.train.curves import draw_curves
+    except ModuleNotFoundError as error:
+        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
+    if threads:
+        torch.set_num_threads(threads)
+    training = BaseTraining(plan, output, report=_print_row)
+    training.train()
+    if int(os.environ.get("RANK", "0")) == 0:
+        draw_curves(output / "metrics.jsonl", output / "curves.png")
+        typer.echo(f"{output / 'model'}: the model; {output / 'curves.png'}: its curves")
+
+
+def _print_row(row: dict[str, float | int | str]) -> None:
+    typer.echo("  ".join(f"{name} {value}" for name, value in row.items()))

@@ -1,0 +1,59 @@
+"""What every later step needs from a speech model, and nothing of how it works inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One piece of audio to transcribe.
+
+    Attributes:
+        samples: float32 [time], mono, 16 kHz, nominally within -1..1, at most 30 s.
+        language: ISO code to force, or None to let the model decide.
+        context: free text for the system turn (hot words, what was said before).
+    """
+
+    samples: Samples
+    language: str | None = None
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What the model said about one `Request`.
+
+    Attributes:
+        text: the words, without the output format around them.
+        language: ISO code as the model named it, or None for *no speech*.
+        tokens: how many tokens were generated.
+        budget_hit: the token budget ended the text, not the model; words may be missing.
+        raw: the decoded output exactly as generated (loops not collapsed).
+    """
+
+    text: str
+    language: str | None
+    tokens: int
+    budget_hit: bool
+    raw: str
+
+
+class SpeechModel(Protocol):
+    """Waveforms in, words out."""
+
+    @property
+    def name(self) -> str:
+        """The name that the model was asked for by."""
+        ...
+
+    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+        """Transcribe pieces of audio; the answers come in the order of the requests."""
+        ...

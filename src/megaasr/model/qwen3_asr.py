@@ -1,0 +1,213 @@
+"""Qwen3-ASR through transformers' native classes: features, batches, greedy decoding.
+
+Together with `prompt` this is the only module that knows how the model is driven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    Qwen3ASRForConditionalGeneration,
+    Qwen3ASRProcessor,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.errors import ModelError, UsageError
+from megaasr.model.interface import Recognition, Request
+from megaasr.model.prompt import AUDIO_PAD, parse_output, prompt_parts
+
+MAX_PIECE_S = 30.0
+# Fast speech has about 6 words a second; a small tokenizer spends up to 3 tokens on a word.
+TOKENS_PER_S = 15
+TOKENS_AT_LEAST = 32
+
+
+def token_budget(duration_s: float) -> int:
+    """Return how many tokens may be spent on a piece of audio of this length."""
+    return TOKENS_AT_LEAST + round(TOKENS_PER_S * duration_s)
+
+
+def audio_tokens(frames: int, chunk_frames: int = 100) -> int:
+    """Return the encoder's output length for valid mel frames: 13 per whole second of 100
+    frames, the rest through three halvings (rounded up)."""
+    rest = frames % chunk_frames
+    for _ in range(3):
+        rest = (rest + 1) // 2
+    return frames // chunk_frames * 13 + rest
+
+
+class Qwen3ASR:
+    """A loaded Qwen3-ASR model; implements `SpeechModel`.
+
+    Args:
+        name: what the model was asked for by.
+        model: the native model, on its device, in evaluation mode.
+        processor: its native processor (feature extractor and tokenizer).
+        batch_size: most pieces in one forward pass; halved when memory runs out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Qwen3ASRForConditionalGeneration,
+        processor: Qwen3ASRProcessor,
+        batch_size: int = 8,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.processor = processor
+        self.batch_size = batch_size
+        self._audio_pad = int(processor.tokenizer.convert_tokens_to_ids(AUDIO_PAD))
+
+    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+        """Transcribe pieces of audio, batched by length; answers in the order of requests.
+
+        Raises:
+            UsageError: a piece is empty or longer than 30 s, or a language is unknown.
+            ModelError: the device has no memory left for a single piece.
+        """
+        for request in requests:
+            seconds = request.samples.size / SAMPLE_RATE
+            if not 0 < seconds <= MAX_PIECE_S + 1e-3:
+                raise UsageError(f"a piece of {seconds:.3f} s; the model takes 0 to 30 s")
+        order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
+        answers: dict[int, Recognition] = {}
+        while order:
+            batch = order[: self.batch_size]
+            try:
+                found = self._recognize_batch([requests[i] for i in batch])
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                self._shrink(error)
+                continue
+            answers.update(zip(batch, found, strict=True))
+            order = order[len(batch) :]
+        return [answers[i] for i in range(len(requests))]
+
+    def inputs(self, requests: Sequence[Request]) -> dict[str, torch.Tensor]:
+        """Return the native model's inputs for a batch.
+
+        Each clip's features are its own (a batch does not change them): padding is zeros
+        behind them, masked; tokens are padded on the left.
+        """
+        features = [self._features(request) for request in requests]
+        rows = [
+            self._prompt(request, audio_tokens(one.shape[1]))
+            for request, one in zip(requests, features, strict=True)
+        ]
+        device, dtype = self.model.device, self.model.dtype
+        return {
+            **{
+                k: v.to(device, dtype) if v.is_floating_point() else v.to(device)
+                for k, v in _pad_features(features).items()
+            },
+            **{k: v.to(device) for k, v in self._pad_tokens(rows).items()},
+        }
+
+    def _features(self, request: Request) -> torch.Tensor:
+        """Log-mel features [mels, frames] of one clip, cut to its valid frames."""
+        extracted = self.processor.feature_extractor(
+            [np.ascontiguousarray(request.samples, dtype=np.float32)],
+            sampling_rate=SAMPLE_RATE,
+            padding=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        valid = int(extracted["attention_mask"][0].sum())
+        features: torch.Tensor = extracted["input_features"][0, :, :valid]
+        return features
+
+    def _prompt(self, request: Request, audio: int) -> list[int]:
+        before, after = prompt_parts(request.context, request.language)
+        tokenizer = self.processor.tokenizer
+        return [
+            *tokenizer(before)["input_ids"],
+            *[self._audio_pad] * audio,
+            *tokenizer(after)["input_ids"],
+        ]
+
+    def _pad_tokens(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        width = max(len(row) for row in rows)
+        pad = int(self.processor.tokenizer.pad_token_id)
+        ids = torch.full((len(rows), width), pad, dtype=torch.long)
+        attention = torch.zeros((len(rows), width), dtype=torch.long)
+        for number, row in enumerate(rows):
+            ids[number, width - len(row) :] = torch.tensor(row)
+            attention[number, width - len(row) :] = 1
+        return {"input_ids": ids, "attention_mask": attention}
+
+    @torch.inference_mode()
+    def _recognize_batch(self, requests: Sequence[Request]) -> list[Recognition]:
+        inputs: dict[str, Any] = self.inputs(requests)
+        prompt = inputs["input_ids"].shape[1]
+        budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
+        model: Any = self.model
+        generated = model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max(budgets),
+            pad_token_id=int(self.processor.tokenizer.pad_token_id),
+            stopping_criteria=StoppingCriteriaList([_Budgets(prompt, budgets)]),
+        )
+        rows = generated[:, prompt:].tolist()
+        return [self._read(*row) for row in zip(rows, budgets, requests, strict=True)]
+
+    def _read(self, tokens: list[int], budget: int, request: Request) -> Recognition:
+        """Cut a row at its end token and take the output format apart."""
+        ends = self._end_tokens()
+        # Beyond its budget a row holds padding, which may be an end token itself.
+        stop = next((i for i, token in enumerate(tokens[:budget]) if token in ends), None)
+        kept = tokens[: budget if stop is None else stop]
+        raw = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
+        text, language = parse_output(raw, request.language)
+        return Recognition(text, language, len(kept), stop is None, raw)
+
+    def _end_tokens(self) -> set[int]:
+        ends: Any = self.model.generation_config.eos_token_id
+        return {ends} if isinstance(ends, int) else set(ends or ())
+
+    def _shrink(self, error: RuntimeError) -> None:
+        """Halve the batch after running out of memory; pass every other error on."""
+        out_of_memory = isinstance(error, torch.OutOfMemoryError) or (
+            "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower()
+        )
+        if not out_of_memory:
+            raise error
+        if self.batch_size == 1:
+            raise ModelError(
+                f"{self.model.device} has no memory left for a single piece of audio; close "
+                "other programs, or use --device cpu"
+            ) from error
+        self.batch_size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _Budgets(StoppingCriteria):
+    """Ends each row of a batch at its own token budget."""
+
+    def __init__(self, prompt: int, budgets: Sequence[int]) -> None:
+        self._ends = torch.tensor(budgets) + prompt
+
+    def __call__(
+        self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any
+    ) -> torch.BoolTensor:
+        done: Any = input_ids.shape[1] >= self._ends.to(input_ids.device)
+        return done  # type: ignore[no-any-return]
+
+
+def _pad_features(features: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Pad [mels, frames] features with masked zeros to a whole number of seconds."""
+    width = -(-max(one.shape[1] for one in features) // 100) * 100
+    padded = torch.zeros((len(features), features[0].shape[0], width))
+    valid = torch.zeros((len(features), width), dtype=torch.long)
+    for row, one in enumerate(features):
+        padded[row, :, : one.shape[1]] = one
+        valid[row, : one.shape[1]] = 1
+    return {"input_features": padded, "input_features_mask": valid}

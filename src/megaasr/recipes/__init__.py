@@ -1,0 +1,1 @@
+"""Recipes that ship with the package: complete TOML files, one per job."""

@@ -1,0 +1,1 @@
+"""Documents made from result files: so far the model card."""

@@ -1,0 +1,110 @@
+"""The model card of a small model trained here, made from its run's and its results' files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_CARD = """---
+license: apache-2.0
+language: [en]
+pipeline_tag: automatic-speech-recognition
+tags: [qwen3_asr, demonstration, synthetic-speech]
+---
+
+# {name}: a demonstration and test model
+
+**{name} is a toy.** It has {millions:.1f} million parameters (Qwen3-ASR-1.7B has four hundred times
+as many), was trained from scratch on synthesised English speech of a generated vocabulary, and
+has never heard a human being. Do not use it to transcribe real recordings: it will write wrong
+words. It exists so that every part of Mega-ASR can be run, tested and shown offline on a laptop.
+
+## What it is
+Qwen3-ASR's architecture, prompt and output format at toy size, in transformers' native layout:
+encoder {encoder}, decoder {decoder}, byte-level BPE of {vocabulary} entries. Weights are stored in
+16 bit ({size_mb:.1f} MB); every figure below was measured on the stored weights.
+SHA-256 of the weights: `{weights_sha256}`.
+
+## Data
+`{corpus_name}`: {train_clips} training clips, {train_hours:.1f} hours, made by `mega-asr synthesize
+synthesize-tiny` (seed {corpus_seed}): sentences of a generator, spoken by flite (slt, rms, kal16) and
+espeak-ng (English accents and speaker variants) at varied tempo, pitch and level. No sentence is
+in two splits. Held out for the test: flite awb; espeak-ng's Scottish accent and the variants f5
+and m7. {nonspeech} of the training clips hold no speech. SHA-256 of the test split's manifest:
+`{test_sha256}`.
+
+## Training
+`mega-asr train base train-base-tiny` (seed {seed}): {steps} steps, {heard_hours:.0f} hours of audio seen,
+{train_time_hours:.1f} hours of training on {hardware}. Cross-entropy on the transcript plus an auxiliary
+CTC loss on phonemes (its head is dropped), SpecAugment, mild stationary noise, joined clips of up
+to 30 s, clips with context text, clips without speech. Libraries: {versions}.
+
+## Results
+Greedy decoding; case and punctuation ignored (normaliser `bench`); word error rate in per cent
+with the 95 % bootstrap interval over clips. Made by
+`{command}`.
+
+{table}
+
+{nonspeech_sentence}
+{budget_sentence}
+
+## Limits
+- English only; about {words} distinct words were ever spoken to it. Words outside are spelled by ear,
+  mostly wrongly (see the hand-written sentences, which it was not made for).
+- Synthetic voices only. On voices it has not heard it is worse; on people it is not usable.
+- Degraded audio makes it much worse. That is intended: it is the frozen base against which the
+  robust adapter and the routing of Mega-ASR are measured.
+"""
+
+
+def model_card(facts: dict[str, Any], results: dict[str, Any]) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        facts: every field that the template names besides the tables (see `cli.publish`).
+        results: what `megaasr.score.manifest.summarize` returns.
+    """
+    silent = results["nonspeech"]
+    return _CARD.format(
+        **facts,
+        table=results_table(results),
+        nonspeech_sentence=(
+            f"Words on {silent['with_words']} of {silent['clips']} clips without speech "
+            f"({_percent(silent['rate'])} %, interval {_interval(silent)})."
+        ),
+        budget_sentence=(
+            f"The token budget ended the text of {results['token_budget_hits']} clips."
+        ),
+    )
+
+
+def results_table(results: dict[str, Any]) -> str:
+    """Return the error rates as a Markdown table, one row per group of clips."""
+    rows = [
+        "| test clips | clips | words | WER % | 95 % interval | sub | del | ins |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, group in results["word_error_rate"].items():
+        rows.append(
+            f"| {name} | {group['clips']} | {group['words']} | {_percent(group['rate'])} "
+            f"| {_interval(group)} | {group['substitutions']} | {group['deletions']} "
+            f"| {group['insertions']} |"
+        )
+    return "\n".join(rows)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f}"
+
+
+def _interval(group: dict[str, Any]) -> str:
+    low, high = group["interval"]
+    return f"{_percent(low)} to {_percent(high)}"

@@ -1,0 +1,1 @@
+"""Measuring a model on a manifest: error counts, groups of clips, confidence intervals."""

@@ -1,0 +1,160 @@
+"""Make a planned corpus: parallel, resumable, the same bytes whatever the number of workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.audio import files
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.errors import AudioError, MegaASRError, UsageError
+from megaasr.records import Utterance, write_manifest
+from megaasr.synthesize.nonspeech import draw_nonspeech
+from megaasr.synthesize.plan import (
+    SPLITS,
+    CorpusRecipe,
+    PlannedClip,
+    plan_corpus,
+    random_stream,
+)
+from megaasr.synthesize.voices import speak
+
+RECIPE_FILE = "recipe.json"
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFailure:
+    """A clip that could not be made, and why."""
+
+    clip_id: str
+    reason: str
+
+
+def synthesize_corpus(
+    recipe: CorpusRecipe,
+    output: Path,
+    *,
+    workers: int | None = None,
+    on_progress: Callable[[int, int, float], None] = lambda done, total, audio_s: None,
+) -> list[ClipFailure]:
+    """Make every clip that is not there yet, then write `train.jsonl`, `dev.jsonl`, `test.jsonl`.
+
+    Args:
+        recipe: what to make.
+        output: the corpus folder; a folder made by another recipe is refused.
+        workers: clips made at the same time (default: the processor's cores).
+        on_progress: called with clips done, clips in all and seconds of audio so far.
+
+    Returns:
+        The clips that failed; everything else is complete and in the manifests.
+    """
+    _claim(output, recipe)
+    clips = plan_corpus(recipe)
+    durations: dict[str, float] = {}
+    failures: list[ClipFailure] = []
+
+    def make(clip: PlannedClip) -> tuple[PlannedClip, float | MegaASRError]:
+        try:
+            return clip, _make_clip(clip, recipe.seed, output)
+        except MegaASRError as error:
+            return clip, error
+
+    total_s = 0.0
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        # Joined clips need their parts, so they wait for all others.
+        for batch in ([c for c in clips if not c.parts], [c for c in clips if c.parts]):
+            for clip, made in _bounded_map(pool, make, batch):
+                if isinstance(made, MegaASRError):
+                    failures.append(ClipFailure(clip.id, str(made)))
+                else:
+                    durations[clip.id] = made
+                    total_s += made
+                on_progress(len(durations) + len(failures), len(clips), total_s)
+    for split in SPLITS:
+        mine = (clip for clip in clips if clip.split == split and clip.id in durations)
+        write_manifest(output / f"{split}.jsonl", (_record(c, durations[c.id]) for c in mine))
+    return failures
+
+
+def clip_path(clip_id: str) -> str:
+    """Return a clip's path in its corpus; at most a thousand files share a folder."""
+    return f"audio/{clip_id.split('-', maxsplit=1)[0]}/{clip_id[:-3]}/{clip_id}.flac"
+
+
+def _bounded_map(
+    pool: ThreadPoolExecutor,
+    make: Callable[[PlannedClip], tuple[PlannedClip, float | MegaASRError]],
+    clips: Iterable[PlannedClip],
+) -> Iterator[tuple[PlannedClip, float | MegaASRError]]:
+    """Map in slices, so that an interruption does not leave ten thousand calls queued."""
+    pending = iter(clips)
+    while batch := list(islice(pending, 256)):
+        yield from pool.map(make, batch)
+
+
+def _claim(output: Path, recipe: CorpusRecipe) -> None:
+    """Write the recipe into a new folder, or check that the folder belongs to this recipe."""
+    output.mkdir(parents=True, exist_ok=True)
+    marker = output / RECIPE_FILE
+    if marker.is_file() and marker.read_text(encoding="utf-8") != recipe.resolved_json():
+        raise UsageError(
+            f"{output} holds a corpus of another recipe (see {marker}); choose another folder "
+            "or delete this one"
+        )
+    temporary = marker.with_suffix(".part")
+    temporary.write_text(recipe.resolved_json(), encoding="utf-8")
+    temporary.replace(marker)
+
+
+def _make_clip(clip: PlannedClip, seed: int, output: Path) -> float:
+    """Make one clip unless a whole file is there; return its length in seconds."""
+    path = output / clip_path(clip.id)
+    if path.is_file():
+        try:
+            known = files.duration_s(path)
+        except AudioError:
+            known = None
+        if known:
+            return known
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if clip.parts:
+        samples = _join(clip, seed, output)
+    elif clip.voice is None:
+        samples = draw_nonspeech(random_stream(seed, clip.id))
+    else:
+        spoken, rate = speak(clip.text, clip.voice, path.with_name(f".{clip.id}.wav"))
+        samples = np.clip(files.resample(spoken, rate, SAMPLE_RATE), -1.0, 1.0)
+    files.write(path, Waveform(samples.astype(np.float32), SAMPLE_RATE))
+    return len(samples) / SAMPLE_RATE
+
+
+def _join(clip: PlannedClip, seed: int, output: Path) -> Samples:
+    """The clip's parts, each followed by its pause, over a faint noise floor."""
+    pieces: list[Samples] = []
+    for part, pause_s in zip(clip.parts, clip.pauses_s, strict=True):
+        pieces.append(files.read(output / clip_path(part)).samples)
+        pieces.append(np.zeros(round(pause_s * SAMPLE_RATE), dtype=np.float32))
+    joined = np.concatenate(pieces)
+    floor = random_stream(seed, clip.id).normal(0.0, 1e-4, joined.size)
+    return np.clip(joined + floor, -1.0, 1.0).astype(np.float32)
+
+
+def _record(clip: PlannedClip, duration_s: float) -> Utterance:
+    extra: dict[str, object] = {"duration_s": round(duration_s, 3), "source": clip.source}
+    if clip.voice is not None:
+        extra |= {"speaker": clip.voice.speaker, "voice": clip.voice.to_json()}
+    if clip.parts:
+        extra["parts"] = list(clip.parts)
+        extra["speaker"] = "several"
+    if clip.text:
+        extra["held_out_voice"] = clip.held_out
+    language = "en" if clip.text else None
+    return Utterance(clip.id, clip_path(clip.id), clip.text, language, dict(extra))

@@ -1,0 +1,163 @@
+"""The text-to-speech voices of the small model's corpus, and which of them are held out.
+
+Speech comes from two programs of the Debian archive: `flite` (recorded speakers: clustergen
+voices slt, rms and awb, and the diphone voice kal16) and `espeak-ng` (formant synthesis with
+English accents and speaker variants). Held-out voices appear in the test split only.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megaasr.errors import SynthesisError
+
+FLITE_VOICES = ("slt", "rms", "kal16")
+HELD_OUT_FLITE_VOICES = ("awb",)
+ESPEAK_ACCENTS = (
+    "en-us",
+    "en-us",
+    "en-us-nyc",
+    "en-gb",
+    "en-gb",
+    "en-gb-x-rp",
+    "en-gb-x-gbclan",
+    "en-gb-x-gbcwmd",
+    "en-029",
+)
+HELD_OUT_ESPEAK_ACCENT = "en-gb-scotland"
+ESPEAK_VARIANTS = (
+    *("m1", "m2", "m3", "m4", "m5", "m6", "m8", "f1", "f2", "f3", "f4", "max", "klatt", "klatt4"),
+    *("Alex", "Andrea", "Annie", "Gene", "Lee", "Michael", "adam", "anika", "aunty", "belinda"),
+    *("benjamin", "caleb", "david", "ed", "edward", "grandma", "john", "linda", "paul", "quincy"),
+    *("rob", "shelby", "steph", "travis", "victor", "zac"),
+)
+HELD_OUT_ESPEAK_VARIANTS = ("f5", "m7")
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Everything that decides how a sentence is spoken.
+
+    Attributes:
+        engine: `flite` or `espeak-ng`.
+        name: flite's voice, or espeak-ng's `accent+variant`.
+        stretch: duration factor of the speech (1 = the voice's own tempo, 2 = twice as long).
+        pitch: factor on the voice's fundamental frequency.
+        scale: factor on the whole spectrum, formants and pitch alike (a longer or shorter
+            vocal tract); made by playing at `scale` times the rate, tempo compensated.
+        peak_db: level of the highest sample, in dB below full scale.
+    """
+
+    engine: str
+    name: str
+    stretch: float
+    pitch: float
+    scale: float
+    peak_db: float
+
+    @property
+    def speaker(self) -> str:
+        """Engine and voice, as it stands in a manifest's `speaker` column."""
+        return f"{self.engine}:{self.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as they stand in a manifest."""
+        return {
+            "stretch": self.stretch,
+            "pitch": self.pitch,
+            "scale": self.scale,
+            "peak_db": self.peak_db,
+        }
+
+
+def draw_voice(rng: np.random.Generator, *, held_out: bool, flite_share: float = 0.5) -> Voice:
+    """Draw a voice and its manner of speaking.
+
+    Args:
+        rng: source of every choice.
+        held_out: draw among the held-out voices only, else among the training voices only.
+        flite_share: probability of a recorded (flite) speaker.
+    """
+    flite = rng.random() < flite_share
+    if flite:
+        names = HELD_OUT_FLITE_VOICES if held_out else FLITE_VOICES
+        name = names[int(rng.integers(len(names)))]
+    elif held_out:
+        name = _held_out_espeak(rng)
+    else:
+        accent = ESPEAK_ACCENTS[int(rng.integers(len(ESPEAK_ACCENTS)))]
+        name = f"{accent}+{ESPEAK_VARIANTS[int(rng.integers(len(ESPEAK_VARIANTS)))]}"
+    return Voice(
+        engine="flite" if flite else "espeak-ng",
+        name=name,
+        stretch=round(float(rng.uniform(0.85, 1.25)), 3),
+        pitch=round(float(np.exp(rng.normal(0.0, 0.12))), 3),
+        # The test voices keep their own vocal tract: it is what makes them unheard.
+        scale=1.0 if held_out else round(float(np.exp(rng.uniform(-0.14, 0.14))), 3),
+        peak_db=round(float(rng.uniform(-24.0, -1.0)), 2),
+    )
+
+
+def _held_out_espeak(rng: np.random.Generator) -> str:
+    """An accent or a speaker that training never heard (not both at once)."""
+    kind = int(rng.integers(3))
+    if kind == 0:
+        variant = ESPEAK_VARIANTS[int(rng.integers(len(ESPEAK_VARIANTS)))]
+        return f"{HELD_OUT_ESPEAK_ACCENT}+{variant}"
+    accent = ESPEAK_ACCENTS[int(rng.integers(len(ESPEAK_ACCENTS)))]
+    return f"{accent}+{HELD_OUT_ESPEAK_VARIANTS[kind - 1]}"
+
+
+def speak(text: str, voice: Voice, scratch: Path) -> tuple[np.ndarray, int]:
+    """Synthesise a sentence with the voice's program.
+
+    Args:
+        text: the sentence; plain words and punctuation.
+        voice: who speaks, and how.
+        scratch: a WAV path that may be overwritten; only this call may use it.
+
+    Returns:
+        float32 [time] in -1..1 and the rate in Hz at which it must be played (16 kHz after
+        resampling by the caller; the rate carries `voice.scale`).
+
+    Raises:
+        SynthesisError: the program is missing or failed, with its own words.
+    """
+    import soundfile
+
+    command = _command(text, voice, scratch)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except FileNotFoundError as error:
+        raise SynthesisError(
+            f"{voice.engine} is not installed; on Debian or Ubuntu: apt-get install flite espeak-ng"
+        ) from error
+    if done.returncode != 0 or not scratch.is_file():
+        raise SynthesisError(f"{voice.speaker} failed on {text!r}: {done.stderr.strip()}")
+    samples, rate = soundfile.read(scratch, dtype="float32")
+    scratch.unlink()
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak == 0.0:
+        raise SynthesisError(f"{voice.speaker} gave silence for {text!r}")
+    return samples * np.float32(10 ** (voice.peak_db / 20) / peak), round(rate * voice.scale)
+
+
+def _command(text: str, voice: Voice, scratch: Path) -> list[str]:
+    # Playing faster by `scale` shortens the speech: stretch it beforehand to keep the tempo.
+    stretch = voice.stretch * voice.scale
+    if voice.engine == "flite":
+        command = ["flite", "-voice", voice.name, "--setf", f"duration_stretch={stretch:.4f}"]
+        if voice.name == "kal16":
+            command += ["--setf", f"int_f0_target_mean={105 * voice.pitch:.1f}"]
+        else:
+            command += ["--setf", f"f0_shift={voice.pitch:.3f}"]
+        return [*command, "-t", text, str(scratch)]
+    words_per_minute = min(450, max(80, round(175 / stretch)))
+    pitch = min(99, max(0, round(50 + 50 * float(np.log2(voice.pitch)) * 1.5)))
+    options = ["-v", voice.name, "-s", str(words_per_minute), "-p", str(pitch), "-w", str(scratch)]
+    return ["espeak-ng", *options, "--", text]

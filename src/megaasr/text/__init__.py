@@ -1,0 +1,1 @@
+"""Text: normalisation, and the one scorer of word errors."""

@@ -1,0 +1,1 @@
+"""Training: recipes, data, loops and runs. Needs the extra `train`."""

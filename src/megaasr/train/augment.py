@@ -1,0 +1,58 @@
+"""Augmentation of log-mel features: level, stationary noise, SpecAugment.
+
+Pure functions of the features and a random generator. SpecAugment: Park et al. 2019,
+arXiv 1904.08779 (without time warping).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megaasr.train.base_recipe import AugmentRecipe
+from megaasr.train.log_mel import FLOOR_LOG10, FRAMES_PER_S, Features
+
+
+def augment(features: Features, recipe: AugmentRecipe, rng: np.random.Generator) -> Features:
+    """Return the features [frames, mels] (log10 powers) at another level, in mild noise."""
+    features = features + np.float32(rng.normal(0.0, recipe.gain_db) / 10)
+    if rng.random() < recipe.noise_share:
+        features = add_noise(features, rng.uniform(*recipe.noise_snr_db), rng)
+    return np.maximum(features, np.float32(FLOOR_LOG10))
+
+
+def add_noise(features: Features, snr_db: float, rng: np.random.Generator) -> Features:
+    """Mix in noise of a random smooth spectrum at a given ratio to the loud frames' power."""
+    power = np.power(np.float32(10), features)
+    frame_power = power.mean(axis=1)
+    speech_power = frame_power[frame_power >= np.percentile(frame_power, 60)].mean()
+    bins = features.shape[1]
+    shape = _smooth_spectrum(bins, rng)
+    # Each band averages few FFT bins, so its power fluctuates from frame to frame.
+    flutter = rng.standard_gamma(3.0, size=(len(features), bins), dtype=np.float32) / np.float32(3)
+    noise = flutter * (shape * speech_power * 10 ** (-snr_db / 10)).astype(np.float32)
+    return np.asarray(np.log10(power + noise + np.float32(1e-10)))
+
+
+def _smooth_spectrum(bins: int, rng: np.random.Generator) -> np.ndarray:
+    """A spectrum in mel bands, mean 1: a tilt of up to 20 dB and a few broad bumps."""
+    knots = rng.normal(0.0, 4.0, size=6) + np.linspace(0.0, -rng.uniform(0.0, 20.0), 6)
+    decibels = np.interp(np.linspace(0, 5, bins), np.arange(6), knots)
+    shape = 10 ** (decibels / 10)
+    return np.asarray(shape / shape.mean())
+
+
+def mask(features: Features, recipe: AugmentRecipe, rng: np.random.Generator) -> Features:
+    """Blank out random bands and stretches of finished features (scaled, floored)."""
+    features = features.copy()
+    frames, bins = features.shape
+    blank = features.mean()
+    for _ in range(recipe.frequency_masks):
+        width = int(rng.integers(0, recipe.frequency_mask_bins + 1))
+        start = int(rng.integers(0, bins - width + 1))
+        features[:, start : start + width] = blank
+    longest = max(1, int(recipe.time_mask_s * FRAMES_PER_S))
+    for _ in range(round(recipe.time_masks_per_s * frames / FRAMES_PER_S)):
+        width = int(rng.integers(0, min(longest, frames) + 1))
+        start = int(rng.integers(0, frames - width + 1))
+        features[start : start + width] = blank
+    return features

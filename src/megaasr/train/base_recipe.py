@@ -1,0 +1,73 @@
+"""The recipe of the from-scratch stage: what `mega-asr train base` needs to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from megaasr.config import Recipe
+
+
+class ArchitectureRecipe(Recipe):
+    """Sizes of a Qwen3-ASR model (names as in transformers' configuration)."""
+
+    vocabulary_size: int = Field(gt=300, description="entries of the BPE tokenizer")
+    encoder_layers: int = Field(gt=0)
+    encoder_width: int = Field(gt=0, description="d_model of the audio encoder")
+    encoder_heads: int = Field(gt=0)
+    encoder_ffn: int = Field(gt=0)
+    conv_channels: int = Field(gt=0, description="channels of the three stride-2 convolutions")
+    decoder_layers: int = Field(gt=0)
+    decoder_width: int = Field(gt=0)
+    decoder_heads: int = Field(gt=0)
+    decoder_kv_heads: int = Field(gt=0)
+    decoder_head_size: int = Field(gt=0)
+    decoder_ffn: int = Field(gt=0)
+
+
+class AugmentRecipe(Recipe):
+    """What is done to the features of an example, all drawn per example."""
+
+    join_share: float = Field(ge=0, le=1, description="share of the examples that join clips")
+    join_max_s: float = Field(gt=0, le=30, description="longest joined example, seconds")
+    lead_s: float = Field(ge=0, description="longest silence before the speech, seconds")
+    context_share: float = Field(ge=0, le=1, description="share with text in the system turn")
+    noise_share: float = Field(ge=0, le=1, description="share with stationary noise")
+    noise_snr_db: tuple[float, float] = Field(description="range of the noise's SNR, dB")
+    gain_db: float = Field(ge=0, description="standard deviation of the level, dB")
+    frequency_masks: int = Field(ge=0)
+    frequency_mask_bins: int = Field(ge=0, description="widest frequency mask, mel bands")
+    time_masks_per_s: float = Field(ge=0, description="time masks per second of audio")
+    time_mask_s: float = Field(ge=0, description="longest time mask, seconds")
+
+
+class OptimizerRecipe(Recipe):
+    """Warm-up, a constant stretch, then decay to zero (so that the constant part can grow)."""
+
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    decay_steps: int = Field(ge=0, description="last steps of the run, linear to zero")
+    weight_decay: float = Field(ge=0)
+    beta2: float = Field(gt=0, lt=1)
+    gradient_norm: float = Field(gt=0)
+    ctc_weight: float = Field(ge=0, description="weight of the encoder's CTC loss at the start")
+    ctc_weight_end: float = Field(ge=0, description="the same at the end (linear between)")
+
+
+class BaseRecipe(Recipe):
+    """A model trained from scratch on a synthesised corpus."""
+
+    seed: int
+    corpus: Path = Field(description="folder with train.jsonl and dev.jsonl")
+    steps: int = Field(gt=0, description="optimizer steps in all")
+    batch_s: float = Field(gt=0, description="audio seconds in a batch, all processes together")
+    short_first_steps: int = Field(ge=0, description="first steps on short, single clips only")
+    short_first_s: float = Field(gt=0, description="longest clip of those steps, seconds")
+    evaluate_steps: int = Field(gt=0, description="steps between error rates on dev")
+    evaluate_clips: int = Field(gt=0, description="dev clips in each of them")
+    checkpoint_s: float = Field(gt=0, description="seconds between checkpoints")
+    log_steps: int = Field(gt=0)
+    architecture: ArchitectureRecipe
+    augment: AugmentRecipe
+    optimizer: OptimizerRecipe

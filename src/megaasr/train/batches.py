@@ -1,0 +1,207 @@
+"""Batches of the from-scratch stage: a pure function of (recipe, epoch, step).
+
+An example is one clip or several joined with pauses. Nothing depends on what was drawn before,
+so a resumed run sees exactly the batches that an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from megaasr.model.prompt import AUDIO_PAD, prompt_parts, target_text
+from megaasr.model.qwen3_asr import audio_tokens
+from megaasr.train.augment import augment, mask
+from megaasr.train.base_recipe import AugmentRecipe, BaseRecipe
+from megaasr.train.feature_store import FeatureStore
+from megaasr.train.log_mel import FLOOR_LOG10, FRAMES_PER_S, Features, finish
+from megaasr.train.tokenizer import token_id
+
+CHUNK_FRAMES = 100
+IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Clips (indices into the store) that are spoken one after another."""
+
+    clips: tuple[int, ...]
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one forward pass needs.
+
+    Attributes:
+        inputs: the native model's arguments; features [batch, mels, frames], frames a multiple
+            of 100, padded on the right.
+        phonemes: CTC targets, all clips one after another; `phoneme_lengths` cuts them.
+        audio_s: seconds of audio, padding not counted.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    phonemes: torch.Tensor
+    phoneme_lengths: torch.Tensor
+    audio_s: float
+
+
+def plan_epoch(
+    store: FeatureStore, recipe: BaseRecipe, epoch: int, *, short_only: bool
+) -> list[list[Example]]:
+    """Return an epoch's batches: every clip once, alone or joined, batched by length."""
+    rng = np.random.default_rng([recipe.seed, 1, epoch, int(short_only)])
+    frames = [clip.frames for clip in store.clips]
+    limit = recipe.short_first_s * FRAMES_PER_S if short_only else 30 * FRAMES_PER_S
+    order = [int(i) for i in rng.permutation(len(store)) if frames[int(i)] <= limit]
+    join_share = 0.0 if short_only else recipe.augment.join_share
+    examples = sorted(_join(order, frames, join_share, recipe.augment.join_max_s, rng), key=_size)
+    batches = _pack(examples, recipe.batch_s * FRAMES_PER_S)
+    return [batches[int(i)] for i in rng.permutation(len(batches))]
+
+
+def _size(example: Example) -> int:
+    return example.frames
+
+
+def _join(
+    order: Sequence[int],
+    frames: Sequence[int],
+    share: float,
+    max_s: float,
+    rng: np.random.Generator,
+) -> Iterator[Example]:
+    """Take clips in order; some examples go on taking clips up to a drawn length."""
+    pending = list(order)
+    while pending:
+        clips = [pending.pop()]
+        total = frames[clips[0]]
+        # A pause of at most 1.2 s follows every clip, and silence may lead the example.
+        target = rng.uniform(6.0, max_s - 2.5) * FRAMES_PER_S if rng.random() < share else 0
+        while pending and total + frames[pending[-1]] + 120 <= target:
+            clips.append(pending.pop())
+            total += frames[clips[-1]] + 120
+        yield Example(tuple(clips), total)
+
+
+def _pack(examples: Sequence[Example], batch_frames: float) -> list[list[Example]]:
+    """Cut a list sorted by length into batches of about equal audio."""
+    batches: list[list[Example]] = []
+    batch: list[Example] = []
+    for example in examples:
+        if batch and (len(batch) + 1) * example.frames > batch_frames:
+            batches.append(batch)
+            batch = []
+        batch.append(example)
+    return [*batches, batch] if batch else batches
+
+
+class BatchBuilder:
+    """Turns planned examples into tensors."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        phonemes: Sequence[Sequence[int]],
+        tokenizer: PreTrainedTokenizerBase,
+        recipe: BaseRecipe,
+    ) -> None:
+        self._store = store
+        self._phonemes = phonemes
+        self._tokenizer = tokenizer
+        self._recipe = recipe
+        self._audio_pad = token_id(tokenizer, AUDIO_PAD)
+
+    def build(self, examples: Sequence[Example], stream: Sequence[int]) -> Batch:
+        """Return a batch; every random choice is keyed by the recipe's seed and `stream`."""
+        rng = np.random.default_rng([self._recipe.seed, 2, *stream])
+        features = [self._features(example, rng) for example in examples]
+        rows = [
+            self._tokens(e, audio_tokens(len(f)), rng)
+            for e, f in zip(examples, features, strict=True)
+        ]
+        phonemes = [[p for clip in e.clips for p in self._phonemes[clip]] for e in examples]
+        return Batch(
+            inputs={**_pad_features(features), **_pad_tokens(rows)},
+            phonemes=torch.tensor([p for one in phonemes for p in one], dtype=torch.long),
+            phoneme_lengths=torch.tensor([len(one) for one in phonemes], dtype=torch.long),
+            audio_s=sum(len(f) for f in features) / FRAMES_PER_S,
+        )
+
+    def _features(self, example: Example, rng: np.random.Generator) -> Features:
+        recipe = self._recipe.augment
+        bins = 128
+        pieces = [_silence(rng.uniform(0.0, recipe.lead_s), bins)]
+        for clip in example.clips:
+            pieces.append(self._store.features(clip))
+            if len(example.clips) > 1:
+                pieces.append(_silence(rng.uniform(0.1, 1.2), bins))
+        joined = augment(np.concatenate(pieces)[: 30 * FRAMES_PER_S], recipe, rng)
+        return mask(finish(joined), recipe, rng)
+
+    def _tokens(
+        self, example: Example, audio: int, rng: np.random.Generator
+    ) -> tuple[list[int], list[int]]:
+        """Return input ids and labels; only the assistant's turn is learnt."""
+        utterances = [self._store.clips[clip].utterance for clip in example.clips]
+        text = " ".join(u.text for u in utterances if u.text)
+        context = ""
+        if rng.random() < self._recipe.augment.context_share:
+            context = self._context(text, rng)
+        before, after = prompt_parts(context, None)
+        prompt = [*self._encode(before), *[self._audio_pad] * audio, *self._encode(after)]
+        target = self._encode(target_text(text, "en" if text else None))
+        return [*prompt, *target], [*[IGNORE] * len(prompt), *target]
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text)["input_ids"])
+
+    def _context(self, text: str, rng: np.random.Generator) -> str:
+        """Hot words, some of them spoken and some not, or an unrelated earlier sentence."""
+        clips = self._store.clips
+        other = clips[int(rng.integers(len(clips)))].utterance.text
+        if rng.random() < 0.3:
+            return other
+        words = [w.strip(".,?!") for w in f"{text} {other}".split() if len(w) > 4]
+        chosen = rng.permutation(len(words))[: int(rng.integers(1, 6))]
+        return ", ".join(words[int(i)] for i in chosen)
+
+
+def random_augment_off(recipe: AugmentRecipe) -> AugmentRecipe:
+    """Return the recipe with every augmentation switched off (for tests and evaluation)."""
+    off = dict.fromkeys(("join_share", "lead_s", "context_share", "noise_share", "gain_db"), 0)
+    return recipe.model_copy(update={**off, "frequency_masks": 0, "time_masks_per_s": 0.0})
+
+
+def _silence(seconds: float, bins: int) -> Features:
+    return np.full((round(seconds * FRAMES_PER_S), bins), FLOOR_LOG10, dtype=np.float32)
+
+
+def _pad_features(features: Sequence[Features]) -> dict[str, torch.Tensor]:
+    longest = max(len(f) for f in features)
+    width = -(-longest // CHUNK_FRAMES) * CHUNK_FRAMES
+    padded = np.zeros((len(features), features[0].shape[1], width), dtype=np.float32)
+    valid = np.zeros((len(features), width), dtype=np.int64)
+    for row, one in enumerate(features):
+        padded[row, :, : len(one)] = one.T
+        valid[row, : len(one)] = 1
+    return {
+        "input_features": torch.from_numpy(padded),
+        "input_features_mask": torch.from_numpy(valid),
+    }
+
+
+def _pad_tokens(rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    labels = torch.full((len(rows), width), IGNORE, dtype=torch.long)
+    attention = torch.zeros((len(rows), width), dtype=torch.long)
+    for row, (tokens, targets) in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        labels[row, : len(targets)] = torch.tensor(targets)
+        attention[row, : len(tokens)] = 1
+    return {"input_ids": ids, "labels": labels, "attention_mask": attention}

@@ -1,0 +1,115 @@
+"""Log-mel features of a manifest, computed once and read by memory map."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.audio import files
+from megaasr.records import Utterance, read_manifest
+from megaasr.train.log_mel import log_mel
+
+SHARD_CLIPS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClip:
+    """An utterance and where its features lie."""
+
+    utterance: Utterance
+    shard: int
+    start: int
+    frames: int
+
+
+class FeatureStore:
+    """The features of one manifest: float16 shards [frames, mels] beside an index."""
+
+    def __init__(self, clips: list[StoredClip], shards: list[NDArray[np.float16]]) -> None:
+        self.clips = clips
+        self._shards = shards
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def features(self, index: int) -> NDArray[np.float32]:
+        """Return float32 [frames, mels], log10 powers as `log_mel` gives them."""
+        clip = self.clips[index]
+        stored = self._shards[clip.shard][clip.start : clip.start + clip.frames]
+        return stored.astype(np.float32)
+
+    @classmethod
+    def open(
+        cls,
+        manifest: Path,
+        folder: Path,
+        *,
+        workers: int | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> FeatureStore:
+        """Open the features of a manifest, computing the shards that are not there yet.
+
+        Args:
+            manifest: JSONL; it must not change once features exist.
+            folder: where the shards lie (they are a cache: it may be deleted at any time).
+            workers: processes that compute shards.
+            on_progress: called with shards done and shards in all.
+        """
+        utterances = list(read_manifest(manifest))
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = [
+            (manifest.parent, folder / f"{manifest.stem}-{start // SHARD_CLIPS:05d}", batch)
+            for start in range(0, len(utterances), SHARD_CLIPS)
+            if (batch := utterances[start : start + SHARD_CLIPS])
+        ]
+        missing = [job for job in jobs if not _is_current(job[1], job[2])]
+        if missing:
+            # A forked child would inherit torch's thread pools in an undefined state.
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+                for done, _ in enumerate(pool.map(_compute_shard, missing), 1):
+                    on_progress(done, len(missing))
+        clips: list[StoredClip] = []
+        shards: list[NDArray[np.float16]] = []
+        for number, (_, shard, batch) in enumerate(jobs):
+            start = 0
+            for utterance, frames in zip(batch, _read_index(shard)["frames"], strict=True):
+                clips.append(StoredClip(utterance, number, start, frames))
+                start += frames
+            shards.append(np.load(shard.with_suffix(".npy"), mmap_mode="r"))
+        return cls(clips, shards)
+
+
+def _read_index(shard: Path) -> dict[str, Any]:
+    index: dict[str, Any] = json.loads(shard.with_suffix(".json").read_text())
+    return index
+
+
+def _is_current(shard: Path, batch: list[Utterance]) -> bool:
+    """The index is written last, so a shard with an index is whole."""
+    index = shard.with_suffix(".json")
+    return index.is_file() and _read_index(shard)["ids"] == [u.id for u in batch]
+
+
+def _compute_shard(job: tuple[Path, Path, list[Utterance]]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    root, shard, batch = job
+    features = [log_mel(files.read(root / u.audio).samples).astype(np.float16) for u in batch]
+    temporary = shard.with_suffix(".part.npy")
+    np.save(temporary, np.concatenate(features))
+    temporary.replace(shard.with_suffix(".npy"))
+    index = {"ids": [u.id for u in batch], "frames": [len(f) for f in features]}
+    part = shard.with_suffix(".part")
+    part.write_text(json.dumps(index))
+    part.replace(shard.with_suffix(".json"))

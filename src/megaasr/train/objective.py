@@ -1,0 +1,91 @@
+"""What the from-scratch stage minimises: cross-entropy on the transcript plus CTC on phonemes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import Qwen3ASRForConditionalGeneration
+
+# The encoder gives 12.5 frames a second, fewer than phonemes plus blanks need: the CTC head
+# gives four labels per frame. It is thrown away after training.
+LABELS_PER_FRAME = 4
+BLANK = 0
+
+
+class BaseObjective(nn.Module):
+    """The native model and its auxiliary CTC head.
+
+    Args:
+        model: the native model.
+        phoneme_count: distinct phonemes; label 0 is CTC's blank, phonemes count from 1.
+    """
+
+    def __init__(self, model: Qwen3ASRForConditionalGeneration, phoneme_count: int) -> None:
+        super().__init__()
+        self.model = model
+        self.labels = phoneme_count + 1
+        config: Any = model.config
+        width = config.audio_config.d_model
+        self.ctc_head = nn.Linear(width, LABELS_PER_FRAME * self.labels)
+
+    def forward(
+        self,
+        inputs: dict[str, torch.Tensor],
+        phonemes: torch.Tensor,
+        phoneme_lengths: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (cross-entropy per token, CTC loss per phoneme), both scalars.
+
+        Args:
+            inputs: the native model's inputs, `labels` included.
+            phonemes: int64 [sum of lengths], every row's phonemes one after another.
+            phoneme_lengths: int64 [batch].
+        """
+        core = self.model.model
+        encoded = core.audio_tower(
+            input_features=inputs["input_features"],
+            input_features_mask=inputs["input_features_mask"],
+        ).last_hidden_state
+        ctc = self._ctc(encoded, inputs, phonemes, phoneme_lengths)
+        ids, labels = inputs["input_ids"], inputs["labels"]
+        embedded = core.get_input_embeddings()(ids)
+        audio = core.multi_modal_projector(encoded)
+        place = (ids == self.model.config.audio_token_id).unsqueeze(-1).expand_as(embedded)
+        embedded = embedded.masked_scatter(place, audio)
+        hidden = core.language_model(
+            inputs_embeds=embedded, attention_mask=inputs["attention_mask"], use_cache=False
+        ).last_hidden_state
+        # Only the assistant's turn needs logits: a third of the positions.
+        learnt = labels[:, 1:] != -100
+        logits = self.model.lm_head(hidden[:, :-1][learnt])
+        return functional.cross_entropy(logits, labels[:, 1:][learnt]), ctc
+
+    def _ctc(
+        self,
+        encoded: torch.Tensor,
+        inputs: dict[str, torch.Tensor],
+        phonemes: torch.Tensor,
+        lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        """CTC over the packed encoder output [all valid frames, width]."""
+        frames = (inputs["input_ids"] == self.model.config.audio_token_id).sum(dim=1)
+        log_probs = self.ctc_head(encoded).view(-1, LABELS_PER_FRAME, self.labels).log_softmax(-1)
+        rows = torch.split(log_probs, frames.tolist())
+        padded = nn.utils.rnn.pad_sequence([row.flatten(0, 1) for row in rows])
+        if int(lengths.sum()) == 0:
+            # Nobody speaks in this batch; distributed training still wants every gradient.
+            return log_probs.sum() * 0.0
+        losses: torch.Tensor = functional.ctc_loss(
+            padded,
+            phonemes,
+            frames * LABELS_PER_FRAME,
+            lengths,
+            blank=BLANK,
+            reduction="sum",
+            zero_infinity=True,
+        )
+        per_phoneme: torch.Tensor = losses / lengths.sum()
+        return per_phoneme

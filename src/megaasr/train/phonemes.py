@@ -1,0 +1,72 @@
+"""Phonemes of the training texts: targets of the encoder's auxiliary CTC loss.
+
+Why phonemes: an encoder that sees 12.5 frames a second in chunks of one second can tell sounds,
+but spelling needs more context than it has. espeak-ng (needed for the speech anyway) gives one
+canonical American pronunciation per sentence, whoever spoke it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from megaasr.errors import SynthesisError
+
+_BATCH = 400
+
+
+def phonemize(texts: Sequence[str], cache: Path) -> list[list[str]]:
+    """Return each text's phonemes (espeak-ng mnemonics without stress marks).
+
+    Args:
+        texts: transcripts.
+        cache: a JSON file of known texts; it is read, extended and replaced atomically.
+
+    Raises:
+        SynthesisError: espeak-ng is missing or failed.
+    """
+    known: dict[str, list[str]] = json.loads(cache.read_text()) if cache.is_file() else {}
+    missing = sorted({text for text in texts if text and text not in known})
+    for start in range(0, len(missing), _BATCH):
+        batch = missing[start : start + _BATCH]
+        known.update(zip(batch, _run(batch), strict=True))
+    if missing:
+        temporary = cache.with_suffix(".part")
+        temporary.write_text(json.dumps(known))
+        temporary.replace(cache)
+    return [known[text] if text else [] for text in texts]
+
+
+def _run(texts: Sequence[str]) -> list[list[str]]:
+    # Punctuation inside a sentence would start a new output line.
+    plain = [re.sub(r"[^A-Za-z' ]+", " ", text).strip() + "." for text in texts]
+    command = ["espeak-ng", "-q", "-v", "en-us", "-x", "--sep=_"]
+    try:
+        done = subprocess.run(
+            [*command, "--stdin"] if len(plain) == 1 else [*command, "-f", "/dev/stdin"],
+            input="\n".join(plain) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SynthesisError(
+            "espeak-ng is not installed; on Debian or Ubuntu: apt-get install espeak-ng"
+        ) from error
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    if len(lines) == len(plain):
+        return [_symbols(line) for line in lines]
+    if len(plain) == 1:
+        return [_symbols(" ".join(lines))]
+    # A sentence was cut in two (espeak-ng splits long clauses): find it by halving.
+    middle = len(texts) // 2
+    return [*_run(texts[:middle]), *_run(texts[middle:])]
+
+
+def _symbols(line: str) -> list[str]:
+    symbols = (re.sub(r"[',%=#]", "", symbol) for symbol in re.split(r"[_\s]+", line))
+    return [symbol for symbol in symbols if re.search(r"[A-Za-z@0-9]", symbol)]

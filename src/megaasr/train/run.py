@@ -1,0 +1,97 @@
+"""A training run's folder: recipe, metrics, checkpoints, the finished model.
+
+recipe.json       the resolved recipe; another recipe is refused (steps may grow)
+versions.json     the libraries' versions and the machine
+metrics.jsonl     one line per report
+curves.png        the metrics as a picture
+checkpoint.pt     everything needed to go on, replaced atomically
+model/            the model, once finished
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+
+from megaasr.errors import TrainingError
+from megaasr.train.base_recipe import BaseRecipe
+
+# Fields that may change between two sittings of the same run.
+_FREE_FIELDS = ("steps", "checkpoint_s", "log_steps", "evaluate_steps", "evaluate_clips", "corpus")
+
+
+class RunFolder:
+    """The files of one run; only the main process writes."""
+
+    def __init__(self, folder: Path, recipe: BaseRecipe, *, main: bool = True) -> None:
+        self.folder = folder
+        self._main = main
+        if main:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._check(recipe)
+        if main:
+            _write(folder / "recipe.json", recipe.resolved_json())
+            _write(folder / "versions.json", json.dumps(_versions(), indent=2))
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a line to the metrics."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint; a kill at any moment leaves the old or the new one whole."""
+        path = self.folder / "checkpoint.pt"
+        temporary = path.with_suffix(".part")
+        torch.save(state, temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+
+    def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
+        """Return the last checkpoint, or None in a new folder."""
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return None
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        return state
+
+    def export(self, model: Qwen3ASRForConditionalGeneration, processor: Qwen3ASRProcessor) -> None:
+        """Write the finished model in transformers' native layout, in 16 bit."""
+        half: Any = copy.deepcopy(model)
+        half.to(torch.float16).save_pretrained(self.folder / "model")
+        processor.save_pretrained(self.folder / "model")
+
+    def _check(self, recipe: BaseRecipe) -> None:
+        path = self.folder / "recipe.json"
+        if not path.is_file():
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        now = json.loads(recipe.resolved_json())
+        changed = sorted(
+            key for key in {*before, *now} - set(_FREE_FIELDS) if before.get(key) != now.get(key)
+        )
+        if changed:
+            raise TrainingError(
+                f"{self.folder} holds a run of another recipe ({', '.join(changed)} differ); "
+                "choose another folder, or delete this one to start again"
+            )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _versions() -> dict[str, str | int | None]:
+    packages = ("megaasr", "torch", "transformers", "tokenizers", "accelerate", "numpy")
+    found: dict[str, str | int | None] = {name: version(name) for name in packages}
+    return {**found, "python": platform.python_version(), "cores": os.cpu_count()}

@@ -1,0 +1,1 @@
+"""Recordings to transcripts: cutting, recognizing, writing."""

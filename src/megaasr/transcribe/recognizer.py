@@ -1,0 +1,244 @@
+"""`MegaASR`: recordings of any length and number in, transcripts out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, overload
+
+from megaasr.errors import UsageError
+from megaasr.model.interface import Request, SpeechModel
+from megaasr.records import Segment, Transcript
+from megaasr.transcribe.recording import Audio, Job, Outcome, Recording
+
+OnSegment = Callable[[str, Segment], None]
+"""Called with the name of the recording and each of its segments, in order of time."""
+
+_Audio = TypeVar("_Audio", bound=Audio)  # so that a list[str] is a list of recordings too
+
+_LOOK_AHEAD_BATCHES = 4
+"""So many batches of pieces are held and sorted by length: less padding, bounded memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the caller asks of the model for every piece."""
+
+    language: str | None
+    context: str
+
+
+class MegaASR:
+    """A speech model with everything around it that recordings need.
+
+    Recordings are cut at quiet places into pieces of at most 30 s; pieces of several recordings
+    share batches. Silence and clips under 0.1 s never reach the model.
+
+    Args:
+        model: any `SpeechModel`.
+        batch_size: how many pieces the model hears at once, at least 1.
+
+    Raises:
+        UsageError: if `batch_size` is less than 1.
+    """
+
+    def __init__(self, model: SpeechModel, *, batch_size: int = 8) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
+        self._model = model
+        self._batch_size = batch_size
+
+    @classmethod
+    def load(
+        cls,
+        name: str = "tiny",
+        *,
+        device: str | None = None,
+        offline: bool = False,
+        batch_size: int = 8,
+    ) -> MegaASR:
+        """Load a model by name.
+
+        Args:
+            name: `tiny` (ships with the package), a folder, or a name on the Hugging Face hub.
+            device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes the best there is.
+            offline: never use the network.
+            batch_size: how many pieces the model hears at once, at least 1.
+
+        Raises:
+            ModelError: if there is no such model, or it cannot be loaded.
+            UsageError: if `batch_size` is less than 1.
+        """
+        from megaasr.model.loading import load_model  # brings torch with it
+
+        if batch_size < 1:  # before seconds go into loading
+            raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
+        model = load_model(name, device=device, offline=offline, batch_size=batch_size)
+        return cls(model, batch_size=batch_size)
+
+    @property
+    def model(self) -> SpeechModel:
+        """The model that hears the pieces."""
+        return self._model
+
+    @overload
+    def transcribe(
+        self,
+        audio: list[_Audio] | tuple[_Audio, ...],
+        *,
+        sample_rate: int | None = None,
+        language: str | None = None,
+        context: str = "",
+        on_segment: OnSegment | None = None,
+    ) -> list[Transcript]: ...
+
+    @overload
+    def transcribe(
+        self,
+        audio: Audio,
+        *,
+        sample_rate: int | None = None,
+        language: str | None = None,
+        context: str = "",
+        on_segment: OnSegment | None = None,
+    ) -> Transcript: ...
+
+    def transcribe(
+        self,
+        audio: Audio | list[_Audio] | tuple[_Audio, ...],
+        *,
+        sample_rate: int | None = None,
+        language: str | None = None,
+        context: str = "",
+        on_segment: OnSegment | None = None,
+    ) -> Transcript | list[Transcript]:
+        """Transcribe one recording, or a list of them in shared batches.
+
+        Args:
+            audio: a path, the bytes of an encoded file, an open binary file, a `Waveform`, or an
+                array (float within -1..1, int16, int32 or uint8; [time] or [time, channels]).
+            sample_rate: samples per second, 4,000 to 192,000; needed for arrays, while other
+                inputs know their own.
+            language: ISO code to force; None lets the model decide for each piece.
+            context: free text that helps the model: names, hot words, what was said before.
+            on_segment: called with each segment as soon as it is known.
+
+        Returns:
+            One transcript for one input, a list for a list. Empty text comes with a `reason`.
+
+        Raises:
+            AudioError: for the first recording that cannot be used (see `transcribe_many`).
+            ModelError: if the model fails.
+            UsageError: if an argument cannot be used.
+        """
+        outcomes = self.transcribe_many(
+            audio if isinstance(audio, list | tuple) else [audio],
+            sample_rate=sample_rate,
+            language=language,
+            context=context,
+            on_segment=on_segment,
+        )
+        transcripts = [outcome.unwrap() for outcome in outcomes]
+        return transcripts if isinstance(audio, list | tuple) else transcripts[0]
+
+    def transcribe_many(
+        self,
+        audios: Iterable[Audio],
+        *,
+        sample_rate: int | None = None,
+        language: str | None = None,
+        context: str = "",
+        on_segment: OnSegment | None = None,
+    ) -> Iterator[Outcome]:
+        """Transcribe a stream of recordings; one that is broken never stops the others.
+
+        Outcomes come in the order of the inputs, each as soon as it and all before it are known.
+        `audios` is read only as far ahead as a few batches need, and long recordings are read in
+        blocks, so that memory grows with neither; only the text of unfinished ones is kept.
+        `on_segment` is called before the outcome that the segment belongs to, and never for a
+        later recording before an earlier one is finished. Arguments as for `transcribe`.
+
+        Raises:
+            ModelError: if the model fails.
+            UsageError: if an argument cannot be used.
+        """
+        for event in self._events(audios, sample_rate, _Wish(language, context)):
+            if isinstance(event, Outcome):
+                yield event
+            elif on_segment is not None:
+                on_segment(*event)
+
+    def segments(
+        self,
+        audio: Audio,
+        *,
+        sample_rate: int | None = None,
+        language: str | None = None,
+        context: str = "",
+    ) -> Iterator[Segment]:
+        """Yield the segments of one recording as they become known. Arguments as `transcribe`.
+
+        Raises:
+            AudioError: when the recording turns out to be unusable, perhaps after some segments.
+            ModelError: if the model fails.
+            UsageError: if an argument cannot be used.
+        """
+        for event in self._events([audio], sample_rate, _Wish(language, context)):
+            if isinstance(event, Outcome):
+                event.unwrap()
+            else:
+                yield event[1]
+
+    def _events(
+        self, audios: Iterable[Audio], sample_rate: int | None, wish: _Wish
+    ) -> Iterator[tuple[str, Segment] | Outcome]:
+        """Yield segments and outcomes, in the order of the inputs."""
+        if isinstance(audios, str | bytes):
+            raise UsageError("transcribe_many needs a list of recordings; one was given")
+        line: deque[Recording] = deque()  # not handed over yet, in the order of the inputs
+        pending: list[Job] = []
+        limit = self._batch_size  # a single batch at first, so that the first words come soon
+        for audio in audios:
+            recording = Recording(audio, sample_rate)
+            line.append(recording)
+            for job in recording.jobs():
+                pending.append(job)
+                if len(pending) >= limit:
+                    yield from self._answer(pending, line, wish)
+                    limit = self._batch_size * _LOOK_AHEAD_BATCHES
+            if len(line) > limit:  # broken and silent files queue behind one that waits
+                yield from self._answer(pending, line, wish)
+            yield from self._hand_over(line)
+        yield from self._answer(pending, line, wish)
+
+    def _answer(
+        self, pending: list[Job], line: deque[Recording], wish: _Wish
+    ) -> Iterator[tuple[str, Segment] | Outcome]:
+        """Let the model hear the pending pieces, and yield what can be handed over after each."""
+        jobs = [job for job in pending if job.recording.error is None]
+        pending.clear()
+        for batch in _batches(jobs, self._batch_size):
+            requests = [Request(job.piece.samples, wish.language, wish.context) for job in batch]
+            for job, said in zip(batch, self._model.recognize(requests), strict=True):
+                job.recording.answer(job, said)
+            yield from self._hand_over(line)
+
+    def _hand_over(self, line: deque[Recording]) -> Iterator[tuple[str, Segment] | Outcome]:
+        """Yield the news of the first recording in line; when it is done, go on to the next."""
+        while line:
+            first = line[0]
+            for segment in first.news():
+                yield first.name, segment
+            if not first.done:
+                return
+            line.popleft()
+            yield first.outcome(self._model.name)
+
+
+def _batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
+    """Group pieces of like length, and put the groups with the earliest pieces first."""
+    order = sorted(range(len(jobs)), key=lambda at: len(jobs[at].piece.samples))
+    groups = [order[at : at + size] for at in range(0, len(order), size)]
+    groups.sort(key=min)
+    return [[jobs[at] for at in group] for group in groups]

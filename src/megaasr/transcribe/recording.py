@@ -1,0 +1,260 @@
+"""One recording on its way to a transcript: opened, cut, its answers gathered in order."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.audio.files import blocks, from_array, resample
+from megaasr.audio.source import AudioSource
+from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
+from megaasr.errors import AudioEmptyError, AudioError, UsageError
+from megaasr.model.interface import Recognition, Samples
+from megaasr.records import Segment, Transcript
+from megaasr.transcribe.segment import Piece, cut, is_silent
+
+Audio: TypeAlias = AudioSource | Waveform | NDArray[np.generic]
+"""A path, the bytes of an encoded file, an open binary file, a waveform, or an array."""
+
+SHORTEST_S = 0.1
+"""Less audio than this holds no word; the model is not asked."""
+
+_WITHOUT_SPACES = frozenset({"zh", "yue", "wuu", "ja", "th", "lo", "my", "km", "bo"})
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one recording: exactly one of `transcript` and `error` is set.
+
+    Attributes:
+        audio: the path as given, or `<bytes>`, `<stream>`, `<array>`.
+        transcript: the words.
+        error: why there are none.
+    """
+
+    audio: str
+    transcript: Transcript | None = None
+    error: AudioError | None = None
+
+    def unwrap(self) -> Transcript:
+        """Return the transcript.
+
+        Raises:
+            AudioError: if the recording could not be used.
+        """
+        if self.transcript is None:
+            raise self.error or AudioError(self.audio, "was not transcribed")
+        return self.transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece that the model has to hear.
+
+    Attributes:
+        recording: where the answer belongs.
+        number: of the piece in the recording, from 0.
+        piece: the audio.
+        flags: what is known before the model is asked.
+    """
+
+    recording: Recording
+    number: int
+    piece: Piece
+    flags: tuple[str, ...] = field(default=())
+
+
+class Recording:
+    """One input, from opening it to its transcript.
+
+    Attributes:
+        name: the path as given, or `<bytes>`, `<stream>`, `<array>`.
+        error: why the input cannot be used, once that is known.
+    """
+
+    def __init__(self, audio: Audio, sample_rate: int | None = None) -> None:
+        self.name = audio_name(audio)
+        self.error: AudioError | None = None
+        self._audio = audio
+        self._sample_rate = sample_rate
+        self._segments: list[Segment | None] = []  # None: the model has not answered yet
+        self._reported = 0
+        self._unanswered = 0
+        self._duration_s = 0.0
+        self._truncated = False
+        self._read = False
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will come: every piece is answered, or the input is broken."""
+        return self.error is not None or (self._read and not self._unanswered)
+
+    def jobs(self) -> Iterator[Job]:
+        """Read on, and yield what the model has to hear; a broken input sets `error` and ends.
+
+        Raises:
+            UsageError: for an array without a sample rate.
+        """
+        try:
+            for piece, last in _marking_last(cut(self._blocks())):
+                self._duration_s = piece.end_s
+                # Known in time: the reader has come to its end before `last` is true.
+                flags = ("audio_truncated",) if last and self._truncated else ()
+                unheard = _flags_of_unheard(piece)
+                self._segments.append(
+                    Segment(piece.start_s, piece.end_s, "", None, unheard + flags)
+                    if unheard
+                    else None
+                )
+                if not unheard:
+                    self._unanswered += 1
+                    yield Job(self, len(self._segments) - 1, piece, flags)
+            if not self._segments:
+                raise AudioEmptyError(self.name, "holds not a single sample; record it again")
+            self._read = True
+        except AudioError as error:
+            self.error = error
+        except OSError as error:
+            self.error = AudioError(self.name, f"cannot be read: {error.strerror or error}")
+
+    def answer(self, job: Job, recognition: Recognition) -> None:
+        """File what the model said about one of the `jobs`."""
+        flags = job.flags
+        if recognition.budget_hit:
+            flags = ("token_budget_hit", *flags)
+        elif recognition.language is None:  # an output that was cut off holds no verdict
+            flags = ("no_speech", *flags)
+        # No language is the model's verdict *no speech*: words beside it are not to be believed.
+        text = "" if recognition.language is None else recognition.text.strip()
+        self._segments[job.number] = Segment(
+            job.piece.start_s, job.piece.end_s, text, recognition.language, flags
+        )
+        self._unanswered -= 1
+
+    def news(self) -> Iterator[Segment]:
+        """Yield, in order of time and once each, the segments that have become known."""
+        while self._reported < len(self._segments):
+            segment = self._segments[self._reported]
+            if segment is None:
+                return
+            self._reported += 1
+            yield segment
+
+    def outcome(self, model: str) -> Outcome:
+        """Return the end result of a recording that is `done`.
+
+        Args:
+            model: the name of the model, for the transcript.
+        """
+        if self.error is not None:
+            return Outcome(self.name, error=self.error)
+        segments = tuple(segment for segment in self._segments if segment is not None)
+        text = join_texts(segments)
+        transcript = Transcript(
+            text=text,
+            language=_main_language(segments),
+            duration_s=self._duration_s,
+            model=model,
+            segments=segments,
+            reason=None if text else self._reason(segments),
+            audio=self.name if isinstance(self._audio, str | os.PathLike) else None,
+        )
+        return Outcome(self.name, transcript=transcript)
+
+    def _reason(self, segments: Sequence[Segment]) -> str:
+        """Say why there is no text."""
+        flags = [segment.flags for segment in segments]
+        if any("too_short" in some for some in flags):
+            duration_ms = self._duration_s * 1000.0
+            return f"too short: {duration_ms:.3g} ms; at least {SHORTEST_S * 1000:.0f} ms is needed"
+        if all("silent" in some for some in flags):
+            return "no speech: the recording is silent"
+        if all("no_speech" in some for some in flags):
+            return "no speech was heard"
+        if any("token_budget_hit" in some for some in flags):
+            return "the model wrote no words before its token budget ended"
+        return "the model heard speech but wrote no words"
+
+    def _blocks(self) -> Iterator[Samples]:
+        """Open the input and yield its samples at 16 kHz, noting whether it breaks off."""
+        if isinstance(self._audio, np.ndarray):
+            if self._sample_rate is None:
+                raise UsageError("an array needs its sample_rate, in samples per second")
+            waveform = from_array(self._audio, self._sample_rate, to_rate=SAMPLE_RATE)
+            return iter([waveform.samples])
+        if isinstance(self._audio, Waveform):
+            samples, rate = self._audio.samples, self._audio.sample_rate
+            return iter([samples if rate == SAMPLE_RATE else resample(samples, rate, SAMPLE_RATE)])
+        return self._noting_truncation(blocks(self._audio))
+
+    def _noting_truncation(self, stream: Iterator[Samples]) -> Iterator[Samples]:
+        while True:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", AudioTruncatedWarning)
+                block = next(stream, None)
+            for one in caught:  # seen here, and still the caller's to show or to silence
+                self._truncated |= issubclass(one.category, AudioTruncatedWarning)
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            if block is None:
+                return
+            yield block
+
+
+def audio_name(audio: Audio) -> str:
+    """Return what to call an input in messages: its path, or the kind of thing it is."""
+    if isinstance(audio, str | os.PathLike):
+        return os.fspath(audio)
+    if isinstance(audio, np.ndarray | Waveform):
+        return "<array>"
+    if isinstance(audio, bytes | bytearray | memoryview):
+        return "<bytes>"
+    name = getattr(audio, "name", None)
+    return name if isinstance(name, str) else "<stream>"
+
+
+def join_texts(segments: Iterable[Segment]) -> str:
+    """Join the texts of segments, with a space except within languages that write none."""
+    text, before = "", False
+    for segment in segments:
+        if not segment.text:
+            continue
+        without_spaces = segment.language in _WITHOUT_SPACES
+        gap = "" if not text or (before and without_spaces) else " "
+        text, before = text + gap + segment.text, without_spaces
+    return text
+
+
+def _main_language(segments: Iterable[Segment]) -> str | None:
+    """Return the language with the most seconds of segments with words (of equals, the first)."""
+    seconds: dict[str, float] = {}
+    for segment in segments:
+        if segment.text and segment.language is not None:
+            spoken_s = segment.end - segment.start
+            seconds[segment.language] = seconds.get(segment.language, 0.0) + spoken_s
+    return max(seconds, key=seconds.__getitem__) if seconds else None
+
+
+def _flags_of_unheard(piece: Piece) -> tuple[str, ...]:
+    """Say why the model need not hear a piece: too short or silent; else nothing."""
+    if piece.end_s < SHORTEST_S:  # only a whole recording can be this short
+        return ("no_speech", "too_short")
+    return ("no_speech", "silent") if is_silent(piece.samples) else ()
+
+
+def _marking_last(items: Iterator[_Item]) -> Iterator[tuple[_Item, bool]]:
+    """Yield every item with whether it is the last."""
+    held: list[_Item] = []
+    for item in items:
+        if held:
+            yield held.pop(), False
+        held.append(item)
+    if held:
+        yield held.pop(), True

@@ -1,0 +1,63 @@
+"""Fixtures shared by the tests: small random models, speech-like sounds, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+SENTENCES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "Could you bring twenty-five pears to the station, please?",
+    "My sister was reading a letter when it began to rain.",
+    "Where did they park the old van?",
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests from taking every core (a training may run beside them)."""
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a native Qwen3-ASR of toy size and random weights (float32)."""
+    from megaasr.train.architecture import build_model, build_processor
+    from megaasr.train.base_recipe import ArchitectureRecipe
+    from megaasr.train.tokenizer import train_tokenizer
+
+    sizes = ArchitectureRecipe(
+        vocabulary_size=340,
+        encoder_layers=2,
+        encoder_width=32,
+        encoder_heads=2,
+        encoder_ffn=64,
+        conv_channels=8,
+        decoder_layers=2,
+        decoder_width=32,
+        decoder_heads=2,
+        decoder_kv_heads=1,
+        decoder_head_size=16,
+        decoder_ffn=64,
+    )
+    tokenizer = train_tokenizer(SENTENCES, sizes.vocabulary_size)
+    folder = tmp_path_factory.mktemp("random-checkpoint")
+    build_model(sizes, tokenizer, seed=3).save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def speechlike(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Three seconds of noise in bursts of syllable length, 16 kHz."""
+    time = np.arange(48_000) / 16_000
+    envelope = np.clip(np.sin(2 * np.pi * 3 * time), 0, 1)
+    return (0.2 * envelope * rng.standard_normal(time.size)).astype(np.float32)

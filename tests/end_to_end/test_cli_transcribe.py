@@ -1,0 +1,518 @@
+"""`mega-asr transcribe` from the outside: text, files, failures, resuming, signals, pipes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from megaasr.cli.main import COMMANDS, main
+from megaasr.errors import ModelNotFoundError
+from megaasr.model.interface import Recognition, Request
+
+RATE = 16_000
+# A whole command line in another process, with the model of this file and time to interrupt it.
+_PROGRAM = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import megaasr.model.loading
+import test_cli_transcribe as tests
+class Slow(tests.ToneModel):
+    def recognize(self, requests):
+        time.sleep({delay_s})
+        return super().recognize(requests)
+megaasr.model.loading.load_model = lambda name, **settings: Slow(name)
+from megaasr.cli.main import main
+main()
+"""
+
+
+class ToneModel:
+    """Says the frequency that it hears, in Hz; above 1 kHz is no speech, 90 Hz too much of it."""
+
+    def __init__(self, name: str = "tiny") -> None:
+        self.name = name
+
+    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+        return [self._hear(request) for request in requests]
+
+    def _hear(self, request: Request) -> Recognition:
+        sounding = request.samples[request.samples != 0.0]
+        crossings = np.count_nonzero(np.diff(np.signbit(sounding)))
+        hertz = round(crossings / 2 / (len(sounding) / RATE) / 10) * 10
+        if hertz > 1000:
+            return Recognition("", None, 3, False, "language None<asr_text>")
+        words = " ".join([str(hertz), request.context]).strip()
+        return Recognition(words, request.language or "en", 5, hertz == 90, "")
+
+
+def wav(path: str, hertz: float = 200.0, duration_s: float = 1.0) -> str:
+    time_s = np.arange(round(duration_s * RATE)) / RATE
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * hertz * time_s + 0.1), RATE)
+    return path
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def loaded() -> list[tuple[str, dict[str, object]]]:
+    """The models that were loaded."""
+    return []
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: list[tuple[str, dict[str, object]]],
+) -> Run:
+    """Run `mega-asr transcribe` in this process, with the model of this file."""
+
+    def load_model(name: str, **settings: object) -> ToneModel:
+        if name == "nobody/nothing":
+            raise ModelNotFoundError("no model nobody/nothing\nuse --model tiny")
+        loaded.append((name, settings))
+        return ToneModel(name)
+
+    monkeypatch.setattr("megaasr.model.loading.load_model", load_model)
+
+    def transcribe(*arguments: str) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            main(["transcribe", *arguments])
+        captured = capsys.readouterr()
+        return Result(int(ended.value.code or 0), captured.out, captured.err)
+
+    return transcribe
+
+
+def process(*arguments: str, delay_s: float = 0.0, **settings: object) -> subprocess.Popen[str]:
+    """Start `mega-asr` in a process of its own, with the model of this file."""
+    program = _PROGRAM.format(folder=str(Path(__file__).parent), delay_s=delay_s)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-c", program, *arguments], text=True, env=environment, **streams
+    )
+
+
+def written(folder: str = "out") -> list[str]:
+    paths = Path(folder).rglob("*")
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
+
+
+# What is printed
+
+
+def test_one_file_prints_its_text_and_writes_nothing(run: Run) -> None:
+    result = run(wav("a.wav"))
+    assert (result.status, result.out) == (0, "200\n")
+    assert written(".") == ["a.wav"]
+    assert result.err.startswith("1 file: 1 transcribed; 1.0 s of audio in ")
+    assert "RTFx" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_several_files_have_headings(run: Run) -> None:
+    result = run(wav("a.wav"), wav("b.wav", 3000), wav("c.wav", 300))
+    assert result.out == "==> a.wav <==\n200\n\n==> b.wav <==\n\n==> c.wav <==\n300\n"
+    assert "mega-asr: note: b.wav: no speech was heard\n" in result.err
+
+
+def test_live_lines_as_whisper_prints_them(run: Run) -> None:
+    assert run(wav("a.wav"), "--verbose", "True").out == "[00:00.000 --> 00:01.000]  200\n"
+    assert run(wav("a.wav"), "--verbose=false").out == "200\n"
+
+
+def test_json_lines(run: Run) -> None:
+    Path("b.wav").write_text("no audio")
+    result = run(wav("a.wav"), "b.wav", wav("c.wav", 3000), "--json-lines")
+    a, b, c = (json.loads(line) for line in result.out.splitlines())
+    assert result.status == 1
+    assert (a["audio"], a["text"], a["schema"]) == ("a.wav", "200", 1)
+    assert list(b) == ["audio", "error"]
+    assert b["audio"] == "b.wav"
+    assert (c["text"], c["reason"]) == ("", "no speech was heard")
+
+
+def test_warnings_are_one_line(run: Run) -> None:
+    time_s = np.arange(30 * RATE) / RATE
+    soundfile.write("cut.flac", 0.3 * np.sin(2 * np.pi * 200 * time_s), RATE)
+    data = Path("cut.flac").read_bytes()
+    Path("cut.flac").write_bytes(data[: len(data) // 2])
+    result = run("cut.flac", wav("full.wav", 90))
+    lines = result.err.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("mega-asr: warning: cut.flac: ")
+    assert lines[1] == (
+        "mega-asr: warning: full.wav: words may be missing, the token budget ended 1 of 1 segments"
+    )
+    assert result.status == 0
+
+
+def test_a_file_name_cannot_write_to_the_terminal(run: Run) -> None:
+    result = run("\x1b[31mevil\n.wav")
+    assert "\x1b" not in result.err
+    assert result.err.count("\n") == 2
+
+
+# What is written
+
+
+def test_output_dir_writes_all_formats(run: Run) -> None:
+    result = run(wav("a.wav"), "-o", "out/deep")
+    assert (result.status, result.out) == (0, "")
+    expected = [".mega-asr.jsonl", "a.json", "a.srt", "a.tsv", "a.txt", "a.vtt"]
+    assert written("out/deep") == expected
+    document = json.loads(Path("out/deep/a.json").read_text())
+    assert (document["audio"], document["model"], document["text"]) == ("a.wav", "tiny", "200")
+
+
+@pytest.mark.parametrize("format", ["txt", "srt", "vtt", "tsv", "json"])
+def test_output_format_writes_here(run: Run, format: str) -> None:
+    assert run(wav("a.wav"), "-f", format).status == 0
+    assert written(".") == sorted([".mega-asr.jsonl", f"a.{format}", "a.wav"])
+
+
+@pytest.mark.parametrize("dash", ["-", "_"])
+def test_options_take_dashes_and_underscores(
+    run: Run, dash: str, loaded: list[tuple[str, dict[str, object]]]
+) -> None:
+    options = ["--output-dir", "out", "--output-format=txt", "--batch-size", "3"]
+    options += ["--initial-prompt", "a_b-c"]
+    options = [o[:2] + o[2:].replace("-", dash, 1) if o[:2] == "--" else o for o in options]
+    assert run(wav("a.wav"), *options, "--language", "German", "--device=cpu").status == 0
+    assert Path("out/a.txt").read_text() == "200 a_b-c\n"
+    assert loaded == [("tiny", {"device": "cpu", "offline": False, "batch_size": 3})]
+
+
+def test_equal_stems(run: Run) -> None:
+    run(wav("a.wav", 200), wav("x/a.wav", 300), "-o", "out", "-f", "txt")
+    assert Path("out/a.txt").read_text() == "200\n"
+    assert Path("out/a.wav.txt").read_text() == "300\n"
+
+
+def test_folders(run: Run) -> None:
+    wav("talks/b.wav", 300)
+    wav("talks/A.flac", 200)
+    wav("talks/may/a.WAV", 400)
+    wav("talks/.hidden/h.wav")
+    wav("talks/.h.wav")
+    Path("talks/notes.txt").write_text("notes")
+    assert run("talks").out == "==> talks/A.flac <==\n200\n\n==> talks/b.wav <==\n300\n"
+    result = run("talks", "talks/b.wav", "--recursive", "-o", "out", "-f", "txt")
+    assert result.status == 0
+    assert written() == [".mega-asr.jsonl", "A.txt", "b.txt", "may/a.txt"]
+
+
+def test_a_folder_without_recordings_fails(run: Run) -> None:
+    Path("empty").mkdir()
+    result = run("empty", wav("a.wav"))
+    assert (result.status, result.out) == (1, "==> a.wav <==\n200\n")
+    assert "mega-asr: error: empty: a folder without recordings" in result.err
+    assert "--recursive" in result.err
+
+
+def test_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Path(wav("a.wav")).read_bytes()
+    for arguments in (["-", "--json-lines"], ["-", "-o", "out", "-f", "json"]):
+        stdin = SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: False)
+        monkeypatch.setattr("sys.stdin", stdin)
+        result = run(*arguments)
+        assert result.status == 0
+        text = result.out or Path("out/stdin.json").read_text()
+        assert (json.loads(text)["text"], json.loads(text)["audio"]) == ("200", "-")
+
+
+def test_a_hundred_files_with_five_broken(run: Run) -> None:
+    files = [wav(f"many/{number:03}.wav", 200 + 10 * (number % 50), 0.3) for number in range(95)]
+    broken = {
+        "many/bad010.flac": b"",
+        "many/bad020.wav": b"hello",
+        "many/bad030.mp3": os.urandom(2000),
+        "many/nan.wav": b"",
+        "missing.wav": None,
+    }
+    for path, content in broken.items():
+        if content is not None:
+            Path(path).write_bytes(content)
+    soundfile.write("many/nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    result = run("many", "missing.wav", "-o", "out", "-f", "txt")
+    assert result.status == 1
+    assert len(written()) == 96
+    for number, path in enumerate(files):
+        text = Path("out", Path(path).stem + ".txt").read_text()
+        assert text == f"{200 + 10 * (number % 50)}\n"
+    errors = [line for line in result.err.splitlines() if "mega-asr: error: " in line]
+    assert sorted(line.split(": ")[2] for line in errors) == sorted(broken)
+    assert all(line.split(": ", 3)[3] for line in errors)
+    assert "100 files: 95 transcribed, 5 failed; " in result.err.splitlines()[-1]
+
+
+def test_a_transcript_that_cannot_be_written_fails_alone(run: Run) -> None:
+    Path("out/a.txt").mkdir(parents=True)
+    result = run(wav("a.wav"), wav("b.wav", 300), "-o", "out", "-f", "txt")
+    assert result.status == 1
+    assert "mega-asr: error: a.wav: the transcript cannot be written: " in result.err
+    assert Path("out/b.txt").read_text() == "300\n"
+
+
+# Resuming
+
+
+def test_resume(run: Run, loaded: list[tuple[str, dict[str, object]]]) -> None:
+    files = [wav("a.wav", 200), wav("b.wav", 300), wav("c.wav", 400)]
+    arguments = ["-o", "out", "-f", "txt", "--resume", "--json-lines"]
+    run(*files[:2], *arguments)
+    Path("out/a.txt").write_text("corrected by hand")
+    Path("broken.wav").write_text("no audio")
+    result = run(files[0], "broken.wav", *files[1:], *arguments)
+    documents = [json.loads(line) for line in result.out.splitlines()]
+    assert documents[0] == {"audio": "a.wav", "skipped": True}
+    assert documents[1]["audio"] == "broken.wav"
+    assert documents[2] == {"audio": "b.wav", "skipped": True}
+    assert documents[3]["text"] == "400"
+    assert "4 files: 1 transcribed, 2 done before, 1 failed; " in result.err
+    assert Path("out/a.txt").read_text() == "corrected by hand"
+    assert len(loaded) == 2
+    assert run(*files, *arguments).status == 0
+    assert len(loaded) == 2  # with nothing to do no model is loaded
+
+
+def test_resume_with_other_settings_starts_again(run: Run) -> None:
+    wav("a.wav")
+    run("a.wav", "-f", "txt")
+    result = run("a.wav", "-f", "txt", "--resume", "--context", "Ada")
+    assert "1 transcribed" in result.err
+    assert Path("a.txt").read_text() == "200 Ada\n"
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument"),
+        (["a.wav", "--nonsense"], "No such option"),
+        (["a.wav", "-f", "docx"], "docx"),
+        (["a.wav", "--batch-size", "0"], "batch"),
+        (["a.wav", "--task", "translate"], "--task translate is not possible"),
+        (["a.wav", "--temperature", "0.2"], "--temperature of whisper has no meaning here"),
+        (["a.wav", "--word_timestamps=True"], "--word-timestamps of whisper has no meaning here"),
+        (["a.wav", "--model_dir", "x"], "HF_HOME"),
+        (["a.wav", "--verbose", "maybe"], "neither True nor False"),
+        (["a.wav", "--resume"], "--resume needs files"),
+        (["a.wav", "--language", "Klingon"], "unknown language 'Klingon'"),
+        ([""], "AUDIO arguments is empty"),
+        (["a.wav", "-o", "a.wav"], "cannot be written in"),
+    ],
+)
+def test_wrong_usage(
+    run: Run,
+    arguments: list[str],
+    message: str,
+    loaded: list[tuple[str, dict[str, object]]],
+) -> None:
+    wav("a.wav")
+    result = run(*arguments)
+    assert result.status == 2
+    assert message in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+    assert loaded == []
+
+
+def test_whispers_default_task_is_accepted(run: Run) -> None:
+    assert run(wav("a.wav"), "--task", "transcribe").status == 0
+
+
+def test_the_keyboard_is_no_recording(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    result = run("-")
+    assert result.status == 2
+    assert "keyboard" in result.err
+
+
+def test_an_unknown_model_is_one_line(run: Run) -> None:
+    result = run(wav("a.wav"), "--model", "nobody/nothing")
+    assert result.status == 1
+    summary, error = result.err.splitlines()
+    assert summary.startswith("stopped by an error, 1 file: 0 transcribed; ")
+    assert error == "mega-asr: error: no model nobody/nothing use --model tiny"
+
+
+def test_a_missing_file_costs_no_loading(
+    run: Run, loaded: list[tuple[str, dict[str, object]]]
+) -> None:
+    result = run("missing.wav")
+    assert result.status == 1
+    assert "mega-asr: error: missing.wav: no such file" in result.err
+    assert loaded == []
+
+
+def test_threads(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=asked.append))
+    run(wav("a.wav"), "--threads", "3")
+    assert asked == [3]
+
+
+# The whole process
+
+
+def test_ctrl_c_leaves_whole_files_only() -> None:
+    for number in range(40):
+        wav(f"many/{number:02}.wav", 200)
+    child = process(
+        *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], delay_s=0.05
+    )
+    deadline = time.monotonic() + 60
+    while not list(Path().glob("out/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "interrupted, 40 files: " in err
+    assert "Traceback" not in err
+    names = [name for name in written() if name != ".mega-asr.jsonl"]
+    assert 0 < len(names) < 40
+    for name in names:
+        assert json.loads(Path("out", name).read_text())["text"] == "200"
+    again = process("transcribe", "many", "-o", "out", "-f", "json", "--resume")
+    _, err = again.communicate(timeout=60)
+    assert again.returncode == 0
+    # A file that was complete when the signal came, but not noted down yet, is made again.
+    before = [n for n in (len(names), len(names) - 1) if f": {40 - n} transcribed" in err]
+    assert len(before) == 1
+    assert f"{before[0]} done before" in err or not before[0]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    for number in range(60):
+        wav(f"many/{number:02}.wav", 200)
+    child = process("transcribe", "many", "--json-lines", "--batch-size", "1")
+    assert child.stdout is not None
+    assert child.stderr is not None
+    assert json.loads(child.stdout.readline())["text"] == "200"
+    child.stdout.close()
+    err = child.stderr.read()
+    child.wait(timeout=60)
+    child.stderr.close()
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals here")
+def test_on_a_terminal() -> None:
+    import pty
+
+    wav("a.wav", 200)
+    wav("b.wav", 90)
+    Path("c.wav").write_text("no audio")
+    ours, theirs = pty.openpty()
+    child = process(
+        *["transcribe", "a.wav", "b.wav", "c.wav"], stdout=theirs, stderr=theirs, stdin=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # what Linux says when the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    assert child.wait(timeout=60) == 1
+    text = shown.decode()
+    assert "[00:00.000 --> 00:01.000]  200" in text
+    assert "==> b.wav <==" in text
+    assert "3/3" in text  # the progress bar
+    assert "mega-asr: warning: b.wav: words may be missing" in text
+    assert "mega-asr: error: c.wav: " in text
+    assert "3 files: 2 transcribed, 1 failed" in text
+
+
+_HELP = """
+import sys
+from megaasr.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    heavy = {"torch", "transformers", "numpy", "soundfile"} & set(sys.modules)
+    print("HEAVY", sorted(heavy))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["transcribe", "--help"], ["--version"]])
+def test_help_is_quick(arguments: list[str]) -> None:
+    resource = pytest.importorskip("resource")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    times = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-c", _HELP, *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert "HEAVY []" in done.stdout
+    assert min(times) < 0.5
+
+
+def test_help_names_every_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "megaasr", "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    for command in COMMANDS:
+        assert command.name in done.stdout
+        assert command.help in done.stdout
+
+
+def test_every_command_can_be_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            main([command.name, "--help"])
+        assert ended.value.code == 0
+        assert f"mega-asr {command.name}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["transcrib"])
+    assert ended.value.code == 2
+    assert "transcribe" in capsys.readouterr().err  # suggested

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from megaasr.config import load_recipe, shipped_recipes
+from megaasr.errors import UsageError
+from megaasr.synthesize.plan import CorpusRecipe
+from megaasr.train.base_recipe import BaseRecipe
+
+KINDS = {"synthesize-tiny": CorpusRecipe, "train-base-tiny": BaseRecipe}
+
+
+def test_every_shipped_recipe_is_valid() -> None:
+    assert set(shipped_recipes()) == set(KINDS)
+    for name, kind in KINDS.items():
+        load_recipe(kind, name)
+
+
+def test_overrides_reach_tables() -> None:
+    recipe = load_recipe(
+        BaseRecipe, "train-base-tiny", ["optimizer.learning_rate=0.5", "corpus=here/it is"]
+    )
+    assert recipe.optimizer.learning_rate == 0.5
+    assert recipe.corpus == Path("here/it is")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.learning_rat=1", "did you mean learning_rate"),
+        ("stepps=1", "did you mean steps"),
+        ("zzz=1", "known here: .*seed"),
+        ("steps=0", "steps: .*greater than 0"),
+        ("steps=many", "steps: .*integer.*'many'"),
+        ("steps", "table.field=value"),
+        ("seed.x=1", "seed is a value"),
+    ],
+)
+def test_wrong_overrides_are_explained(override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_recipe(BaseRecipe, "train-base-tiny", [override])
+
+
+def test_a_missing_recipe_lists_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="synthesize-tiny"):
+        load_recipe(CorpusRecipe, "nonsense")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("seed = = 1")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        load_recipe(CorpusRecipe, broken)
+
+
+def test_missing_fields_are_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "short.toml"
+    recipe.write_text("seed = 1")
+    with pytest.raises(UsageError, match="train: Field required"):
+        load_recipe(CorpusRecipe, recipe)

@@ -1,0 +1,147 @@
+"""Parity of our driver with the native classes driven by hand, on random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+
+from megaasr.errors import ModelError, UsageError
+from megaasr.model.interface import Request
+from megaasr.model.loading import load_model
+from megaasr.model.qwen3_asr import Qwen3ASR, audio_tokens, token_budget
+
+LENGTHS = (400, 7_999, 16_000, 40_001, 128_000, 200_123)
+
+
+@pytest.fixture(scope="module")
+def ours(random_checkpoint: Path) -> Qwen3ASR:
+    return load_model(str(random_checkpoint), device="cpu", batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [(0.1 * rng.standard_normal(n)).astype(np.float32) for n in LENGTHS]
+
+
+def by_hand(folder: Path, clip: np.ndarray, language: str | None, context: str) -> tuple:
+    """Logits of the prompt and greedy tokens, straight from transformers."""
+    model = Qwen3ASRForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = Qwen3ASRProcessor.from_pretrained(folder)
+    inputs = processor.apply_transcription_request(clip, language=language, prompt=context)
+    with torch.inference_mode():
+        logits = model(**inputs).logits
+        tokens = model.generate(
+            **inputs, do_sample=False, max_new_tokens=token_budget(len(clip) / 16_000)
+        )
+    return inputs, logits, tokens[0, inputs["input_ids"].shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(("language", "context"), [(None, ""), ("en", "pears, station")])
+def test_single_clips_equal_the_native_classes(
+    random_checkpoint: Path, ours: Qwen3ASR, length: int, language: str | None, context: str
+) -> None:
+    clip = (0.1 * np.random.default_rng(length).standard_normal(length)).astype(np.float32)
+    inputs, logits, tokens = by_hand(random_checkpoint, clip, language, context)
+    mine = ours.inputs([Request(clip, language, context)])
+    assert torch.equal(mine["input_ids"], inputs["input_ids"])
+    valid = inputs["input_features_mask"][0].bool()
+    assert torch.equal(mine["input_features_mask"], inputs["input_features_mask"])
+    width = mine["input_features"].shape[2]
+    difference = (mine["input_features"] - inputs["input_features"][:, :, :width]).abs()
+    assert float(difference[:, :, valid[:width]].max()) == 0.0
+    with torch.inference_mode():
+        assert float((ours.model(**mine).logits - logits).abs().max()) < 1e-5
+    answer = ours.recognize([Request(clip, language, context)])[0]
+    raw = ours.processor.tokenizer.decode(tokens[: answer.tokens], skip_special_tokens=True)
+    assert answer.raw == raw
+
+
+def test_a_padded_batch_equals_single_clips(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
+    requests = [Request(clip) for clip in clips]
+    batch = ours.inputs(requests)
+    with torch.inference_mode():
+        together = ours.model(**batch).logits
+        for row, request in enumerate(requests):
+            alone = ours.model(**ours.inputs([request])).logits[0]
+            difference = (together[row, -len(alone) :] - alone).abs().max()
+            assert float(difference) < 2e-5, f"row {row}"
+    assert [a.raw for a in ours.recognize(requests)] == [
+        ours.recognize([request])[0].raw for request in requests
+    ]
+
+
+def test_answers_come_in_the_order_of_the_requests(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
+    forwards = ours.recognize([Request(clip) for clip in clips])
+    backwards = ours.recognize([Request(clip) for clip in reversed(clips)])
+    assert forwards == backwards[::-1]
+
+
+def test_every_row_ends_at_its_own_budget(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
+    for clip, answer in zip(clips, ours.recognize([Request(c) for c in clips]), strict=True):
+        budget = token_budget(len(clip) / 16_000)
+        assert answer.tokens <= budget
+        assert answer.budget_hit == (answer.tokens == budget)
+
+
+def test_running_out_of_memory_halves_the_batch(
+    random_checkpoint: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(str(random_checkpoint), device="cpu", batch_size=8)
+    whole = model.recognize([Request(clip) for clip in clips])
+    generate, seen = model.model.generate, []
+
+    def small_device(**inputs: torch.Tensor) -> torch.Tensor:
+        seen.append(len(inputs["input_ids"]))
+        if seen[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(**inputs)
+
+    monkeypatch.setattr(model.model, "generate", small_device)
+    answers = model.recognize([Request(clip) for clip in clips])
+    assert [a.raw for a in answers] == [a.raw for a in whole]
+    assert seen == [6, 4, 2, 2, 2]
+    assert model.batch_size == 2
+
+
+def test_no_memory_for_a_single_piece_is_a_model_error(
+    random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(str(random_checkpoint), device="cpu")
+
+    def no_memory(**inputs: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model.model, "generate", no_memory)
+    with pytest.raises(ModelError, match="--device cpu"):
+        model.recognize([Request(np.ones(16_000, dtype=np.float32))])
+
+
+def test_other_runtime_errors_are_not_swallowed(
+    random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(str(random_checkpoint), device="cpu")
+
+    def broken(**inputs: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(model.model, "generate", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        model.recognize([Request(np.ones(16_000, dtype=np.float32))])
+
+
+@pytest.mark.parametrize("samples", [0, 16_000 * 31])
+def test_pieces_of_impossible_length_are_refused(ours: Qwen3ASR, samples: int) -> None:
+    with pytest.raises(UsageError, match="0 to 30 s"):
+        ours.recognize([Request(np.zeros(samples, dtype=np.float32))])
+
+
+def test_the_length_rule_is_the_processors(ours: Qwen3ASR) -> None:
+    frames = torch.arange(1, 400)
+    expected = ours.processor._get_audio_token_length(frames).tolist()
+    assert [audio_tokens(int(n)) for n in frames] == expected

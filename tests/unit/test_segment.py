@@ -1,0 +1,128 @@
+"""Where long recordings are cut, and what counts as silence."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from megaasr.transcribe.segment import Piece, cut, is_silent, quiet_place
+
+RATE = 16_000
+
+
+def speech(duration_s: float, *pauses: tuple[float, float], seed: int = 0) -> NDArray[np.float32]:
+    """Noise at -20 dBFS that falls to -60 dBFS in the pauses (start, end), in seconds."""
+    rng = np.random.default_rng(seed)
+    samples = 0.1 * rng.standard_normal(round(duration_s * RATE))
+    for start, end in pauses:
+        samples[round(start * RATE) : round(end * RATE)] *= 0.01
+    return samples.astype(np.float32)
+
+
+def cuts(samples: NDArray[np.float32]) -> list[float]:
+    return [piece.start_s for piece in cut([samples])][1:]
+
+
+@pytest.mark.parametrize("count", [1, 160, 16_000, 30 * RATE])
+def test_up_to_30_s_is_one_piece(count: int) -> None:
+    samples = speech(30, (20, 21))[:count]
+    (piece,) = cut([samples])
+    assert piece.start_s == 0.0
+    assert piece.end_s == count / RATE
+    np.testing.assert_array_equal(piece.samples, samples)
+
+
+def test_nothing_gives_no_piece() -> None:
+    assert list(cut([])) == []
+    assert list(cut([np.zeros(0, np.float32)])) == []
+
+
+def test_a_pause_is_cut_in_its_middle() -> None:
+    assert cuts(speech(40, (21.0, 21.4))) == pytest.approx([21.2], abs=0.02)
+
+
+def test_the_longest_pause_is_preferred() -> None:
+    pauses = (17.0, 17.25), (20.0, 20.4), (27.0, 27.25)
+    assert cuts(speech(40, *pauses)) == pytest.approx([20.2], abs=0.02)
+
+
+def test_of_long_pauses_the_last_is_preferred() -> None:
+    assert cuts(speech(40, (16.0, 18.0), (24.0, 24.6))) == pytest.approx([24.3], abs=0.02)
+
+
+def test_gaps_inside_words_are_not_pauses() -> None:
+    samples = speech(40, (20.0, 20.08), (24.0, 24.3), (28.0, 28.12))
+    assert cuts(samples) == pytest.approx([24.15], abs=0.02)
+
+
+def test_without_a_pause_the_quietest_100_ms_is_cut() -> None:
+    samples = speech(40)
+    samples[round(22.3 * RATE) : round(22.42 * RATE)] *= 0.5
+    assert cuts(samples) == pytest.approx([22.36], abs=0.02)
+
+
+def test_pauses_before_15_s_do_not_count() -> None:
+    (at,) = cuts(speech(40, (10.0, 12.0)))
+    assert 15.0 <= at <= 30.0
+
+
+def test_digital_silence_in_the_recording_does_not_hide_other_pauses() -> None:
+    samples = speech(40, (18.0, 18.3), (22.0, 22.8))
+    samples[round(18.0 * RATE) : round(18.3 * RATE)] = 0.0
+    assert cuts(samples) == pytest.approx([22.4], abs=0.02)
+
+
+def test_silence_is_cut_as_late_as_possible() -> None:
+    assert cuts(np.zeros(70 * RATE, np.float32)) == pytest.approx([29.95, 59.9])
+
+
+def test_no_sliver_is_left_at_the_end() -> None:
+    for extra in (1, 800, 8_000, 15_999, 16_000, 16_001):
+        samples = speech(31, (29.4, 31.0))[: 30 * RATE + extra]
+        pieces = list(cut([samples]))
+        assert len(pieces) == 2
+        assert len(pieces[1].samples) >= RATE
+
+
+def test_pieces_do_not_keep_the_recording_in_memory() -> None:
+    samples = speech(95)
+    for piece in cut([samples]):
+        assert piece.samples.base is None
+        assert not np.shares_memory(piece.samples, samples)
+
+
+def test_reading_ahead_is_bounded() -> None:
+    taken = 0
+
+    def blocks() -> object:
+        nonlocal taken
+        for number in range(200):
+            taken += 1
+            yield speech(1.0, seed=number)
+
+    most_ahead = 0.0
+    for piece in cut(blocks()):  # type: ignore[arg-type]
+        most_ahead = max(most_ahead, taken - piece.start_s)
+    assert taken == 200
+    assert most_ahead <= 32.0
+
+
+def test_quiet_place_is_never_outside() -> None:
+    for seconds in (15.2, 16.0, 29.0, 30.0):
+        samples = speech(seconds)
+        assert 15 * RATE < quiet_place(samples) < len(samples)
+
+
+def test_silence_is_judged_by_the_peak() -> None:
+    assert is_silent(np.zeros(16_000, np.float32))
+    assert is_silent(np.zeros(0, np.float32))
+    dither = np.random.default_rng(0).integers(-2, 3, 16_000) / 32_768
+    assert is_silent(dither.astype(np.float32))
+    assert is_silent((dither + 0.25).astype(np.float32))  # a constant offset is no sound
+    quiet_word = np.zeros(30 * RATE, np.float32)
+    quiet_word[1000:1400] = 0.001 * np.sin(np.arange(400) / 10)
+    assert not is_silent(quiet_word)  # -60 dBFS for 25 ms
+
+
+def test_a_piece_knows_its_times() -> None:
+    piece = Piece(32_000, np.zeros(8_000, np.float32))
+    assert (piece.start_s, piece.end_s) == (2.0, 2.5)
