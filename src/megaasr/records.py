@@ -66,16 +66,17 @@ def read_manifest(path: str | Path) -> Iterator[Utterance]:
     Raises:
         RecordError: naming file and line, on the first line that is no utterance.
     """
-    with Path(path).open(encoding="utf-8") as lines:
+    # Decoded line by line, so that a byte that is not UTF-8 is blamed on its own line.
+    with Path(path).open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode("utf-8"))
                 if not isinstance(record, dict):
                     raise RecordError("the line is not a JSON object")
                 yield Utterance.from_json(record)
-            except (json.JSONDecodeError, RecordError) as error:
+            except (json.JSONDecodeError, UnicodeDecodeError, RecordError) as error:
                 raise RecordError(f"{path}, line {number}: {error}") from error
 
 

@@ -32,7 +32,15 @@ def by_hand(folder: Path, clip: np.ndarray, language: str | None, context: str) 
     """Logits of the prompt and greedy tokens, straight from transformers."""
     model = Qwen3ASRForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = Qwen3ASRProcessor.from_pretrained(folder)
-    inputs = processor.apply_transcription_request(clip, language=language, prompt=context)
+    # Not apply_transcription_request: in 5.13 it wrote a forced language into the system
+    # turn, and took no context. The chat template and the processor's call are the same in all.
+    turns = [
+        {"role": "system", "content": [{"type": "text", "text": context}]},
+        {"role": "user", "content": [{"type": "audio", "audio": clip}]},
+    ]
+    prompt = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    prompt += "language English<asr_text>" if language else ""
+    inputs = processor(text=[prompt], audio=[clip], sampling_rate=16_000)
     with torch.inference_mode():
         logits = model(**inputs).logits
         tokens = model.generate(

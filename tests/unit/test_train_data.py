@@ -16,7 +16,7 @@ from megaasr.model.qwen3_asr import audio_tokens
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.augment import add_noise, augment, mask
 from megaasr.train.base_recipe import BaseRecipe
-from megaasr.train.batches import IGNORE, BatchBuilder, plan_epoch, random_augment_off
+from megaasr.train.batches import IGNORE, BatchBuilder, augment_off, plan_epoch
 from megaasr.train.feature_store import FeatureStore
 from megaasr.train.log_mel import finish, log_mel
 from megaasr.train.tokenizer import train_tokenizer
@@ -140,7 +140,7 @@ def test_noise_has_the_drawn_ratio(rng: np.random.Generator) -> None:
 
 
 def test_augmentation_off_changes_nothing(recipe: BaseRecipe, rng: np.random.Generator) -> None:
-    off = random_augment_off(recipe.augment)
+    off = augment_off(recipe.augment)
     features = rng.uniform(-9, 1, size=(200, 128)).astype(np.float32)
     assert np.array_equal(augment(features, off, rng), features)
     assert np.array_equal(mask(features, off, rng), features)

@@ -17,6 +17,7 @@ from megaasr.cli.audio_arguments import EmptyFolder, expand
 from megaasr.cli.screen import Lines, Screen
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
+from megaasr.model.hub import SHIPPED, find_model
 from megaasr.model.prompt import language_name
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
 from megaasr.transcribe.subtitles import FORMATS
@@ -283,7 +284,7 @@ def _planned(
 
 def _identity(model: str) -> object:
     """Return what tells one model from another for `--resume`: a folder may change its files."""
-    folder = Path(model).expanduser()
+    folder = find_model(model) if model in SHIPPED else Path(model).expanduser()
     if not folder.is_dir():
         return model
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]

@@ -66,14 +66,10 @@ def model_card(facts: dict[str, Any], results: dict[str, Any]) -> str:
         facts: every field that the template names besides the tables (see `cli.publish`).
         results: what `megaasr.score.manifest.summarize` returns.
     """
-    silent = results["nonspeech"]
     return _CARD.format(
         **facts,
         table=results_table(results),
-        nonspeech_sentence=(
-            f"Words on {silent['with_words']} of {silent['clips']} clips without speech "
-            f"({_percent(silent['rate'])} %, interval {_interval(silent)})."
-        ),
+        nonspeech_sentence=_nonspeech_sentence(results["nonspeech"]),
         budget_sentence=(
             f"The token budget ended the text of {results['token_budget_hits']} clips."
         ),
@@ -93,6 +89,15 @@ def results_table(results: dict[str, Any]) -> str:
             f"| {group['insertions']} |"
         )
     return "\n".join(rows)
+
+
+def _nonspeech_sentence(silent: dict[str, Any] | None) -> str:
+    if silent is None:
+        return "No test clip was without speech."
+    return (
+        f"Words on {silent['with_words']} of {silent['clips']} clips without speech "
+        f"({_percent(silent['rate'])} %, interval {_interval(silent)})."
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def draw_nonspeech(rng: np.random.Generator, *, min_s: float = 0.5, max_s: float
     """Draw a sound of random kind, length and level.
 
     Returns:
-        float32 [time] at 16 kHz, peak between -50 and -1 dB of full scale (silence: -90 dB).
+        float32 [time] at 16 kHz, peak between -50 and -1 dB of full scale, whatever the kind.
     """
     count = round(float(np.exp(rng.uniform(np.log(min_s), np.log(max_s)))) * SAMPLE_RATE)
     kinds = list(KINDS.values())
@@ -34,16 +34,16 @@ def draw_nonspeech(rng: np.random.Generator, *, min_s: float = 0.5, max_s: float
 
 
 def noise(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Noise with a spectrum of 0 to -12 dB per octave, peak 1 (white, pink, brown and between)."""
+    """Noise with a spectrum of 0 to -6 dB per octave, peak 1 (white, pink, brown and between)."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
-    slope = rng.uniform(0.0, 1.0) * 1.0
+    slope = rng.uniform(0.0, 1.0)
     octave = np.maximum(np.arange(spectrum.size), 1.0 + 20.0 * count / SAMPLE_RATE)
     shaped = np.fft.irfft(spectrum * octave**-slope, count)
     return np.asarray(shaped / max(float(np.abs(shaped).max()), 1e-12))
 
 
 def silence(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """The floor of a quiet recorder: noise that `draw_nonspeech` may scale up again."""
+    """The floor of a quiet recorder: noise, which `draw_nonspeech` scales up to the drawn level."""
     return 1e-4 * noise(rng, count)
 
 

@@ -37,6 +37,7 @@ ESPEAK_VARIANTS = (
     *("rob", "shelby", "steph", "travis", "victor", "zac"),
 )
 HELD_OUT_ESPEAK_VARIANTS = ("f5", "m7")
+_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Voice:
         engine: `flite` or `espeak-ng`.
         name: flite's voice, or espeak-ng's `accent+variant`.
         stretch: duration factor of the speech (1 = the voice's own tempo, 2 = twice as long).
-        pitch: factor on the voice's fundamental frequency.
+        pitch: factor on the voice's fundamental frequency (flite's rms has no such control:
+            it speaks the same at every pitch).
         scale: factor on the whole spectrum, formants and pitch alike (a longer or shorter
             vocal tract); made by playing at `scale` times the rate, tempo compensated.
         peak_db: level of the highest sample, in dB below full scale.
@@ -132,10 +134,16 @@ def speak(text: str, voice: Voice, scratch: Path) -> tuple[np.ndarray, int]:
 
     command = _command(text, voice, scratch)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
     except FileNotFoundError as error:
         raise SynthesisError(
             f"{voice.engine} is not installed; on Debian or Ubuntu: apt-get install flite espeak-ng"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SynthesisError(
+            f"{voice.speaker} took more than {_TIMEOUT_S:g} s for {text!r}"
         ) from error
     if done.returncode != 0 or not scratch.is_file():
         raise SynthesisError(f"{voice.speaker} failed on {text!r}: {done.stderr.strip()}")

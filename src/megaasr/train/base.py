@@ -86,11 +86,12 @@ class BaseTraining:
 
     def _prepare_data(self) -> None:
         corpus = self.recipe.corpus
-        if not (corpus / "train.jsonl").is_file():
-            raise TrainingError(
-                f"{corpus} holds no train.jsonl; make the corpus first: make corpus "
-                f"(or: mega-asr synthesize synthesize-tiny --output {corpus})"
-            )
+        for name in ("train.jsonl", "dev.jsonl"):
+            if not (corpus / name).is_file():
+                raise TrainingError(
+                    f"{corpus} holds no {name}; make the corpus first: make corpus "
+                    f"(or: mega-asr synthesize synthesize-tiny --output {corpus})"
+                )
         # One process computes features and phonemes, the others then find them there.
         with self.accelerator.main_process_first():
             self.store = FeatureStore.open(
@@ -132,6 +133,12 @@ class BaseTraining:
         at = self.position
         while True:
             batches = plan_epoch(self.store, self.recipe, at.epoch, short_only=at.short_only)
+            if not batches:
+                longest = f" of at most {self.recipe.short_first_s} s (short_first_s)"
+                raise TrainingError(
+                    f"{self.recipe.corpus / 'train.jsonl'} holds no clip"
+                    + (longest if at.short_only else "")
+                )
             for number in range(at.batch, len(batches)):
                 short_only = at.step < self.recipe.short_first_steps
                 if short_only != at.short_only:
@@ -145,11 +152,15 @@ class BaseTraining:
         """One optimizer step; returns (loss, CTC loss, audio seconds, 1) for the log."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         mine = examples[rank::world] or examples[:1]
-        batch = self._to_device(self.builder.build(mine, (step, rank)))
+        ctc_only = step < self.recipe.ctc_first_steps
+        built = self.builder.build(mine, (step, rank), plain=ctc_only)
+        batch = self._to_device(built)
         learning_rate = scheduled_rate(step, self.recipe.steps, self.recipe.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        cross_entropy, ctc = self.objective(batch.inputs, batch.phonemes, batch.phoneme_lengths)
+        cross_entropy, ctc = self.objective(
+            batch.inputs, batch.phonemes, batch.phoneme_lengths, ctc_only=ctc_only
+        )
         done = step / self.recipe.steps
         recipe = self.recipe.optimizer
         weight = recipe.ctc_weight + (recipe.ctc_weight_end - recipe.ctc_weight) * done
@@ -222,7 +233,7 @@ class BaseTraining:
     def _resume(self) -> Position:
         state = self.run.load_checkpoint(self.accelerator.device)
         if state is None:
-            return Position()
+            return Position(short_only=self.recipe.short_first_steps > 0)
         self.model_objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         return Position(state["step"], state["epoch"], state["batch"], state["short_only"])

@@ -58,10 +58,13 @@ class OptimizerRecipe(Recipe):
 class BaseRecipe(Recipe):
     """A model trained from scratch on a synthesised corpus."""
 
-    seed: int
+    seed: int = Field(ge=0, description="source of every choice")
     corpus: Path = Field(description="folder with train.jsonl and dev.jsonl")
     steps: int = Field(gt=0, description="optimizer steps in all")
     batch_s: float = Field(gt=0, description="audio seconds in a batch, all processes together")
+    ctc_first_steps: int = Field(
+        ge=0, description="first steps that train the encoder by CTC alone, without augmentation"
+    )
     short_first_steps: int = Field(ge=0, description="first steps on short, single clips only")
     short_first_s: float = Field(gt=0, description="longest clip of those steps, seconds")
     evaluate_steps: int = Field(gt=0, description="steps between error rates on dev")

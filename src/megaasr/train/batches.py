@@ -114,12 +114,22 @@ class BatchBuilder:
         self._phonemes = phonemes
         self._tokenizer = tokenizer
         self._recipe = recipe
+        self._plain = augment_off(recipe.augment)
         self._audio_pad = token_id(tokenizer, AUDIO_PAD)
 
-    def build(self, examples: Sequence[Example], stream: Sequence[int]) -> Batch:
-        """Return a batch; every random choice is keyed by the recipe's seed and `stream`."""
+    def build(
+        self, examples: Sequence[Example], stream: Sequence[int], *, plain: bool = False
+    ) -> Batch:
+        """Return a batch; every random choice is keyed by the recipe's seed and `stream`.
+
+        Args:
+            examples: as `plan_epoch` groups them.
+            stream: what the random choices depend on: the step and the process.
+            plain: leave the augmentation out.
+        """
         rng = np.random.default_rng([self._recipe.seed, 2, *stream])
-        features = [self._features(example, rng) for example in examples]
+        recipe = self._plain if plain else self._recipe.augment
+        features = [self._features(example, recipe, rng) for example in examples]
         rows = [
             self._tokens(e, audio_tokens(len(f)), rng)
             for e, f in zip(examples, features, strict=True)
@@ -132,8 +142,9 @@ class BatchBuilder:
             audio_s=sum(len(f) for f in features) / FRAMES_PER_S,
         )
 
-    def _features(self, example: Example, rng: np.random.Generator) -> Features:
-        recipe = self._recipe.augment
+    def _features(
+        self, example: Example, recipe: AugmentRecipe, rng: np.random.Generator
+    ) -> Features:
         bins = 128
         pieces = [_silence(rng.uniform(0.0, recipe.lead_s), bins)]
         for clip in example.clips:
@@ -171,8 +182,8 @@ class BatchBuilder:
         return ", ".join(words[int(i)] for i in chosen)
 
 
-def random_augment_off(recipe: AugmentRecipe) -> AugmentRecipe:
-    """Return the recipe with every augmentation switched off (for tests and evaluation)."""
+def augment_off(recipe: AugmentRecipe) -> AugmentRecipe:
+    """Return the recipe with every augmentation switched off."""
     off = dict.fromkeys(("join_share", "lead_s", "context_share", "noise_share", "gain_db"), 0)
     return recipe.model_copy(update={**off, "frequency_masks": 0, "time_masks_per_s": 0.0})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import islice
 from pathlib import Path
 
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
@@ -33,7 +32,8 @@ def dev_error_rate(
     """
     started = time.monotonic()
     utterances = list(read_manifest(manifest))
-    chosen = list(islice(utterances[:: max(1, len(utterances) // clips)], clips))
+    count = min(clips, len(utterances))
+    chosen = [utterances[i * len(utterances) // count] for i in range(count)]
     was_training = model.training
     model.train(False)
     recognizer = Qwen3ASR("training", model, processor, batch_size)

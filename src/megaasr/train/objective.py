@@ -36,6 +36,8 @@ class BaseObjective(nn.Module):
         inputs: dict[str, torch.Tensor],
         phonemes: torch.Tensor,
         phoneme_lengths: torch.Tensor,
+        *,
+        ctc_only: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (cross-entropy per token, CTC loss per phoneme), both scalars.
 
@@ -43,6 +45,7 @@ class BaseObjective(nn.Module):
             inputs: the native model's inputs, `labels` included.
             phonemes: int64 [sum of lengths], every row's phonemes one after another.
             phoneme_lengths: int64 [batch].
+            ctc_only: leave the decoder out; the cross-entropy is then 0, with zero gradients.
         """
         core = self.model.model
         encoded = core.audio_tower(
@@ -50,6 +53,11 @@ class BaseObjective(nn.Module):
             input_features_mask=inputs["input_features_mask"],
         ).last_hidden_state
         ctc = self._ctc(encoded, inputs, phonemes, phoneme_lengths)
+        if ctc_only:
+            # Distributed training expects a gradient for every parameter in every step.
+            unused = [core.multi_modal_projector, core.language_model]
+            zeros = [p.sum() * 0.0 for module in unused for p in module.parameters()]
+            return torch.stack(zeros).sum(), ctc
         ids, labels = inputs["input_ids"], inputs["labels"]
         embedded = core.get_input_embeddings()(ids)
         audio = core.multi_modal_projector(encoded)
@@ -77,7 +85,8 @@ class BaseObjective(nn.Module):
         padded = nn.utils.rnn.pad_sequence([row.flatten(0, 1) for row in rows])
         if int(lengths.sum()) == 0:
             # Nobody speaks in this batch; distributed training still wants every gradient.
-            return log_probs.sum() * 0.0
+            nothing: torch.Tensor = log_probs.sum() * 0.0
+            return nothing
         losses: torch.Tensor = functional.ctc_loss(
             padded,
             phonemes,

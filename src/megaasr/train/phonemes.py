@@ -16,20 +16,23 @@ from pathlib import Path
 from megaasr.errors import SynthesisError
 
 _BATCH = 400
+_TIMEOUT_S = 300.0
+_LETTER = re.compile(r"[A-Za-z]")
 
 
 def phonemize(texts: Sequence[str], cache: Path) -> list[list[str]]:
     """Return each text's phonemes (espeak-ng mnemonics without stress marks).
 
     Args:
-        texts: transcripts.
+        texts: transcripts; one without a letter has no phonemes.
         cache: a JSON file of known texts; it is read, extended and replaced atomically.
 
     Raises:
         SynthesisError: espeak-ng is missing or failed.
     """
     known: dict[str, list[str]] = json.loads(cache.read_text()) if cache.is_file() else {}
-    missing = sorted({text for text in texts if text and text not in known})
+    # Without a letter, espeak-ng would print no line, and the lines could not be told apart.
+    missing = sorted({text for text in texts if _LETTER.search(text) and text not in known})
     for start in range(0, len(missing), _BATCH):
         batch = missing[start : start + _BATCH]
         known.update(zip(batch, _run(batch), strict=True))
@@ -37,7 +40,7 @@ def phonemize(texts: Sequence[str], cache: Path) -> list[list[str]]:
         temporary = cache.with_suffix(".part")
         temporary.write_text(json.dumps(known))
         temporary.replace(cache)
-    return [known[text] if text else [] for text in texts]
+    return [known.get(text, []) for text in texts]
 
 
 def _run(texts: Sequence[str]) -> list[list[str]]:
@@ -50,13 +53,19 @@ def _run(texts: Sequence[str]) -> list[list[str]]:
             input="\n".join(plain) + "\n",
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=_TIMEOUT_S,
             check=False,
         )
     except FileNotFoundError as error:
         raise SynthesisError(
             "espeak-ng is not installed; on Debian or Ubuntu: apt-get install espeak-ng"
         ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SynthesisError(
+            f"espeak-ng took more than {_TIMEOUT_S:g} s for {len(texts)} texts"
+        ) from error
+    if done.returncode != 0:
+        raise SynthesisError(f"espeak-ng failed on {len(texts)} texts: {done.stderr.strip()}")
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     if len(lines) == len(plain):
         return [_symbols(line) for line in lines]

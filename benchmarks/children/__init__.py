@@ -1,0 +1,32 @@
+"""Programs that benchmarks start in processes of their own; each prints one JSON object.
+
+They keep their imports inside, in the order in which a user's program would have them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process had resident so far, in 10^6 bytes.
+
+    On Linux this is VmHWM: `getrusage` says the same, except that a process whose parent was
+    large when it started is told at least the size of its parent.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def answer(**fields: Any) -> None:
+    """Print what the parent asked for, with the memory that it took."""
+    print(json.dumps({**fields, "peak_mb": round(peak_mb(), 1)}))

@@ -1,0 +1,174 @@
+"""Manifests in and out, and the shape of the transcripts that users' programs read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from megaasr.errors import RecordError
+from megaasr.records import Segment, Transcript, Utterance, read_manifest, write_manifest
+
+UTTERANCES = [
+    Utterance("a-1", "audio/a 1.flac", "Zwölf Boxkämpfer, 你好 \U0001f600!", "de"),
+    Utterance("a-2", "b.flac", "", None, {"duration_s": 1.5, "source": "nonspeech"}),
+    Utterance(
+        "a-3",
+        "c.flac",
+        # Separators that str.splitlines() would split at, but JSON Lines does not.
+        'two\u2028lines, "quoted" \\ and\ttab,\x85 next\nline',
+        "en",
+        {"voice": {"pitch": 0.9, "tags": ["x", None]}, "held_out_voice": False, "ключ": "да"},
+    ),
+]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    write_manifest(path, iter(UTTERANCES))
+    assert list(read_manifest(path)) == UTTERANCES
+    assert list(read_manifest(str(path))) == UTTERANCES
+    raw = path.read_bytes()
+    assert raw.count(b"\n") == len(UTTERANCES)
+    assert raw.endswith(b"\n")
+    assert "你好".encode() in raw  # readable, not escaped
+
+
+def test_unknown_columns_survive_in_their_order(tmp_path: Path) -> None:
+    line = (
+        '{"id": "x", "audio": "x.wav", "text": "t", "language": null, "zeta": 1, "alpha": [2, {}]}'
+    )
+    path, copy = tmp_path / "m.jsonl", tmp_path / "copy.jsonl"
+    path.write_text(line + "\n")
+    (utterance,) = read_manifest(path)
+    assert utterance.extra == {"zeta": 1, "alpha": [2, {}]}
+    write_manifest(copy, [utterance])
+    assert copy.read_text() == line + "\n"
+
+
+def test_blank_lines_windows_lines_and_a_missing_last_newline_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(
+        b'\r\n{"id": "1", "audio": "1.wav", "text": ""}\r\n   \n{"id":"2","audio":"2","text":"b"}'
+    )
+    assert [(u.id, u.language) for u in read_manifest(path)] == [("1", None), ("2", None)]
+    path.write_bytes(b"")
+    assert list(read_manifest(path)) == []
+
+
+GOOD = b'{"id": "1", "audio": "1.wav", "text": "one"}\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"id": "2", "audio": "2.wav"}', "'text' is missing"),
+        (b'{"id": 2, "audio": "2.wav", "text": "x"}', "'id' is missing or not a string"),
+        (b'{"id": "2", "audio": null, "text": "x"}', "'audio' is missing or not a string"),
+        (b'["id", "2"]', "not a JSON object"),
+        (b'{"id": "2", "audio": ', "Expecting value"),
+        (b"id,audio,text", "Expecting value"),
+        (b'{"id": "2", "audio": "2.wav", "text": "caf\xe9"}', "can't decode byte 0xe9"),
+    ],
+)
+def test_a_broken_line_is_named_with_its_file(tmp_path: Path, line: bytes, message: str) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_bytes(GOOD + b"\n" + line + b"\n" + GOOD)
+    read = read_manifest(path)
+    assert next(read).text == "one"
+    with pytest.raises(RecordError, match=message) as caught:
+        list(read)
+    assert str(caught.value).startswith(f"{path}, line 3: ")
+
+
+def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    write_manifest(path, UTTERANCES)
+    before = path.read_bytes()
+
+    def failing() -> Iterator[Utterance]:
+        yield UTTERANCES[0]
+        assert path.read_bytes() == before  # nothing is replaced before the end
+        raise OSError("the source broke")
+
+    with pytest.raises(OSError, match="the source broke"):
+        write_manifest(path, failing())
+    assert path.read_bytes() == before
+    write_manifest(path, UTTERANCES[:1])
+    assert list(read_manifest(path)) == UTTERANCES[:1]
+    assert [p.name for p in tmp_path.iterdir()] == ["m.jsonl"]
+
+
+def test_a_manifest_may_be_rewritten_from_itself(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    write_manifest(path, UTTERANCES)
+    write_manifest(path, (u for u in read_manifest(path) if u.text))
+    assert [u.id for u in read_manifest(path)] == ["a-1", "a-3"]
+
+
+TRANSCRIPT = Transcript(
+    text="Hello. Да.",
+    language="en",
+    duration_s=61.25,
+    model="tiny",
+    segments=(
+        Segment(0.0, 30.0, "Hello.", "en"),
+        Segment(30.0, 60.0, "Да.", "ru", ("token_budget_hit", "other")),
+        Segment(60.0, 61.25, "", None, ("no_speech", "token_budget_hit")),
+    ),
+)
+
+
+def test_the_document_of_a_transcript_is_stable() -> None:
+    golden = {
+        "schema": 1,
+        "audio": "talk.wav",
+        "text": "Hello. Да.",
+        "language": "en",
+        "duration_s": 61.25,
+        "model": "tiny",
+        "reason": None,
+        "segments": [
+            {"start": 0.0, "end": 30.0, "text": "Hello.", "language": "en", "flags": []},
+            {
+                "start": 30.0,
+                "end": 60.0,
+                "text": "Да.",
+                "language": "ru",
+                "flags": ["token_budget_hit", "other"],
+            },
+            {
+                "start": 60.0,
+                "end": 61.25,
+                "text": "",
+                "language": None,
+                "flags": ["no_speech", "token_budget_hit"],
+            },
+        ],
+    }
+    document = TRANSCRIPT.with_audio("talk.wav").to_json()
+    assert document == golden
+    assert list(document) == list(golden)
+    assert [list(s) for s in document["segments"]] == [list(s) for s in golden["segments"]]
+    assert json.loads(json.dumps(document)) == golden
+
+
+def test_an_empty_transcript_says_why() -> None:
+    empty = Transcript("", None, 2.0, "tiny", reason="no speech was heard")
+    assert empty.to_json() == {
+        "schema": 1,
+        "audio": None,
+        "text": "",
+        "language": None,
+        "duration_s": 2.0,
+        "model": "tiny",
+        "reason": "no speech was heard",
+        "segments": [],
+    }
+
+
+def test_flags_are_listed_once_in_order_of_appearance() -> None:
+    assert TRANSCRIPT.flags == ("token_budget_hit", "other", "no_speech")
+    assert TRANSCRIPT.audio is None  # with_audio returns a copy
