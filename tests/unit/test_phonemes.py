@@ -115,7 +115,7 @@ def test_the_cache_is_believed_extended_and_replaced(cache: Path) -> None:
 @pytest.mark.usefixtures("no_programs")
 def test_a_missing_program_is_named_with_the_mend(cache: Path) -> None:
     cache.write_text('{"cat": ["k", "a", "t"]}')
-    with pytest.raises(SynthesisError, match="espeak-ng is not installed.*apt-get install"):
+    with pytest.raises(SynthesisError, match=r"espeak-ng is not installed.*apt-get install"):
         phonemize(["cat", "dog"], cache)
     assert cache.read_text() == '{"cat": ["k", "a", "t"]}'
 
@@ -125,7 +125,7 @@ def test_a_failing_program_is_an_error(
 ) -> None:
     # Silently empty phonemes would be cached, and training would go on without them.
     monkeypatch.setenv("ESPEAK_DATA_PATH", str(tmp_path))
-    with pytest.raises(SynthesisError, match="espeak-ng failed on 2 texts: .*phontab"):
+    with pytest.raises(SynthesisError, match=r"espeak-ng failed on 2 texts: .*phontab"):
         phonemize(["cat", "dog"], cache)
     assert not cache.exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +53,10 @@ def spoken(engine: str, name: str, text: str = TEXT, **manner: float) -> Sound:
     with TemporaryDirectory() as folder:
         samples, rate = speak(text, voice(engine, name, **manner), Path(folder) / "x.wav")
         assert not list(Path(folder).iterdir())  # nothing is left behind
-    sound = files.resample(samples, rate, RATE)
+    return cut(files.resample(samples, rate, RATE))
+
+
+def cut(sound: Sound) -> Sound:
     loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())
     return sound[loud[0] : loud[-1] + 1]
 
@@ -95,6 +99,21 @@ def formant_factor(plain: Sound, moved: Sound) -> float:
         return float(np.corrcoef(before[most:-most], shifted)[0, 1])
 
     return float(np.exp(0.01 * max(range(-most, most + 1), key=likeness)))
+
+
+@pytest.mark.parametrize(("engine", "name"), VOICES)
+def test_factors_of_one_are_the_voice_itself(tmp_path: Path, engine: str, name: str) -> None:
+    path = str(tmp_path / "own.wav")
+    own = {
+        "flite": ["flite", "-voice", name, "-t", TEXT, path],
+        "espeak-ng": ["espeak-ng", "-v", name, "-w", path, TEXT],
+    }
+    subprocess.run(own[engine], check=True)
+    sound, plain = cut(files.read(path).samples), spoken(engine, name)
+    # The documented exception.
+    duration, pitch = (1 / 1.1, 105 / 95) if name == "kal16" else (1.0, 1.0)
+    assert len(plain) / len(sound) == pytest.approx(duration, rel=0.01)
+    assert fundamental(plain) / fundamental(sound) == pytest.approx(pitch, rel=0.03)
 
 
 @pytest.mark.parametrize("factor", [0.85, 1.25])

@@ -44,6 +44,9 @@ _TIMEOUT_S = 120.0
 class Voice:
     """Everything that decides how a sentence is spoken.
 
+    Flite's kal16 counts from a faster and higher voice than its own: at factors of 1 it speaks
+    1.1 times as fast and at 105 instead of 95 Hz.
+
     Attributes:
         engine: `flite` or `espeak-ng`.
         name: flite's voice, or espeak-ng's `accent+variant`.

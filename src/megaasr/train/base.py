@@ -58,6 +58,8 @@ class BaseTraining:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.run = RunFolder(folder, recipe, main=self.accelerator.is_main_process)
         set_seed(recipe.seed)
+        # CTC's gradients reach below the smallest normal float, where CPUs are very slow.
+        torch.set_flush_denormal(True)
         self._prepare_data()
         self._prepare_model()
         self.position = self._resume()
@@ -188,7 +190,7 @@ class BaseTraining:
                 "epoch": self.position.epoch,
                 "loss": round(loss / steps, 4),
                 "ctc": round(ctc / steps, 4),
-                "learning_rate": scheduled_rate(step, self.recipe.steps, self.recipe.optimizer),
+                "learning_rate": scheduled_rate(step - 1, self.recipe.steps, self.recipe.optimizer),
                 "audio_s_per_s": round(audio_s / seconds, 1),
                 "seconds": round(seconds, 2),
             }
@@ -231,7 +233,7 @@ class BaseTraining:
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> Position:
-        state = self.run.load_checkpoint(self.accelerator.device)
+        state = self.run.load_checkpoint()
         if state is None:
             return Position(short_only=self.recipe.short_first_steps > 0)
         self.model_objective.load_state_dict(state["objective"])

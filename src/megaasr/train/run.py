@@ -55,12 +55,12 @@ class RunFolder:
             os.fsync(written.fileno())
         temporary.replace(path)
 
-    def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the last checkpoint, or None in a new folder."""
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the last checkpoint, its tensors on the CPU, or None in a new folder."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             return None
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
 
     def export(self, model: Qwen3ASRForConditionalGeneration, processor: Qwen3ASRProcessor) -> None:

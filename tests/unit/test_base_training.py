@@ -1,0 +1,448 @@
+"""The from-scratch stage on a toy corpus: it resumes exactly, refuses clearly and exports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+
+from megaasr.audio import files
+from megaasr.audio.waveform import Waveform
+from megaasr.cli.main import main
+from megaasr.config import load_recipe
+from megaasr.errors import TrainingError
+from megaasr.model.interface import Request
+from megaasr.model.loading import load_model
+from megaasr.records import Utterance, write_manifest
+from megaasr.train.base import BaseTraining, scheduled_rate
+from megaasr.train.base_recipe import BaseRecipe, OptimizerRecipe
+from megaasr.train.curves import draw_curves
+from megaasr.train.evaluate import dev_error_rate
+
+WORDS = [
+    *("anna", "ben", "red", "blue", "sees", "takes", "gives"),
+    *("seven", "little", "houses", "under", "bridges", "over", "water"),
+]
+TOY = (
+    "steps=6",
+    "batch_s=8",
+    "ctc_first_steps=1",
+    "short_first_steps=3",
+    "short_first_s=1.2",
+    "evaluate_steps=6",
+    "evaluate_clips=2",
+    "checkpoint_s=1e-6",
+    "log_steps=1",
+    "architecture.vocabulary_size=320",
+    "architecture.encoder_layers=1",
+    "architecture.encoder_width=32",
+    "architecture.encoder_heads=2",
+    "architecture.encoder_ffn=64",
+    "architecture.conv_channels=8",
+    "architecture.decoder_layers=1",
+    "architecture.decoder_width=32",
+    "architecture.decoder_heads=2",
+    "architecture.decoder_kv_heads=1",
+    "architecture.decoder_head_size=16",
+    "architecture.decoder_ffn=64",
+    "augment.join_share=0.5",
+    "augment.join_max_s=9.0",
+    "optimizer.warmup_steps=2",
+    "optimizer.decay_steps=2",
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process_state() -> Iterator[None]:
+    """Accelerate keeps one state per process; torch gets one thread, as in `--threads 1`."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def espeak() -> None:
+    if shutil.which("espeak-ng") is None:
+        pytest.skip(
+            "espeak-ng is not installed (apt-get install espeak-ng); training needs its phonemes"
+        )
+
+
+def write_split(folder: Path, split: str, count: int, rng: np.random.Generator) -> None:
+    utterances = []
+    for number in range(count):
+        text = "" if number == 1 else " ".join(rng.choice(WORDS, size=4)).capitalize() + "."
+        length = int(rng.integers(12_000, 18_000 if number % 2 else 32_000))
+        # Noise with a melody of its own, so that a model can tell the clips apart.
+        tone = np.sin(2 * np.pi * rng.uniform(200, 3_000) * np.arange(length) / 16_000)
+        samples = (0.1 * rng.standard_normal(length) + 0.3 * tone).astype(np.float32)
+        name = f"{split}-{number}.wav"
+        files.write(folder / name, Waveform(samples, 16_000))
+        extra = {"duration_s": round(length / 16_000, 3), "source": "nonspeech"}
+        if text:
+            extra |= {"source": "generator", "speaker": "toy", "held_out_voice": False}
+        utterances.append(Utterance(name, name, text, "en" if text else None, extra))
+    write_manifest(folder / f"{split}.jsonl", utterances)
+
+
+@pytest.fixture(scope="module")
+def corpus(espeak: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy corpus")
+    rng = np.random.default_rng(0)
+    write_split(folder, "train", 12, rng)
+    write_split(folder, "dev", 4, rng)
+    return folder
+
+
+def toy_recipe(corpus: Path, *overrides: str) -> BaseRecipe:
+    return load_recipe(BaseRecipe, "train-base-tiny", [*TOY, f"corpus={corpus}", *overrides])
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> dict[int, tuple[float, float, int]]:
+    return {r["step"]: (r["loss"], r["ctc"], r["epoch"]) for r in metrics(folder) if "loss" in r}
+
+
+def interrupting(step: int) -> Callable[[dict[str, Any]], None]:
+    """Ctrl-C in the middle of a step: after its update, before its checkpoint."""
+
+    def report(row: dict[str, Any]) -> None:
+        if row.get("step") == step:
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.fixture(scope="module")
+def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps without a break; tests must not write into it."""
+    folder = tmp_path_factory.mktemp("run") / "straight"
+    torch.set_num_threads(1)
+    AcceleratorState._reset_state(True)
+    BaseTraining(toy_recipe(corpus), folder).train()
+    return folder
+
+
+def assert_same(one: Any, other: Any, where: str = "checkpoint") -> None:
+    """Equal to the last bit, whatever is nested in whatever."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype, where
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert list(one) == list(other), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{where}[{number}]")
+    else:
+        assert one == other, where
+
+
+def checkpoint(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
+    return found
+
+
+def test_an_interrupted_run_ends_like_a_straight_one(
+    corpus: Path, finished: Path, tmp_path: Path
+) -> None:
+    recipe = toy_recipe(corpus)
+    # Done twice: the step after the CTC phase, the first of the next epoch, the first of the
+    # long phase, and one within it.
+    for stop in (2, 3, 4, 5):
+        with pytest.raises(KeyboardInterrupt):
+            BaseTraining(recipe, tmp_path / "run", report=interrupting(stop)).train()
+        assert checkpoint(tmp_path / "run")["step"] == stop - 1
+    training = BaseTraining(recipe, tmp_path / "run")
+    assert training.position.step == 4
+    training.train()
+    assert_same(checkpoint(tmp_path / "run"), checkpoint(finished))
+    assert losses(tmp_path / "run") == losses(finished)
+    # The first step trains by CTC alone; every other one saw another batch.
+    assert losses(finished)[1][0] == 0.0
+    assert len(set(losses(finished).values())) == 6
+    assert [epoch for _, _, epoch in losses(finished).values()] == [0, 0, 1, 2, 2, 2]
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        ours, theirs = tmp_path / "run" / "model" / name, finished / "model" / name
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_finished_run_is_left_as_it_is(corpus: Path, finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    shutil.rmtree(folder / "model")  # as if it had been killed before the export
+    BaseTraining(toy_recipe(corpus), folder).train()
+    assert_same(checkpoint(folder), checkpoint(finished))
+    assert metrics(folder) == metrics(finished)
+    weights = (folder / "model" / "model.safetensors").read_bytes()
+    assert weights == (finished / "model" / "model.safetensors").read_bytes()
+
+
+def test_another_seed_trains_another_model(corpus: Path, finished: Path, tmp_path: Path) -> None:
+    stop = interrupting(1)
+    with pytest.raises(KeyboardInterrupt):
+        BaseTraining(toy_recipe(corpus, "seed=1"), tmp_path / "run", report=stop).train()
+    assert losses(tmp_path / "run")[1] != losses(finished)[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["seed=1"], "seed"),
+        (["batch_s=9"], "batch_s"),
+        (["optimizer.learning_rate=1e-4"], "optimizer"),
+        (["augment.gain_db=1", "short_first_s=1"], "augment, short_first_s"),
+    ],
+)
+def test_another_recipe_in_the_same_folder_is_refused(
+    corpus: Path, finished: Path, overrides: list[str], named: str
+) -> None:
+    before = (finished / "recipe.json").read_bytes()
+    with pytest.raises(TrainingError, match=rf"another recipe \({named} differ\)"):
+        BaseTraining(toy_recipe(corpus, *overrides), finished)
+    assert (finished / "recipe.json").read_bytes() == before
+
+
+def test_a_run_may_be_prolonged(corpus: Path, finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    longer = toy_recipe(corpus, "steps=7", "log_steps=7", "evaluate_steps=50", "checkpoint_s=99")
+    BaseTraining(longer, folder).train()
+    assert checkpoint(folder)["step"] == 7
+    assert json.loads((folder / "recipe.json").read_text())["steps"] == 7
+
+
+def test_the_exported_model_is_half_as_large_and_loads(finished: Path) -> None:
+    folder = finished / "model"
+    stored = load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    trained = checkpoint(finished)["objective"]
+    for name, tensor in stored.items():
+        assert torch.equal(tensor, trained[f"model.{name}"].half()), name
+    assert not [name for name in stored if "ctc" in name]
+    assert not [path for path in folder.iterdir() if path.suffix in {".bin", ".pt"}]
+    model = load_model(str(folder), device="cpu", offline=True)
+    noise = np.random.default_rng(1).standard_normal(8_000).astype(np.float32)
+    (answer,) = model.recognize([Request(0.1 * noise)])
+    assert isinstance(answer.text, str)
+    assert answer.tokens > 0
+
+
+def test_the_run_folder_tells_what_was_done(corpus: Path, finished: Path) -> None:
+    recipe = json.loads((finished / "recipe.json").read_text())
+    assert recipe == json.loads(toy_recipe(corpus).resolved_json())
+    versions = json.loads((finished / "versions.json").read_text())
+    assert torch.__version__.startswith(versions["torch"].partition("+")[0])
+    assert {"megaasr", "transformers", "python", "cores"} <= set(versions)
+    rows = metrics(finished)
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
+    for row in rows:
+        assert all(np.isfinite(value) for value in row.values())
+        if "loss" in row:
+            used = scheduled_rate(row["step"] - 1, 6, toy_recipe(corpus).optimizer)
+            assert row["learning_rate"] == used
+            # At most one batch (8 s) and the silence before its clips, heard in `seconds`.
+            assert 0 < row["audio_s_per_s"] * row["seconds"] < 16
+    (evaluation,) = [row for row in rows if "dev_wer" in row]
+    assert evaluation["step"] == 6
+    assert not list(finished.rglob("*.part"))
+
+
+def test_the_curves_are_a_picture(finished: Path, tmp_path: Path) -> None:
+    draw_curves(finished / "metrics.jsonl", tmp_path / "curves.png")
+    from matplotlib import image
+
+    picture = image.imread(tmp_path / "curves.png")
+    assert picture.shape[0] > 300
+    assert picture.shape[1] > 800
+    blue = np.abs(picture[..., :3] - np.array([0x1F, 0x77, 0xB4]) / 255).max(axis=2) < 0.05
+    left, right = np.array_split(blue, 2, axis=1)  # the loss, the error rate
+    assert left.sum() > 100
+    assert right.sum() > 10
+    # A run that was stopped before its first evaluation has curves too.
+    first = (finished / "metrics.jsonl").read_text().splitlines()[:2]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(first))
+    with pytest.warns(UserWarning, match="legend"):
+        draw_curves(tmp_path / "metrics.jsonl", tmp_path / "early.png")
+    assert (tmp_path / "early.png").stat().st_size > 1_000
+
+
+def test_a_finished_run_is_published_with_its_card(
+    corpus: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    split = Path(shutil.copytree(corpus, tmp_path / "corpus"))
+    write_split(split, "test", 4, np.random.default_rng(5))
+    (split / "recipe.json").write_text('{"seed": 77}')
+    with pytest.raises(SystemExit) as ended:
+        main(["publish", str(run), "--corpus", str(split), "-o", str(tmp_path / "toy")])
+    assert ended.value.code == 0
+    results = json.loads((tmp_path / "toy" / "results.json").read_text())
+    assert results["nonspeech"]["clips"] == 1
+    assert results["facts"]["train_clips"] == 12
+    assert results["facts"]["corpus_seed"] == 77
+    heard_s = sum(r["audio_s_per_s"] * r["seconds"] for r in metrics(finished) if "loss" in r)
+    assert results["facts"]["heard_hours"] == pytest.approx(heard_s / 3600)
+    card = (tmp_path / "toy" / "README.md").read_text()
+    assert results["facts"]["weights_sha256"] in card
+    assert results["facts"]["test_sha256"] in card
+    assert "{" not in card
+    assert "| generator, trained voices | 3 |" in card
+    assert "generator, trained voices" in capsys.readouterr().out
+    predictions = (run / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in predictions] == [f"test-{n}.wav" for n in range(4)]
+    model = load_model(str(tmp_path / "toy"), device="cpu", offline=True)
+    assert model.name == str(tmp_path / "toy")
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "dev.jsonl"])
+def test_a_missing_corpus_is_named_with_the_mend(corpus: Path, tmp_path: Path, name: str) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    other = {"train.jsonl", "dev.jsonl"} - {name}
+    shutil.copy(corpus / other.pop(), half)
+    with pytest.raises(TrainingError, match=f"half holds no {name}.*make corpus"):
+        BaseTraining(toy_recipe(half), tmp_path / "run")
+
+
+def test_first_steps_without_a_short_clip_are_an_error_not_a_hang(
+    corpus: Path, tmp_path: Path
+) -> None:
+    recipe = toy_recipe(corpus, "short_first_s=0.1")
+    with pytest.raises(TrainingError, match=r"no clip of at most 0\.1 s \(short_first_s\)"):
+        BaseTraining(recipe, tmp_path / "run").train()
+
+
+def test_a_run_without_short_steps_needs_no_short_clips(corpus: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(corpus, "short_first_s=0.1", "short_first_steps=0", "ctc_first_steps=0")
+    with pytest.raises(KeyboardInterrupt):
+        BaseTraining(recipe, tmp_path / "run", report=interrupting(2)).train()
+    assert [(loss > 0, epoch) for loss, _, epoch in losses(tmp_path / "run").values()] == [
+        (True, 0),
+        (True, 0),
+    ]
+
+
+RATES = OptimizerRecipe(
+    learning_rate=0.01,
+    warmup_steps=10,
+    decay_steps=20,
+    weight_decay=0.0,
+    beta2=0.98,
+    gradient_norm=1.0,
+    ctc_weight=1.0,
+    ctc_weight_end=0.3,
+)
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    rates = [scheduled_rate(step, 100, RATES) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.001 * n for n in range(1, 11)])
+    assert rates[10:81] == pytest.approx([0.01] * 71)
+    assert rates[80:] == pytest.approx([0.01 * n / 20 for n in range(20, 0, -1)])
+    assert scheduled_rate(100, 100, RATES) == 0.0
+    # The constant part can grow without a change of what was done before.
+    assert [scheduled_rate(step, 200, RATES) for step in range(80)] == rates[:80]
+
+
+def test_a_learning_rate_without_warm_up_or_decay_is_constant() -> None:
+    flat = RATES.model_copy(update={"warmup_steps": 0, "decay_steps": 0})
+    assert {scheduled_rate(step, 50, flat) for step in range(50)} == {0.01}
+    # Shorter than warm-up and decay together: the lower of the two lines.
+    short = [scheduled_rate(step, 12, RATES) for step in range(12)]
+    assert max(short) < 0.01
+    assert short.index(max(short)) == 3
+
+
+def test_dev_clips_are_taken_from_the_whole_manifest(
+    random_checkpoint: Path, tmp_path: Path
+) -> None:
+    # Only the files that ought to be chosen exist.
+    utterances = [Utterance(str(n), f"{n}.wav", "one two", "en") for n in range(19)]
+    write_manifest(tmp_path / "dev.jsonl", utterances)
+    for number in (0, 6, 12):
+        files.write(tmp_path / f"{number}.wav", Waveform(np.zeros(8_000, np.float32), 16_000))
+    model = Qwen3ASRForConditionalGeneration.from_pretrained(random_checkpoint)
+    processor = Qwen3ASRProcessor.from_pretrained(random_checkpoint)
+    model.train()
+    found = dev_error_rate(model, processor, tmp_path / "dev.jsonl", 3)
+    assert model.training
+    assert found["dev_wer"] > 0
+    assert found["dev_words_on_nonspeech"] == 0
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(corpus: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "toy.toml"
+    shipped = Path(sys.modules["megaasr"].__path__[0]) / "recipes" / "train-base-tiny.toml"
+    recipe.write_text(shipped.read_text())
+    settings = [f"--set={one}" for one in (*TOY, f"corpus={corpus}")]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", "2", "-m", "megaasr", "train", "base", str(recipe)]
+
+    def train(name: str, *more: str) -> Path:
+        subprocess.run(
+            [*command, "-o", str(tmp_path / name), "--threads", "1", *settings, *more],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            timeout=300,
+            check=True,
+        )
+        return tmp_path / name
+
+    # Without decay and with constant weights a step does not depend on how many there will be.
+    settings += ["--set=optimizer.decay_steps=0", "--set=optimizer.ctc_weight_end=1.0"]
+    straight = train("straight")
+    train("resumed", "--set=steps=3", "--set=evaluate_steps=2")
+    resumed = train("resumed")
+    assert checkpoint(resumed)["step"] == 6
+    assert_same(checkpoint(resumed), checkpoint(straight))
+    assert losses(resumed) == losses(straight)
+    assert sorted(losses(resumed)) == [1, 2, 3, 4, 5, 6]
+    assert (resumed / "curves.png").stat().st_size > 1_000
+    model = load_model(str(resumed / "model"), device="cpu", offline=True)
+    assert model.recognize([Request(np.zeros(8_000, np.float32))])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("espeak")
+def test_eight_clips_are_learnt_by_heart(tmp_path: Path) -> None:
+    folder = tmp_path / "eight"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    write_split(folder, "train", 8, rng)
+    write_split(folder, "dev", 2, rng)
+    off = ["join_share", "lead_s", "context_share", "noise_share", "gain_db", "frequency_masks"]
+    recipe = toy_recipe(
+        folder,
+        *(f"augment.{name}=0" for name in (*off, "time_masks_per_s")),
+        *("steps=150", "batch_s=40", "ctc_first_steps=0", "short_first_steps=0", "log_steps=10"),
+        *(
+            "checkpoint_s=600",
+            "evaluate_steps=150",
+            "optimizer.learning_rate=5e-3",
+            "optimizer.decay_steps=30",
+        ),
+    )
+    BaseTraining(recipe, tmp_path / "run").train()
+    found = losses(tmp_path / "run")
+    assert found[150][0] < 0.4 * found[10][0]
+    assert found[150][1] < 0.6 * found[10][1]

@@ -1,0 +1,146 @@
+"""`python -m benchmarks` from end to end, quickly and on a random model; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["transcribe", "startup", "memory", "decode"]
+FIELDS = {
+    "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
+    "startup": {"what", "wall_s", "cpu_s", "base", "times_base_wall", "times_base_cpu"},
+    "memory": {"what", "audio_s", "peak_mb", "growth_mb", "growth_step_mb", "text_kb"},
+    "decode": {"format", "reader", "wall_s", "times_peer_wall", "largest_difference"},
+}
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def entries(path: Path) -> dict[str, Any]:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["schema"] == 1
+    return {entry["benchmark"]: entry for entry in document["entries"]}
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    return Path(shutil.copy(ROOT / "docs" / "benchmarks.md", tmp_path))
+
+
+@pytest.mark.slow
+def test_everything_runs_is_saved_and_rendered(
+    random_checkpoint: Path, tmp_path: Path, page: Path
+) -> None:
+    output = tmp_path / "results.json"
+    done = run(*NAMES, "--quick", "--model", random_checkpoint, "--output", output)
+    assert done.returncode == 0, done.stderr
+    found = entries(output)
+    assert list(found) == NAMES
+    for name, entry in found.items():
+        assert entry["command"].startswith("python -m benchmarks transcribe")
+        assert entry["quick"] is True
+        assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
+        assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
+        assert (entry["model"] is None) == (name == "decode")
+        for row in entry["rows"]:
+            assert FIELDS[name] <= set(row)
+    rows = found["transcribe"]["rows"]
+    assert {row["system"] for row in rows} == {"transformers", "megaasr"}
+    assert all(row["rtfx_wall"] > 0 and row["rtfx_cpu"] > 0 for row in rows)
+    assert all(row["peak_mb"] > 10 for row in found["memory"]["rows"])
+    assert [
+        row["audio_s"] for row in found["memory"]["rows"] if row["what"] == "transcribe, megaasr"
+    ] == [60, 120, 240]
+
+    before = page.read_text(encoding="utf-8")
+    done = run("--write-docs", "--output", output, "--docs", page)
+    assert done.returncode == 0, done.stderr
+    after = page.read_text(encoding="utf-8")
+    head, _, rest = after.partition("<!-- results:start -->")
+    assert before.startswith(head)
+    assert [line.split(":")[0] for line in rest.splitlines() if line.startswith("### ")] == [
+        f"### {name}" for name in NAMES
+    ]
+
+
+def test_decode_gives_the_samples_of_its_peer_and_a_table(tmp_path: Path, page: Path) -> None:
+    output = tmp_path / "results.json"
+    done = run("decode", "--quick", "--output", output)
+    assert done.returncode == 0, done.stderr
+    rows = entries(output)["decode"]["rows"]
+    assert {row["format"] for row in rows} == {"wav", "flac", "ogg", "mp3"}
+    ours = [row for row in rows if row["reader"] == "megaasr"]
+    assert all(row["largest_difference"] < 1e-4 and not row["extra_samples"] for row in ours)
+    tables = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(tables) == 2 + len(rows)
+    assert len({line.count("|") for line in tables}) == 1
+
+    for _ in range(2):  # the page can be written again
+        assert run("--write-docs", "--output", output, "--docs", page).returncode == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("### decode") == 1
+    assert "`--quick`: shows that it works" in text
+    assert "None yet" not in text
+    assert text.endswith("<!-- results:end -->\n")
+
+
+def test_results_of_other_benchmarks_stay_in_the_file(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    kept = {"benchmark": "startup", "rows": []}
+    output.write_text(json.dumps({"schema": 1, "entries": [kept]}), encoding="utf-8")
+    assert run("decode", "--quick", "--output", output).returncode == 0
+    assert list(entries(output)) == ["startup", "decode"]
+    assert entries(output)["startup"] == kept
+
+
+def test_help_brings_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys, benchmarks.__main__ as b\n"
+        "try: b.main(['--help'])\n"
+        "except SystemExit: print({'torch', 'numpy', 'megaasr'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["speed"], 2, "no benchmark 'speed'; there are transcribe, startup, memory, decode"),
+        (["decode", "--write-docs"], 2, "--write-docs runs no benchmark"),
+        (["transcribe", "--quick", "--model", "./nowhere"], 1, "no model ./nowhere"),
+        (["--write-docs", "--output", "nowhere.json"], 1, "nowhere.json holds no results"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    arguments: list[str], status: int, message: str
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    output = tmp_path / "notes.json"
+    output.write_text('{"schema": 2, "entries": []}', encoding="utf-8")
+    done = run("decode", "--quick", "--output", output)
+    assert done.returncode == 1
+    assert "has schema 2, not 1" in done.stderr
+    assert output.read_text(encoding="utf-8") == '{"schema": 2, "entries": []}'
