@@ -446,3 +446,17 @@ def test_eight_clips_are_learnt_by_heart(tmp_path: Path) -> None:
     found = losses(tmp_path / "run")
     assert found[150][0] < 0.4 * found[10][0]
     assert found[150][1] < 0.6 * found[10][1]
+
+
+def test_another_corpus_is_refused_in_a_started_run(tmp_path: Path) -> None:
+    from megaasr.train.run import RunFolder
+
+    recipe = load_recipe(BaseRecipe, "train-base-tiny")
+    first, second = tmp_path / "a.jsonl", tmp_path / "b" / "a.jsonl"
+    second.parent.mkdir()
+    first.write_text("one\n")
+    second.write_text("two\n")
+    RunFolder(tmp_path / "run", recipe).claim_data(first)
+    RunFolder(tmp_path / "run", recipe).claim_data(first)
+    with pytest.raises(TrainingError, match=r"started on another a\.jsonl"):
+        RunFolder(tmp_path / "run", recipe).claim_data(second)

@@ -94,6 +94,7 @@ class BaseTraining:
                     f"{corpus} holds no {name}; make the corpus first: make corpus "
                     f"(or: mega-asr synthesize synthesize-tiny --output {corpus})"
                 )
+        self.run.claim_data(corpus / "train.jsonl")
         # One process computes features and phonemes, the others then find them there.
         with self.accelerator.main_process_first():
             self.store = FeatureStore.open(

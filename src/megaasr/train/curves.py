@@ -17,7 +17,8 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     rows = _latest(metrics)
     figure, (losses, errors) = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for name, label in (("loss", "cross-entropy per token"), ("ctc", "CTC per phoneme")):
-        points = [(row["step"], row[name]) for row in rows if name in row]
+        # While the encoder learns alone, the cross-entropy is logged as 0.
+        points = [(row["step"], row[name]) for row in rows if row.get(name)]
         losses.plot(*zip(*points, strict=True), label=label) if points else None
     losses.set(xlabel="step", ylabel="training loss", yscale="log")
     losses.legend()

@@ -2,6 +2,7 @@
 
 recipe.json       the resolved recipe; another recipe is refused (steps may grow)
 versions.json     the libraries' versions and the machine
+data.json         the hash of the training manifest; another one is refused
 metrics.jsonl     one line per report
 curves.png        the metrics as a picture
 checkpoint.pt     everything needed to go on, replaced atomically
@@ -11,6 +12,7 @@ model/            the model, once finished
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import platform
@@ -40,6 +42,22 @@ class RunFolder:
         if main:
             _write(folder / "recipe.json", recipe.resolved_json())
             _write(folder / "versions.json", json.dumps(_versions(), indent=2))
+
+    def claim_data(self, manifest: Path) -> None:
+        """Note the training manifest's hash, or check that it is still the same.
+
+        Raises:
+            TrainingError: the run was started on other data; tokenizer and phonemes would differ.
+        """
+        path = self.folder / "data.json"
+        found = {manifest.name: hashlib.sha256(manifest.read_bytes()).hexdigest()}
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != found:
+            raise TrainingError(
+                f"{self.folder} was started on another {manifest.name} than {manifest}; choose "
+                "that corpus again, or another run folder"
+            )
+        if self._main:
+            _write(path, json.dumps(found, indent=2))
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a line to the metrics."""
