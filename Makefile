@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORPUS ?= corpus/tiny
 RUN ?= runs/base-tiny
 
-.PHONY: demo test slow check benchmarks corpus tiny demo-clips clean
+.PHONY: demo test slow check benchmarks corpus tiny readme demo-clips clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -41,6 +41,10 @@ tiny: corpus
 	OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 $(BIN)/torchrun --nproc-per-node 2 -m megaasr train base train-base-tiny \
 	  --output $(RUN) --set corpus=$(CORPUS)
 	$(BIN)/mega-asr publish $(RUN) --corpus $(CORPUS) --output src/megaasr/model/shipped/tiny
+	$(MAKE) readme
+
+readme: .venv/.installed
+	$(BIN)/python -m megaasr.report.readme README.md
 
 demo-clips: corpus
 	$(BIN)/python -m megaasr.synthesize.demo_clips $(CORPUS) src/megaasr/cli/demo_clips

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from megaasr.report.model_card import model_card, results_table
+from megaasr.report.model_card import model_card
+from megaasr.report.readme import fill_readme
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,23 +77,17 @@ def test_the_python_example_runs() -> None:
 
 def test_the_numbers_are_the_results() -> None:
     results = json.loads((TINY / "results.json").read_text())
-    table = re.search(r"<!-- tiny:start -->\n(.*?)<!-- tiny:end -->", README, flags=re.DOTALL)
-    assert table
-    assert table[1].strip() == readme_table(results)
+    assert fill_readme(README, results) == README, "run: make readme"
+
+
+def test_a_readme_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="tiny:start"):
+        fill_readme("# nothing here", {})
 
 
 def test_the_card_is_made_from_the_results() -> None:
     results = json.loads((TINY / "results.json").read_text())
     assert (TINY / "README.md").read_text() == model_card(results["facts"], results)
-
-
-def readme_table(results: dict) -> str:
-    silent = results["nonspeech"]
-    low, high = silent["interval"]
-    return (
-        f"{results_table(results)}\n\nWords on {silent['with_words']} of {silent['clips']} clips "
-        f"without speech ({100 * silent['rate']:.1f} %, {100 * low:.1f} to {100 * high:.1f} %)."
-    )
 
 
 def test_links_lead_somewhere() -> None:

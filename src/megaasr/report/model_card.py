@@ -91,6 +91,11 @@ def results_table(results: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def results_section(results: dict[str, Any]) -> str:
+    """Return the table and the sentence about clips without speech, for the README."""
+    return f"{results_table(results)}\n\n{_nonspeech_sentence(results['nonspeech'])}"
+
+
 def _nonspeech_sentence(silent: dict[str, Any] | None) -> str:
     if silent is None:
         return "No test clip was without speech."
