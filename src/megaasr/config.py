@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -59,19 +61,18 @@ def shipped_recipes() -> list[str]:
 
 
 def _read_toml(source: str | Path) -> dict[str, Any]:
-    path = Path(source)
-    if path.is_file():
-        text = path.read_text(encoding="utf-8")
+    if os.path.isfile(source):  # noqa: PTH113 (Path raises for a name that is too long)
+        recipe: Traversable = Path(source)
     elif str(source) in shipped_recipes():
-        text = (resources.files("megaasr.recipes") / f"{source}.toml").read_text(encoding="utf-8")
+        recipe = resources.files("megaasr.recipes") / f"{source}.toml"
     else:
         raise UsageError(
             f"no recipe {source}: give the path of a TOML file, or one of the shipped recipes "
             f"({', '.join(shipped_recipes())})"
         )
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(recipe.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {source} is not valid TOML: {error}") from error
 
 

@@ -42,6 +42,10 @@ class AudioError(MegaASRError):
         self.reason = reason
         super().__init__(f"{self.path}: {reason}")
 
+    def __reduce__(self) -> tuple[type[AudioError], tuple[str, str]]:
+        # By default pickle passes on the message alone, and a pool of processes would break.
+        return type(self), (self.path, self.reason)
+
 
 class AudioNotFoundError(AudioError, FileNotFoundError):
     """No file has this path."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,6 +181,20 @@ def test_a_file_name_cannot_write_to_the_terminal(run: Run) -> None:
     assert result.err.count("\n") == 2
 
 
+def test_json_lines_are_json_whatever_the_terminal_speaks(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = wav("\u00e9\u009b31m\u2028\U0001f399.wav")
+    result = run(name, "--json-lines")
+    assert "\u00e9" in result.out
+    assert not {"\u009b", "\u2028"} & set(result.out)
+    assert json.loads(result.out)["audio"] == name
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stdout)
+    run(name, "--json-lines")
+    assert json.loads(stdout.buffer.getvalue())["audio"] == name  # type: ignore[attr-defined]
+
+
 # What is written
 
 
@@ -236,6 +250,35 @@ def test_a_folder_without_recordings_fails(run: Run) -> None:
     assert (result.status, result.out) == (1, "==> a.wav <==\n200\n")
     assert "mega-asr: error: empty: a folder without recordings" in result.err
     assert "--recursive" in result.err
+
+
+def test_names_that_the_system_refuses_fail_alone(run: Run) -> None:
+    result = run("n" * 300, wav("a.wav"))
+    assert (result.status, result.out) == (1, "==> a.wav <==\n200\n")
+    assert "n: cannot be opened: " in result.err
+
+
+def test_a_folder_that_cannot_be_read_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    wav("talks/a.wav")
+    wav("talks/closed/b.wav")
+    scandir = os.scandir
+
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("closed"):  # the tests may run as root, who can read everything
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    result = run("talks", "--recursive")
+    assert (result.status, result.out) == (1, "==> talks/a.wav <==\n200\n")
+    assert "error: talks/closed: the folder cannot be read: Permission denied" in result.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes here")
+def test_a_pipe_in_a_folder_is_not_waited_for(run: Run) -> None:
+    wav("talks/a.wav")
+    os.mkfifo("talks/b.wav")
+    assert (run("talks").status, run("talks").out) == (0, "200\n")
 
 
 def test_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,6 +468,26 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     child.stderr.close()
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk to write to")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_is_one_line(stream: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        child = process("transcribe", wav("a.wav"), **{stream: full})
+        out, err = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert "Traceback" not in (err or "")
+    assert stream == "stderr" or "mega-asr: error: [Errno 28]" in err
+    assert stream == "stdout" or out == "200\n"
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_closed_streams(run: Run, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"sys.{stream}", None)  # as Python does for `<&-` and `>&-`
+    result = run(wav("a.wav"), *(["-"] if stream == "stdin" else []))
+    assert result.status == (1 if stream == "stdin" else 0)
+    assert stream != "stdin" or "-: 0 bytes long" in result.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals here")

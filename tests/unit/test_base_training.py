@@ -292,6 +292,11 @@ def test_a_finished_run_is_published_with_its_card(
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     split = Path(shutil.copytree(corpus, tmp_path / "corpus"))
     write_split(split, "test", 4, np.random.default_rng(5))
+    with pytest.raises(SystemExit) as ended:
+        main(["publish", str(run), "--corpus", str(split), "-o", str(tmp_path / "toy")])
+    assert ended.value.code == 1
+    assert f"there is no {split / 'recipe.json'}" in capsys.readouterr().err
+    assert not (tmp_path / "toy").exists()
     (split / "recipe.json").write_text('{"seed": 77}')
     with pytest.raises(SystemExit) as ended:
         main(["publish", str(run), "--corpus", str(split), "-o", str(tmp_path / "toy")])

@@ -34,6 +34,7 @@ def test_overrides_reach_tables() -> None:
         ("steps=many", "steps: .*integer.*'many'"),
         ("steps", "table.field=value"),
         ("seed.x=1", "seed is a value"),
+        ("seed=4294967296", "seed: .*less than"),
     ],
 )
 def test_wrong_overrides_are_explained(override: str, message: str) -> None:
@@ -44,8 +45,13 @@ def test_wrong_overrides_are_explained(override: str, message: str) -> None:
 def test_a_missing_recipe_lists_the_shipped_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="synthesize-tiny"):
         load_recipe(CorpusRecipe, "nonsense")
+    with pytest.raises(UsageError, match="synthesize-tiny"):
+        load_recipe(CorpusRecipe, "n" * 300)
     broken = tmp_path / "broken.toml"
     broken.write_text("seed = = 1")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        load_recipe(CorpusRecipe, broken)
+    broken.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="not valid TOML"):
         load_recipe(CorpusRecipe, broken)
 

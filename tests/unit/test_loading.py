@@ -83,9 +83,27 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{nonsense")
     with pytest.raises(CheckpointError, match="not valid JSON"):
         load_model(str(tmp_path))
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(CheckpointError, match="not a JSON object"):
+        load_model(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["nonsense", "./no/such/folder", "/no/such/folder", "a/b/c"])
+def test_a_config_with_values_of_the_wrong_kind(checkpoint: Path) -> None:
+    edit(checkpoint, {"audio_config": "none"})
+    with pytest.raises(CheckpointError, match=r"cannot be loaded.*audio_config"):
+        load_model(str(checkpoint))
+
+
+def test_a_missing_tokenizer(checkpoint: Path) -> None:
+    (checkpoint / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json missing"):
+        load_model(str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nonsense", "./no/such/folder", "/no/such/folder", "a/b/c", "n" * 300, "~nobody-here/x"],
+)
 def test_unknown_names(name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="--model tiny"):
         load_model(name)
@@ -97,9 +115,10 @@ def test_the_hub_out_of_reach_names_tiny(monkeypatch: pytest.MonkeyPatch, tmp_pa
         load_model("Qwen/Qwen3-ASR-0.6B-hf", offline=True)
 
 
-def test_unknown_device() -> None:
+@pytest.mark.parametrize("device", ["abacus", "meta", "privateuseone"])
+def test_unknown_device(device: str) -> None:
     with pytest.raises(UsageError, match="--device"):
-        choose_device("abacus")
+        choose_device(device)
     assert choose_device("cpu").type == "cpu"
 
 

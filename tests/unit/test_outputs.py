@@ -114,6 +114,28 @@ def test_a_later_run_leaves_the_transcripts_of_others_alone() -> None:
     assert names(tuesday) == ["talk.txt"]
 
 
+def test_a_claim_holds_where_the_output_folder_is_a_link() -> None:
+    Path("far/away/below").mkdir(parents=True)
+    Path("out").symlink_to("far/away/below")
+    monday = recording("monday/talk.wav")
+    transcribe(planned(monday), monday)
+    assert names(recording("tuesday/talk.wav")) == ["talk.wav.txt"]
+
+
+def test_a_file_called_dash_is_not_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("out").mkdir()
+    monkeypatch.chdir("out")
+    recording("-")
+    one, stdin = AudioInput("./-"), AudioInput("-")
+    folder = OutputFolder(Path(), ["txt"], SETTINGS)
+    folder.plan([one, stdin])
+    assert [folder.paths(each)[0].name for each in (one, stdin)] == ["-.txt", "stdin.txt"]
+    transcribe(folder, one)
+    again = OutputFolder(Path(), ["txt"], SETTINGS)
+    again.plan([one])
+    assert again.is_done(one)
+
+
 def test_a_claim_ends_with_the_recording() -> None:
     monday, tuesday = recording("monday/talk.wav"), recording("tuesday/talk.wav")
     transcribe(planned(monday), monday)
@@ -184,6 +206,8 @@ def test_a_pipe_is_not_read_to_make_a_hash() -> None:
         b"\xff\xfe\x00rubbish\n[]\n{}\n17\n",
         b'{"audio": "x", "name": "../../evil", "formats": ["txt"], "input_hash": null, '
         b'"settings_hash": ""}\n',
+        b'{"audio": 5, "name": "x", "formats": ["txt"], "input_hash": null, "settings_hash": ""}\n',
+        b'{"audio": [5], "name": "x", "formats": ["a"], "input_hash": null, "settings_hash": ""}\n',
     ],
 )
 def test_a_damaged_index_costs_nothing_but_work(junk: bytes) -> None:
@@ -234,6 +258,29 @@ def test_a_failed_write_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [one.name for one in Path().iterdir()] == ["a.txt"]
+
+
+def test_two_writers_of_one_file_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, parts = Path("a.txt"), []
+    replace = Path.replace
+
+    def write_another_one_first(self: Path, target: Path) -> Path:
+        parts.append(self)
+        if len(parts) == 1:
+            write_atomically(path, "second")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", write_another_one_first)
+    write_atomically(path, "first")
+    assert len(set(parts)) == 2
+    assert path.read_text() == "first"
+    assert [one.name for one in Path().iterdir()] == ["a.txt"]
+
+
+def test_a_name_may_be_as_long_as_names_can_be() -> None:
+    path = Path("n" * 251 + ".txt")
+    write_atomically(path, "text")
+    assert path.read_text() == "text"
 
 
 def test_names_that_are_not_text_survive_in_json() -> None:

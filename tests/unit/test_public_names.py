@@ -1,5 +1,6 @@
 """`import megaasr` is cheap and offers what it promises."""
 
+import pickle
 import subprocess
 import sys
 
@@ -21,6 +22,13 @@ def test_every_error_is_public() -> None:
     tree = {name for name, one in named if isinstance(one, type) and issubclass(one, Exception)}
     assert len(tree) > 10
     assert tree <= set(megaasr.__all__)
+
+
+def test_errors_survive_the_way_between_processes() -> None:
+    error = errors.AudioNotFoundError("a.wav", "no such file")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is errors.AudioNotFoundError
+    assert (str(copy), copy.path, copy.reason) == ("a.wav: no such file", "a.wav", "no such file")
 
 
 def test_other_names_are_attribute_errors() -> None:

@@ -149,6 +149,12 @@ def test_pieces_of_impossible_length_are_refused(ours: Qwen3ASR, samples: int) -
         ours.recognize([Request(np.zeros(samples, dtype=np.float32))])
 
 
+def test_a_context_that_does_not_fit_is_refused(ours: Qwen3ASR) -> None:
+    clip = np.full(16_000, 0.1, dtype=np.float32)
+    with pytest.raises(UsageError, match=r"context is too long: with 10000 characters"):
+        ours.recognize([Request(clip, None, "word " * 2_000)])
+
+
 def test_the_length_rule_is_the_processors(ours: Qwen3ASR) -> None:
     frames = torch.arange(1, 400)
     expected = ours.processor._get_audio_token_length(frames).tolist()

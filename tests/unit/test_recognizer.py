@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import threading
 import tracemalloc
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from megaasr.audio import AudioTruncatedWarning, Waveform
+from megaasr.audio.pcm import warn_truncated
 from megaasr.errors import AudioEmptyError, AudioError, AudioNotFoundError, UsageError
 from megaasr.model.interface import Recognition, Request
 from megaasr.records import Segment, Transcript
@@ -257,14 +260,17 @@ def test_a_truncated_file_is_flagged_and_still_warned_about(
 ) -> None:
     def blocks(source: object) -> Iterator[NDArray[np.float32]]:
         yield long_recording((200, 20), (100, 20))
-        warnings.warn("breaks off", AudioTruncatedWarning, stacklevel=2)
+        warn_truncated("a.wav", 41.2, None, "breaks off")
         warnings.warn("another matter", UserWarning, stacklevel=2)
 
     monkeypatch.setattr("megaasr.transcribe.recording.blocks", blocks)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transcript = MegaASR(model, batch_size=1).transcribe("a.wav")
-    assert [str(one.message) for one in caught] == ["breaks off", "another matter"]
+    first, second = caught
+    assert issubclass(first.category, AudioTruncatedWarning)
+    assert "breaks off" in str(first.message)
+    assert str(second.message) == "another matter"
     assert [segment.flags for segment in transcript.segments] == [(), ("audio_truncated",)]
 
 
@@ -276,6 +282,28 @@ def test_a_really_truncated_file(model: ToneModel, tmp_path: Path) -> None:
         warnings.simplefilter("always")
         (outcome,) = MegaASR(model).transcribe_many([path])
     assert outcome.unwrap().flags == ("audio_truncated",)
+
+
+def test_threads_do_not_take_each_others_warnings(
+    model: ToneModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_is_open, cut_was_noticed = threading.Event(), threading.Event()
+
+    def blocks(source: object) -> Iterator[NDArray[np.float32]]:
+        yield tone(200, 1)
+        if source == "cut.wav":
+            whole_is_open.wait(10)
+            warn_truncated("cut.wav", 1.0, None, "breaks off")
+            cut_was_noticed.set()
+        else:
+            whole_is_open.set()
+            cut_was_noticed.wait(10)
+
+    monkeypatch.setattr("megaasr.transcribe.recording.blocks", blocks)
+    with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
+        warnings.simplefilter("ignore")
+        cut, whole = pool.map(MegaASR(model).transcribe, ["cut.wav", "whole.wav"])
+    assert (cut.flags, whole.flags) == (("audio_truncated",), ())
 
 
 def test_segments_come_while_the_recording_is_read(model: ToneModel) -> None:

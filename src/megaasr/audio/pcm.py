@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,9 @@ from megaasr.audio.waveform import AudioTruncatedWarning, require_finite
 
 CHUNK_VALUES = 2**18
 """Numbers (frames times channels) decoded at once: 1 MiB, whatever the number of channels."""
+
+# Not `warnings.catch_warnings`: that is one for all threads, and would take the warnings of others.
+_noted: ContextVar[list[str] | None] = ContextVar("_noted", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +77,24 @@ def recut(chunks: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[
         yield np.concatenate(held)
 
 
+@contextmanager
+def noting_truncation() -> Iterator[list[str]]:
+    """Collect what `warn_truncated` says in this thread; it goes on to warn as well."""
+    messages: list[str] = []
+    before = _noted.set(messages)
+    try:
+        yield messages
+    finally:
+        _noted.reset(before)
+
+
 def warn_truncated(label: str, decoded_s: float, promised_s: float | None, why: str) -> None:
     """Tell the caller that a part of the recording is missing from what was decoded."""
     if promised_s is None:
         what = f"{decoded_s:.2f} s were decoded, but sound may be missing"
     else:
         what = f"only {decoded_s:.2f} s of {promised_s:.2f} s could be decoded"
-    warnings.warn(
-        f"{label}: {what}: {why}; fetch or export the file again if you can",
-        AudioTruncatedWarning,
-        stacklevel=2,
-    )
+    message = f"{label}: {what}: {why}; fetch or export the file again if you can"
+    if (noted := _noted.get()) is not None:
+        noted.append(message)
+    warnings.warn(message, AudioTruncatedWarning, stacklevel=2)

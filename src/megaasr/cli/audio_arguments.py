@@ -20,19 +20,19 @@ AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
 
 
 @dataclass(frozen=True, slots=True)
-class EmptyFolder:
-    """A folder argument without recordings.
+class UnusableFolder:
+    """A folder argument without recordings, or a folder that cannot be read.
 
     Attributes:
-        audio: the folder as given.
-        reason: what was looked for, and how to find more.
+        audio: the folder.
+        reason: what was looked for, and how to find more; or what is wrong.
     """
 
     audio: str
     reason: str
 
 
-def expand(arguments: Sequence[str], *, recursive: bool) -> list[AudioInput | EmptyFolder]:
+def expand(arguments: Sequence[str], *, recursive: bool) -> list[AudioInput | UnusableFolder]:
     """Return the recordings that the arguments stand for, each once, in order.
 
     Files in folders come sorted by name; hidden ones, and those in hidden folders, are left out.
@@ -46,16 +46,17 @@ def expand(arguments: Sequence[str], *, recursive: bool) -> list[AudioInput | Em
     """
     if "" in arguments:
         raise UsageError("one of the AUDIO arguments is empty; is a variable not set?")
-    found: dict[str, AudioInput | EmptyFolder] = {}
+    found: dict[str, AudioInput | UnusableFolder] = {}
     for argument in arguments:
-        if argument != STANDARD_INPUT and Path(argument).is_dir():
-            one: AudioInput | EmptyFolder | None = None
+        # os.path, because Path raises for a name that is too long or a folder closed to us.
+        if argument != STANDARD_INPUT and os.path.isdir(argument):  # noqa: PTH112
+            one: AudioInput | UnusableFolder | None = None
             for one in _in_folder(argument, recursive=recursive):
                 found.setdefault(os.path.abspath(one.audio), one)  # noqa: PTH100
             if one is None:
                 where = "in it or below it" if recursive else "in it; --recursive looks below it"
                 reason = f"a folder without recordings (.wav, .flac, .mp3 and the like) {where}"
-                found.setdefault(argument, EmptyFolder(argument, reason))
+                found.setdefault(argument, UnusableFolder(argument, reason))
         elif argument == STANDARD_INPUT:
             found.setdefault(argument, AudioInput(argument))
         else:
@@ -63,10 +64,18 @@ def expand(arguments: Sequence[str], *, recursive: bool) -> list[AudioInput | Em
     return list(found.values())
 
 
-def _in_folder(folder: str, *, recursive: bool) -> Iterator[AudioInput]:
-    for current, folders, names in os.walk(folder):
+def _in_folder(folder: str, *, recursive: bool) -> Iterator[AudioInput | UnusableFolder]:
+    closed: list[OSError] = []
+    for current, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(one for one in folders if recursive and not one.startswith("."))
         below = Path(current).relative_to(folder).as_posix()
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield AudioInput(str(Path(current, name)), below)
+            file = Path(current, name)
+            wanted = not name.startswith(".") and file.suffix.lower() in AUDIO_SUFFIXES
+            # A pipe that nobody writes to would be waited for without end.
+            pipe = os.path.exists(file) and file.is_fifo()  # noqa: PTH110
+            if wanted and not pipe:
+                yield AudioInput(str(file), below)
+    for error in closed:
+        reason = f"the folder cannot be read: {error.strerror or error}"
+        yield UnusableFolder(str(error.filename or folder), reason)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -117,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always, with the exit status.
     """
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):  # a name that is not text must not stop the run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -127,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, status=2)
     except MegaASRError as error:
         _fail(error, status=1)
+    except OSError as error:  # a full disk, a folder closed to us, ...
+        _fail(MegaASRError(str(error)), status=1)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
@@ -138,14 +142,23 @@ def _fail(error: MegaASRError, status: int) -> None:
     from megaasr.transcribe.subtitles import clean
 
     colour = None if "NO_COLOR" not in os.environ else False
-    typer.secho(f"mega-asr: error: {clean(str(error))}", err=True, fg="red", color=colour)
+    with contextlib.suppress(OSError):  # perhaps it is stderr that cannot be written
+        typer.secho(f"mega-asr: error: {clean(str(error))}", err=True, fg="red", color=colour)
     sys.exit(status)
+
+
+def _open_missing_streams() -> None:
+    """Put nothing where a shell closed a stream (`<&-`, `>&-`): Python has None there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 (until the end)
 
 
 def _close_quietly() -> None:
     """Send what is still to be printed to nobody, if the reader of a pipe has gone."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # or if the disk is full, which was reported when it was printed
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

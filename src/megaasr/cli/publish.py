@@ -22,13 +22,11 @@ def publish(
 ) -> None:
     """Copy the stored weights, score them, and write `results.json` and the model card."""
     from megaasr.cli.progress import progress_bar
-    from megaasr.errors import TrainingError
     from megaasr.model.loading import load_model
     from megaasr.report.model_card import model_card, results_table
     from megaasr.score.manifest import score_manifest, summarize
 
-    if not (run / "model" / "model.safetensors").is_file():
-        raise TrainingError(f"{run} holds no finished model; mega-asr train base writes model/")
+    _check_inputs(run, corpus)  # before anything is copied over an older model
     output.mkdir(parents=True, exist_ok=True)
     for file in sorted((run / "model").iterdir()):
         shutil.copy2(file, output / file.name)
@@ -55,6 +53,23 @@ def publish(
             lines.write(json.dumps(row) + "\n")
     typer.echo(results_table(results))
     typer.echo(f"no-speech clips: {results['nonspeech']}\nevery clip: {predictions}")
+
+
+def _check_inputs(run: Path, corpus: Path) -> None:
+    """Raise unless every file is there that scoring and the card read.
+
+    Raises:
+        TrainingError: naming the first that is missing.
+    """
+    from megaasr.errors import TrainingError
+
+    if not (run / "model" / "model.safetensors").is_file():
+        raise TrainingError(f"{run} holds no finished model; mega-asr train base writes model/")
+    of_run = (run / name for name in ("recipe.json", "versions.json", "metrics.jsonl"))
+    of_corpus = (corpus / name for name in ("recipe.json", "train.jsonl", "test.jsonl"))
+    for needed in (*of_run, *of_corpus):
+        if not needed.is_file():
+            raise TrainingError(f"there is no {needed}, which the model card needs")
 
 
 def _facts(run: Path, corpus: Path, output: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 import warnings
@@ -20,6 +21,10 @@ from megaasr.transcribe.subtitles import clean, live_line, render
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+
+# What may steer a terminal or break a line, and JSON does not escape by itself.
+_NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 class Lines(Enum):
@@ -82,7 +87,7 @@ class Screen:
         self._audio_s += transcript.duration_s
         self._advance(audio, files=1)
         if self._lines is Lines.JSON:
-            self._print(json.dumps(transcript.to_json(), ensure_ascii=False))
+            self._print_json(transcript.to_json())
         elif self._lines is Lines.TEXT:
             self._head(audio)
             self._print(render(transcript, "txt").removesuffix("\n"))
@@ -98,14 +103,14 @@ class Screen:
         self._skipped += 1
         self._advance(audio, files=1)
         if self._lines is Lines.JSON:
-            self._print(json.dumps({"audio": audio, "skipped": True}, ensure_ascii=False))
+            self._print_json({"audio": audio, "skipped": True})
 
     def fail(self, audio: str, reason: str) -> None:
         """Name a recording that failed, and why."""
         self._failed += 1
         self._advance(audio, files=1)
         if self._lines is Lines.JSON:
-            self._print(json.dumps({"audio": audio, "error": reason}, ensure_ascii=False))
+            self._print_json({"audio": audio, "error": reason})
         self._say("error", f"{audio}: {reason}", "red")
 
     def warn(self, message: str) -> None:
@@ -135,6 +140,13 @@ class Screen:
             gap = "" if self._heading is None else "\n"
             self._print(f"{gap}==> {clean(audio)} <==")
         self._heading = audio
+
+    def _print_json(self, document: dict[str, Any]) -> None:
+        """Print a document on one line that every program and terminal reads as one."""
+        # Where stdout has no room for all characters, Python would write escapes unknown to JSON.
+        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        line = json.dumps(document, ensure_ascii=not unicode)
+        self._print(_NOT_PRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
     def _print(self, line: str) -> None:
         """Print to stdout, at once."""

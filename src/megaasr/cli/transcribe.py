@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megaasr.cli.audio_arguments import EmptyFolder, expand
+from megaasr.cli.audio_arguments import UnusableFolder, expand
 from megaasr.cli.screen import Lines, Screen
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
@@ -133,7 +134,7 @@ class _Run:
 
     def __init__(
         self,
-        inputs: Sequence[AudioInput | EmptyFolder],
+        inputs: Sequence[AudioInput | UnusableFolder],
         folder: OutputFolder | None,
         screen: Screen,
         *,
@@ -144,7 +145,7 @@ class _Run:
         self._screen = screen
         self._resume = resume
         # Taken from `inputs` and not reported yet; the recognizer reads ahead.
-        self._begun: deque[tuple[AudioInput | EmptyFolder, bool]] = deque()
+        self._begun: deque[tuple[AudioInput | UnusableFolder, bool]] = deque()
 
     def __call__(
         self, model: _ModelWhenNeeded, batch_size: int, language: str | None, context: str
@@ -174,7 +175,7 @@ class _Run:
     def _audios(self) -> Iterator[Audio]:
         """Yield what has to be transcribed."""
         for one in self._inputs:
-            if isinstance(one, EmptyFolder):
+            if isinstance(one, UnusableFolder):
                 self._begun.append((one, False))
                 continue
             wanted = not (self._resume and self._folder and self._folder.is_done(one))
@@ -193,7 +194,7 @@ class _Run:
         """Report what the recognizer was not given, as far as it is next in order."""
         while self._begun and not self._begun[0][1]:
             one, _ = self._begun.popleft()
-            if isinstance(one, EmptyFolder):
+            if isinstance(one, UnusableFolder):
                 self._screen.fail(one.audio, one.reason)
             else:
                 self._screen.skip(one.audio)
@@ -266,7 +267,7 @@ def _what_to_show(json_lines: bool, verbose: str | None, *, writing: bool) -> tu
 
 
 def _planned(
-    inputs: Sequence[AudioInput | EmptyFolder],
+    inputs: Sequence[AudioInput | UnusableFolder],
     output_dir: Path | None,
     output_format: _Format | None,
     settings: Mapping[str, object],
@@ -284,8 +285,8 @@ def _planned(
 
 def _identity(model: str) -> object:
     """Return what tells one model from another for `--resume`: a folder may change its files."""
-    folder = find_model(model) if model in SHIPPED else Path(model).expanduser()
-    if not folder.is_dir():
+    folder = find_model(model) if model in SHIPPED else Path(os.path.expanduser(model))  # noqa: PTH111
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path raises for a name that is too long)
         return model
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def find_model(name: str, *, offline: bool = False) -> Path:
     """
     if name in SHIPPED:
         return Path(str(resources.files("megaasr.model") / "shipped" / name))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    # os.path, because Path raises for a name too long, a folder closed to us, an unknown ~user.
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111
+    if os.path.isdir(folder):  # noqa: PTH112
         return folder
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise ModelNotFoundError(

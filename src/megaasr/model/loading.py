@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.model.hub import find_model
+from megaasr.model.prompt import AUDIO_PAD
 
 if TYPE_CHECKING:
     import torch
@@ -61,9 +62,11 @@ def check_layout(folder: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no config.json: it is not a model folder")
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} is not a JSON object: it does not describe a model")
     if "thinker_config" in config:
         # The native class would read it without an error, and with its default sizes.
         raise CheckpointError(
@@ -96,7 +99,9 @@ def choose_device(device: str | None) -> torch.device:
     try:
         place = torch.device(device)
         torch.empty(1, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if place.type == "meta":
+            raise NotImplementedError("it has shapes without numbers")
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(
             f"--device {device}: not available here ({str(error).splitlines()[0]}); "
             "try cpu, cuda or mps"
@@ -117,7 +122,6 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 def _read(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     """Read weights and processor; every weight must be there, and none may be left over."""
     import transformers
-    from safetensors import SafetensorError
     from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
     quiet: Any = transformers.utils.logging
@@ -126,7 +130,7 @@ def _read(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         model, info = load(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
         processor = Qwen3ASRProcessor.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+    except Exception as error:  # damaged files make transformers raise whatever there is
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder} cannot be loaded: {first}") from error
     wrong = {
@@ -141,4 +145,9 @@ def _read(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             for kind, keys in wrong.items()
         )
         raise CheckpointError(f"{folder} does not match its config.json ({listed})")
+    if processor.tokenizer.convert_tokens_to_ids(AUDIO_PAD) != model.config.audio_token_id:
+        raise CheckpointError(
+            f"the tokenizer in {folder} does not fit its config.json ({AUDIO_PAD} has another "
+            "number or none); is tokenizer.json missing?"
+        )
     return model, processor

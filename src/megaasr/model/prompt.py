@@ -80,12 +80,20 @@ def prompt_parts(context: str, language: str | None) -> tuple[str, str]:
         language: ISO code or English name to force, or None.
     """
     before = (
-        f"{TURN_START}system\n{_MARKER.sub('', context)}{TURN_END}\n{TURN_START}user\n{AUDIO_START}"
+        f"{TURN_START}system\n{_without_markers(context)}{TURN_END}\n"
+        f"{TURN_START}user\n{AUDIO_START}"
     )
     after = f"{AUDIO_END}{TURN_END}\n{TURN_START}assistant\n"
     if language is not None:
         after += f"language {language_name(language)}{ASR_TEXT}"
     return before, after
+
+
+def _without_markers(text: str) -> str:
+    """Take the format's markers out, also one that appears when another is taken out of it."""
+    while (shorter := _MARKER.sub("", text)) != text:
+        text = shorter
+    return text
 
 
 def target_text(text: str, language: str | None) -> str:

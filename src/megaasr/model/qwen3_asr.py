@@ -64,12 +64,15 @@ class Qwen3ASR:
         self.processor = processor
         self.batch_size = batch_size
         self._audio_pad = int(processor.tokenizer.convert_tokens_to_ids(AUDIO_PAD))
+        config: Any = model.config
+        self._positions = int(config.text_config.max_position_embeddings)
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         """Transcribe pieces of audio, batched by length; answers in the order of requests.
 
         Raises:
-            UsageError: a piece is empty or longer than 30 s, or a language is unknown.
+            UsageError: a piece is empty or longer than 30 s, a language is unknown, or a context
+                does not fit into the model.
             ModelError: the device has no memory left for a single piece.
         """
         for request in requests:
@@ -125,11 +128,18 @@ class Qwen3ASR:
     def _prompt(self, request: Request, audio: int) -> list[int]:
         before, after = prompt_parts(request.context, request.language)
         tokenizer = self.processor.tokenizer
-        return [
+        prompt = [
             *tokenizer(before)["input_ids"],
             *[self._audio_pad] * audio,
             *tokenizer(after)["input_ids"],
         ]
+        room = self._positions - token_budget(request.samples.size / SAMPLE_RATE)
+        if len(prompt) > room:
+            raise UsageError(
+                f"the context is too long: with {len(request.context)} characters of it the prompt "
+                f"has {len(prompt)} tokens, and this model takes {room}; shorten the context"
+            )
+        return prompt
 
     def _pad_tokens(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         width = max(len(row) for row in rows)

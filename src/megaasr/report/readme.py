@@ -1,6 +1,6 @@
 """The measured numbers of the shipped model inside the README.
 
-    python -m megaasr.report.readme README.md     (or: make readme)
+python -m megaasr.report.readme README.md     (or: make readme)
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class OptimizerRecipe(Recipe):
 class BaseRecipe(Recipe):
     """A model trained from scratch on a synthesised corpus."""
 
-    seed: int = Field(ge=0, description="source of every choice")
+    seed: int = Field(ge=0, lt=2**32, description="source of every choice")
     corpus: Path = Field(description="folder with train.jsonl and dev.jsonl")
     steps: int = Field(gt=0, description="optimizer steps in all")
     batch_s: float = Field(gt=0, description="audio seconds in a batch, all processes together")

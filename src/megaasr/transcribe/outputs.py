@@ -22,6 +22,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -190,12 +191,14 @@ class OutputFolder:
         path = _absolute(one.audio)
         with contextlib.suppress(ValueError):  # another drive on Windows: stays absolute
             path = os.path.relpath(path, self._folder)
-        return Path(path).as_posix()
+        # A file may be called `-` too.
+        return "./-" if path == STANDARD_INPUT else Path(path).as_posix()
 
     def _live(self, entry: _Entry) -> bool:
         """Tell whether an earlier run's claim on a name still means something."""
-        exists = entry.audio == STANDARD_INPUT or (self._folder / entry.audio).exists()
-        return exists and any(
+        # `..` is taken by name, as `_key` made it: the output folder may be a link.
+        source = _absolute(self._folder / entry.audio)
+        return (entry.audio == STANDARD_INPUT or os.path.exists(source)) and any(  # noqa: PTH110
             (self._folder / f"{entry.name}.{format_}").exists() for format_ in entry.formats
         )
 
@@ -209,7 +212,9 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: if it cannot be written; what was there before is then untouched.
     """
-    part = path.with_name(f".{path.name}.part")
+    # A random name: another process may be writing the same file, and `path.name` may be as long
+    # as names can be.
+    part = path.with_name(f".mega-asr-{secrets.token_hex(4)}.part")
     try:
         # Half a surrogate pair (a file name that is not UTF-8) becomes the escape that JSON reads.
         part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
@@ -252,7 +257,8 @@ def _read_index(path: Path) -> Iterator[_Entry]:
                 record = json.loads(line)
                 entry = _Entry(**{**record, "formats": tuple(record["formats"])})
                 name = PurePosixPath(entry.name)
-                if ".." not in name.parts and not name.is_absolute():  # never out of the folder
+                outside = ".." in name.parts or name.is_absolute()
+                if isinstance(entry.audio, str) and not outside:
                     yield entry
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.files import blocks, from_array, resample
+from megaasr.audio.pcm import noting_truncation
 from megaasr.audio.source import AudioSource
-from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
 from megaasr.model.interface import Recognition, Samples
 from megaasr.records import Segment, Transcript
@@ -197,12 +197,9 @@ class Recording:
 
     def _noting_truncation(self, stream: Iterator[Samples]) -> Iterator[Samples]:
         while True:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", AudioTruncatedWarning)
+            with noting_truncation() as messages:
                 block = next(stream, None)
-            for one in caught:  # seen here, and still the caller's to show or to silence
-                self._truncated |= issubclass(one.category, AudioTruncatedWarning)
-                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            self._truncated |= bool(messages)
             if block is None:
                 return
             yield block
