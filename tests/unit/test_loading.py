@@ -34,6 +34,10 @@ def test_weights_are_loaded_exactly(checkpoint: Path) -> None:
     assert not model.training
 
 
+def test_a_folder_may_be_a_path(checkpoint: Path) -> None:
+    assert load_model(checkpoint, device="cpu").name == str(checkpoint)
+
+
 def test_original_layout_is_refused_with_a_way_out(checkpoint: Path) -> None:
     edit(checkpoint, {"thinker_config": {"audio_config": {}, "text_config": {}}})
     with pytest.raises(CheckpointError, match=r"original layout.*-hf"):

@@ -19,7 +19,7 @@ DEFAULT_BATCH_SIZE = 8
 
 
 def load_model(
-    name: str,
+    name: str | Path,
     *,
     device: str | None = None,
     offline: bool = False,
@@ -43,6 +43,7 @@ def load_model(
     """
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size}: it must be at least 1")
+    name = str(name)
     folder = find_model(name, offline=offline)
     check_layout(folder)
     from megaasr.model.qwen3_asr import Qwen3ASR

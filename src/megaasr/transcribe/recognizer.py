@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar, overload
 
 from megaasr.errors import UsageError
@@ -52,7 +53,7 @@ class MegaASR:
     @classmethod
     def load(
         cls,
-        name: str = "tiny",
+        name: str | Path = "tiny",
         *,
         device: str | None = None,
         offline: bool = False,
