@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from importlib import resources
 from pathlib import Path
@@ -41,7 +42,9 @@ def demo(
     from megaasr.text.error_rate import count_errors, pooled
     from megaasr.transcribe.recognizer import MegaASR
 
-    console = Console(width=None if Console().is_terminal else 120)
+    width = os.environ.get("COLUMNS", "")
+    wide = int(width) if width.isdecimal() and int(width) > 0 else 120
+    console = Console(width=None if Console().is_terminal else wide)
     folder = Path(str(resources.files("megaasr.cli") / "demo_clips"))
     clips = list(read_manifest(folder / "clips.jsonl"))
     started = time.perf_counter()
@@ -58,6 +61,7 @@ def demo(
     for clip, transcript, count in zip(clips, transcripts, counts, strict=True):
         table.add_row(_about(clip), _beside(clip, transcript), f"{100 * count.rate:.0f} %")
     console.print(table)
+    console.print("[-missed-] {+added+}", markup=False, highlight=False)
     for name, clean in (("clean", True), ("in noise", False)):
         chosen = [n for c, n in zip(clips, counts, strict=True) if _is_clean(c) is clean]
         total = pooled(chosen)
@@ -99,7 +103,7 @@ def _beside(clip: Utterance, transcript: Transcript) -> Text:
 
     from megaasr.text.error_rate import align
 
-    lines = Text(clip.text + "\n", style="dim")
+    lines = Text().append(clip.text + "\n", style="dim")
     if not transcript.text:
         return lines.append(f"(nothing: {transcript.reason})", style="red")
     for step in align(clip.text, transcript.text):
@@ -110,5 +114,6 @@ def _beside(clip: Utterance, transcript: Transcript) -> Text:
         elif step.kind == "insertion":
             lines.append(f"{{+{step.hypothesis}+}} ", style="magenta")
         else:
-            lines.append(f"{step.hypothesis} ", style="bold red")
+            lines.append(f"[-{step.reference}-]", style="red strike")
+            lines.append(f"{{+{step.hypothesis}+}} ", style="magenta")
     return lines
