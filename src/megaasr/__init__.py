@@ -1,4 +1,4 @@
-"""Mega-ASR: speech recognition that keeps working when the recording is bad.
+"""Mega-ASR: speech recognition for bad recordings.
 
     from megaasr import MegaASR
 

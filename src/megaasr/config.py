@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -60,6 +60,17 @@ def shipped_recipes() -> list[str]:
     return sorted(f.name[: -len(".toml")] for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's values with the keys that `--set` takes: `table.field`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{inner}": one for inner, one in flat(value).items()}
+        else:
+            found[key] = value
+    return found
+
+
 def _read_toml(source: str | Path) -> dict[str, Any]:
     if os.path.isfile(source):  # noqa: PTH113 (Path raises for a name that is too long)
         recipe: Traversable = Path(source)
@@ -81,9 +92,12 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise UsageError(f"--set {override}: write it as table.field=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value = text
+        parsed = {"value": text}
+    if len(parsed) > 1:
+        raise UsageError(f"--set {key.strip()}: one field at a time")
+    value = parsed["value"]
     *tables, name = key.strip().split(".")
     for table in tables:
         values = values.setdefault(table, {})

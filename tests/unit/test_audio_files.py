@@ -818,18 +818,30 @@ def test_failing_streams() -> None:
             read(source)  # type: ignore[arg-type]
 
 
-def test_disk_error_while_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("thrown", "raised"),
+    [
+        (OSError(5, "Input/output error"), AudioError),
+        (KeyboardInterrupt(), KeyboardInterrupt),  # Ctrl-C while libsndfile waits for data
+    ],
+)
+def test_errors_while_decoding(
+    thrown: BaseException,
+    raised: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(encode(np.zeros(200_000), 16_000, "WAV"))
 
     class Failing(io.BufferedReader):
         def readinto(self, buffer: Any) -> int:
             if self.tell() > 100_000:
-                raise OSError(5, "Input/output error")
+                raise thrown
             return super().readinto(buffer)
 
     monkeypatch.setattr(Path, "open", lambda self, mode: Failing(io.FileIO(self)))
-    with pytest.raises(AudioError, match="Input/output error"):
+    with pytest.raises(raised, match="Input/output error" if raised is AudioError else None):
         read(path)
 
 

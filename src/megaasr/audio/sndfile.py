@@ -49,8 +49,15 @@ class _View:
         self._real_size = source.size
         self._claimed_size = source.size * stretch
         self._patch = patch
-        self.error: OSError | None = None
+        self._error: OSError | KeyboardInterrupt | None = None
         self._file.seek(0)
+
+    def raise_error(self, label: str) -> None:
+        """Raise what libsndfile could not pass through: Ctrl-C, or AudioError of a bad disk."""
+        if isinstance(self._error, KeyboardInterrupt):
+            raise self._error
+        if self._error is not None:
+            raise AudioError(label, f"cannot be read: {self._error}") from self._error
 
     def tell(self) -> int:
         return self._file.tell()
@@ -75,8 +82,8 @@ class _View:
             return count
         try:
             count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
-        except OSError as error:
-            self.error = error
+        except (OSError, KeyboardInterrupt) as error:
+            self._error = error
             return 0
         if self._patch is not None:
             offset, new = self._patch
@@ -150,8 +157,7 @@ def _reader(view: _View, label: str) -> _Reader:
     try:
         return _Reader(view)
     except soundfile.LibsndfileError as error:
-        if view.error is not None:
-            raise AudioError(label, f"cannot be read: {view.error}") from view.error
+        view.raise_error(label)
         reason = str(error.error_string).rstrip(". ")
         raise NotDecodableError(reason, malformed=error.code == _MALFORMED) from error
 
@@ -174,14 +180,12 @@ def _chunks(
             count = int(reached[-1]) + 1 if reached.size else 0
             problem = problem or str(error.error_string).rstrip(". ")
             problem_at = decoded + count
-        if view.error is not None:
-            raise AudioError(source.label, f"cannot be read: {view.error}") from view.error
+        view.raise_error(source.label)
         stalls = 0 if count else stalls + 1
         if count:
             decoded += count
             yield buffer[:count]
-    if view.error is not None:
-        raise AudioError(source.label, f"cannot be read: {view.error}") from view.error
+    view.raise_error(source.label)
     if reader.format == "MP3" and decoded and problem_at == decoded:
         problem = ""  # after the last frame: a tag of some player, no lost sound
     _report_end(source, reader, decoded, problem, trusted=trusted)

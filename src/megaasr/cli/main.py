@@ -102,7 +102,7 @@ def _root(
         typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Speech recognition that keeps working when the recording is bad.
+    """Speech recognition for bad recordings.
 
     Options may be written with dashes or underscores. Exit status: 0 if everything worked,
     1 if something failed, 2 for wrong usage, 130 after Ctrl-C.

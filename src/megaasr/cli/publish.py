@@ -6,9 +6,12 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from megaasr.config import Recipe
 
 app = typer.Typer(add_completion=False)
 
@@ -18,7 +21,9 @@ def publish(
     run: Annotated[Path, typer.Argument(help="The run folder of `mega-asr train base`.")],
     corpus: Annotated[Path, typer.Option(help="The corpus folder; its test split is scored.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the model goes.")],
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps [default: the best].")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best available].")
+    ] = None,
 ) -> None:
     """Copy the stored weights, score them, and write `results.json` and the model card."""
     from megaasr.cli.progress import progress_bar
@@ -76,7 +81,9 @@ def _facts(run: Path, corpus: Path, output: Path) -> dict[str, Any]:
     """Collect what the card says from the files of run, corpus and model."""
     from megaasr.records import read_manifest
     from megaasr.report.model_card import read_json
+    from megaasr.synthesize.plan import CorpusRecipe
     from megaasr.text.normalize import bench_words
+    from megaasr.train.base_recipe import BaseRecipe
 
     config = read_json(output / "config.json")
     audio, text = config["audio_config"], config["text_config"]
@@ -92,20 +99,44 @@ def _facts(run: Path, corpus: Path, output: Path) -> dict[str, Any]:
         "size_mb": weights.stat().st_size / 1e6,
         "weights_sha256": _sha256(weights),
         "test_sha256": _sha256(corpus / "test.jsonl"),
-        "corpus_name": "synthesize-tiny",
-        "corpus_seed": read_json(corpus / "recipe.json")["seed"],
+        "corpus_recipe": _recipe_command(CorpusRecipe, read_json(corpus / "recipe.json")),
         "train_clips": len(train),
         "train_hours": sum(float(u.extra["duration_s"]) for u in train) / 3600,
         "nonspeech": sum(not u.text for u in train),
         "words": len({word for u in train for word in bench_words(u.text)}),
+        "recipe": _recipe_command(BaseRecipe, recipe),
         "seed": recipe["seed"],
+        "corpus_seed": read_json(corpus / "recipe.json")["seed"],
         "steps": recipe["steps"],
+        "decay_steps": recipe["optimizer"]["decay_steps"],
         "heard_hours": heard_s / 3600,
         "train_time_hours": seconds / 3600,
         "hardware": f"{versions['cores']} CPU cores",
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "command": f"mega-asr publish {run.name} --corpus {corpus.name} --output {output.name}",
+        "versions": ", ".join(
+            f"{name} {version}" for name, version in versions.items() if name != "cores"
+        ),
     }
+
+
+def _recipe_command(kind: type[Recipe], resolved: dict[str, Any]) -> str:
+    """Return the shipped recipe of this kind, with the overrides that give the resolved one."""
+    from megaasr.config import flat, load_recipe, shipped_recipes
+    from megaasr.errors import UsageError
+
+    best: list[str] | None = None
+    for name in shipped_recipes():
+        try:
+            shipped = flat(json.loads(load_recipe(kind, name).resolved_json()))
+        except UsageError:  # a recipe of another kind
+            continue
+        changed = [
+            f"--set {key}={json.dumps(value)}"
+            for key, value in flat(resolved).items()
+            if key != "corpus" and shipped.get(key) != value  # where the corpus lies is no matter
+        ]
+        if best is None or len(changed) < len(best):
+            best = [name, *changed]
+    return " ".join(best or ["RECIPE"])
 
 
 def _training_time(metrics: Path) -> tuple[float, float]:

@@ -92,7 +92,7 @@ class Screen:
             self._head(audio)
             self._print(render(transcript, "txt").removesuffix("\n"))
         if transcript.reason is not None:
-            self._say("note", f"{audio}: {transcript.reason}", "cyan")
+            self.note(f"{audio}: {transcript.reason}")
         cut_short = sum("token_budget_hit" in one.flags for one in transcript.segments)
         if cut_short:
             count = f"{cut_short} of {len(transcript.segments)} segments"
@@ -113,6 +113,10 @@ class Screen:
             self._print_json({"audio": audio, "error": reason})
         self._say("error", f"{audio}: {reason}", "red")
 
+    def note(self, message: str) -> None:
+        """Show a remark in one line."""
+        self._say("note", message, "cyan")
+
     def warn(self, message: str) -> None:
         """Show a warning in one line."""
         self._say("warning", message, "yellow")
@@ -124,9 +128,11 @@ class Screen:
             ended: how the run ended before its time, or empty.
             loading_s: seconds that went into loading the model; not counted as transcribing.
         """
+        if ended and not self._transcribed + self._skipped + self._failed:
+            return  # the error says it all
         seconds = max(time.monotonic() - self._began - loading_s, 1e-3)
         counts = [f"{self._transcribed} transcribed"]
-        counts += [f"{self._skipped} done before"] if self._skipped else []
+        counts += [f"{self._skipped} already done"] if self._skipped else []
         counts += [f"{self._failed} failed"] if self._failed else []
         line = f"{self._total} file{'' if self._total == 1 else 's'}: {', '.join(counts)}; "
         line += f"{self._audio_s:.1f} s of audio in {seconds:.1f} s"

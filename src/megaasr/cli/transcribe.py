@@ -41,6 +41,11 @@ class _Format(StrEnum):
 
 app = typer.Typer(add_completion=False)
 
+_TOY = (
+    "without --model this is tiny, a demonstration model that cannot transcribe people; for real "
+    "recordings: --model Qwen/Qwen3-ASR-1.7B-hf"
+)
+
 
 @app.command(cls=WhisperCommand)
 def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
@@ -53,16 +58,21 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         ),
     ],
     model: Annotated[
-        str, typer.Option(help="tiny (ships with the package), a folder, or a Hugging Face name.")
-    ] = "tiny",
+        str | None,
+        typer.Option(
+            help="A folder, a Hugging Face name, or tiny, the test model [default: tiny]."
+        ),
+    ] = None,
     language: Annotated[
-        str | None, typer.Option(help="ISO code to force (en, zh, ...); default: as heard.")
+        str | None, typer.Option(help="ISO code or English name to force [default: as heard].")
     ] = None,
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Write files here; default: .")
+        Path | None,
+        typer.Option("--output-dir", "-o", help="Write files here [default with -f: .]."),
     ] = None,
     output_format: Annotated[
-        _Format | None, typer.Option("--output-format", "-f", help="What to write; default: all.")
+        _Format | None,
+        typer.Option("--output-format", "-f", help="What to write [default with -o: all]."),
     ] = None,
     context: Annotated[
         str, typer.Option("--context", help="Names and words that the model should expect.")
@@ -70,10 +80,10 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     initial_prompt: Annotated[str, typer.Option(hidden=True)] = "",
     batch_size: Annotated[int, typer.Option(help="Pieces heard at once.", min=1)] = 8,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best there is.")
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best available].")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads; default: as torch chooses.", min=1)
+        int | None, typer.Option(help="CPU threads [default: torch's choice].", min=1)
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     recursive: Annotated[
@@ -88,7 +98,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     ] = False,
     verbose: Annotated[
         str | None,
-        typer.Option(metavar="True|False", help="Live lines; default: on a terminal."),
+        typer.Option(metavar="True|False", help="Live lines [default: on a terminal]."),
     ] = None,
     task: Annotated[str, typer.Option(hidden=True)] = "transcribe",
 ) -> None:
@@ -112,10 +122,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         raise UsageError("- reads a recording from standard input, but that is the keyboard")
     words = context or initial_prompt
     inputs = expand(audio, recursive=recursive)
-    settings = {"model": _identity(model), "language": language, "context": words}
+    name = model or SHIPPED[0]
+    settings = {"model": _identity(name), "language": language, "context": words}
     folder = _planned(inputs, output_dir, output_format, settings) if writing else None
-    speech_model = _ModelWhenNeeded(model, device, offline, batch_size, threads)
+    speech_model = _ModelWhenNeeded(name, device, offline, batch_size, threads)
     screen = Screen(lines, len(inputs), bar=bar)
+    if model is None:
+        screen.note(_TOY)
     run = _Run(inputs, folder, screen, resume=resume)
     run(speech_model, batch_size, language, words)
     if screen.failed:

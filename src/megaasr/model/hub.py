@@ -57,9 +57,13 @@ def _download(name: str, offline: bool) -> Path:
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelNotFoundError(f"the hub has no model {name} that you may read") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        what = "is not in the local cache" if offline else "could not be fetched from the hub"
+        what = (
+            "is not in the local cache, and --offline forbids to fetch it"
+            if offline
+            else f"could not be fetched from the hub ({_first_line(error)})"
+        )
         raise HubUnreachableError(
-            f"{name} {what} ({_first_line(error)}); without a network use --model tiny (a small "
+            f"{name} {what}; without a network use --model tiny (a small "
             "demonstration model) or a folder that holds the model's files"
         ) from error
 

@@ -99,15 +99,20 @@ def choose_device(device: str | None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         place = torch.device(device)
-        torch.empty(1, device=place)
-        if place.type == "meta":
-            raise NotImplementedError("it has shapes without numbers")
+        torch.empty(1, device=place).cpu()  # a device such as `meta` has no numbers to give
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(
             f"--device {device}: not available here ({str(error).splitlines()[0]}); "
-            "try cpu, cuda or mps"
+            f"here there is {', '.join(_devices())}"
         ) from error
     return place
+
+
+def _devices() -> list[str]:
+    import torch
+
+    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:

@@ -8,8 +8,12 @@ Forcing a language writes the first half of the output into the prompt.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 AUDIO_START, AUDIO_PAD, AUDIO_END = "<|audio_start|>", "<|audio_pad|>", "<|audio_end|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -53,6 +57,12 @@ _CODES = {name.lower(): code for code, name in LANGUAGE_NAMES.items()}
 _MARKER = re.compile(r"<\|[a-z_]+\|>|<asr_text>")
 
 
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    """Return the id of one token, such as AUDIO_PAD."""
+    found: Any = tokenizer.convert_tokens_to_ids(token)
+    return int(found)
+
+
 def language_name(language: str) -> str:
     """Return the model's name of a language given as ISO code or English name.
 
@@ -62,7 +72,7 @@ def language_name(language: str) -> str:
     code = _CODES.get(language.strip().lower(), language.strip().lower())
     if code not in LANGUAGE_NAMES:
         known = ", ".join(f"{code} ({name})" for code, name in LANGUAGE_NAMES.items())
-        raise UsageError(f"unknown language {language!r}; the model knows {known}")
+        raise UsageError(f"unknown language {language!r}; Qwen3-ASR knows {known}")
     return LANGUAGE_NAMES[code]
 
 

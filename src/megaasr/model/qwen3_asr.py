@@ -20,7 +20,7 @@ from transformers import (
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.interface import Recognition, Request
-from megaasr.model.prompt import AUDIO_PAD, parse_output, prompt_parts
+from megaasr.model.prompt import AUDIO_PAD, parse_output, prompt_parts, token_id
 
 MAX_PIECE_S = 30.0
 # Fast speech has about 6 words a second; a small tokenizer spends up to 3 tokens on a word.
@@ -63,7 +63,7 @@ class Qwen3ASR:
         self.model = model
         self.processor = processor
         self.batch_size = batch_size
-        self._audio_pad = int(processor.tokenizer.convert_tokens_to_ids(AUDIO_PAD))
+        self._audio_pad = token_id(processor.tokenizer, AUDIO_PAD)
         config: Any = model.config
         self._positions = int(config.text_config.max_position_embeddings)
 

@@ -27,25 +27,28 @@ encoder {encoder}, decoder {decoder}, byte-level BPE of {vocabulary} entries. We
 SHA-256 of the weights: `{weights_sha256}`.
 
 ## Data
-`{corpus_name}`: {train_clips} training clips, {train_hours:.1f} hours, made by `mega-asr synthesize
-synthesize-tiny` (seed {corpus_seed}): sentences of a generator, spoken by flite (slt, rms, kal16) and
+{train_clips} training clips, {train_hours:.1f} hours, made by `mega-asr synthesize {corpus_recipe}`
+(seed {corpus_seed}): sentences of a generator, spoken by flite (slt, rms, kal16) and
 espeak-ng (English accents and speaker variants) at varied tempo, pitch and level. No sentence is
 in two splits. Held out for the test: flite awb; espeak-ng's Scottish accent and the variants f5
 and m7. {nonspeech} of the training clips hold no speech. SHA-256 of the test split's manifest:
 `{test_sha256}`.
 
 ## Training
-`mega-asr train base train-base-tiny` (seed {seed}): {steps} steps, {heard_hours:.0f} hours of audio seen,
-{train_time_hours:.1f} hours of training on {hardware}. Cross-entropy on the transcript plus an auxiliary
+`mega-asr train base {recipe}` (seed {seed}): {steps} steps, the last
+{decay_steps} with decaying learning rate; {heard_hours:.0f} hours of audio seen in {train_time_hours:.1f} hours on
+{hardware}. Cross-entropy on the transcript plus an auxiliary
 CTC loss on phonemes (its head is dropped), SpecAugment, mild stationary noise, joined clips of up
 to 30 s, clips with context text, clips without speech. Libraries: {versions}.
 
 ## Results
 Greedy decoding; case and punctuation ignored (normaliser `bench`); word error rate in per cent
-with the 95 % bootstrap interval over clips. Made by
-`{command}`.
+with the 95 % bootstrap interval over clips. Made by `mega-asr publish RUN --corpus CORPUS --output {name}`.
 
 {table}
+
+The rows overlap. Those by length split the generator's sentences in trained voices and the utterances
+joined from them (up to 30 s, in no other row); those by voice split the second row.
 
 {nonspeech_sentence}
 {budget_sentence}

@@ -79,9 +79,9 @@ def summarize(scored: Sequence[ScoredClip]) -> dict[str, Any]:
         "hand-written, held-out voices": [
             c for c in speech if c.is_from("handwritten", held_out=True)
         ],
-        "up to 5 s": [c for c in plain if c.duration_s <= 5],
-        "5 to 15 s": [c for c in plain if 5 < c.duration_s <= 15],
-        "15 to 30 s": [c for c in plain if 15 < c.duration_s <= 30],
+        "trained voices, up to 5 s": [c for c in plain if c.duration_s <= 5],
+        "trained voices, 5 to 15 s": [c for c in plain if 5 < c.duration_s <= 15],
+        "trained voices, 15 to 30 s": [c for c in plain if 15 < c.duration_s <= 30],
         **_by_held_out_voice(speech),
     }
     silent = [clip for clip in scored if not clip.utterance.text]

@@ -17,8 +17,8 @@ from transformers import (
     Qwen3ASRProcessor,
 )
 
+from megaasr.model.prompt import token_id
 from megaasr.train.base_recipe import ArchitectureRecipe
-from megaasr.train.tokenizer import token_id
 
 
 def build_model(

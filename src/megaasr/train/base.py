@@ -58,14 +58,21 @@ class BaseTraining:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.run = RunFolder(folder, recipe, main=self.accelerator.is_main_process)
         set_seed(recipe.seed)
-        # CTC's gradients reach below the smallest normal float, where CPUs are very slow.
-        torch.set_flush_denormal(True)
         self._prepare_data()
         self._prepare_model()
         self.position = self._resume()
 
     def train(self) -> None:
         """Train up to the recipe's last step, then write the model in `model/`."""
+        # CTC's gradients reach below the smallest normal float, where CPUs are very slow.
+        torch.set_flush_denormal(True)
+        try:
+            self._train()
+        finally:  # the rest of the process keeps its arithmetic
+            torch.set_flush_denormal(False)
+        self._export()
+
+    def _train(self) -> None:
         saved = logged = time.monotonic()
         sums = torch.zeros(4)
         for position, examples in self._schedule():
@@ -84,7 +91,6 @@ class BaseTraining:
             if self._is_due(saved) or step == self.recipe.steps:
                 self._save(step)
                 saved = time.monotonic()
-        self._export()
 
     def _prepare_data(self) -> None:
         corpus = self.recipe.corpus

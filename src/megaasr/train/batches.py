@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from megaasr.model.prompt import AUDIO_PAD, prompt_parts, target_text
+from megaasr.model.prompt import AUDIO_PAD, prompt_parts, target_text, token_id
 from megaasr.model.qwen3_asr import audio_tokens
 from megaasr.train.augment import augment, mask
 from megaasr.train.base_recipe import AugmentRecipe, BaseRecipe
 from megaasr.train.feature_store import FeatureStore
 from megaasr.train.log_mel import FLOOR_LOG10, FRAMES_PER_S, Features, finish
-from megaasr.train.tokenizer import token_id
 
 CHUNK_FRAMES = 100
 IGNORE = -100

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, Qwen2Tokenizer
+    from transformers import Qwen2Tokenizer
 
 # Ids are given in this order, from 0; the order is part of the shipped model.
 SPECIAL_TOKENS = (
@@ -68,12 +68,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Qwen2Tokenize
     # Part of the output format, not of the prompt: it must survive skip_special_tokens.
     tokenizer.add_tokens([AddedToken(ASR_TEXT, special=False, normalized=False)])
     return tokenizer
-
-
-def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    """Return the id of one token."""
-    found: Any = tokenizer.convert_tokens_to_ids(token)
-    return int(found)
 
 
 def _byte_alphabet() -> list[str]:
