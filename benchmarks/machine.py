@@ -11,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("megaasr", "torch", "transformers", "numpy", "soundfile", "soxr", "librosa")
+_PACKAGES = (
+    *("megaasr", "torch", "transformers", "numpy", "scipy", "soundfile", "soxr", "librosa"),
+    *("pedalboard", "pyloudnorm", "audiomentations"),
+)
 
 
 def machine() -> dict[str, Any]:

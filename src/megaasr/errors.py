@@ -13,6 +13,7 @@ MegaASRError
 │   ├── HubUnreachableError
 │   └── CheckpointError      the folder is no checkpoint that we can load
 ├── SynthesisError        a text-to-speech program is missing or failed
+├── CorpusError           a data set cannot be built on (full disk, another build, a lost process)
 └── TrainingError         a run folder or recipe that does not allow training to go on
 """
 
@@ -85,6 +86,10 @@ class CheckpointError(ModelError):
 
 class SynthesisError(MegaASRError):
     """A text-to-speech program is missing, or failed on a sentence."""
+
+
+class CorpusError(MegaASRError):
+    """A data set cannot be built to its end; what is done stays, and the next run continues."""
 
 
 class TrainingError(MegaASRError):

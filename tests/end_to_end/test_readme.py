@@ -17,13 +17,14 @@ from megaasr.report.readme import fill_readme
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SIMULATION = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
 CLIPS = ROOT / "src" / "megaasr" / "cli" / "demo_clips"
 TINY = ROOT / "src" / "megaasr" / "model" / "shipped" / "tiny"
 
 
-def commands() -> list[str]:
-    """The transcribe commands that need no network."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+def commands(document: str = README) -> list[str]:
+    """The commands that need no network."""
+    blocks = re.findall(r"```sh\n(.*?)```", document, flags=re.DOTALL)
     joined = "\n".join(blocks).replace("\\\n", " ").splitlines()
     lines = [re.sub(r"\s+#.*", "", line).strip() for line in joined]
     return [line for line in lines if line.startswith("mega-asr") and "Qwen/" not in line]
@@ -33,30 +34,59 @@ def test_there_are_commands_to_test() -> None:
     assert len(commands()) >= 4
 
 
-@pytest.mark.parametrize("command", commands())
-def test_every_command_runs(command: str, tmp_path: Path) -> None:
+def inputs(folder: Path) -> None:
+    """The files that the commands speak of."""
     import soundfile
 
     samples, rate = soundfile.read(CLIPS / "1-clean.flac")
     for name in ("a.wav", "talk.wav"):
-        soundfile.write(tmp_path / name, samples, rate)
-    shutil.copy(CLIPS / "2-clean.flac", tmp_path / "b.flac")
-    shell = command.replace("mega-asr", f"{sys.executable} -m megaasr", 1)
+        soundfile.write(folder / name, samples, rate)
+    shutil.copy(CLIPS / "2-clean.flac", folder / "b.flac")
+    lines = [{"id": name, "audio": name, "text": "?"} for name in ("a.wav", "b.flac")]
+    (folder / "clean.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run(
-        shell,
+        command.replace("mega-asr", f"{sys.executable} -m megaasr", 1),
         shell=True,
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
+    return done
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_runs(command: str, tmp_path: Path) -> None:
+    inputs(tmp_path)
+    done = shell(command, tmp_path)
     output = re.search(r"-o (\S+)", command)
     if output:
         assert list((tmp_path / output[1]).glob("talk.*"))
     else:
         assert done.stdout.strip()
+
+
+def test_the_simulation_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    inputs(tmp_path)
+    for command in commands(SIMULATION):
+        shell(command, tmp_path)
+    assert (tmp_path / "same.flac").read_bytes() == (tmp_path / "bad.flac").read_bytes()
+    blocks = re.findall(r"```python\n(.*?)```", SIMULATION, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch.float32" in done.stdout
 
 
 def test_the_python_example_runs() -> None:

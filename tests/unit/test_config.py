@@ -4,10 +4,15 @@ import pytest
 
 from megaasr.config import load_recipe, shipped_recipes
 from megaasr.errors import UsageError
+from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.synthesize.plan import CorpusRecipe
 from megaasr.train.base_recipe import BaseRecipe
 
-KINDS = {"synthesize-tiny": CorpusRecipe, "train-base-tiny": BaseRecipe}
+KINDS = {
+    "simulate-default": SimulatedCorpusRecipe,
+    "synthesize-tiny": CorpusRecipe,
+    "train-base-tiny": BaseRecipe,
+}
 
 
 def test_every_shipped_recipe_is_valid() -> None:

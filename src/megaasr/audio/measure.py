@@ -12,7 +12,7 @@ from megaasr.errors import UsageError
 
 _FRAME_S = 0.02
 _ACTIVE_BELOW_DB = 30.0
-_REFERENCE_PERCENTILE = 95.0
+_REFERENCE_SHARE = 0.95
 
 
 def peak(samples: NDArray[np.floating[Any]]) -> float:
@@ -52,11 +52,23 @@ def active_speech_level_dbfs(samples: NDArray[np.floating[Any]], sample_rate: in
     power = np.square(_checked(samples), dtype=np.float64)
     length = min(power.size, max(1, round(_FRAME_S * sample_rate)))
     count = power.size // length
-    frames = power[: count * length].reshape(count, length).mean(axis=1)
+    return _decibel(active_power(power[: count * length].reshape(count, length).mean(axis=1)))
+
+
+def active_power(frames: NDArray[np.float64]) -> float:
+    """Return the mean power of the frames in which somebody speaks; 0.0 for silence.
+
+    Args:
+        frames: the mean square of each 20 ms frame [frames], at least one.
+    """
+    # Interpolated as numpy's percentile is, which takes five times as long.
+    place = _REFERENCE_SHARE * (len(frames) - 1)
+    below = int(place)
+    above = min(below + 1, len(frames) - 1)
+    low, high = np.partition(frames, (below, above))[[below, above]].tolist()
     # If less than a twentieth of the clip sounds at all, the percentile is 0: take the loudest.
-    reference = float(np.percentile(frames, _REFERENCE_PERCENTILE)) or float(frames.max())
-    active = frames[frames >= reference * 10 ** (-_ACTIVE_BELOW_DB / 10)]
-    return _decibel(float(active.mean()))
+    reference = (low + (place - below) * (high - low)) or float(frames.max())
+    return float(frames[frames >= reference * 10 ** (-_ACTIVE_BELOW_DB / 10)].mean())
 
 
 def _checked(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

@@ -95,8 +95,8 @@ def require_finite(
     Raises:
         AudioFormatError: a sample is NaN, infinite or above 1e12; names the first one's time.
     """
-    # One pass decides: NaN makes the maximum NaN, and every comparison with NaN is false.
-    if not samples.size or np.abs(samples).max() <= LOUDEST_SAMPLE:
+    # Without a copy of the samples: NaN makes both NaN, and every comparison with NaN is false.
+    if not samples.size or (samples.max() <= LOUDEST_SAMPLE and samples.min() >= -LOUDEST_SAMPLE):
         return
     bad = ~(np.abs(samples) <= LOUDEST_SAMPLE)
     first = int(np.argmax(bad))

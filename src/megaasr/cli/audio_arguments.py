@@ -7,16 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from megaasr.audio.suffixes import AUDIO_SUFFIXES
 from megaasr.errors import UsageError
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput
-
-_SUFFIXES = """
-.3g2 .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .asf .au .avi .awb .caf .dts .flac .flv .m4a .m4b
-.m4v .mka .mkv .mov .mp2 .mp3 .mp4 .mpeg .mpg .mpga .oga .ogg .ogv .opus .ra .rf64 .snd .tak .ts
-.tta .w64 .wav .wave .webm .wma .wmv .wv
-"""
-AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
-"""Files in a folder are taken for recordings by these; a file named itself may have any name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ COMMANDS = (
     LazyCommand("transcribe", "megaasr.cli.transcribe", "Turn recordings into text."),
     LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
     LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),
+    LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),
     LazyCommand("train", "megaasr.cli.train", "Train a model from a recipe."),
     LazyCommand("publish", "megaasr.cli.publish", "Score a finished run and write its model card."),
 )

@@ -168,7 +168,7 @@ def _fill(
     for index in rng.permutation(len(pool)):
         clip, pause_s = pool[int(index)], round(float(rng.uniform(0.3, 1.2)), 3)
         stretch = clip.voice.stretch if clip.voice else 1.0
-        # 0.45 s a word at natural tempo is slower than any of the voices speaks.
+        # 0.45 s a word is slow at natural tempo; the limits leave room for the slowest voices.
         need_s = (0.45 * len(clip.text.split()) + 0.5) * stretch + pause_s
         if need_s > room_s:
             break

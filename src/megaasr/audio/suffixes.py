@@ -1,0 +1,11 @@
+"""Which files in a folder are taken for recordings. A file named itself may have any name."""
+
+from __future__ import annotations
+
+_SUFFIXES = """
+.3g2 .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .asf .au .avi .awb .caf .dts .flac .flv .m4a .m4b
+.m4v .mka .mkv .mov .mp2 .mp3 .mp4 .mpeg .mpg .mpga .oga .ogg .ogv .opus .ra .rf64 .snd .tak .ts
+.tta .w64 .wav .wave .webm .wma .wmv .wv
+"""
+AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
+"""In lower case, with the dot."""

@@ -1,0 +1,239 @@
+"""The gallery: one page on which every condition can be heard and seen at several severities.
+
+The page is one file. Sounds and pictures stand in it as data: URIs, because files beside a page
+are lost when it is sent on, and phones cannot open them from disk at all. Sounds are FLAC, which
+every browser of today plays and which takes about half the space of WAV.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from megaasr import __version__
+from megaasr.audio.files import write
+from megaasr.audio.waveform import Waveform
+from megaasr.report import spectrogram
+from megaasr.simulate.describe import describe_condition, describe_steps
+from megaasr.simulate.draw import Draw
+from megaasr.simulate.log import Level
+from megaasr.simulate.scenarios import SCENARIOS, Scenario
+from megaasr.simulate.simulator import Simulator
+
+SEVERITIES = (0.1, 0.5, 0.9)
+# One compound of each size, so that the page shows how effects add up.
+COMPOUNDS = (
+    "far_field+noise",
+    "echo+recording+dropout",
+    "recording+distortion+dropout+noise",
+    "obstructed+recording+distortion+dropout+noise",
+)
+_TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+_MOST_TICKS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One clip of the page.
+
+    Attributes:
+        title: its heading, for a degraded clip `severity 0.5`.
+        spoken: what it is, for people who hear the page read.
+        waveform: 16 kHz.
+        level: how loud it is.
+        steps: what was done, a phrase per step; none for the clean clip.
+        clipped_samples: how many samples were limited to full scale; None for the clean clip.
+        draw: every parameter; None for the clean clip.
+    """
+
+    title: str
+    spoken: str
+    waveform: Waveform
+    level: Level
+    steps: Sequence[str] = ()
+    clipped_samples: int | None = None
+    draw: Draw | None = None
+
+
+def default_scenarios() -> list[str]:
+    """Return the names of the page's rows: the seven conditions and some compounds."""
+    return [one.name for one in SCENARIOS if len(one.conditions) == 1] + list(COMPOUNDS)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What a page shows; the same gallery gives the same page.
+
+    Attributes:
+        waveform: clean speech at 16 kHz.
+        name: the clean file's name, which also keys the random choices.
+        simulator: what degrades it.
+        scenarios: the rows.
+        severities: the cells of each row, 0..1.
+        seed: of all random choices.
+    """
+
+    waveform: Waveform
+    name: str
+    simulator: Simulator
+    scenarios: Sequence[Scenario]
+    severities: Sequence[float] = SEVERITIES
+    seed: int = 0
+
+    def page(self) -> str:
+        """Return the page as HTML.
+
+        Raises:
+            UsageError: a severity is not in 0..1.
+        """
+        level = Level.of(self.waveform.samples)
+        rows = [[Cell("clean", f"{self.name}, clean", self.waveform, level)]]
+        rows += [self._row(scenario) for scenario in self.scenarios]
+        heads = [("clean", "The recording as it came in.")]
+        heads += [(one.name, _summary(one)) for one in self.scenarios]
+        sections = (_section(*head, row) for head, row in zip(heads, rows, strict=True))
+        names = (name for name, _ in heads)
+        template = resources.files("megaasr.report").joinpath("gallery.html")
+        return Template(template.read_text(encoding="utf-8")).substitute(
+            name=escape(self.name),
+            introduction=self._introduction(),
+            loudness_range=_loudness_range(rows),
+            links="".join(f'<li><a href="#{_anchor(n)}">{_breakable(n)}</a></li>' for n in names),
+            colour_bar=_data_uri("image/png", spectrogram.colour_bar()),
+            quietest=f"{spectrogram.QUIETEST_DB:.0f}",
+            loudest=f"{spectrogram.LOUDEST_DB:.0f}",
+            rows="\n".join(sections),
+            version=escape(__version__),
+            seed=self.seed,
+        )
+
+    def _row(self, scenario: Scenario) -> list[Cell]:
+        return [self._cell(scenario, severity) for severity in self.severities]
+
+    def _cell(self, scenario: Scenario, severity: float) -> Cell:
+        draw = self.simulator.draw(
+            seed=self.seed, scenario=scenario, severity=severity, utterance=self.name
+        )
+        simulated = self.simulator.apply(self.waveform, draw)
+        return Cell(
+            f"severity {severity:g}",
+            f"{scenario.name} at severity {severity:g}",
+            simulated.waveform,
+            Level.of(simulated.waveform.samples),
+            describe_steps(draw, simulated.notes),
+            simulated.clipped_samples,
+            draw,
+        )
+
+    def _introduction(self) -> str:
+        listed = ", ".join(f"{severity:g}" for severity in self.severities)
+        return (
+            f"{self.waveform.duration_s:.1f} s of speech, degraded in {len(self.scenarios)} ways, "
+            f"each at the severities {listed} (0 is easy, 1 is hard). The same severity sets "
+            "every parameter of a clip. Under each clip stands what was done, in order, and in "
+            "brackets what was measured on the way."
+        )
+
+
+def _loudness_range(rows: Sequence[Sequence[Cell]]) -> str:
+    known = [cell.level.lufs for row in rows for cell in row if cell.level.lufs is not None]
+    return f"{max(known) - min(known):.0f} LU" if known else "nothing"
+
+
+def _anchor(scenario_name: str) -> str:
+    return scenario_name.replace("+", "-")
+
+
+def _summary(scenario: Scenario) -> str:
+    return " ".join(describe_condition(one.name) for one in scenario.conditions)
+
+
+def _breakable(scenario_name: str) -> str:
+    """Return a name as HTML that may go on in a new line after each +, for narrow screens."""
+    return escape(scenario_name).replace("+", "+<wbr>")
+
+
+def _section(heading: str, summary: str, cells: Sequence[Cell]) -> str:
+    anchor = _anchor(heading)
+    return (
+        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{_breakable(heading)}</h2>'
+        f'<p class="soft">{escape(summary)}</p>'
+        f'<div class="row">{"".join(_article(cell) for cell in cells)}</div></section>'
+    )
+
+
+def _article(cell: Cell) -> str:
+    sound = _data_uri("audio/flac", _flac(cell.waveform))
+    steps = "".join(f"<li>{escape(step)}</li>" for step in cell.steps)
+    return (
+        f"<article><h3>{escape(cell.title)}</h3>"
+        f'<audio controls preload="metadata" aria-label="{escape(cell.spoken)}" src="{sound}">'
+        "</audio>"
+        f"{_figure(cell)}{f'<ol>{steps}</ol>' if steps else ''}{_measured(cell)}{_details(cell)}"
+        "</article>"
+    )
+
+
+def _figure(cell: Cell) -> str:
+    loudness = "" if cell.level.lufs is None else f", {cell.level.lufs:.1f} LUFS"
+    alternative = f"Spectrogram of {cell.spoken}, 0 to 8 kHz{loudness}"
+    image = _data_uri("image/png", spectrogram.picture(cell.waveform))
+    hertz = "".join(f"<span>{kilohertz}</span>" for kilohertz in ("8 kHz", 6, 4, 2, 0))
+    return (
+        f'<figure><div class="hertz" aria-hidden="true">{hertz}</div>'
+        f'<div class="picture"><img src="{image}" alt="{escape(alternative)}"></div>'
+        f'<div class="seconds" aria-hidden="true">{_seconds(cell.waveform.duration_s)}</div>'
+        "</figure>"
+    )
+
+
+def _seconds(duration_s: float) -> str:
+    """Return the time axis: marks at round times, the last with the unit."""
+    step_s = next((s for s in _TICKS_S if duration_s / s <= _MOST_TICKS), _TICKS_S[-1])
+    marks = []
+    for number in range(int(duration_s / step_s + 1e-9) + 1):
+        share = 100 * number * step_s / duration_s
+        kind = ' class="last"' if share > 97 else ""
+        marks.append(f'<span{kind} style="left:{share:.2f}%">{number * step_s:g}</span>')
+    marks[-1] = marks[-1].replace("</span>", " s</span>")
+    return "".join(marks)
+
+
+def _measured(cell: Cell) -> str:
+    level = cell.level
+    values = {
+        "loudness": "none to be measured" if level.lufs is None else f"{level.lufs:.1f} LUFS",
+        "active level": (
+            "silent" if level.active_dbfs is None else f"{level.active_dbfs:.1f} dBFS"
+        ),
+        "peak": f"{level.peak:.3f} of full scale",
+    }
+    if cell.clipped_samples is not None:
+        share = 100 * cell.clipped_samples / len(cell.waveform.samples)
+        values["clipped"] = f"{cell.clipped_samples} samples ({share:.2g} %)"
+    return f"<dl>{''.join(f'<dt>{key}</dt><dd>{value}</dd>' for key, value in values.items())}</dl>"
+
+
+def _details(cell: Cell) -> str:
+    if cell.draw is None:
+        return ""
+    parameters = json.dumps(cell.draw.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    return f"<details><summary>every parameter</summary><pre>{escape(parameters)}</pre></details>"
+
+
+def _flac(waveform: Waveform) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="mega-asr-") as folder:
+        path = Path(folder) / "clip.flac"
+        write(path, waveform)
+        return path.read_bytes()
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,125 @@
+"""Export a data set as WebDataset: tar files with a sound and a record for each clip."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from megaasr.errors import UsageError
+from megaasr.simulate.corpus.atomic import atomic_file, remove_leftovers, write_atomically
+from megaasr.simulate.corpus.columns import AUDIO
+from megaasr.simulate.corpus.folder import locked
+from megaasr.simulate.corpus.listing import LISTING_FILE
+from megaasr.simulate.corpus.shards import read_rows
+
+EXPORT_FILE = "export.json"
+
+
+def export_webdataset(
+    corpus: Path,
+    output: Path,
+    *,
+    shard_size: int = 1000,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write tar files of `KEY.flac` (or .wav) and `KEY.json`, the clips in the data set's order.
+
+    Each tar file appears when it is complete, and always has the same bytes; an interrupted
+    export goes on with the next one.
+
+    Args:
+        corpus: folder of a finished data set.
+        output: where the tar files go, named `train-000000.tar` and so on.
+        shard_size: clips in a tar file, at least 1.
+        on_progress: called with clips done and clips in all.
+
+    Returns:
+        The number of tar files.
+
+    Raises:
+        UsageError: the data set is not finished, or `output` holds another export.
+        RecordError: a shard cannot be read.
+        CorpusError: another export is at work there.
+        OSError: the system does not let us write.
+    """
+    if shard_size < 1:
+        raise UsageError(f"shard_size must be at least 1, got {shard_size}")
+    shards = _shards(corpus)
+    clips = sum(shards.values())
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output):
+        _claim(output, corpus, shard_size)
+        remove_leftovers(output)
+        split = next(iter(shards), "train").split("-", 1)[0]
+        firsts = range(0, clips, shard_size)
+        for number, first in enumerate(firsts):
+            tar = output / f"{split}-{number:06d}.tar"
+            last = min(first + shard_size, clips)
+            if not tar.exists():
+                _write_tar(tar, _rows(corpus, shards, first, last))
+            on_progress(last, clips)
+    return len(firsts)
+
+
+def _shards(corpus: Path) -> dict[str, int]:
+    """Return the shards in order, with their numbers of rows, from the data set's manifest."""
+    shards: dict[str, int] = {}
+    try:
+        with (corpus / LISTING_FILE).open(encoding="utf-8") as lines:
+            for line in lines:
+                shard = json.loads(line)["shard"]
+                shards[shard] = shards.get(shard, 0) + 1
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{corpus}: no {LISTING_FILE} there, so it is no finished data set; run `mega-asr "
+            "simulate corpus` to its end first"
+        ) from error
+    return shards
+
+
+def _claim(output: Path, corpus: Path, shard_size: int) -> None:
+    """Note what is exported, or check that this export is the one in the folder."""
+    marker = output / EXPORT_FILE
+    listing = hashlib.sha256((corpus / LISTING_FILE).read_bytes()).hexdigest()
+    wanted = json.dumps({"listing_sha256": listing, "shard_size": shard_size}, indent=2) + "\n"
+    if marker.is_file() and marker.read_text(encoding="utf-8") != wanted:
+        raise UsageError(
+            f"{output} holds an export of another data set, or with another shard_size (see "
+            f"{marker}); choose another folder, or delete this one"
+        )
+    if not marker.is_file() and any(output.glob("*.tar")):
+        raise UsageError(f"{output} holds other tar files; choose another folder")
+    write_atomically(marker, wanted)
+
+
+def _rows(corpus: Path, shards: dict[str, int], first: int, last: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows from `first` up to, but not including, `last`."""
+    for shard, count in shards.items():
+        if first < count and last > 0:
+            yield from islice(read_rows(corpus / shard, audio=True), max(0, first), max(0, last))
+        first, last = first - count, last - count
+
+
+def _write_tar(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    with (
+        atomic_file(path) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for row in rows:
+            sound = row.pop(AUDIO)
+            _add(tar, sound["path"], sound["bytes"])
+            record = json.dumps(row, ensure_ascii=False)
+            _add(tar, f"{sound['path'].rpartition('.')[0]}.json", record.encode("utf-8"))
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file with nothing in its header that depends on when, where or by whom."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))

@@ -1,0 +1,373 @@
+"""`mega-asr simulate` from the outside: scenarios, apply, replay, and the gallery page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from megaasr.cli.main import main
+from megaasr.simulate.conditions import CONDITIONS
+
+RATE = 16_000
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    clip = resources.files("megaasr.cli") / "demo_clips" / "1-clean.flac"
+    shutil.copyfile(str(clip), "clean.flac")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def simulate(*arguments: str) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            main(["simulate", *arguments])
+        captured = capsys.readouterr()
+        return Result(int(ended.value.code or 0), captured.out, captured.err)
+
+    return simulate
+
+
+def in_a_process(*arguments: str) -> None:
+    command = [sys.executable, "-m", "megaasr", "simulate", *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_the_54_scenarios_as_a_table_with_a_line_each(run: Run) -> None:
+    shown = run("scenarios")
+    assert shown.status == 0
+    rows = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    table = {name.strip(): chain.strip() for name, chain in rows}
+    assert len(rows) == len(table) == 54
+    assert table["far_field+recording+dropout"] == (
+        "reverb, filter, loudness, resample, noise, stutter"
+    )
+    for title in ("single (7)", "anchor+modifiers (36)", "modifiers (11)"):
+        assert title in shown.out
+
+
+def test_the_54_scenarios_as_json(run: Run) -> None:
+    listed = {one["name"]: one for one in json.loads(run("scenarios", "--json").out)}
+    assert len(listed) == 54
+    assert listed["dropout+noise"]["group"] == "modifiers"
+    first, low_pass, loudness = listed["far_field"]["chain"]
+    assert (first["condition"], first["primitive"]) == ("far_field", "reverb")
+    assert low_pass["parameters"]["cutoff_hz"] == {"easy": 4500, "hard": 3500, "core": True}
+    assert loudness["parameters"]["target_lufs"]["hard"] == -38
+    trip = listed["recording"]["chain"][0]
+    assert trip["from_severity_above"] == 0.4
+    repeats = listed["recording"]["chain"][2]["parameters"]["repeat"]
+    assert repeats == {"options": [4, 5, 6], "core": False}
+
+
+def test_apply_writes_the_audio_and_its_log(run: Run) -> None:
+    shown = run(
+        "apply", "clean.flac", "bad.wav", "--scenario", "echo+noise", "--severity", "0.6",
+        "--seed", "7",
+    )  # fmt: skip
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.startswith("bad.wav: echo+noise at severity 0.60: reverberation: room size")
+    assert shown.out.count("\n") == 1
+    about = soundfile.info("bad.wav")
+    assert (about.samplerate, about.channels, about.subtype) == (RATE, 1, "PCM_16")
+    log = json.loads(Path("bad.wav.json").read_text(encoding="utf-8"))
+    assert log["input"] == log["draw"]["utterance"] == "clean.flac"
+    assert (log["draw"]["seed"], log["draw"]["severity"]) == (7, 0.6)
+    clean, _ = soundfile.read("clean.flac", dtype="float32")
+    assert log["input_sha256"] == hashlib.sha256(clean.astype("<f4").tobytes()).hexdigest()
+    steps, _ = soundfile.read("bad.wav", dtype="int16")
+    assert log["output_sha256"] == hashlib.sha256(steps.astype("<i2").tobytes()).hexdigest()
+    assert len(log["notes"]) == len(log["draw"]["steps"]) == 5
+    assert {"megaasr", "loops", "numpy", "scipy", "soxr", "soundfile"} == set(log["versions"])
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_replay_in_another_process_gives_the_same_bytes(run: Run, suffix: str) -> None:
+    made, again = f"bad.{suffix}", f"again.{suffix}"
+    options = ("--scenario", "echo+recording+dropout+noise", "--mapping", "gaussian-mid")
+    assert run("apply", "clean.flac", made, *options, "--seed", "7").status == 0
+    in_a_process("replay", f"{made}.json", "--input", "clean.flac", "--output", again)
+    assert digest(made) == digest(again)
+
+
+def test_apply_again_gives_the_same_bytes_and_another_seed_others(run: Run) -> None:
+    for name, seed in (("a.flac", "1"), ("b.flac", "1"), ("c.flac", "2")):
+        run(
+            "apply",
+            "clean.flac",
+            name,
+            "--scenario",
+            "dropout",
+            "--severity",
+            "0.5",
+            "--seed",
+            seed,
+        )
+    assert digest("a.flac") == digest("b.flac") != digest("c.flac")
+    assert digest("a.flac.json") == digest("b.flac.json")
+
+
+def test_a_severity_that_is_not_given_is_drawn_through_the_mapping(run: Run) -> None:
+    drawn = {}
+    for mapping in ("linear", "sqrt-forward"):
+        options = ("--scenario", "dropout", "--seed", "5", "--mapping", mapping)
+        run("apply", "clean.flac", "bad.flac", *options)
+        drawn[mapping] = json.loads(Path("bad.flac.json").read_text())["draw"]["severity"]
+    assert 0 < drawn["linear"] < 1
+    assert drawn["sqrt-forward"] ** 2 == pytest.approx(drawn["linear"])
+
+
+def test_replay_writes_where_the_log_says_by_default(run: Run) -> None:
+    run("apply", "clean.flac", "bad.flac", "--scenario", "noise", "--severity", "0.5")
+    before = digest("bad.flac")
+    Path("bad.flac").unlink()
+    shown = run("replay", "bad.flac.json", "--input", "clean.flac")
+    assert (shown.status, digest("bad.flac")) == (0, before)
+
+
+def test_the_clean_file_may_have_moved_but_not_changed(run: Run) -> None:
+    run("apply", "clean.flac", "bad.flac", "--scenario", "dropout", "--severity", "0.5")
+    samples, _ = soundfile.read("clean.flac", dtype="int16")
+    soundfile.write("same.wav", samples, RATE)
+    soundfile.write("other.wav", np.roll(samples, 1), RATE)
+    assert run("replay", "bad.flac.json", "--input", "same.wav", "--output", "r.flac").status == 0
+    assert digest("r.flac") == digest("bad.flac")
+    refused = run("replay", "bad.flac.json", "--input", "other.wav", "--output", "o.flac")
+    assert refused.status == 2
+    assert "other.wav: its samples are not those that were degraded" in refused.err
+    assert not Path("o.flac").exists()
+
+
+def test_replay_needs_the_noise_that_was_used(run: Run, rng: np.random.Generator) -> None:
+    Path("rain").mkdir()
+    soundfile.write("rain/drops.wav", 0.1 * rng.standard_normal(RATE), RATE)
+    common = ("--scenario", "noise", "--severity", "0.5")
+    shown = run("apply", "clean.flac", "bad.flac", *common, "--noise", "rain")
+    assert shown.status == 0
+    assert "noise (rain/drops.wav, from" in shown.out
+    replay = ("replay", "bad.flac.json", "--input", "clean.flac", "--output", "r.flac")
+    refused = run(*replay)
+    assert refused.status == 2
+    assert "rain/drops.wav" in refused.err
+    assert "--noise" in refused.err
+    assert run(*replay, "--noise", "rain").status == 0
+    assert digest("r.flac") == digest("bad.flac")
+
+
+def test_a_changed_noise_is_noticed_and_force_takes_it(run: Run, rng: np.random.Generator) -> None:
+    soundfile.write("hum.wav", 0.1 * rng.standard_normal(RATE), RATE)
+    common = ("--scenario", "noise", "--severity", "0.5", "--noise", "hum.wav")
+    run("apply", "clean.flac", "bad.flac", *common)
+    soundfile.write("hum.wav", 0.1 * rng.standard_normal(2 * RATE), RATE)
+    replay = ("replay", "bad.flac.json", "--input", "clean.flac", "--output", "r.flac")
+    refused = run(*replay, "--noise", "hum.wav")
+    assert refused.status == 1
+    assert "a noise or room response has changed" in refused.err
+    assert not Path("r.flac").exists()
+    assert run(*replay, "--noise", "hum.wav", "--force").status == 0
+    assert digest("r.flac") != digest("bad.flac")
+
+
+def test_a_built_in_noise_can_be_named(run: Run) -> None:
+    shown = run(
+        "apply", "clean.flac", "bad.flac", "--scenario", "noise", "--noise", "builtin:pink",
+        "--severity", "0",
+    )  # fmt: skip
+    assert "noise (built-in pink, from" in shown.out
+    assert run("replay", "bad.flac.json", "--input", "clean.flac").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("clean.flac", "o.wav", "--scenario", "ecko"), 2, "did you mean echo?"),
+        (("clean.flac", "o.wav", "--scenario", "echo+far_field"), 2, "exclude each other"),
+        (("clean.flac", "o.wav", "--scenario", "echo", "--severity", "1.2"), 2, "from 0 (easy)"),
+        (("clean.flac", "o.mp3", "--scenario", "echo"), 2, ".wav and .flac"),
+        (("clean.flac", "clean.flac", "--scenario", "echo"), 2, "the clean recording itself"),
+        (("clean.flac", "o.wav", "--scenario", "echo", "--speed", "9"), 2, "speed"),
+        (
+            ("clean.flac", "o.wav", "--scenario", "echo", "--severity", "0", "--mapping", "linear"),
+            2,
+            "--mapping is for severities that are drawn",
+        ),
+        (("clean.flac", "o.wav", "--scenario", "noise", "--noise", "nowhere"), 2, "nowhere"),
+        (("clean.flac", "o.wav", "--scenario", "noise", "--noise", "builtin:x"), 2, "builtin:"),
+        (("clean.flac", "o.wav", "--scenario", "echo", "--room-responses", "no"), 2, "no"),
+        (("missing.wav", "o.wav", "--scenario", "echo"), 1, "missing.wav"),
+        (("text.wav", "o.wav", "--scenario", "echo"), 1, "text.wav"),
+        (("clean.flac", "no/folder/o.wav", "--scenario", "echo"), 1, "create it first"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(
+    run: Run, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    Path("text.wav").write_text("no audio", encoding="utf-8")
+    shown = run("apply", *arguments)
+    assert (shown.status, shown.out) == (status, "")
+    assert said in shown.err
+    assert {path.name for path in Path().iterdir()} <= {"clean.flac", "text.wav", "cache"}
+
+
+def test_a_log_never_stands_beside_audio_of_another_run(run: Run) -> None:
+    run("apply", "clean.flac", "bad.flac", "--scenario", "echo", "--severity", "0.1")
+    Path("bad.flac").unlink()
+    Path("bad.flac").mkdir()  # so that the audio cannot be written
+    failed = run("apply", "clean.flac", "bad.flac", "--scenario", "noise", "--severity", "0.1")
+    assert failed.status == 1
+    assert not Path("bad.flac.json").exists()
+
+
+def test_clean_changes_nothing(run: Run) -> None:
+    shown = run("apply", "clean.flac", "same.wav", "--scenario", "clean", "--severity", "0")
+    assert "nothing done; 0 samples clipped" in shown.out
+    before, _ = soundfile.read("clean.flac", dtype="int16")
+    after, _ = soundfile.read("same.wav", dtype="int16")
+    np.testing.assert_array_equal(before, after)
+
+
+def test_speed_is_logged_and_replayed(run: Run) -> None:
+    run(
+        "apply",
+        "clean.flac",
+        "fast.flac",
+        "--scenario",
+        "noise",
+        "--severity",
+        "0",
+        "--speed",
+        "1.25",
+    )
+    seconds = soundfile.info("clean.flac").duration
+    assert soundfile.info("fast.flac").duration == pytest.approx(seconds / 1.25, rel=0.02)
+    assert json.loads(Path("fast.flac.json").read_text())["draw"]["speed"] == 1.25
+    before = digest("fast.flac")
+    assert run("replay", "fast.flac.json", "--input", "clean.flac").status == 0
+    assert digest("fast.flac") == before
+
+
+def test_measured_rooms_take_the_place_of_the_synthetic_tail(
+    run: Run, rng: np.random.Generator
+) -> None:
+    decay = np.exp(-np.arange(RATE // 4) / 800)
+    Path("rooms").mkdir()
+    soundfile.write("rooms/hall.wav", 0.5 * decay * rng.standard_normal(decay.size), RATE)
+    rooms = ("--room-responses", "rooms")
+    shown = run(
+        "apply", "clean.flac", "bad.flac", "--scenario", "far_field", "--severity", "0.5", *rooms
+    )
+    assert "the room as measured in rooms/hall.wav" in shown.out
+    replay = ("replay", "bad.flac.json", "--input", "clean.flac", "--output", "r.flac")
+    refused = run(*replay)
+    assert refused.status == 2
+    assert "--room-responses" in refused.err
+    assert run(*replay, *rooms).status == 0
+    assert digest("r.flac") == digest("bad.flac")
+
+
+def test_the_gallery_has_every_condition_and_needs_nothing_else(run: Run) -> None:
+    shown = run("gallery", "clean.flac", "--output", "page", "--severity", "0.5")
+    assert shown.status == 0
+    assert [path.name for path in Path("page").iterdir()] == ["index.html"]
+    page = Path("page/index.html").read_text(encoding="utf-8")
+    rows = re.findall(r'<h2 id="(.*?)"', page)
+    assert rows[:8] == ["clean", *(condition.name for condition in CONDITIONS)]
+    assert any("-" in row for row in rows[8:])  # compounds
+    assert not re.search(r"https?:|//[a-z]", re.sub(r'"data:.*?"', "", page))
+    sources = re.findall(r'(?:src|href)="(.{5})', page)
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert page.count("<audio ") == page.count('alt="Spectrogram of ') == len(rows)
+
+
+def test_the_gallery_is_the_same_in_another_process(run: Run) -> None:
+    options = ("gallery", "clean.flac", "--scenario", "dropout+noise", "--seed", "3")
+    run(*options, "--output", "a")
+    in_a_process(*options, "--output", "b")
+    assert digest("a/index.html") == digest("b/index.html")
+
+
+def test_a_hostile_file_name_stays_text(run: Run) -> None:
+    name = '"><script>alert(1)</script>$rows&amp;.flac'.replace("/", "")
+    shutil.copyfile("clean.flac", name)
+    options = ("--scenario", "echo", "--severity", "0.5", "--output", "page")
+    assert run("gallery", name, *options).status == 0
+    page = Path("page/index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "&quot;&gt;&lt;script&gt;alert(1)&lt;script&gt;$rows&amp;amp;.flac" in page
+    assert page.count("<script>") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there must be Unicode")
+def test_a_file_name_that_is_not_text_can_be_used(run: Run) -> None:
+    name = os.fsdecode(b"caf\xe9.flac")
+    shutil.copyfile("clean.flac", name)
+    assert run("apply", name, "bad.flac", "--scenario", "noise", "--severity", "0").status == 0
+    assert json.loads(Path("bad.flac.json").read_text())["input"] == "caf?.flac"
+    assert run("replay", "bad.flac.json", "--input", name).status == 0
+
+
+def test_a_gallery_of_a_wrong_scenario_writes_nothing(run: Run) -> None:
+    shown = run("gallery", "clean.flac", "--scenario", "dropuot", "--output", "page")
+    assert shown.status == 2
+    assert "did you mean dropout?" in shown.err
+    assert not Path("page").exists()
+
+
+def test_the_commands_load_nothing_heavy() -> None:
+    program = (
+        "import sys, megaasr.cli.simulate;"
+        "heavy = {'torch', 'pyarrow', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules);"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_simulating_needs_no_torch() -> None:
+    program = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name in {"torch", "transformers", "pyarrow", "matplotlib"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+from megaasr.cli.main import main
+main(["simulate", "gallery", "clean.flac", "-o", "page", "--severity", "0.5"])
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert Path("page/index.html").exists()
+
+
+def test_the_help_names_every_command(run: Run) -> None:
+    shown = run("--help")
+    assert shown.status == 0
+    for command in ("scenarios", "apply", "replay", "gallery", "corpus", "webdataset"):
+        assert command in shown.out
