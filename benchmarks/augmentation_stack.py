@@ -67,7 +67,7 @@ def _chain(*transforms: Any) -> Degrade:
     composed = am.Compose(list(transforms))
 
     def degrade(x: Samples) -> Samples:
-        return np.clip(composed(x, RATE), -1.0, 1.0)
+        return np.asarray(np.clip(composed(x, RATE), -1.0, 1.0))
 
     return degrade
 

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import Row, Settings, Table
 from benchmarks.timing import Runs, in_turn, say
+
+if TYPE_CHECKING:
+    from benchmarks.simulator_stage import Stage
 
 OURS, REFERENCE, AUGMENTATIONS = "megaasr", "reference", "audiomentations"
 _NEEDS = {
@@ -66,7 +69,7 @@ def _missing(packages: Sequence[str]) -> list[str]:
     return [package for package in packages if find_spec(package) is None]
 
 
-def _in_memory(stage: Any, peers: Sequence[str], repeats: int) -> list[Row]:
+def _in_memory(stage: Stage, peers: Sequence[str], repeats: int) -> list[Row]:
     """Measure every scenario by itself."""
     from megaasr.simulate.scenarios import SCENARIOS
 
@@ -126,7 +129,7 @@ def _means(rows: Sequence[Row]) -> list[Row]:
     return means
 
 
-def _files(stage: Any, with_reference: bool, amounts: _Amounts) -> list[Row]:
+def _files(stage: Stage, with_reference: bool, amounts: _Amounts) -> list[Row]:
     """Measure from file to file, every scenario once a round; then over worker processes."""
     tasks = stage.file_tasks(amounts.file_rounds)
     jobs: dict[str, Callable[[], object]] = {OURS: partial(stage.ours_files, tasks)}
@@ -170,8 +173,8 @@ def table(entry: Mapping[str, Any]) -> Table:
     ]
     note = (
         f"Seconds of audio per CPU second, one thread, {used['clips']} clips of "
-        f"{min(used['lengths_s'])} to {max(used['lengths_s'])} s in memory, severities drawn "
-        "uniformly, the same for ours and the reference; ours draws within its time. Reference: "
+        f"{min(used['lengths_s'])} to {max(used['lengths_s'])} s in memory, severities spread "
+        "evenly, the same for ours and the reference; ours draws within its time. Reference: "
         "pedalboard, pyloudnorm and librosa, the same chains; audiomentations: the nearest it has. "
         f"FLAC to FLAC: all 54 scenarios from file to file. Over 2 worker processes files go "
         f"{two['times_one_worker']:.2f} times as fast as with one (wall time). Medians of "
@@ -193,5 +196,7 @@ def _cells(systems: Mapping[str, Row]) -> list[str]:
     cells = [f"{systems[OURS]['rtfx_cpu']:.0f}"]
     for name in (REFERENCE, AUGMENTATIONS):
         row = systems.get(name)
-        cells += [f"{row['rtfx_cpu']:.0f}", f"{row['ours_times_this_cpu']:.2f}"] if row else "––"
+        cells += (
+            [f"{row['rtfx_cpu']:.0f}", f"{row['ours_times_this_cpu']:.2f}"] if row else ["–", "–"]
+        )
     return cells

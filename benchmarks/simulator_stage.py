@@ -15,6 +15,7 @@ import soundfile
 
 from benchmarks.clips import RATE, Samples, joined
 from megaasr.audio import Waveform, read, write
+from megaasr.simulate.draw import Draw
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.primitives import EchoDelay, Reverberation
 from megaasr.simulate.primitives import Stage as PrimitiveStage
@@ -58,8 +59,16 @@ class Stage:
     def ours(self, scenario: str) -> None:
         """Draw and degrade every clip."""
         for at, waveform in enumerate(self._waveforms):
-            draw = self._simulator.draw(seed=_SEED, scenario=scenario, utterance=str(at))
-            self._simulator.apply(waveform, draw)
+            self._simulator.apply(waveform, self._draw(scenario, at))
+
+    def _draw(self, scenario: str, clip: int) -> Draw:
+        """Decide about one clip; severities are spread evenly, the same in every scenario."""
+        return self._simulator.draw(
+            seed=_SEED,
+            scenario=scenario,
+            severity=(clip + 0.5) / len(self.clips),
+            utterance=str(clip),
+        )
 
     def peers(self, names: Sequence[str]) -> dict[str, Callable[[str], Job]]:
         """Return for each peer what makes its job of a scenario."""
@@ -85,10 +94,7 @@ class Stage:
         return ReferenceStack(noises)
 
     def _reference_job(self, scenario: str) -> Job:
-        draws = [
-            self._simulator.draw(seed=_SEED, scenario=scenario, utterance=str(at))
-            for at in range(len(self.clips))
-        ]
+        draws = [self._draw(scenario, at) for at in range(len(self.clips))]
 
         def job() -> None:
             for clip, draw in zip(self.clips, draws, strict=True):
@@ -103,9 +109,12 @@ class Stage:
             folder.mkdir()
         for at, share in enumerate((0.0, 0.33, 0.67, 1.0)):
             reverb = Reverberation(
-                condition="echo", room_size=0.4 + 0.5 * share, damping=0.6, wet_level=0.5,
+                condition="echo",
+                room_size=0.4 + 0.5 * share,
+                damping=0.6,
+                wet_level=0.5,
                 dry_level=0.4,
-            )  # fmt: skip
+            )
             echo = EchoDelay(condition="echo", delay_s=0.1 + 0.2 * share, feedback=0.4, mix=0.25)
             for folder, effect, length_s in ((rooms, reverb, 1.5 + share), (echoes, echo, 1.5)):
                 impulse = np.zeros(round(length_s * RATE), np.float32)
@@ -130,7 +139,7 @@ class Stage:
 
     def task_audio_s(self, tasks: Sequence[Task]) -> float:
         """Return the seconds of audio in all tasks."""
-        return sum(soundfile.info(path).duration for path, *_ in tasks)
+        return float(sum(soundfile.info(path).duration for path, *_ in tasks))
 
     def ours_files(self, tasks: Sequence[Task]) -> None:
         """Do all tasks in this process."""

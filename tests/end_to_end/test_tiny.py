@@ -61,9 +61,8 @@ def test_offline_in_a_fresh_process(tmp_path: Path) -> None:
     documents = [json.loads(line) for line in done.stdout.splitlines()]
     assert [d["language"] for d in documents] == ["en"] * 7
     counts = [count_errors(c.text, d["text"]) for c, d in zip(clean, documents, strict=True)]
-    # 0.58 with the interim weights; a model that does not listen makes about as many errors as
-    # there are words.
-    assert pooled(counts).rate < 0.7
+    # 0.16 when the weights were frozen; half of these words are by voices or writers unheard.
+    assert pooled(counts).rate < 0.25
 
 
 def test_a_hub_model_without_a_network_says_what_to_do(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_a_hub_model_without_a_network_says_what_to_do(tmp_path: Path) -> None:
 def test_standard_input(tmp_path: Path) -> None:
     done = run("transcribe", "-", cwd=tmp_path, stdin=(CLIPS / "3-clean.flac").read_bytes())
     assert done.returncode == 0, done.stderr.decode()
-    assert count_errors(_said("3-clean"), done.stdout.decode()).rate < 0.7
+    assert count_errors(_said("3-clean"), done.stdout.decode()).rate < 0.25
 
 
 def test_a_hundred_files_with_five_broken(tmp_path: Path) -> None:

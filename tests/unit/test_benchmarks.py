@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ["transcribe", "startup", "memory", "decode"]
+NAMES = ["transcribe", "startup", "memory", "decode", "simulator"]
 FIELDS = {
     "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
     "startup": {"what", "wall_s", "cpu_s", "base", "times_base_wall", "times_base_cpu"},
     "memory": {"what", "audio_s", "peak_mb", "growth_mb", "growth_step_mb", "text_kb"},
     "decode": {"format", "reader", "wall_s", "times_peer_wall", "largest_difference"},
+    "simulator": {"what", "system"},
 }
 
 
@@ -55,7 +56,7 @@ def test_everything_runs_is_saved_and_rendered(
         assert entry["quick"] is True
         assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
         assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
-        assert (entry["model"] is None) == (name == "decode")
+        assert (entry["model"] is None) == (name in {"decode", "simulator"})
         for row in entry["rows"]:
             assert FIELDS[name] <= set(row)
     rows = found["transcribe"]["rows"]
@@ -98,6 +99,29 @@ def test_decode_gives_the_samples_of_its_peer_and_a_table(tmp_path: Path, page: 
     assert text.endswith("<!-- results:end -->\n")
 
 
+def test_simulator_measures_every_scenario_with_what_is_installed(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    done = run("simulator", "--quick", "--output", output)
+    assert done.returncode == 0, done.stderr
+    entry = entries(output)["simulator"]
+    absent = {name for name, packages in entry["settings"]["not_installed"].items() if packages}
+    for name in ("reference", "audiomentations"):
+        assert (f"{name} is left out, not installed" in done.stderr) == (name in absent)
+    for system in {"megaasr", "reference", "audiomentations"} - absent:
+        rows = [row for row in entry["rows"] if row["system"] == system]
+        measured = [row["what"] for row in rows if row.get("conditions")]
+        assert len(set(measured)) == len(measured) == (7 if system == "audiomentations" else 54)
+        assert all(row["rtfx_cpu"] > 0 and row["cpu_s"] > 0 for row in rows if "cpu_s" in row)
+        singles = [row["rtfx_cpu"] for row in rows if row.get("conditions") == 1]
+        mean = next(row["rtfx_cpu"] for row in rows if row["what"] == "mean of the 7")
+        assert mean == pytest.approx(sum(singles) / 7, abs=0.02)
+    workers = [row["workers"] for row in entry["rows"] if "workers" in row]
+    assert workers == [1, 2]
+    tables = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(tables) == 2 + 7 + 6 + 1
+    assert len({line.count("|") for line in tables}) == 1
+
+
 def test_results_of_other_benchmarks_stay_in_the_file(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     kept = {"benchmark": "startup", "rows": []}
@@ -122,7 +146,7 @@ def test_help_brings_nothing_heavy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["speed"], 2, "no benchmark 'speed'; there are transcribe, startup, memory, decode"),
+        (["speed"], 2, "no benchmark 'speed'; there are transcribe, startup, memory, decode, s"),
         (["decode", "--write-docs"], 2, "--write-docs runs no benchmark"),
         (["transcribe", "--quick", "--model", "./nowhere"], 1, "no model ./nowhere"),
         (["--write-docs", "--output", "nowhere.json"], 1, "nowhere.json holds no results"),
