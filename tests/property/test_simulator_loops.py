@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(kernels.name() == "portable", reason="the loops 
 
 share = st.floats(0, 1)
 seeds = st.integers(0, 2**32 - 1)
-lengths = st.one_of(st.integers(1, 700), st.integers(1, RATE), st.integers(1, 20 * RATE))
+lengths = st.one_of(st.integers(1, 700), st.integers(701, RATE), st.integers(RATE, 20 * RATE))
 targets = st.floats(-38, -15)
 primitives = st.one_of(
     st.builds(

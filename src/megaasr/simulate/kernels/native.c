@@ -38,6 +38,36 @@ static isize smaller(isize a, isize b) { return a < b ? a : b; }
 /* One number of each lane; a GNU extension (gcc, clang), lowered to the vectors that exist. */
 typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector) /* clang, gcc from 12 on */
+#define SHUFFLES
+#endif
+#endif
+
+/* Rows become columns. */
+INLINE void transpose(lanes_t rows[LANES])
+{
+    lanes_t next[LANES];
+#ifdef SHUFFLES
+    /* Row i is interleaved with row i + 8, four times: an index of eight bits, row and column,
+     * goes round by four. */
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < LANES / 2; i++) {
+            next[2 * i] = __builtin_shufflevector(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19,
+                                                  4, 20, 5, 21, 6, 22, 7, 23);
+            next[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26,
+                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        memcpy(rows, next, sizeof next);
+    }
+#else
+    for (int row = 0; row < LANES; row++)
+        for (int column = 0; column < LANES; column++)
+            next[column][row] = rows[row][column];
+    memcpy(rows, next, sizeof next);
+#endif
+}
+
 /* tile[time][lane] = x[first + lane * length + time]; zero outside the clip. */
 INLINE void load_tile(const float *x, isize n, isize first, isize length,
                       lanes_t tile[LANES])
@@ -55,24 +85,21 @@ INLINE void load_tile(const float *x, isize n, isize first, isize length,
         }
     }
     for (int lane = 0; lane < LANES; lane++)
-        for (int time = 0; time < LANES; time++)
-            tile[time][lane] = from[lane][time];
+        memcpy(&tile[lane], from[lane], sizeof(lanes_t));
+    transpose(tile);
 }
 
 INLINE void store_tile(float *x, isize n, isize first, isize length,
                        lanes_t tile[LANES])
 {
-    if (first + (LANES - 1) * length + LANES <= n) {
-        for (int lane = 0; lane < LANES; lane++)
-            for (int time = 0; time < LANES; time++)
-                x[first + lane * length + time] = tile[time][lane];
-    } else {
-        for (int lane = 0; lane < LANES; lane++)
-            for (int time = 0; time < LANES; time++) {
-                isize at = first + lane * length + time;
-                if (at < n)
-                    x[at] = tile[time][lane];
-            }
+    transpose(tile);
+    for (int lane = 0; lane < LANES; lane++) {
+        isize at = first + lane * length;
+        isize count = smaller(LANES, n - at);
+        if (count == LANES)
+            memcpy(x + at, &tile[lane], sizeof(lanes_t));
+        else if (count > 0)
+            memcpy(x + at, &tile[lane], (size_t)count * sizeof(float));
     }
 }
 
@@ -127,24 +154,31 @@ KERNEL static void k_weighted_sums(const float *x, isize n, isize hops, const fl
     double sum[LANES] = {0};
     isize hops_a_lane = (hops + LANES - 1) / LANES, length = hops_a_lane * HOP;
 
+    /* v1 and v2 put in: short chains from state to state, and both sections side by side. */
+    float matrix[2][9];
+    for (int section = 0; section < 2; section++) {
+        const float *k = c + 6 * section;
+        double a1 = k[0], a2 = k[1], a3 = k[2], m0 = k[3], m1 = k[4], m2 = k[5];
+        double whole[9] = {2 * a1 - 1, -2 * a2, 2 * a2, 1 - 2 * a3, 2 * a2, 2 * a3,
+                           m0 + m1 * a2 + m2 * a3, m1 * a1 + m2 * a2, m2 - m1 * a2 - m2 * a3};
+        for (int i = 0; i < 9; i++)
+            matrix[section][i] = (float)whole[i];
+    }
     memset(state, 0, sizeof state);
     for (isize first = -round_up(warm_up, LANES); first < length; first += LANES) {
         lanes_t energy = {0};
         load_tile(x, n, first, length, tile);
-        for (int section = 0; section < 2; section++) {
-            const float *k = c + 6 * section;
-            float a1 = k[0], a2 = k[1], a3 = k[2], m0 = k[3], m1 = k[4], m2 = k[5];
-            lanes_t s1 = state[2 * section], s2 = state[2 * section + 1];
-            for (int time = 0; time < LANES; time++) {
-                lanes_t in = tile[time], v3 = in - s2;
-                lanes_t v1 = a1 * s1 + a2 * v3;
-                lanes_t v2 = s2 + (a2 * s1 + a3 * v3);
-                s1 = (v1 + v1) - s1;
-                s2 = (v2 + v2) - s2;
-                tile[time] = m0 * in + (m1 * v1 + m2 * v2);
+        for (int time = 0; time < LANES; time++) {
+            lanes_t in = tile[time];
+            for (int section = 0; section < 2; section++) {
+                const float *k = matrix[section];
+                lanes_t s1 = state[2 * section], s2 = state[2 * section + 1];
+                lanes_t out = k[6] * in + (k[7] * s1 + k[8] * s2);
+                state[2 * section] = k[0] * s1 + (k[1] * s2 + k[2] * in);
+                state[2 * section + 1] = k[3] * s2 + (k[4] * s1 + k[5] * in);
+                in = out;
             }
-            state[2 * section] = s1;
-            state[2 * section + 1] = s2;
+            tile[time] = in;
         }
         if (first < 0)
             continue;
