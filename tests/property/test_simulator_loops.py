@@ -103,7 +103,7 @@ def by(loops: kernels.Loops, primitive: Any, x: Floats) -> tuple[Floats, dict[st
         return y, primitive.apply(y, Stage(Tape()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(primitives, seeds, lengths)
 def test_primitives(primitive: Any, seed: int, samples: int) -> None:
     x = bursts(seed, samples)

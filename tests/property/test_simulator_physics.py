@@ -140,7 +140,7 @@ def test_filters_have_the_response_of_first_order_sections(
     elsewhere = 10.0 * 790**at
     ratio = math.tan(math.pi * elsewhere / RATE) / math.tan(math.pi * cutoff / RATE)
     expected = -10 * repeat * math.log10(1 + ratio ** (2 if kind == "lowpass" else -2))
-    if expected > -90:
+    if expected > -70:  # below, it is the rounding of float32 that one measures
         assert response_db(y, elsewhere) == pytest.approx(expected, abs=0.05 * repeat)
 
 
