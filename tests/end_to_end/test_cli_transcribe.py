@@ -441,7 +441,7 @@ def test_ctrl_c_leaves_whole_files_only() -> None:
     for number in range(40):
         wav(f"many/{number:02}.wav", 200)
     child = process(
-        *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], delay_s=0.05
+        *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], delay_s=0.2
     )
     deadline = time.monotonic() + 60
     while not list(Path().glob("out/*.json")) and time.monotonic() < deadline:
