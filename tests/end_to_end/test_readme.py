@@ -60,6 +60,20 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
     return done
 
 
+def python(code: str) -> str:
+    """Run an example from the root of the repository; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_runs(command: str, tmp_path: Path) -> None:
     inputs(tmp_path)
@@ -77,32 +91,14 @@ def test_the_simulation_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
         shell(command, tmp_path)
     assert (tmp_path / "same.flac").read_bytes() == (tmp_path / "bad.flac").read_bytes()
     blocks = re.findall(r"```python\n(.*?)```", SIMULATION, flags=re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "torch.float32" in done.stdout
+    assert "torch.float32" in python("\n".join(blocks))
 
 
 def test_the_python_example_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert blocks
     for block in blocks:
-        done = subprocess.run(
-            [sys.executable, "-c", block],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert " en " in done.stdout
+        assert " en " in python(block)
 
 
 def test_the_numbers_are_the_results() -> None:

@@ -16,7 +16,7 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import MegaASRError, RecordError, UsageError
 from megaasr.simulate import kernels
 from megaasr.simulate.draw import Draw
-from megaasr.simulate.primitives.loudness import SHORTEST, integrated_lufs
+from megaasr.simulate.primitives.loudness import lufs_or_none
 from megaasr.simulate.primitives.primitive import Floats, Notes
 from megaasr.simulate.simulator import Simulated
 
@@ -40,10 +40,9 @@ class Level(BaseModel):
     @classmethod
     def of(cls, samples: Floats) -> Level:
         """Measure float32 [time] samples at 16 kHz, at least one."""
-        loudness = integrated_lufs(samples) if len(samples) >= SHORTEST else -math.inf
         return cls(
             active_dbfs=_or_none(active_speech_level_dbfs(samples, SAMPLE_RATE)),
-            lufs=_or_none(loudness),
+            lufs=lufs_or_none(samples),
             peak=peak(samples),
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from megaasr.errors import AudioError
 from megaasr.simulate.corpus.columns import AUDIO, Columns
 from megaasr.simulate.corpus.plan import PlannedClip, file_stem
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
-from megaasr.simulate.primitives.loudness import SHORTEST, integrated_lufs
+from megaasr.simulate.primitives.loudness import lufs_or_none
 from megaasr.simulate.simulator import Simulator
 
 Row = dict[str, Any]
@@ -91,17 +90,9 @@ class ClipMaker:
             "parent_id": utterance.id,
             "parent_audio": utterance.audio,
             "clipped_samples": made.clipped_samples,
-            "output_lufs": _loudness(made.waveform),
+            "output_lufs": lufs_or_none(made.waveform.samples),
             **self.columns.inherit(utterance),
         }
-
-
-def _loudness(waveform: Waveform) -> float | None:
-    """Return the integrated loudness in LUFS; None for silence and below 0.4 s."""
-    if waveform.samples.size < SHORTEST:
-        return None
-    measured = integrated_lufs(waveform.samples)
-    return measured if math.isfinite(measured) else None
 
 
 def _require_short(path: Path, duration_s: float | None, limit_s: float | None) -> None:

@@ -94,6 +94,12 @@ def _gain(power: NDArray[np.float64], measured_lufs: float, target_lufs: float) 
     return gain
 
 
+def lufs_or_none(x: Floats) -> float | None:
+    """Return the integrated loudness of 16 kHz samples; None for silence and below 0.4 s."""
+    measured = integrated_lufs(x) if len(x) >= SHORTEST else -math.inf
+    return measured if math.isfinite(measured) else None
+
+
 def integrated_lufs(x: Floats) -> float:
     """Return the integrated loudness of 16 kHz samples; -inf if no block passes the gate.
 
