@@ -8,13 +8,16 @@ from setuptools import Extension, setup
 # nobody looks at errno and floating-point traps, without which it vectorises.
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 if platform.machine() in ("x86_64", "AMD64"):
-    FLAGS += ["-mprefer-vector-width=512", "-Wno-psabi"]
+    FLAGS += ["-Wno-psabi"]  # vectors are handed over between inlined functions only
+
+HEADERS = ("loops", "delays", "recursions")
 
 setup(
     ext_modules=[
         Extension(
             "megaasr.simulate.kernels._native",
             ["src/megaasr/simulate/kernels/native.c"],
+            depends=[f"src/megaasr/simulate/kernels/{name}.h" for name in HEADERS],
             extra_compile_args=FLAGS,
             py_limited_api=True,
             optional=True,  # without a compiler, kernels/portable.py does the same in numpy

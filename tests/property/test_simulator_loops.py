@@ -133,3 +133,23 @@ def test_chains(scenario: Scenario, severity: float, seed: int, samples: int) ->
         assert np.square(difference).sum() <= 1e-8 * np.square(plain.waveform.samples).sum()
     else:
         assert difference.max() < HALF_STEP
+
+
+@settings(max_examples=60, deadline=None)
+@given(primitives, seeds, st.integers(1, 5 * RATE))
+def test_the_width_of_vectors_does_not_change_a_bit(
+    primitive: Any, seed: int, samples: int
+) -> None:
+    loops: Any = kernels.loops
+    if not loops.use_width(8):
+        pytest.skip("this processor has one width only")
+    x = bursts(seed, samples)
+    wide, notes = by("compiled", primitive, x)
+    try:
+        assert loops.use_width(4)
+        narrow, expected = by("compiled", primitive, x)
+    finally:
+        loops.use_width(8)
+    assert wide.tobytes() == narrow.tobytes()
+    assert notes == expected
+    assert not loops.use_width(5)

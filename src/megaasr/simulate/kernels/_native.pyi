@@ -50,3 +50,9 @@ def scale_and_clip(x: Floats, gain: float, /) -> int:
 
 def peak(x: Floats, /) -> float:
     """Return the largest magnitude."""
+
+def use_width(floats: int, /) -> bool:
+    """Choose vectors of 4 or 8 floats (only here, not in the portable loops); whether it can.
+
+    The widest is in use from the start. The results are the same; a test sees to it.
+    """
