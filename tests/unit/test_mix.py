@@ -116,3 +116,9 @@ def test_no_utterance_meets_a_cell_twice_before_it_has_met_all(utterances: int) 
 def test_impossible_mixes_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Mix.model_validate(values)
+
+
+def test_a_grid_may_have_several_clean_cells() -> None:
+    mix = Mix(kind="grid", scenarios=("clean", "noise"), severities=(0.1, 0.9), clean_cells=3)
+    found = [(cell.scenario, cell.severity) for cell in mix.cells]
+    assert found == [("clean", 0.0)] * 3 + [("noise", 0.1), ("noise", 0.9)]

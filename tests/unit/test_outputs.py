@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.records import Segment, Transcript
 from megaasr.transcribe.outputs import (
     INDEX_NAME,
     AudioInput,
     OutputFolder,
-    write_atomically,
 )
 
 HELLO = Transcript("Hello.", "en", 1.0, "fake", (Segment(0.0, 1.0, "Hello.", "en"),))

@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pip install 'megaasr[simulate]'")
 
+from megaasr import atomic  # noqa: E402
 from megaasr.audio import files  # noqa: E402
 from megaasr.audio.encoding import encode, pcm_16  # noqa: E402
 from megaasr.audio.waveform import Waveform  # noqa: E402
@@ -33,7 +34,7 @@ from megaasr.cli.simulate_corpus import corpus, webdataset  # noqa: E402
 from megaasr.config import load_recipe  # noqa: E402
 from megaasr.errors import CorpusError, UsageError  # noqa: E402
 from megaasr.records import read_manifest  # noqa: E402
-from megaasr.simulate.corpus import atomic, build, summary, worker_processes  # noqa: E402
+from megaasr.simulate.corpus import build, summary, worker_processes  # noqa: E402
 from megaasr.simulate.corpus.build import build_corpus  # noqa: E402
 from megaasr.simulate.corpus.columns import find_columns  # noqa: E402
 from megaasr.simulate.corpus.plan import file_stem, plan_corpus  # noqa: E402
@@ -681,3 +682,19 @@ def test_killed_at_ten_random_moments_the_bytes_are_the_same(
     _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert content(killed) == content(whole)
+
+
+def test_only_the_utterances_that_are_wanted(manifest: Path) -> None:
+    recipe = SimulatedCorpusRecipe(seed=1, where={"take": 3})
+    assert [one.id for one in plan_corpus(recipe, manifest).utterances] == ["spoken/3"]
+    named = SimulatedCorpusRecipe(seed=1, where={"language": "de", "take": 4})
+    assert [one.id for one in plan_corpus(named, manifest).utterances] == ["spoken/4"]
+    nobody = SimulatedCorpusRecipe(seed=1, where={"speaker": "nobody"})
+    with pytest.raises(UsageError, match="none of 8 utterances has"):
+        plan_corpus(nobody, manifest)
+
+
+def test_the_degraded_test_set_has_every_scenario_and_severity() -> None:
+    recipe = load_recipe(SimulatedCorpusRecipe, "simulate-degraded-test")
+    assert len({cell.scenario for cell in recipe.mix.cells}) == 55
+    assert recipe.num_clips == 6 * len(recipe.mix.cells) == 1770

@@ -164,10 +164,10 @@ def gallery(  # noqa: PLR0913, PLR0917
     room_responses: RoomFolder = None,
 ) -> None:
     """Make a page to hear and see every condition; one file, for any browser, offline."""
+    from megaasr.atomic import write_atomically
     from megaasr.audio.waveform import Waveform
     from megaasr.report.gallery import SEVERITIES, Gallery, default_scenarios
     from megaasr.simulate.scenarios import find_scenario
-    from megaasr.transcribe.outputs import write_atomically
 
     rows = list(dict.fromkeys(find_scenario(name) for name in scenario or default_scenarios()))
     clean = _read(source)
@@ -266,8 +266,8 @@ def _check_output(output: Path, source: Path) -> None:
 
 def _write(output: Path, waveform: Waveform, log: Any) -> None:
     """Write the audio and, only when it is there, the log; a log always fits its audio."""
+    from megaasr.atomic import write_atomically
     from megaasr.audio.files import write
-    from megaasr.transcribe.outputs import write_atomically
 
     path = output.with_name(f"{output.name}.json")
     path.unlink(missing_ok=True)

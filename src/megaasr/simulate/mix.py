@@ -72,6 +72,9 @@ class Mix(Recipe):
     severities: tuple[float, ...] = Field(
         default=GRID_SEVERITIES, description="for `grid`, each 0..1"
     )
+    clean_cells: int = Field(
+        default=1, gt=0, description="for `grid`: cells without degradation, if `clean` is listed"
+    )
 
     @field_validator("favoured_scenarios", "scenarios")
     @classmethod
@@ -122,11 +125,11 @@ class Mix(Recipe):
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell of a grid, by scenario and then severity; `clean` has one only."""
+        """Every cell of a grid, by scenario and then severity; `clean` has `clean_cells`."""
         return tuple(
             Cell(name, severity)
             for name in self.groups[0].scenarios
-            for severity in (self.severities if name != CLEAN else (0.0,))
+            for severity in (self.severities if name != CLEAN else (0.0,) * self.clean_cells)
         )
 
 

@@ -22,13 +22,13 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
 
+from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.records import Transcript
 from megaasr.transcribe.subtitles import render
@@ -204,24 +204,6 @@ class OutputFolder:
 
     def _files(self, name: str) -> list[Path]:
         return [self._folder / f"{name}.{format_}" for format_ in self._formats]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is seen whole or not at all, even if the process is killed.
-
-    Raises:
-        OSError: if it cannot be written; what was there before is then untouched.
-    """
-    # A random name: another process may be writing the same file, and `path.name` may be as long
-    # as names can be.
-    part = path.with_name(f".mega-asr-{secrets.token_hex(4)}.part")
-    try:
-        # Half a surrogate pair (a file name that is not UTF-8) becomes the escape that JSON reads.
-        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        part.replace(path)
-    except BaseException:  # Ctrl-C too
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _candidates(one: AudioInput, earlier: str | None) -> Iterator[str]:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from megaasr.atomic import remove_leftovers
 from megaasr.errors import CorpusError
-from megaasr.simulate.corpus.atomic import remove_leftovers
 from megaasr.simulate.corpus.card import write_card
 from megaasr.simulate.corpus.clips import ClipMaker
 from megaasr.simulate.corpus.columns import find_columns

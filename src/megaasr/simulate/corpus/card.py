@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from megaasr.simulate.corpus.atomic import write_atomically
+from megaasr.atomic import write_atomically
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 
 CARD_FILE = "README.md"

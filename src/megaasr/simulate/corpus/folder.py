@@ -12,10 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from megaasr.atomic import write_atomically
 from megaasr.config import flat
 from megaasr.errors import CorpusError, UsageError
 from megaasr.simulate import kernels
-from megaasr.simulate.corpus.atomic import write_atomically
 from megaasr.simulate.corpus.plan import CorpusPlan
 
 RECIPE_FILE = "recipe.json"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from megaasr.simulate.corpus.atomic import atomic_file, write_atomically
+from megaasr.atomic import atomic_file, write_atomically
 from megaasr.simulate.corpus.columns import AUDIO
 from megaasr.simulate.corpus.shards import BrokenSource, read_rows
 

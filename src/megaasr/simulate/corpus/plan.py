@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class CorpusPlan:
         manifest: the file of clean utterances; their audio is relative to its folder.
         manifest_sha256: of the file's bytes.
         listed: how many utterances the manifest has.
-        utterances: those that are not too long, in the manifest's order.
+        utterances: those that are wanted and not too long, in the manifest's order.
     """
 
     recipe: SimulatedCorpusRecipe
@@ -123,9 +124,12 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
         raise UsageError(f"manifest {manifest}: {error.strerror or error}") from error
     _require_unique(listed, manifest)
     limit_s = recipe.longest_source_s
-    usable = tuple(one for one in listed if limit_s is None or not _exceeds(one, limit_s))
+    wanted = [one for one in listed if _has(one, recipe.where)]
+    usable = tuple(one for one in wanted if limit_s is None or not _exceeds(one, limit_s))
     if not usable:
-        what = f"all {len(listed)} utterances are too long" if listed else "it is empty"
+        what = f"all {len(wanted)} utterances are too long" if wanted else "it is empty"
+        if listed and not wanted:
+            what = f"none of {len(listed)} utterances has {recipe.where}"
         raise UsageError(f"manifest {manifest}: {what}, there is nothing to degrade")
     plan = CorpusPlan(recipe, manifest, sha256, len(listed), usable)
     cells = len(recipe.mix.cells) if recipe.mix.kind == "grid" else 0
@@ -141,6 +145,11 @@ def file_stem(clip_id: str) -> str:
     """Return an id as a file name without dots and slashes; different ids stay different."""
     plain = _NOT_PLAIN.sub(lambda found: b"=%02X" % ord(found[0]), clip_id.encode())
     return plain.decode("ascii")
+
+
+def _has(utterance: Utterance, where: Mapping[str, object]) -> bool:
+    known = utterance.to_json()
+    return all(known.get(name) == value for name, value in where.items())
 
 
 def _exceeds(utterance: Utterance, limit_s: float) -> bool:

@@ -46,6 +46,9 @@ class SimulatedCorpusRecipe(Recipe):
     max_duration_s: float | None = Field(
         default=None, gt=0, description="sources that could give longer clips are left out"
     )
+    where: dict[str, str | bool | int | float] = Field(
+        default={}, description="only utterances whose columns have these values"
+    )
     mix: Mix = Field(default=Mix(), description="which scenario a clip gets")
 
     @model_validator(mode="after")

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
-from megaasr.simulate.corpus.atomic import atomic_file
 from megaasr.simulate.corpus.columns import AUDIO, Columns
 
 ROWS_IN_GROUP = 100

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from megaasr.simulate.corpus.atomic import atomic_file, write_atomically
+from megaasr.atomic import atomic_file, write_atomically
 from megaasr.simulate.mix import Mix, group_of
 from megaasr.simulate.scenarios import CLEAN, scenario_names
 

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.errors import UsageError
-from megaasr.simulate.corpus.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.simulate.corpus.columns import AUDIO
 from megaasr.simulate.corpus.folder import locked
 from megaasr.simulate.corpus.listing import LISTING_FILE

@@ -1,4 +1,7 @@
-"""Files that appear under their name only when they are complete and on the disk."""
+"""Files that appear under their name only when they are complete and on the disk.
+
+What was there before stays until then, even if the process is killed.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,9 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the system does not let us write.
     """
-    # A random name: a process of an interrupted run may still be writing the same file.
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}")
+    # A random name: another process may be writing the same file, and `target.name` may be as long
+    # as names can be.
+    part = target.with_name(f".mega-asr-{secrets.token_hex(4)}{_SUFFIX}")
     try:
         with part.open("xb") as file:
             yield file
@@ -34,13 +38,15 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(target: Path, text: str) -> None:
-    """Replace a file by a text, UTF-8.
+    """Replace a file by a text, UTF-8, lines ended as they are in the text.
+
+    Half a surrogate pair (of a file name that is not UTF-8) becomes the escape that JSON reads.
 
     Raises:
         OSError: the system does not let us write.
     """
     with atomic_file(target) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", errors="backslashreplace"))
 
 
 def remove_leftovers(folder: Path) -> None:

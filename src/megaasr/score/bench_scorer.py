@@ -1,0 +1,144 @@
+"""The numbers of the published scorer of Voices-in-the-Wild-Bench, from a predictions file.
+
+Corpus-level: all edits over all reference tokens, in per cent, rounded to two places; English (and
+whatever is not marked as Chinese) by words, Chinese by characters; overall, by language, and by
+category and origin. Its names are kept in `score_records`: `strong_echo`, `sim`.
+
+One difference: a record whose only statement is its subset (`sim-en-noise`) gets its category
+from there. The published scorer reads `source_scenes` and `combination` only, and files such
+records under an empty name; its totals are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from megaasr.errors import RecordError
+from megaasr.score.predictions import read_objects
+from megaasr.score.subsets import CATEGORIES, parse_subset
+from megaasr.text.error_rate import ErrorCounts, count_errors
+
+PUBLISHED_NAMES = {"echo": "strong_echo"}
+"""What the published scorer calls a category, where it is not our name."""
+
+
+class Bucket(TypedDict):
+    """One pooled error rate, in per cent."""
+
+    error_rate: float
+    errors: int
+    reference_length: int
+    count: int
+
+
+class Scores(TypedDict):
+    """What the published scorer prints."""
+
+    overall: Bucket
+    by_language: dict[str, Bucket]
+    breakdown: dict[str, dict[str, Bucket]]
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self._counts, self._clips = ErrorCounts(), 0
+
+    def add(self, counts: ErrorCounts) -> None:
+        self._counts += counts
+        self._clips += 1
+
+    def bucket(self) -> Bucket:
+        length, errors = self._counts.reference_length, self._counts.errors
+        return {
+            "error_rate": round(errors / length * 100, 2) if length else 0.0,
+            "errors": errors,
+            "reference_length": length,
+            "count": self._clips,
+        }
+
+
+def score_records(records: Iterable[Mapping[str, Any]], normalizer: str = "bench") -> Scores:
+    """Score records with `answer`, `prediction` and `subset`.
+
+    Args:
+        records: of a predictions file.
+        normalizer: `bench` for the published numbers; another one gives the same tables under it.
+
+    Raises:
+        RecordError: a record has no answer; names its place.
+    """
+    overall, languages = _Pool(), dict[str, _Pool]()
+    table = {name: {"real": _Pool(), "sim": _Pool()} for name in CATEGORIES}
+    for number, record in enumerate(records, 1):
+        if record.get("answer") is None:
+            raise RecordError(
+                f"record {number} has no answer, which predictions are scored against"
+            )
+        language = bench_language(record)
+        counts = count_errors(
+            str(record["answer"]),
+            str(record.get("prediction") or ""),
+            language=language,
+            normalizer=normalizer,
+        )
+        category, origin = _place(record)
+        cell = table.setdefault(category, {}).setdefault(origin, _Pool())
+        for pool in (overall, languages.setdefault(language, _Pool()), cell):
+            pool.add(counts)
+    return {
+        "overall": overall.bucket(),
+        "by_language": {name: pool.bucket() for name, pool in languages.items()},
+        "breakdown": {
+            PUBLISHED_NAMES.get(name, name): {origin: p.bucket() for origin, p in cells.items()}
+            for name, cells in table.items()
+        },
+    }
+
+
+def read_answers(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a predictions file, with `answer` and `prediction` in each.
+
+    Files in other forms (`text` and `pred_text`) are read too; a missing prediction is empty.
+
+    Raises:
+        RecordError: the file cannot be read, is empty, or a record has no answer.
+    """
+    records = []
+    for number, record in read_objects(path):
+        answer = next((record[n] for n in ("answer", "text") if record.get(n) is not None), None)
+        if answer is None:
+            raise RecordError(f"{path}, line {number}: no answer (or text) to score against")
+        said = record.get("prediction", record.get("pred_text"))
+        records.append({**record, "answer": answer, "prediction": said})
+    if not records:
+        raise RecordError(f"{path} holds no predictions")
+    return records
+
+
+def bench_language(record: Mapping[str, Any]) -> str:
+    """Return `zh` or `en`, as the published scorer decides: by the subset, then by `language`."""
+    parts = str(record.get("subset", "")).lower().split("-")
+    for language in ("zh", "en"):
+        if len(parts) > 1 and language in parts:
+            return language
+    stated = str(record.get("lang", record.get("language", ""))).lower()
+    return "zh" if stated in {"zh", "cn", "chinese"} else "en"
+
+
+def _place(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return category and `real`, `sim` or `unknown`; an empty category where nothing is said."""
+    subset = str(record.get("subset", "")).lower()
+    origin = next((name for name in ("real", "sim") if subset.startswith(f"{name}-")), "unknown")
+    scenes = record.get("source_scenes")
+    for name in (subset, *_first_scene(scenes), str(record.get("combination") or "")):
+        try:
+            return parse_subset(name, scenes).category, origin
+        except RecordError:
+            continue
+    return "", origin
+
+
+def _first_scene(scenes: object) -> list[str]:
+    return [str(scenes[0])] if isinstance(scenes, list) and scenes else []

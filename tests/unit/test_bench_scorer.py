@@ -1,0 +1,142 @@
+"""The published scorer's numbers, worked out by hand from its rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megaasr.errors import RecordError
+from megaasr.score.bench_scorer import bench_language, read_answers, score_records
+
+FOUR = Path(__file__).parent.parent / "golden" / "voices_in_the_wild_examples.jsonl"
+# By index: some words of the four published references changed.
+SAID = {
+    1755: "i usually take the QUIETER road home, because main street gets crowded after work",
+    1758: "I need to return these shoes because the size feels fine standing-up but terrible",
+    1808: "",
+    1753: "My sister is bringing dinner over later. So we do not need to cook tonight!",
+}
+
+
+def record(answer: str, prediction: str | None, subset: str, **more: Any) -> dict[str, Any]:
+    return {"answer": answer, "prediction": prediction, "subset": subset, **more}
+
+
+def test_the_four_published_clips() -> None:
+    records = [r | {"prediction": SAID[r["index"]]} for r in read_answers(FOUR)]
+    found = score_records(records)
+    # noise: one word of 15 missing; echo: two of 17; dropout: all 15; mixed: right.
+    assert found["overall"] == {
+        "error_rate": 29.03,
+        "errors": 18,
+        "reference_length": 62,
+        "count": 4,
+    }
+    assert found["by_language"] == {"en": found["overall"]}
+    breakdown = found["breakdown"]
+    assert list(breakdown) == [
+        "noise",
+        "far_field",
+        "obstructed",
+        "strong_echo",
+        "recording",
+        "distortion",
+        "dropout",
+        "mixed",
+    ]
+    assert {k: v["sim"]["errors"] for k, v in breakdown.items()} == {
+        "noise": 1,
+        "far_field": 0,
+        "obstructed": 0,
+        "strong_echo": 2,
+        "recording": 0,
+        "distortion": 0,
+        "dropout": 15,
+        "mixed": 0,
+    }
+    assert all(cells["real"]["count"] == 0 for cells in breakdown.values())
+
+
+@pytest.mark.parametrize(
+    ("answer", "prediction", "errors", "length"),
+    [
+        ("今天，天气很好。", "今天天气很好", 0, 6),
+        ("今天天气很好", "今 天 天 汽 很 好 ！", 1, 6),
+        ("价格是１２３元", "价格是123元", 3, 7),  # full-width digits are other characters
+        ("打开WiFi设置", "打开wifi设置", 2, 8),  # case counts in Chinese, letters one by one
+        ("你好", "", 2, 2),
+        ("你好", None, 2, 2),
+        ("", "你好", 2, 0),
+        ("", "", 0, 0),
+    ],
+)
+def test_chinese(answer: str, prediction: str | None, errors: int, length: int) -> None:
+    found = score_records([record(answer, prediction, "real-zh-noise")])
+    assert (found["overall"]["errors"], found["overall"]["reference_length"]) == (errors, length)
+    assert found["by_language"]["zh"] == found["breakdown"]["noise"]["real"]
+    if length == 0:
+        assert found["overall"]["error_rate"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "prediction", "errors", "length"),
+    [
+        ("Don't stop", "dont stop", 2, 3),  # don t stop against dont stop
+        ("It's 5 o'clock.", "it s 5 o clock", 0, 5),
+        ("Ｈello there", "hello there", 1, 2),  # full-width H is another letter
+        ("hello 世界", "hello 世 界", 2, 2),
+        ("one two three", "one three", 1, 3),
+        ("", "two words", 2, 0),
+    ],
+)
+def test_english(answer: str, prediction: str, errors: int, length: int) -> None:
+    found = score_records([record(answer, prediction, "sim-en-dropout")])["overall"]
+    assert (found["errors"], found["reference_length"]) == (errors, length)
+
+
+def test_rates_are_pooled_not_averaged() -> None:
+    found = score_records(
+        [record("a b c d", "a b c d", "real-en-noise"), record("a", "b", "real-en-noise")]
+    )
+    assert found["overall"]["error_rate"] == 20.0
+
+
+def test_where_records_go() -> None:
+    scenes = record("a", "a", "real-en-x", source_scenes=["stutter"])
+    mixed = record("a", "a", "real-en-noise", source_scenes=["noise", "barrier"])
+    nothing = record("a", "a", "", language="Chinese")
+    found = score_records([scenes, mixed, nothing])
+    assert found["breakdown"]["dropout"]["real"]["count"] == 1
+    assert found["breakdown"]["mixed"]["real"]["count"] == 1
+    assert found["breakdown"][""]["unknown"]["count"] == 1
+    assert found["by_language"]["zh"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "language"),
+    [
+        ({"subset": "sim-zh-noise"}, "zh"),
+        ({"subset": "sim-en-noise", "language": "zh"}, "en"),
+        ({"lang": "cn"}, "zh"),
+        ({"language": "English"}, "en"),
+        ({"subset": "zh"}, "en"),  # no dash: the published rule sees no language
+        ({}, "en"),
+    ],
+)
+def test_language(fields: dict[str, str], language: str) -> None:
+    assert bench_language(fields) == language
+
+
+def test_other_forms_and_broken_files(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"text": "a b", "pred_text": "a"}) + "\n")
+    assert score_records(read_answers(path))["overall"]["errors"] == 1
+    path.write_text('{"prediction": "a"}\n')
+    with pytest.raises(RecordError, match="line 1: no answer"):
+        read_answers(path)
+    path.write_text("\n")
+    with pytest.raises(RecordError, match="no predictions"):
+        read_answers(path)
