@@ -160,7 +160,7 @@ def test_which_file_of_a_folder(tmp_path: Path) -> None:
     lines(tmp_path / "a.jsonl", BENCH)
     assert len(read_test_set(tmp_path).clips) == 1
     lines(tmp_path / "b.jsonl", BENCH)
-    with pytest.raises(UsageError, match="2 .jsonl"):
+    with pytest.raises(UsageError, match=r"2 \.jsonl"):
         read_test_set(tmp_path)
 
 

@@ -116,7 +116,7 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
 
 
 @app.command()
-def replay(  # noqa: PLR0913, PLR0917
+def replay(
     log: Annotated[Path, typer.Argument(metavar="OUT.json", help="What `apply` wrote.")],
     source: Annotated[Path, typer.Option("--input", help="The clean recording.")],
     output: Annotated[
@@ -147,7 +147,7 @@ def replay(  # noqa: PLR0913, PLR0917
 
 
 @app.command()
-def gallery(  # noqa: PLR0913, PLR0917
+def gallery(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The clean recording.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for index.html.")],
     scenario: Annotated[

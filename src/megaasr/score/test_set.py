@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,28 +163,27 @@ def _clip(record: dict[str, Any]) -> tuple[Kind, TestClip]:
         raise RecordError(f"no reference: one of {', '.join(_TEXT)} must be there")
     text = _plain(str(text))
     name = next((record[one] for one in _ID if record.get(one) not in (None, "")), audio)
-    common = {
-        "id": str(name),
-        "audio": audio,
-        "text": text,
-        "duration_s": _number(record, "duration_s", "duration"),
-        "speaker": _text_or_none(record.get("speaker")),
-        "record": record,
-    }
-    language = _text_or_none(record.get("language")) or guess_language(text)
+    clip = TestClip(
+        id=str(name),
+        audio=audio,
+        text=text,
+        language=_text_or_none(record.get("language")) or guess_language(text),
+        duration_s=_number(record, "duration_s", "duration"),
+        speaker=_text_or_none(record.get("speaker")),
+        record=record,
+    )
     if "subset" in record and "answer" in record:
         subset = parse_subset(str(record["subset"]), record.get("source_scenes"))
-        return "bench", TestClip(
-            **common,
-            language=subset.language or language,
+        return "bench", replace(
+            clip,
+            language=subset.language or clip.language,
             category=subset.category,
             origin=subset.origin,
         )
     if "scenario" in record and "severity" in record:
         scenario = str(record["scenario"])
-        return "simulated", TestClip(
-            **common,
-            language=language,
+        return "simulated", replace(
+            clip,
             category=category_of_scenario(scenario),
             origin=None if scenario == CLEAN else "simulated",
             scenario=scenario,
@@ -192,7 +191,7 @@ def _clip(record: dict[str, Any]) -> tuple[Kind, TestClip]:
             snr_db=_lowest_snr(record.get("draw")),
         )
     kind: Kind = "manifest" if {"id", "audio", "text"} <= record.keys() else "table"
-    return kind, TestClip(**common, language=language)
+    return kind, clip
 
 
 _PREFIX = re.compile(r"^language [A-Za-z]+<asr_text>")

@@ -75,7 +75,7 @@ class Simulator:
     noise: NoisePool = field(default_factory=NoisePool)
     rooms: MeasuredRooms | None = None
 
-    def draw(  # noqa: PLR0913 (all by name)
+    def draw(
         self,
         *,
         seed: int,

@@ -1,4 +1,9 @@
-"""Word errors between what was said and what was recognised: the one scorer of the project."""
+"""Errors between what was said and what was recognised: the one scorer of the project.
+
+Languages with spaces are scored by words (WER), others by characters (CER); the normaliser makes
+the tokens. An alignment has the fewest edits that are possible; where several have, it is the one
+that rapidfuzz finds, for counts and alignment alike.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
-from megaasr.text.normalize import bench_words
+from megaasr.text.normalize import Tokens, scored_language, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,7 @@ class ErrorCounts:
     """Hits and errors of one or many texts; counts of several clips add up.
 
     Attributes:
-        hits, substitutions, deletions, insertions: in words.
+        hits, substitutions, deletions, insertions: in tokens (words or characters).
     """
 
     hits: int = 0
@@ -30,14 +35,14 @@ class ErrorCounts:
 
     @property
     def reference_length(self) -> int:
-        """Words in the reference."""
+        """Tokens in the reference."""
         return self.hits + self.substitutions + self.deletions
 
     @property
     def rate(self) -> float:
-        """Errors per reference word (0 is perfect; may exceed 1).
+        """Errors per reference token (0 is perfect; may exceed 1).
 
-        An empty reference has rate 0 if the hypothesis is empty too, else 1 per inserted word.
+        An empty reference has rate 0 if the hypothesis is empty too, else 1 per inserted token.
         """
         return self.errors / max(1, self.reference_length)
 
@@ -56,7 +61,7 @@ class AlignedWord:
 
     Attributes:
         kind: `hit`, `substitution`, `deletion` or `insertion`.
-        reference, hypothesis: the words; None where there is none.
+        reference, hypothesis: the tokens; None where there is none.
     """
 
     kind: str
@@ -64,13 +69,52 @@ class AlignedWord:
     hypothesis: str | None
 
 
-def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Count word errors after `bench` normalisation (case and punctuation ignored)."""
-    said, heard = bench_words(reference), bench_words(hypothesis)
-    kinds = [tag for tag, _, _ in Levenshtein.editops(said, heard).as_list()]
+def count_errors(
+    reference: str, hypothesis: str, *, language: str | None = None, normalizer: str = "bench"
+) -> ErrorCounts:
+    """Count the errors of one text.
+
+    Args:
+        reference: what was said; empty if nothing was.
+        hypothesis: what was recognised.
+        language: ISO code; None is read off the reference (`normalize.scored_language`).
+        normalizer: see `megaasr.text.normalize`.
+
+    Raises:
+        UsageError: there is no such normaliser, or its library is not installed.
+    """
+    return count_token_errors(*token_pair(reference, hypothesis, language, normalizer))
+
+
+def count_errors_of_pairs(
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    *,
+    languages: Sequence[str | None] | None = None,
+    normalizer: str = "bench",
+) -> list[ErrorCounts]:
+    """Count the errors of many texts; arguments as for `count_errors`, in step.
+
+    Raises:
+        ValueError: the sequences have different lengths.
+    """
+    given = [None] * len(references) if languages is None else languages
+    return [
+        count_errors(reference, hypothesis, language=language, normalizer=normalizer)
+        for reference, hypothesis, language in zip(references, hypotheses, given, strict=True)
+    ]
+
+
+def count_token_errors(said: Sequence[str], heard: Sequence[str]) -> ErrorCounts:
+    """Count the errors between two sequences of tokens."""
+    if said == heard:
+        return ErrorCounts(hits=len(said))
+    if not said or not heard:
+        return ErrorCounts(deletions=len(said), insertions=len(heard))
+    kinds = [edit.tag for edit in Levenshtein.editops(said, heard)]
     substitutions, deletions = kinds.count("replace"), kinds.count("delete")
     hits = len(said) - substitutions - deletions
-    return ErrorCounts(hits, substitutions, deletions, kinds.count("insert"))
+    return ErrorCounts(hits, substitutions, deletions, len(kinds) - substitutions - deletions)
 
 
 def pooled(counts: Iterable[ErrorCounts]) -> ErrorCounts:
@@ -78,15 +122,25 @@ def pooled(counts: Iterable[ErrorCounts]) -> ErrorCounts:
     return sum(counts, ErrorCounts())
 
 
-def align(reference: str, hypothesis: str) -> list[AlignedWord]:
-    """Return a minimal alignment of the normalised words, in order."""
-    said, heard = bench_words(reference), bench_words(hypothesis)
+def align(
+    reference: str, hypothesis: str, *, language: str | None = None, normalizer: str = "bench"
+) -> list[AlignedWord]:
+    """Return a minimal alignment of the tokens, in order; arguments as for `count_errors`."""
+    said, heard = token_pair(reference, hypothesis, language, normalizer)
     steps: list[AlignedWord] = []
     for block in Levenshtein.opcodes(said, heard):
         left = said[block.src_start : block.src_end]
         right = heard[block.dest_start : block.dest_end]
         steps += _block(block.tag, left, right)
     return steps
+
+
+def token_pair(
+    reference: str, hypothesis: str, language: str | None, normalizer: str
+) -> tuple[Tokens, Tokens]:
+    """Return the tokens of both texts, made by the rules of one language."""
+    scored = scored_language(language, reference, normalizer)
+    return tokens(reference, scored, normalizer), tokens(hypothesis, scored, normalizer)
 
 
 def _block(tag: str, said: Sequence[str], heard: Sequence[str]) -> list[AlignedWord]:
