@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from megaasr.score.intervals import bootstrap_interval
+from megaasr.score.intervals import bootstrap_interval, paired_bootstrap
 
 
 def clips(count: int, seed: int = 0, rate: float = 0.2) -> tuple[list[int], list[int]]:
@@ -110,3 +110,67 @@ def test_counts_must_belong_together(errors: list[int], words: list[int]) -> Non
     message = f"{len(errors)} error counts and {len(words)} word counts"
     with pytest.raises(ValueError, match=message):
         bootstrap_interval(errors, words, seed=1)
+
+
+def test_blocks_are_drawn_whole() -> None:
+    # Two speakers, one all wrong, one all right: with blocks a draw is 0, 0.5 or 1.
+    errors, words = [1] * 50 + [0] * 50, [1] * 100
+    speakers = ["a"] * 50 + ["b"] * 50
+    assert bootstrap_interval(errors, words, seed=1, blocks=speakers) == (0.0, 1.0)
+    low, high = bootstrap_interval(errors, words, seed=1)
+    assert 0.39 < low < 0.42
+    assert 0.58 < high < 0.61
+    # A block for each clip is no blocks, but for the order of the draws.
+    alone = bootstrap_interval(errors, words, seed=1, blocks=[f"{i:03d}" for i in range(100)])
+    assert alone == (low, high)
+
+
+def test_a_paired_comparison_sees_what_intervals_do_not() -> None:
+    rng = np.random.default_rng(0)
+    words = [10] * 400
+    before = rng.integers(0, 10, 400)
+    after = np.maximum(before - (rng.random(400) < 0.1), 0)  # one error less on a tenth of clips
+    found = paired_bootstrap(before.tolist(), after.tolist(), words, seed=1)
+    assert found.difference == pytest.approx((after.sum() - before.sum()) / 4000)
+    assert found.low < found.difference < found.high < 0
+    assert found.probability_of_improvement == 1.0
+    assert found.p_value == 1e-4  # 1 / replications
+    ours = bootstrap_interval(after.tolist(), words, seed=1)
+    theirs = bootstrap_interval(before.tolist(), words, seed=1)
+    assert theirs[0] < ours[1]  # the plain intervals overlap
+
+
+def test_a_comparison_turned_round() -> None:
+    rng = np.random.default_rng(2)
+    one, two = rng.integers(0, 6, 80).tolist(), rng.integers(0, 6, 80).tolist()
+    words = rng.integers(5, 9, 80).tolist()
+    there = paired_bootstrap(one, two, words, seed=3)
+    back = paired_bootstrap(two, one, words, seed=3)
+    assert there.difference == pytest.approx(-back.difference)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+    assert there.probability_of_improvement == pytest.approx(1 - back.probability_of_improvement)
+    assert there.p_value == pytest.approx(back.p_value)
+
+
+def test_equal_systems_do_not_differ() -> None:
+    errors = [1, 0, 2, 5]
+    found = paired_bootstrap(errors, errors, [5, 5, 5, 5], seed=1)
+    assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert (found.probability_of_improvement, found.p_value) == (0.5, 1.0)
+
+
+def test_p_values_are_uniform_where_nothing_differs() -> None:
+    rng = np.random.default_rng(5)
+    small = 0
+    for seed in range(200):
+        one, two = rng.poisson(2, 100).tolist(), rng.poisson(2, 100).tolist()
+        found = paired_bootstrap(one, two, [10] * 100, seed=seed, replications=500)
+        small += found.p_value < 0.1
+    assert 6 <= small <= 36  # 20 expected; 0.1 % of tries fall outside
+
+
+def test_paired_counts_and_blocks_must_belong_together() -> None:
+    with pytest.raises(ValueError, match="1 error counts and 2 error counts and 1 word counts"):
+        paired_bootstrap([1], [1, 2], [1], seed=1)
+    with pytest.raises(ValueError, match="in 3 blocks"):
+        bootstrap_interval([1], [1], seed=1, blocks=["a", "b", "c"])

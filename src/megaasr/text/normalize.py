@@ -71,15 +71,18 @@ def _zh(text: str, language: str | None) -> Tokens:
     return tuple(_MIXED.findall(_read_out(folded)))
 
 
+_TOO_LONG = re.compile("[0-9]{17}")  # more digits than cn2an reads out
+
+
 def _read_out(text: str) -> str:
     """Write numbers as they are said in Chinese."""
-    if not any(character.isdecimal() for character in text):
+    if not any(character.isdecimal() for character in text) or _TOO_LONG.search(text):
         return text
     import cn2an
 
     try:
         return str(cn2an.transform(text, "an2cn"))
-    except Exception:  # numbers too long for it, dates that are none: left as digits
+    except Exception:  # what only looks like a date or a fraction is left as it is
         return text
 
 
@@ -102,7 +105,10 @@ def _basic(text: str, language: str | None) -> Tokens:
     folded = unicodedata.normalize("NFKC", text).casefold()
     # Folding may leave what NFKC composes.
     words = unicodedata.normalize("NFKC", folded).translate(_to_space("PSC")).split()
-    return tuple(words) if unit(language) == "word" else tuple("".join(words))
+    if unit(language) == "word":
+        return tuple(words)
+    # An accent that stood alone may now stand behind a letter.
+    return tuple(unicodedata.normalize("NFKC", "".join(words)))
 
 
 def _default(text: str, language: str | None) -> Tokens:

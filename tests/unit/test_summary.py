@@ -1,0 +1,192 @@
+"""From predictions to a result: counts, break-downs, comparisons, and the file itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from megaasr.errors import RecordError, UsageError
+from megaasr.score.assembly import Entry, assemble
+from megaasr.score.exports import write_leaderboard, write_submission
+from megaasr.score.groups import divide
+from megaasr.score.predictions import UNUSABLE, Prediction
+from megaasr.score.result import Clip, Hypothesis, Result
+from megaasr.score.summary import Settings
+from megaasr.score.test_set import TestClip, TestSetFile
+
+QUICK = Settings(replications=200)
+WORDS = "one two three four five six seven eight nine ten"
+
+
+def clip(name: str, **fields: object) -> TestClip:
+    return TestClip(id=name, audio=f"{name}.wav", text=WORDS, **fields)  # type: ignore[arg-type]
+
+
+CLIPS = (
+    clip("a", language="en", scenario="noise", severity=0.1, category="noise", snr_db=8.0),
+    clip("b", language="en", scenario="noise", severity=0.9, category="noise", snr_db=-4.0),
+    clip("c", language="en", scenario="echo+noise", severity=1.0, category="mixed", snr_db=-5.0),
+    clip("d", language="en", scenario="clean", category="clean"),
+    TestClip("e", "e.wav", "今天天气很好", language="zh", category="echo", origin="real"),
+)
+TEST_SET = TestSetFile(Path("sets/made-up.jsonl"), Path("sets"), "simulated", CLIPS)
+
+
+def said(text: str, **fields: object) -> Prediction:
+    return Prediction(text, duration_s=4.0, seconds=0.5, **fields)  # type: ignore[arg-type]
+
+
+BASE = Entry(
+    "base",
+    "megaasr",
+    {
+        "a": said(WORDS, route="base"),
+        "b": said("one two three", route="robust"),
+        "c": Prediction("", error=f"{UNUSABLE}gone"),
+        "d": said(WORDS, route="base"),
+        "e": said("今天天汽很好", route="base"),
+    },
+    device="cpu",
+    settings={"model": "tiny"},
+)
+ROBUST = Entry("robust", "predictions", {c.id: Prediction(c.text) for c in CLIPS})
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return assemble(TEST_SET, [BASE, ROBUST], QUICK, "mega-asr bench …")
+
+
+def rate(result: Result, by: str, name: str, system: str = "base") -> float:
+    (group,) = [one for one in result.groups_by(by) if one.name == name]
+    return group.rates[system]["bench"].rate
+
+
+def test_counts_are_pooled(result: Result) -> None:
+    assert rate(result, "overall", "overall") == pytest.approx((7 + 10 + 1) / 46)
+    assert rate(result, "overall", "overall", "robust") == 0
+    assert rate(result, "language", "zh") == pytest.approx(1 / 6)
+    assert rate(result, "scenario", "noise") == pytest.approx(7 / 20)
+    assert rate(result, "category", "echo / real") == pytest.approx(1 / 6)
+
+
+def test_divisions(result: Result) -> None:
+    def names(by: str) -> list[str]:
+        return [group.name for group in result.groups_by(by)]
+
+    assert names("category") == ["clean", "noise", "echo / real", "mixed"]
+    assert names("severity") == ["clean", "0 to 0.2", "0.8 to 1"]
+    assert names("snr") == ["-5 to 0 dB", "5 to 10 dB"]
+    assert names("size") == ["0", "1", "2"]
+    assert names("scenario") == ["clean", "noise", "echo+noise"]
+    assert names("route") == ["base", "robust"]
+    assert set(result.groups_by("route")[1].rates) == {"base"}  # the other system has no routes
+
+
+def test_failures_and_speed(result: Result) -> None:
+    whole = result.groups_by("overall")[0].rates["base"]["bench"]
+    assert whole.failures == {
+        "empty": 0.2,
+        "hallucination": 0.0,
+        "omission": 0.2,
+        "repetition": 0.0,
+        "truncated": 0.0,
+    }
+    base, robust = result.systems
+    assert (base.failed, base.seconds, base.audio_s, base.rtfx) == (1, 2.0, 16.0, 8.0)
+    assert (robust.seconds, robust.rtfx, robust.failed) == (None, None, 0)
+    assert result.test_set.unusable == {"c": "gone"}
+
+
+def test_comparisons(result: Result) -> None:
+    whole = [one for one in result.comparisons if one.by == "overall"]
+    assert [(one.baseline, one.system, one.normalizer) for one in whole] == [
+        ("base", "robust", "bench"),
+        ("base", "robust", "default"),
+    ]
+    assert whole[0].difference == pytest.approx(-18 / 46)
+    assert whole[0].interval[1] < 0
+    turned = assemble(TEST_SET, [BASE, ROBUST], Settings(replications=200, baseline="robust"), "")
+    assert turned.baseline == "robust"
+    assert turned.comparisons[0].difference == pytest.approx(18 / 46)
+    with pytest.raises(UsageError, match="no system x"):
+        assemble(TEST_SET, [BASE], Settings(replications=200, baseline="x"), "")
+
+
+def test_the_file_is_read_as_it_was_written(result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(result.to_json(), encoding="utf-8")
+    assert Result.read(path) == result
+    assert len(json.loads(path.read_text())["clips"]) == len(CLIPS)
+    assert sum(line.startswith('{"id"') for line in path.read_text().splitlines()) == len(CLIPS)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [("{", "the file"), ('{"result_schema": 1}', "result_schema"), ("[]", "the file")],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, what: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(content)
+    with pytest.raises(RecordError, match=what):
+        Result.read(path)
+    with pytest.raises(RecordError, match="No such file"):
+        Result.read(tmp_path / "nowhere.json")
+
+
+def test_the_same_seed_gives_the_same_result(result: Result) -> None:
+    again = assemble(TEST_SET, [BASE, ROBUST], QUICK, "mega-asr bench …")
+    assert again.model_copy(update={"finished": result.finished}) == result
+    other = assemble(TEST_SET, [BASE, ROBUST], Settings(seed=2, replications=200), "")
+    assert other.groups[0] != result.groups[0]
+
+
+def test_blocks() -> None:
+    clips = tuple(
+        TestClip(c.id, c.audio, c.text, record={"speaker": f"s{n % 2}"})
+        for n, c in enumerate(CLIPS)
+    )
+    test_set = TestSetFile(Path("x.jsonl"), Path(), "table", clips)
+    found = assemble(test_set, [ROBUST], Settings(replications=200, blocks="speaker"), "")
+    assert [one.block for one in found.clips] == ["s0", "s1", "s0", "s1", "s0"]
+    with pytest.raises(UsageError, match="clip a has no field room"):
+        assemble(test_set, [ROBUST], Settings(blocks="room"), "")
+
+
+def test_exports(result: Result, tmp_path: Path) -> None:
+    base, _ = write_leaderboard(result, tmp_path)
+    rows = [json.loads(line) for line in base.read_text().splitlines()]
+    assert rows[1] == {
+        "audio_filepath": "b.wav",
+        "duration": 4.0,
+        "time": 0.5,
+        "text": WORDS,
+        "pred_text": "one two three",
+    }
+    records = tuple(
+        TestClip(c.id, c.audio, c.text, record={"index": n, "answer": c.text, "prediction": ""})
+        for n, c in enumerate(CLIPS)
+    )
+    filled, _ = write_submission(result, records, tmp_path)
+    row = json.loads(filled.read_text().splitlines()[4])
+    assert row == {"index": 4, "answer": "今天天气很好", "prediction": "今天天汽很好"}
+
+
+@pytest.mark.parametrize(
+    ("severity", "name"),
+    [(0.0, "0 to 0.2"), (0.2, "0.2 to 0.4"), (0.799, "0.6 to 0.8"), (1.0, "0.8 to 1")],
+)
+def test_every_severity_is_in_one_part(severity: float, name: str) -> None:
+    one = Clip(
+        id="x",
+        audio="x",
+        text="",
+        duration_s=1,
+        scenario="noise",
+        severity=severity,
+        hypotheses={"s": Hypothesis(text="")},
+    )
+    other = one.model_copy(update={"scenario": "clean", "severity": None})
+    assert list(divide([one, other])["severity"]) == ["clean", name]
