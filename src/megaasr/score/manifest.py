@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def _rate(clips: Sequence[ScoredClip]) -> dict[str, Any]:
         "words": counts.reference_length,
         "rate": round(counts.rate, 5),
         "interval": [round(low, 5), round(high, 5)],
-        **asdict(counts),
+        **counts._asdict(),
     }
 
 

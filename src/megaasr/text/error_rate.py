@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance.Levenshtein import editops, opcodes
 
 from megaasr.text.normalize import Tokens, scored_language, tokens
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorCounts:
+class ErrorCounts(NamedTuple):
     """Hits and errors of one or many texts; counts of several clips add up.
+
+    A named tuple, because making a frozen data class takes as long as counting the errors.
 
     Attributes:
         hits, substitutions, deletions, insertions: in tokens (words or characters).
@@ -46,7 +48,7 @@ class ErrorCounts:
         """
         return self.errors / max(1, self.reference_length)
 
-    def __add__(self, other: ErrorCounts) -> ErrorCounts:
+    def __add__(self, other: ErrorCounts) -> ErrorCounts:  # type: ignore[override]
         return ErrorCounts(
             self.hits + other.hits,
             self.substitutions + other.substitutions,
@@ -107,14 +109,18 @@ def count_errors_of_pairs(
 
 def count_token_errors(said: Sequence[str], heard: Sequence[str]) -> ErrorCounts:
     """Count the errors between two sequences of tokens."""
-    if said == heard:
-        return ErrorCounts(hits=len(said))
-    if not said or not heard:
-        return ErrorCounts(deletions=len(said), insertions=len(heard))
-    kinds = [edit.tag for edit in Levenshtein.editops(said, heard)]
-    substitutions, deletions = kinds.count("replace"), kinds.count("delete")
+    edits = editops(said, heard)
+    if not edits:
+        return ErrorCounts(len(said))
+    substitutions = 0
+    for kind, _, _ in edits.as_list():
+        if kind == "replace":
+            substitutions += 1
+    # Deletions and insertions follow from the number of edits and from the lengths.
+    longer = len(heard) - len(said)
+    deletions = (len(edits) - substitutions - longer) // 2
     hits = len(said) - substitutions - deletions
-    return ErrorCounts(hits, substitutions, deletions, len(kinds) - substitutions - deletions)
+    return ErrorCounts(hits, substitutions, deletions, deletions + longer)
 
 
 def pooled(counts: Iterable[ErrorCounts]) -> ErrorCounts:
@@ -128,7 +134,7 @@ def align(
     """Return a minimal alignment of the tokens, in order; arguments as for `count_errors`."""
     said, heard = token_pair(reference, hypothesis, language, normalizer)
     steps: list[AlignedWord] = []
-    for block in Levenshtein.opcodes(said, heard):
+    for block in opcodes(said, heard):
         left = said[block.src_start : block.src_end]
         right = heard[block.dest_start : block.dest_end]
         steps += _block(block.tag, left, right)

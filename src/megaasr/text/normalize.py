@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
@@ -71,17 +72,20 @@ def _zh(text: str, language: str | None) -> Tokens:
     return tuple(_MIXED.findall(_read_out(folded)))
 
 
+_DIGIT = re.compile("[0-9]")
 _TOO_LONG = re.compile("[0-9]{17}")  # more digits than cn2an reads out
 
 
 def _read_out(text: str) -> str:
     """Write numbers as they are said in Chinese."""
-    if not any(character.isdecimal() for character in text) or _TOO_LONG.search(text):
+    if not _DIGIT.search(text) or _TOO_LONG.search(text):
         return text
     import cn2an
 
     try:
-        return str(cn2an.transform(text, "an2cn"))
+        with warnings.catch_warnings():  # it warns of digits of other scripts, and leaves them
+            warnings.simplefilter("ignore")
+            return str(cn2an.transform(text, "an2cn"))
     except Exception:  # what only looks like a date or a fraction is left as it is
         return text
 
