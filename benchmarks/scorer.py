@@ -218,8 +218,8 @@ def table(entry: Mapping[str, Any]) -> Table:
     absent = "".join(f" {name} was not installed." for name in used["not_installed"])
     note = (
         f"{used['pairs']} pairs of 20 to 30 words, a tenth of them wrong; counts are compared "
-        f"before anything is timed. Bootstrap: {used['replications']} draws of {used['clips']} clips "
-        "(the peer counts the errors within its time). × peer: how many times as fast ours is in CPU "
-        f"time; medians of {used['repeats']} run(s) after a warm-up.{absent}"
+        f"before anything is timed. Bootstrap: {used['replications']} draws of {used['clips']} "
+        "clips (the peer counts the errors within its time). × peer: how many times as fast ours "
+        f"is in CPU time; medians of {used['repeats']} run(s) after a warm-up.{absent}"
     )
     return Table("scorer", note, ("job, system", "CPU ms", "a second", "× peer"), lines)

@@ -118,7 +118,14 @@ def test_impossible_mixes_are_refused(values: dict[str, object], message: str) -
         Mix.model_validate(values)
 
 
-def test_a_grid_may_have_several_clean_cells() -> None:
-    mix = Mix(kind="grid", scenarios=("clean", "noise"), severities=(0.1, 0.9), clean_cells=3)
+def test_a_grid_may_have_more_cells_of_clean_and_single_conditions() -> None:
+    mix = Mix(
+        kind="grid",
+        scenarios=("clean", "noise", "echo+noise"),
+        severities=(0.1, 0.9),
+        clean_cells=3,
+        single_cells=2,
+    )
     found = [(cell.scenario, cell.severity) for cell in mix.cells]
-    assert found == [("clean", 0.0)] * 3 + [("noise", 0.1), ("noise", 0.9)]
+    noise, both = [("noise", 0.1), ("noise", 0.9)], [("echo+noise", 0.1), ("echo+noise", 0.9)]
+    assert found == [("clean", 0.0)] * 3 + noise * 2 + both

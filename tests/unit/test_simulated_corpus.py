@@ -697,4 +697,4 @@ def test_only_the_utterances_that_are_wanted(manifest: Path) -> None:
 def test_the_degraded_test_set_has_every_scenario_and_severity() -> None:
     recipe = load_recipe(SimulatedCorpusRecipe, "simulate-degraded-test")
     assert len({cell.scenario for cell in recipe.mix.cells}) == 55
-    assert recipe.num_clips == 6 * len(recipe.mix.cells) == 1770
+    assert recipe.num_clips == 4 * len(recipe.mix.cells) == 1760

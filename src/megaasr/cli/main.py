@@ -45,6 +45,7 @@ COMMANDS = (
     LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),
     LazyCommand("train", "megaasr.cli.train", "Train a model from a recipe."),
     LazyCommand("bench", "megaasr.cli.bench", "Compare systems on a test set."),
+    LazyCommand("report", "megaasr.cli.report", "Make a page and tables of results."),
     LazyCommand("score", "megaasr.cli.score", "Score a file of predictions."),
     LazyCommand("publish", "megaasr.cli.publish", "Score a finished run and write its model card."),
 )

@@ -7,20 +7,17 @@ every browser of today plays and which takes about half the space of WAV.
 
 from __future__ import annotations
 
-import base64
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from pathlib import Path
 from string import Template
 
 from megaasr import __version__
-from megaasr.audio.files import write
 from megaasr.audio.waveform import Waveform
 from megaasr.report import spectrogram
+from megaasr.report.embed import data_uri, sound_uri
 from megaasr.simulate.describe import describe_condition, describe_steps
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.log import Level
@@ -106,7 +103,7 @@ class Gallery:
             introduction=self._introduction(),
             loudness_range=_loudness_range(rows),
             links="".join(f'<li><a href="#{_anchor(n)}">{_breakable(n)}</a></li>' for n in names),
-            colour_bar=_data_uri("image/png", spectrogram.colour_bar()),
+            colour_bar=data_uri("image/png", spectrogram.colour_bar()),
             quietest=f"{spectrogram.QUIETEST_DB:.0f}",
             loudest=f"{spectrogram.LOUDEST_DB:.0f}",
             rows="\n".join(sections),
@@ -170,7 +167,7 @@ def _section(heading: str, summary: str, cells: Sequence[Cell]) -> str:
 
 
 def _article(cell: Cell) -> str:
-    sound = _data_uri("audio/flac", _flac(cell.waveform))
+    sound = sound_uri(cell.waveform)
     steps = "".join(f"<li>{escape(step)}</li>" for step in cell.steps)
     return (
         f"<article><h3>{escape(cell.title)}</h3>"
@@ -184,7 +181,7 @@ def _article(cell: Cell) -> str:
 def _figure(cell: Cell) -> str:
     loudness = "" if cell.level.lufs is None else f", {cell.level.lufs:.1f} LUFS"
     alternative = f"Spectrogram of {cell.spoken}, 0 to 8 kHz{loudness}"
-    image = _data_uri("image/png", spectrogram.picture(cell.waveform))
+    image = data_uri("image/png", spectrogram.picture(cell.waveform))
     hertz = "".join(f"<span>{kilohertz}</span>" for kilohertz in ("8 kHz", 6, 4, 2, 0))
     return (
         f'<figure><div class="hertz" aria-hidden="true">{hertz}</div>'
@@ -226,14 +223,3 @@ def _details(cell: Cell) -> str:
         return ""
     parameters = json.dumps(cell.draw.model_dump(mode="json"), indent=1, ensure_ascii=False)
     return f"<details><summary>every parameter</summary><pre>{escape(parameters)}</pre></details>"
-
-
-def _flac(waveform: Waveform) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="mega-asr-") as folder:
-        path = Path(folder) / "clip.flac"
-        write(path, waveform)
-        return path.read_bytes()
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

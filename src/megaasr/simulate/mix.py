@@ -75,6 +75,9 @@ class Mix(Recipe):
     clean_cells: int = Field(
         default=1, gt=0, description="for `grid`: cells without degradation, if `clean` is listed"
     )
+    single_cells: int = Field(
+        default=1, gt=0, description="for `grid`: cells of a single condition at each severity"
+    )
 
     @field_validator("favoured_scenarios", "scenarios")
     @classmethod
@@ -125,12 +128,19 @@ class Mix(Recipe):
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell of a grid, by scenario and then severity; `clean` has `clean_cells`."""
-        return tuple(
-            Cell(name, severity)
-            for name in self.groups[0].scenarios
-            for severity in (self.severities if name != CLEAN else (0.0,) * self.clean_cells)
-        )
+        """Every cell of a grid, by scenario and then severity.
+
+        A compound has one cell at each severity, a single condition `single_cells`; `clean`
+        has `clean_cells` in all.
+        """
+        found: list[Cell] = []
+        for name in self.groups[0].scenarios:
+            if name == CLEAN:
+                found += [Cell(name, 0.0)] * self.clean_cells
+                continue
+            times = self.single_cells if len(find_scenario(name).conditions) == 1 else 1
+            found += [Cell(name, severity) for severity in self.severities] * times
+        return tuple(found)
 
 
 def draw_scenario(mix: Mix, *, seed: int, utterance: str, copy_index: int) -> Cell:

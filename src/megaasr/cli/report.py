@@ -1,0 +1,42 @@
+"""`mega-asr report`: a page and Markdown tables of benchmark results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(help="result.json of `mega-asr bench`.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")],
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(help="Where audio paths start [default: as when it was measured]."),
+    ] = None,
+) -> None:
+    """Make index.html, which opens from disk and needs nothing else, and tables.md for a README."""
+    from megaasr.atomic import write_atomically
+    from megaasr.report.benchmark_page import benchmark_page
+    from megaasr.report.benchmark_tables import all_tables
+    from megaasr.report.tables import plain_markdown
+    from megaasr.score.result import Result
+
+    found = [Result.read(path) for path in results]
+    output.mkdir(parents=True, exist_ok=True)
+    page, text = output / "index.html", output / "tables.md"
+    write_atomically(page, benchmark_page(found, audio_root))
+    parts = []
+    for one in found:
+        parts.append(f"## {plain_markdown(one.test_set.name)}\n")
+        parts += [f"{table.markdown()}\n" for table in all_tables(one)]
+    write_atomically(text, "\n".join(parts))
+    size_mb = page.stat().st_size / 1e6
+    typer.echo(f"{page}: {len(found)} benchmark(s), {size_mb:.1f} MB; open it in a browser")
+    typer.echo(f"{text}: the same tables in Markdown")
