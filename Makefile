@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORPUS ?= corpus/tiny
 RUN ?= runs/base-tiny
 
-.PHONY: demo test slow check benchmarks corpus tiny readme demo-clips clean
+.PHONY: demo test slow check benchmarks corpus degraded-test tiny readme demo-clips clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -34,6 +34,9 @@ corpus: .venv/.dev
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq flite espeak-ng; \
 	  else echo "flite and espeak-ng are needed: sudo apt-get install flite espeak-ng"; exit 1; fi; }
 	$(BIN)/mega-asr synthesize synthesize-tiny --output $(CORPUS)
+
+degraded-test: corpus
+	$(BIN)/mega-asr simulate corpus $(CORPUS)/test.jsonl --recipe simulate-degraded-test --output corpus/degraded-test
 
 # Two processes of one thread; memory is kept instead of being given back to the system after every
 # step (page faults took a tenth of the time).

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from megaasr.report.model_card import model_card
-from megaasr.report.readme import fill_readme
+from megaasr.report.readme import fill, section, sections
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -101,14 +101,19 @@ def test_the_python_example_runs() -> None:
         assert " en " in python(block)
 
 
-def test_the_numbers_are_the_results() -> None:
-    results = json.loads((TINY / "results.json").read_text())
-    assert fill_readme(README, results) == README, "run: make readme"
+@pytest.mark.parametrize("name", sections(README))
+def test_the_numbers_are_the_results(name: str) -> None:
+    assert fill(README, name, section(name, ROOT)) == README, "run: make readme"
+
+
+def test_the_readme_has_all_results() -> None:
+    kept = {path.stem for path in (ROOT / "docs" / "results").glob("*.json")}
+    assert {"tiny", *kept} == set(sections(README))
 
 
 def test_a_readme_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="tiny:start"):
-        fill_readme("# nothing here", {})
+        fill("# nothing here", "tiny", "")
 
 
 def test_the_card_is_made_from_the_results() -> None:

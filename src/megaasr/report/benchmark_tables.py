@@ -11,7 +11,6 @@ from megaasr.score.result import FAILURES, OVERALL, Comparison, Group, Rate, Res
 from megaasr.score.subsets import CATEGORIES
 from megaasr.simulate.conditions import CONDITIONS
 from megaasr.simulate.scenarios import CLEAN, find_scenario, scenario_names
-from megaasr.text.languages import unit
 
 SIGNIFICANT = 0.05
 """Differences with a p-value below this are marked."""
@@ -28,12 +27,16 @@ DIVISIONS = {
 """Break-downs that are shown as tables, with their titles."""
 
 
+_MEASURES = {
+    "WER": "word error rate",
+    "CER": "character error rate",
+    "mixed": "error rate (words and characters together)",
+}
+
+
 def measure(result: Result) -> str:
-    """Return what the error rates are called: WER, CER, or both where languages are mixed."""
-    units = {unit(clip.language) for clip in result.clips}
-    if len(units) > 1:
-        return "error rate (WER and CER together)"
-    return "word error rate" if units == {"word"} else "character error rate"
+    """Return what the error rates are called."""
+    return _MEASURES[result.measure]
 
 
 def percent(rate: float, digits: int = 1) -> str:
@@ -164,6 +167,13 @@ def all_tables(result: Result) -> list[Table]:
     tables = [headline(result, name) for name in result.normalizers]
     divisions = (division(result, by, first) for by in DIVISIONS)
     return _present([*tables, published(result, first), *divisions, failures(result, first)])
+
+
+def readme_tables(result: Result) -> list[Table]:
+    """Return the tables that a README has room for."""
+    first = next(iter(result.normalizers))
+    chosen = (division(result, by, first) for by in ("category", "severity", "size"))
+    return _present([headline(result, first), *chosen, failures(result, first)])
 
 
 def _present(tables: Iterable[Table | None]) -> list[Table]:

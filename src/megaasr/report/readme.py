@@ -1,35 +1,72 @@
-"""The measured numbers of the shipped model inside the README.
+"""The measured numbers inside the README, each section between its own markers.
 
 python -m megaasr.report.readme README.md     (or: make readme)
+
+`tiny` comes from the shipped model's results; every other section NAME from
+`docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's result.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
+from megaasr.atomic import write_atomically
+from megaasr.report.benchmark_tables import readme_tables
 from megaasr.report.model_card import read_json, results_section
+from megaasr.score.result import Result
 
-_SECTION = re.compile(r"(<!-- tiny:start -->\n).*?(<!-- tiny:end -->)", flags=re.DOTALL)
+RESULTS = "docs/results"
+_SECTION = re.compile(r"<!-- (?P<name>[a-z0-9-]+):start -->\n")
 
 
-def fill_readme(text: str, results: dict[str, Any]) -> str:
-    """Return the README with the section between its markers made from the results.
+def sections(text: str) -> list[str]:
+    """Return the names of a text's sections, in order."""
+    return [found["name"] for found in _SECTION.finditer(text)]
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """Return a text with the section of a name replaced.
 
     Raises:
         ValueError: the markers are missing.
     """
-    if not _SECTION.search(text):
-        raise ValueError("the README has no <!-- tiny:start --> … <!-- tiny:end -->")
-    section = results_section(results)
-    return _SECTION.sub(lambda found: f"{found[1]}{section}\n{found[2]}", text)
+    start, end = f"<!-- {name}:start -->\n", f"<!-- {name}:end -->"
+    before, opened, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        raise ValueError(f"there is no {start.strip()} … {end}")
+    return f"{before}{start}{content}\n{end}{after}"
+
+
+def section(name: str, folder: Path) -> str:
+    """Return what belongs into a section; `folder` is the one that has `docs/results`."""
+    if name == "tiny":
+        shipped = resources.files("megaasr.model") / "shipped" / "tiny" / "results.json"
+        return results_section(read_json(Path(str(shipped))))
+    result = Result.read(folder / RESULTS / f"{name}.json")
+    return "\n\n".join(table.markdown() for table in readme_tables(result))
+
+
+def main() -> None:
+    """Fill every section of a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("readme", type=Path)
+    parser.add_argument("--keep", metavar="NAME=RESULT", action="append", default=[])
+    options = parser.parse_args()
+    readme: Path = options.readme
+    for one in options.keep:
+        name, _, path = one.partition("=")
+        kept = readme.parent / RESULTS / f"{name}.json"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, Result.read(path).without_clips().to_json())
+    text = readme.read_text(encoding="utf-8")
+    for name in sections(text):
+        text = fill(text, name, section(name, readme.parent))
+    write_atomically(readme, text)
 
 
 if __name__ == "__main__":
-    readme = Path(sys.argv[1])
-    shipped = Path(str(resources.files("megaasr.model") / "shipped" / "tiny" / "results.json"))
-    filled = fill_readme(readme.read_text(encoding="utf-8"), read_json(shipped))
-    readme.write_text(filled, encoding="utf-8")
+    main()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
 
 from megaasr.score.predictions import UNUSABLE, Prediction
 from megaasr.score.result import Clip, Result, System, TestSet
@@ -19,6 +20,7 @@ from megaasr.score.summary import (
     score_clips,
 )
 from megaasr.score.test_set import TestSetFile
+from megaasr.text.languages import unit
 from megaasr.text.normalize import normalizer_version
 
 _LIBRARIES = ("megaasr", "numpy", "rapidfuzz", "soundfile", "soxr", "torch", "transformers")
@@ -84,6 +86,7 @@ def assemble(
             unusable=_unusable(entries),
         ),
         systems=tuple(one.record(clips) for one in entries),
+        measure=_measure(clips),
         normalizers={name: normalizer_version(name) for name in NORMALIZERS},
         bootstrap=settings.bootstrap,
         baseline=settings.baseline or entries[0].name,
@@ -93,6 +96,13 @@ def assemble(
         machine=_machine(),
         versions=_versions(),
     )
+
+
+def _measure(clips: Sequence[Clip]) -> Literal["WER", "CER", "mixed"]:
+    units = {unit(clip.language) for clip in clips}
+    if len(units) > 1:
+        return "mixed"
+    return "WER" if units == {"word"} else "CER"
 
 
 def _unusable(entries: Sequence[Entry]) -> dict[str, str]:

@@ -214,6 +214,7 @@ class Result(_Record):
         command: what was typed.
         finished: date and time, UTC, ISO 8601.
         test_set, systems, clips: what was transcribed, by what, and how.
+        measure: `WER`, `CER`, or `mixed` where the test set has languages of both kinds.
         normalizers: name and version; the first is the headline.
         bootstrap: of all intervals.
         groups, comparisons: computed from the clips.
@@ -226,6 +227,7 @@ class Result(_Record):
     finished: str
     test_set: TestSet
     systems: tuple[System, ...]
+    measure: Literal["WER", "CER", "mixed"]
     normalizers: dict[str, int]
     bootstrap: Bootstrap
     baseline: str
@@ -256,6 +258,10 @@ class Result(_Record):
             raise RecordError(
                 f"{path} is not a result of this version: {where}: {first['msg']}"
             ) from error
+
+    def without_clips(self) -> Self:
+        """Return a copy for tables alone, which is small enough for a repository."""
+        return self.model_copy(update={"clips": ()})
 
     def to_json(self) -> str:
         """Return the document, one clip a line, so that it can be searched and compared."""

@@ -1,0 +1,249 @@
+"""The report in a real browser: filters, hostile texts, keyboard, nothing fetched."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megaasr.audio import Waveform, write
+from megaasr.report.benchmark_page import benchmark_page
+from megaasr.score.assembly import Entry, assemble
+from megaasr.score.predictions import Prediction
+from megaasr.score.result import Result
+from megaasr.score.summary import Settings
+from megaasr.score.test_set import TestClip, TestSetFile
+from megaasr.simulate.scenarios import scenario_names
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,900",
+)
+# What would set a flag or leave its place if it were ever taken for markup.
+HOSTILE = (
+    "<script>window.hacked = 1</script>",
+    "<img src=x onerror='window.hacked = 2'>",
+    "</script><script>window.hacked = 3</script>",
+    '"><svg onload="window.hacked = 4">',
+    "</style><b id=planted>planted</b>",
+    "${alert(1)} $title {{7*7}} \u2028 </title>",
+)
+CLIPS = 130
+
+
+def example(folder: Path) -> Result:
+    """A result of two systems, made by the real code from made-up words."""
+    chance = random.Random(1)
+    names = scenario_names()
+    clips, base, robust = [], {}, {}
+    for at in range(CLIPS):
+        name = f"clip {at} {HOSTILE[at] if at < len(HOSTILE) else ''}"
+        words = [chance.choice(["one", "two", "three", "four", "five"]) for _ in range(8)]
+        clips.append(
+            TestClip(
+                id=name,
+                audio=f"{at}.wav",
+                text=" ".join(words),
+                language="en",
+                scenario=names[at % 54],
+                severity=(at % 5 + 0.5) / 5,
+                category="mixed",
+                origin="simulated",
+            )
+        )
+        heard = [word for word in words if chance.random() > 0.4]
+        text = HOSTILE[at] if at < len(HOSTILE) else " ".join(heard)
+        base[name] = Prediction(text, route="base", seconds=0.1, duration_s=1.0)
+        robust[name] = Prediction(" ".join(words[:6]), route="robust", seconds=0.2, duration_s=1.0)
+        tone = np.sin(np.arange(8_000) * 0.2).astype(np.float32) / 4
+        write(folder / f"{at}.wav", Waveform(tone, 16_000))
+    test_set = TestSetFile(folder / "a<b>&.jsonl", folder, "simulated", tuple(clips))
+    entries = [Entry(HOSTILE[0], "megaasr", base), Entry("robust", "megaasr", robust)]
+    return assemble(test_set, entries, Settings(replications=200), HOSTILE[2])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    path = folder / "index.html"
+    path.write_text(benchmark_page([example(folder)]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser: Any, page: Path) -> Any:
+    browser.set_window_size(1200, 900)
+    browser.get(page.as_uri())
+    return browser
+
+
+def box(browser: Any, label: str) -> Any:
+    return browser.find_element(
+        By.XPATH,
+        f"//label[starts-with(normalize-space(.), '{label}')]/*[self::select or self::input]",
+    )
+
+
+def shown(browser: Any) -> list[list[str]]:
+    rows = browser.find_elements(By.CSS_SELECTOR, ".clips tbody tr")
+    return [[c.text for c in row.find_elements(By.CSS_SELECTOR, "th, td")] for row in rows]
+
+
+def status(browser: Any) -> str:
+    return str(browser.find_element(By.CSS_SELECTOR, ".clips [role=status]").text)
+
+
+def test_hostile_texts_are_inert(opened: Any) -> None:
+    assert opened.execute_script("return window.hacked") is None
+    assert opened.find_elements(By.ID, "planted") == []
+    assert opened.find_elements(By.CSS_SELECTOR, "svg[onload], img[onerror]") == []
+    text = opened.find_element(By.TAG_NAME, "main").text
+    for one in HOSTILE[:5]:
+        assert one in text
+    assert opened.title.startswith("Benchmark: a<b>&.jsonl")
+    # The script ran, and nothing that the policy forbids was tried.
+    assert status(opened).startswith("1 to 50 of 130 clips")
+    assert [line for line in opened.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+def test_nothing_is_fetched(opened: Any, page: Path) -> None:
+    opened.get_log("performance")
+    opened.refresh()
+    asked = [
+        message["message"]
+        for message in opened.get_log("performance")
+        if '"Network.requestWillBeSent"' in message["message"]
+    ]
+    assert asked
+    assert [m for m in asked if page.as_uri() not in m and '"data:' not in m] == []
+    policy = opened.find_element(By.CSS_SELECTOR, "meta[http-equiv=Content-Security-Policy]")
+    assert "default-src 'none'" in policy.get_attribute("content")
+    assert "unsafe" not in policy.get_attribute("content")
+
+
+def test_filters(opened: Any) -> None:
+    Select(box(opened, "scenario")).select_by_visible_text("noise")
+    found = shown(opened)
+    assert len(found) == 3
+    assert {row[1] for row in found} == {"noise"}
+    Select(box(opened, "scenario")).select_by_visible_text("all")
+    box(opened, "words").send_keys("CLIP 77 ")
+    assert [row[0].split()[:2] for row in shown(opened)] == [["clip", "77"]]
+    box(opened, "words").send_keys("nowhere")
+    assert shown(opened) == []
+    assert status(opened) == "none of 130 clips"
+    box(opened, "words").clear()
+    box(opened, "words").send_keys(Keys.SPACE, Keys.BACKSPACE)
+    Select(box(opened, "failure")).select_by_visible_text("hallucination")
+    assert shown(opened)
+    assert all("hallucination" in row[4] for row in shown(opened))
+
+
+def test_systems_and_order(opened: Any) -> None:
+    Select(box(opened, "system")).select_by_visible_text("robust")
+    assert {row[3] for row in shown(opened)} == {"2 of 8"}
+    assert all(row[6] == " ".join(row[5].split()[:6]) for row in shown(opened))
+    Select(box(opened, "order")).select_by_visible_text("as in the test set")
+    assert shown(opened)[7][0] == "clip 7"
+    Select(box(opened, "route")).select_by_visible_text("base")
+    assert shown(opened) == []
+
+
+def test_pages(opened: Any) -> None:
+    on = opened.find_element(By.XPATH, "//button[.='next']")
+    back = opened.find_element(By.XPATH, "//button[.='previous']")
+    assert not back.is_enabled()
+    on.click()
+    on.click()
+    assert status(opened) == "101 to 130 of 130 clips (130 in all)"
+    assert not on.is_enabled()
+    back.click()
+    assert status(opened).startswith("51 to 100")
+
+
+def test_everything_is_reached_by_keyboard(opened: Any) -> None:
+    seen = set()
+    opened.refresh()  # nothing has the focus
+    for _ in range(120):
+        opened.switch_to.active_element.send_keys(Keys.TAB)
+        active = opened.switch_to.active_element
+        seen.add((active.tag_name, active.get_attribute("role") or ""))
+        if active.tag_name == "button":
+            break
+    assert {("a", ""), ("div", "region"), ("audio", ""), ("select", ""), ("input", "")} <= seen
+
+
+def test_tables_and_headings_say_what_they_are(opened: Any) -> None:
+    for table in opened.find_elements(By.TAG_NAME, "table"):
+        assert table.find_element(By.TAG_NAME, "caption").text
+        assert table.find_elements(By.CSS_SELECTOR, "thead th[scope=col]")
+    levels = [
+        int(heading.tag_name[1]) for heading in opened.find_elements(By.CSS_SELECTOR, "h1,h2,h3,h4")
+    ]
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    for picture in opened.find_elements(By.TAG_NAME, "img"):
+        assert picture.get_attribute("alt")
+    assert len(opened.find_elements(By.CSS_SELECTOR, "audio[src^='data:audio/flac']")) > 4
+
+
+def test_narrow_screens_scroll_tables_not_the_page(opened: Any) -> None:
+    opened.set_window_size(500, 900)
+    width, seen = opened.execute_script(
+        "return [document.documentElement.scrollWidth, window.innerWidth]"
+    )
+    assert width <= seen
+
+
+def test_dark_mode_has_another_background(opened: Any) -> None:
+    def colour(scheme: str) -> str:
+        feature = [{"name": "prefers-color-scheme", "value": scheme}]
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
+        return str(opened.execute_script("return getComputedStyle(document.body).backgroundColor"))
+
+    assert colour("dark") != colour("light")
+
+
+def test_the_tables_need_no_script(browser: Any, page: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(page.as_uri())
+        text = browser.find_element(By.TAG_NAME, "main").text
+        assert "Word error rate in %" in text
+        assert "This list needs JavaScript." in text
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -1,0 +1,162 @@
+"""`mega-asr bench`, `report` and `score` as people type them, with the shipped model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import megaasr
+from megaasr.score.result import Result
+
+DEMO = Path(megaasr.__file__).parent / "cli" / "demo_clips"
+# Lies beside a checkout, never in it: the clips are not ours.
+EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "voices_in_the_wild_examples"
+GOLDEN = Path(__file__).parents[1] / "golden" / "voices_in_the_wild_examples.jsonl"
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "megaasr", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four demo clips, a broken one, and somebody else's predictions."""
+    folder = tmp_path_factory.mktemp("clips")
+    records = [json.loads(line) for line in (DEMO / "clips.jsonl").read_text().splitlines()][:4]
+    for record in records:
+        shutil.copy(DEMO / record["audio"], folder)
+    (folder / "broken.flac").write_bytes(b"fLaC and no more")
+    records.append({"id": "broken", "audio": "broken.flac", "text": "lost words", "language": "en"})
+    lines = [json.dumps(record) + "\n" for record in records]
+    (folder / "clips.jsonl").write_text("".join(lines))
+    theirs = [json.dumps({"id": r["id"], "prediction": r["text"]}) + "\n" for r in records[:4]]
+    (folder / "theirs.txt").write_text("".join(theirs))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bench(clips: Path) -> Path:
+    done = run(
+        *("bench", "clips.jsonl", "--system", "tiny", "--system", "other=predictions:theirs.txt"),
+        *("--output", "out", "--replications", 500),
+        cwd=clips,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tiny: " in done.stdout
+    assert "other: " in done.stdout
+    assert "other against tiny (bench): " in done.stdout
+    assert "1 clips failed" in done.stderr
+    return clips / "out"
+
+
+def test_the_result(bench: Path) -> None:
+    result = Result.read(bench / "result.json")
+    assert [system.name for system in result.systems] == ["tiny", "other"]
+    assert result.test_set.unusable == {
+        "broken": result.clips[4]
+        .hypotheses["tiny"]
+        .error.removeprefix(  # type: ignore[union-attr]
+            "the audio cannot be used: "
+        )
+    }
+    assert "broken.flac" in result.test_set.unusable["broken"]
+    whole = result.groups_by("overall")[0].rates
+    assert whole["other"]["bench"].counts[2] == 2  # the two words of the clip without prediction
+    assert result.systems[0].rtfx is not None
+    assert result.clips[0].hypotheses["tiny"].errors("bench").rate < 0.5
+    assert (bench / "open_asr_leaderboard" / "tiny.jsonl").is_file()
+    assert not (bench / "bench_submission").exists()
+
+
+def test_a_second_run_asks_nobody_again(bench: Path, clips: Path) -> None:
+    before = (bench / "predictions.jsonl").read_bytes()
+    done = run(
+        *("bench", "clips.jsonl", "--system", "tiny", "--output", "out", "--replications", 500),
+        cwd=clips,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (bench / "predictions.jsonl").read_bytes() == before
+
+
+def test_the_report(bench: Path, clips: Path) -> None:
+    done = run("report", "out/result.json", "--output", "out/report", cwd=clips)
+    assert done.returncode == 0, done.stderr
+    page = (bench / "report" / "index.html").read_text()
+    assert page.count("data:audio/flac;base64,") >= 2
+    assert "The sound was not found" in page  # of the broken clip
+    assert "| tiny |" in (bench / "report" / "tables.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["nowhere.jsonl", "--system", "tiny"], "there is no test set nowhere.jsonl"),
+        (["clips.jsonl", "--system", "a=tiny", "--system", "a=tiny"], "two systems are called a"),
+        (["clips.jsonl", "--system", "tiny", "--baseline", "x"], "the systems are tiny"),
+        (["clips.jsonl", "--system", "no-such-model"], "no model no-such-model"),
+        (["clips.jsonl", "--system", "predictions:nowhere"], "nowhere: No such file"),
+        (["clips.jsonl", "--system", "tiny", "--audio-root", "elsewhere"], "--audio-root"),
+        (["clips.jsonl", "--system", "tiny", "--blocks", "room"], "no field room"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(clips: Path, arguments: list[str], what: str) -> None:
+    done = run("bench", *arguments, "--output", "other", cwd=clips)
+    assert done.returncode in {1, 2}
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert what in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_score_prints_the_published_numbers(tmp_path: Path) -> None:
+    said = {
+        1755: "i usually take the QUIETER road home, because main street gets crowded after work",
+        1758: "I need to return these shoes because the size feels fine standing-up but terrible",
+        1808: "",
+        1753: "My sister is bringing dinner over later. So we do not need to cook tonight!",
+    }
+    records = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+    lines = [json.dumps(r | {"prediction": said[r["index"]]}) + "\n" for r in records]
+    (tmp_path / "p.jsonl").write_text("".join(lines))
+    done = run("score", "p.jsonl", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["bench"]["overall"]["error_rate"] == 29.03
+    assert found["bench"]["breakdown"]["strong_echo"]["sim"]["errors"] == 2
+    assert found["normalized"]["overall"]["errors"] == 18
+    shown = run("score", "p.jsonl", cwd=tmp_path)
+    assert "29.03" in shown.stdout
+    assert "dropout / sim" in shown.stdout
+    broken = run("score", "nowhere.jsonl", cwd=tmp_path)
+    assert broken.returncode == 1
+    assert "nowhere.jsonl: No such file" in broken.stderr
+
+
+@pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the published example clips are not here")
+def test_the_published_clips(tmp_path: Path) -> None:
+    done = run(
+        *("bench", EXAMPLES / "examples.jsonl", "--system", "tiny", "--output", "out"),
+        *("--replications", 200),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    result = Result.read(tmp_path / "out" / "result.json")
+    assert result.test_set.kind == "bench"
+    assert [clip.category for clip in result.clips] == ["noise", "echo", "dropout", "mixed"]
+    assert all(clip.duration_s > 1 for clip in result.clips)
+    filled = (tmp_path / "out" / "bench_submission" / "tiny.jsonl").read_text().splitlines()
+    assert json.loads(filled[0])["index"] == 1755
