@@ -10,6 +10,7 @@ from megaasr.train.base_recipe import BaseRecipe
 
 KINDS = {
     "simulate-default": SimulatedCorpusRecipe,
+    "simulate-degraded-test": SimulatedCorpusRecipe,
     "synthesize-tiny": CorpusRecipe,
     "train-base-tiny": BaseRecipe,
 }

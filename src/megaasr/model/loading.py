@@ -1,13 +1,19 @@
-"""Load a Qwen3-ASR checkpoint in transformers' native layout, and check what was loaded."""
+"""Load a Qwen3-ASR checkpoint, native or original, and check what was loaded."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.model.hub import find_model
+from megaasr.model.layout import (
+    KEY_MAPPING,
+    EncoderAttention,
+    find_layout,
+    model_config,
+    original_processor,
+)
 from megaasr.model.prompt import AUDIO_PAD
 
 if TYPE_CHECKING:
@@ -24,6 +30,7 @@ def load_model(
     device: str | None = None,
     offline: bool = False,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    encoder_attention: EncoderAttention = "windowed",
 ) -> Qwen3ASR:
     """Load a model by name.
 
@@ -32,13 +39,14 @@ def load_model(
         device: `cpu`, `cuda`, `cuda:1`, `mps`; default: the best one there is.
         offline: do not ask the hub.
         batch_size: most pieces of audio in one forward pass.
+        encoder_attention: `windowed` or `global`, see `layout.model_config`.
 
     Returns:
         The model in evaluation mode: float32 on the CPU, bfloat16 on GPUs that have it.
 
     Raises:
         ModelNotFoundError, HubUnreachableError: see `find_model`.
-        CheckpointError: the folder is no native Qwen3-ASR checkpoint, or is damaged.
+        CheckpointError: the folder is no Qwen3-ASR checkpoint, or is damaged.
         UsageError: there is no such device.
     """
     if batch_size < 1:
@@ -49,7 +57,7 @@ def load_model(
     from megaasr.model.qwen3_asr import Qwen3ASR
 
     place = choose_device(device)
-    model, processor = _read(folder, choose_dtype(place))
+    model, processor = _read(folder, choose_dtype(place), encoder_attention)
     return Qwen3ASR(name, model.to(place).eval(), processor, batch_size)
 
 
@@ -59,26 +67,7 @@ def check_layout(folder: Path) -> None:
     Raises:
         CheckpointError: with what was found and what to do.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} holds no config.json: it is not a model folder")
-    try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a JSON object: it does not describe a model")
-    if "thinker_config" in config:
-        # The native class would read it without an error, and with its default sizes.
-        raise CheckpointError(
-            f"{folder} is a Qwen3-ASR checkpoint in the original layout (keys under `thinker.`), "
-            "which this version cannot load yet; use the same model in transformers' layout, "
-            "for example Qwen/Qwen3-ASR-1.7B-hf"
-        )
-    if config.get("model_type") != "qwen3_asr":
-        raise CheckpointError(
-            f"{folder} is a model of type {config.get('model_type')!r}, not qwen3_asr"
-        )
+    find_layout(folder)
     if not any(folder.glob("*.safetensors")):
         pickles = sorted(p.name for p in folder.glob("*") if p.suffix in {".bin", ".pt", ".pth"})
         why = f" ({', '.join(pickles)} is refused: a pickle can run code)" if pickles else ""
@@ -125,7 +114,7 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "mps" else torch.float32
 
 
-def _read(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+def _read(folder: Path, dtype: torch.dtype, attention: EncoderAttention) -> tuple[Any, Any]:
     """Read weights and processor; every weight must be there, and none may be left over."""
     import transformers
     from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
@@ -133,9 +122,17 @@ def _read(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     quiet: Any = transformers.utils.logging
     quiet.disable_progress_bar()
     load: Any = Qwen3ASRForConditionalGeneration.from_pretrained
+    original = find_layout(folder) == "original"
+    options: dict[str, Any] = {"config": model_config(folder, attention)}
+    if original:
+        options["key_mapping"] = KEY_MAPPING
     try:
-        model, info = load(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
-        processor = Qwen3ASRProcessor.from_pretrained(folder)
+        model, info = load(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        )
+        processor = (
+            original_processor(folder) if original else Qwen3ASRProcessor.from_pretrained(folder)
+        )
     except Exception as error:  # damaged files make transformers raise whatever there is
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder} cannot be loaded: {first}") from error

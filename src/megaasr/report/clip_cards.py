@@ -86,7 +86,7 @@ def _facts(clip: Clip) -> str:
     if clip.severity is not None:
         facts.append(f"severity {clip.severity:g}")
     if clip.snr_db is not None:
-        facts.append(f"noise {clip.snr_db:.1f} dB below the speech")
+        facts.append(f"SNR {clip.snr_db:.1f} dB")
     facts += [clip.origin or "", f"{clip.duration_s:.1f} s"]
     return ", ".join(one for one in facts if one)
 

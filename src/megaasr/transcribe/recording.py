@@ -17,6 +17,7 @@ from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
 from megaasr.model.interface import Recognition, Samples
 from megaasr.records import Segment, Transcript
+from megaasr.text.languages import UNSPACED
 from megaasr.transcribe.segment import Piece, cut, is_silent
 
 Audio: TypeAlias = AudioSource | Waveform | NDArray[np.generic]
@@ -24,8 +25,6 @@ Audio: TypeAlias = AudioSource | Waveform | NDArray[np.generic]
 
 SHORTEST_S = 0.1
 """Less audio than this holds no word; the model is not asked."""
-
-_WITHOUT_SPACES = frozenset({"zh", "yue", "wuu", "ja", "th", "lo", "my", "km", "bo"})
 
 _Item = TypeVar("_Item")
 
@@ -223,7 +222,7 @@ def join_texts(segments: Iterable[Segment]) -> str:
     for segment in segments:
         if not segment.text:
             continue
-        without_spaces = segment.language in _WITHOUT_SPACES
+        without_spaces = segment.language in UNSPACED
         gap = "" if not text or (before and without_spaces) else " "
         text, before = text + gap + segment.text, without_spaces
     return text
