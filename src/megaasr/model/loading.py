@@ -123,16 +123,17 @@ def _read(folder: Path, dtype: torch.dtype, attention: EncoderAttention) -> tupl
     quiet.disable_progress_bar()
     load: Any = Qwen3ASRForConditionalGeneration.from_pretrained
     original = find_layout(folder) == "original"
-    options: dict[str, Any] = {"config": model_config(folder, attention)}
-    if original:
-        options["key_mapping"] = KEY_MAPPING
+    options: dict[str, Any] = {"key_mapping": KEY_MAPPING} if original else {}
     try:
+        options["config"] = model_config(folder, attention)
         model, info = load(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
         )
         processor = (
             original_processor(folder) if original else Qwen3ASRProcessor.from_pretrained(folder)
         )
+    except CheckpointError:
+        raise
     except Exception as error:  # damaged files make transformers raise whatever there is
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder} cannot be loaded: {first}") from error
