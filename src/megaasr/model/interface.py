@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
+Route = Literal["base", "robust"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,13 @@ class Request:
         samples: float32 [time], mono, 16 kHz, nominally within -1..1, at most 30 s.
         language: ISO code to force, or None to let the model decide.
         context: free text for the system turn (hot words, what was said before).
+        route: `robust` to hear it with the adapter, `base` without.
     """
 
     samples: Samples
     language: str | None = None
     context: str = ""
+    route: Route = "base"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from megaasr.model.layout import (
     model_config,
     original_processor,
 )
+from megaasr.model.parts import find_parts
 from megaasr.model.prompt import AUDIO_PAD
 
 if TYPE_CHECKING:
@@ -31,15 +32,17 @@ def load_model(
     offline: bool = False,
     batch_size: int = DEFAULT_BATCH_SIZE,
     encoder_attention: EncoderAttention = "windowed",
+    adapter: str | Path | None = None,
 ) -> Qwen3ASR:
     """Load a model by name.
 
     Args:
-        name: `tiny`, a local folder, or a hub id.
+        name: `tiny`, a local folder, or a hub id; a base alone, or with adapter and router.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; default: the best one there is.
         offline: do not ask the hub.
         batch_size: most pieces of audio in one forward pass.
         encoder_attention: `windowed` or `global`, see `layout.model_config`.
+        adapter: a folder in PEFT's layout; None for the model's own, if it has one.
 
     Returns:
         The model in evaluation mode: float32 on the CPU, bfloat16 on GPUs that have it.
@@ -52,13 +55,16 @@ def load_model(
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size}: it must be at least 1")
     name = str(name)
-    folder = find_model(name, offline=offline)
-    check_layout(folder)
+    parts = find_parts(find_model(name, offline=offline))
+    check_layout(parts.base)
+    from megaasr.adapter.peft_layout import read_adapter
     from megaasr.model.qwen3_asr import Qwen3ASR
 
     place = choose_device(device)
-    model, processor = _read(folder, choose_dtype(place), encoder_attention)
-    return Qwen3ASR(name, model.to(place).eval(), processor, batch_size)
+    chosen = Path(adapter) if adapter is not None else parts.adapter
+    found = read_adapter(chosen) if chosen is not None else None
+    model, processor = _read(parts.base, choose_dtype(place), encoder_attention)
+    return Qwen3ASR(name, model.to(place).eval(), processor, batch_size, found)
 
 
 def check_layout(folder: Path) -> None:

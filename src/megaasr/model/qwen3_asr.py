@@ -5,7 +5,8 @@ Together with `prompt` this is the only module that knows how the model is drive
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from megaasr.adapter.gated import attach, routed
+from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.interface import Recognition, Request
@@ -33,7 +36,11 @@ def token_budget(duration_s: float) -> int:
     return TOKENS_AT_LEAST + round(TOKENS_PER_S * duration_s)
 
 
-def audio_tokens(frames: int, chunk_frames: int = 100) -> int:
+CHUNK_FRAMES = 100
+"""Mel frames of one second, which the encoder's convolutions see apart."""
+
+
+def audio_tokens(frames: int, chunk_frames: int = CHUNK_FRAMES) -> int:
     """Return the encoder's output length for valid mel frames: 13 per whole second of 100
     frames, the rest through three halvings (rounded up)."""
     rest = frames % chunk_frames
@@ -50,6 +57,7 @@ class Qwen3ASR:
         model: the native model, on its device, in evaluation mode.
         processor: its native processor (feature extractor and tokenizer).
         batch_size: most pieces in one forward pass; halved when memory runs out.
+        adapter: what the route `robust` adds to the weights; None if there is no such route.
     """
 
     def __init__(
@@ -58,7 +66,11 @@ class Qwen3ASR:
         model: Qwen3ASRForConditionalGeneration,
         processor: Qwen3ASRProcessor,
         batch_size: int = 8,
+        adapter: Adapter | None = None,
     ) -> None:
+        if adapter is not None:
+            attach(model, adapter)
+        self.adapter = adapter
         self.name = name
         self.model = model
         self.processor = processor
@@ -79,6 +91,8 @@ class Qwen3ASR:
             seconds = request.samples.size / SAMPLE_RATE
             if not 0 < seconds <= MAX_PIECE_S + 1e-3:
                 raise UsageError(f"a piece of {seconds:.3f} s; the model takes 0 to 30 s")
+            if request.route == "robust" and self.adapter is None:
+                raise UsageError(f"{self.name} has no adapter, so there is no robust route")
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
         answers: dict[int, Recognition] = {}
         while order:
@@ -111,6 +125,23 @@ class Qwen3ASR:
             },
             **{k: v.to(device) for k, v in self._pad_tokens(rows).items()},
         }
+
+    def routed(
+        self, requests: Sequence[Request], inputs: Mapping[str, torch.Tensor]
+    ) -> AbstractContextManager[None]:
+        """Return the context in which each clip of a batch takes its own route.
+
+        Args:
+            requests: with their routes.
+            inputs: made of them by `inputs`.
+        """
+        mask = inputs["input_features_mask"]
+        return routed(
+            [request.route == "robust" for request in requests],
+            mask.shape[1] // CHUNK_FRAMES,
+            [audio_tokens(int(frames)) for frames in mask.sum(dim=1)],
+            mask.device,
+        )
 
     def _features(self, request: Request) -> torch.Tensor:
         """Log-mel features [mels, frames] of one clip, cut to its valid frames."""
@@ -157,14 +188,15 @@ class Qwen3ASR:
         prompt = inputs["input_ids"].shape[1]
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
         model: Any = self.model
-        generated = model.generate(
-            **inputs,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=max(budgets),
-            pad_token_id=int(self.processor.tokenizer.pad_token_id),
-            stopping_criteria=StoppingCriteriaList([_Budgets(prompt, budgets)]),
-        )
+        with self.routed(requests, inputs):
+            generated = model.generate(
+                **inputs,
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=max(budgets),
+                pad_token_id=int(self.processor.tokenizer.pad_token_id),
+                stopping_criteria=StoppingCriteriaList([_Budgets(prompt, budgets)]),
+            )
         rows = generated[:, prompt:].tolist()
         return [self._read(*row) for row in zip(rows, budgets, requests, strict=True)]
 
@@ -214,7 +246,8 @@ class _Budgets(StoppingCriteria):
 
 def _pad_features(features: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
     """Pad [mels, frames] features with masked zeros to a whole number of seconds."""
-    width = -(-max(one.shape[1] for one in features) // 100) * 100
+    longest = max(one.shape[1] for one in features)
+    width = -(-longest // CHUNK_FRAMES) * CHUNK_FRAMES
     padded = torch.zeros((len(features), features[0].shape[0], width))
     valid = torch.zeros((len(features), width), dtype=torch.long)
     for row, one in enumerate(features):
