@@ -99,6 +99,8 @@ class Segment:
         text: what was said; empty when nothing was.
         language: ISO code, or None when the model heard no speech.
         flags: what a reader should know, e.g. `token_budget_hit`, `no_speech`.
+        route: the branch that heard it, `base` or `robust`; None where no model was asked.
+        degraded_probability: 0..1, of the router; None where it was not asked.
     """
 
     start: float
@@ -106,6 +108,8 @@ class Segment:
     text: str
     language: str | None = None
     flags: tuple[str, ...] = ()
+    route: str | None = None
+    degraded_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

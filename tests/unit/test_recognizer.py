@@ -30,6 +30,7 @@ class ToneModel:
     """Hears tones: below 300 Hz English, to 1 kHz Chinese, above it no speech; 90 Hz too much."""
 
     name = "tones"
+    has_robust_route = False
 
     def __init__(self) -> None:
         self.batches: list[list[Request]] = []
@@ -77,7 +78,7 @@ def test_a_path_gives_a_transcript(model: ToneModel, tmp_path: Path) -> None:
         language="en",
         duration_s=1.5,
         model="tones",
-        segments=(Segment(0.0, 1.5, "200", "en"),),
+        segments=(Segment(0.0, 1.5, "200", "en", route="base"),),
         reason=None,
         audio=str(path),
     )
@@ -412,5 +413,7 @@ def test_load_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch, model: To
 
     monkeypatch.setattr("megaasr.model.loading.load_model", load_model)
     recognizer = MegaASR.load("some/model", device="cpu", offline=True, batch_size=3)
-    assert asked == [("some/model", {"device": "cpu", "offline": True, "batch_size": 3})]
+    settings = {"device": "cpu", "offline": True, "batch_size": 3}
+    settings |= {"encoder_attention": "windowed", "adapter": None}
+    assert asked == [("some/model", settings)]
     assert recognizer.model is model

@@ -131,13 +131,23 @@ def test_the_document_of_a_transcript_is_stable() -> None:
         "model": "tiny",
         "reason": None,
         "segments": [
-            {"start": 0.0, "end": 30.0, "text": "Hello.", "language": "en", "flags": []},
+            {
+                "start": 0.0,
+                "end": 30.0,
+                "text": "Hello.",
+                "language": "en",
+                "flags": [],
+                "route": None,
+                "degraded_probability": None,
+            },
             {
                 "start": 30.0,
                 "end": 60.0,
                 "text": "Да.",
                 "language": "ru",
                 "flags": ["token_budget_hit", "other"],
+                "route": None,
+                "degraded_probability": None,
             },
             {
                 "start": 60.0,
@@ -145,6 +155,8 @@ def test_the_document_of_a_transcript_is_stable() -> None:
                 "text": "",
                 "language": None,
                 "flags": ["no_speech", "token_budget_hit"],
+                "route": None,
+                "degraded_probability": None,
             },
         ],
     }

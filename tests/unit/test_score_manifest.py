@@ -24,6 +24,7 @@ class LevelModel:
     """Says the sentence that belongs to the level of the sound: 100 steps of 16 bit apart."""
 
     name = "levels"
+    has_robust_route = False
 
     def __init__(self, answers: Sequence[str], *, budget_hits: Sequence[int] = ()) -> None:
         self.answers = answers

@@ -24,7 +24,12 @@ from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
 from megaasr.transcribe.subtitles import FORMATS
 
 if TYPE_CHECKING:
-    from megaasr.model.interface import Recognition, Request, SpeechModel
+    from megaasr.model.interface import Recognition, Request, Samples
+    from megaasr.model.layout import EncoderAttention
+    from megaasr.model.qwen3_asr import Qwen3ASR
+    from megaasr.route.decision import RouteDecision
+    from megaasr.route.router import Router
+    from megaasr.transcribe.recognizer import RouteChoice
     from megaasr.transcribe.recording import Audio, Outcome
 
 
@@ -37,6 +42,21 @@ class _Format(StrEnum):
     TSV = "tsv"
     JSON = "json"
     ALL = "all"
+
+
+class _Route(StrEnum):
+    """What `--route` takes."""
+
+    AUTO = "auto"
+    BASE = "base"
+    ROBUST = "robust"
+
+
+class _Attention(StrEnum):
+    """What `--encoder-attention` takes."""
+
+    WINDOWED = "windowed"
+    GLOBAL = "global"
 
 
 app = typer.Typer(add_completion=False)
@@ -82,6 +102,22 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best available].")
     ] = None,
+    route: Annotated[
+        _Route, typer.Option(help="Which branch hears a piece; auto: the router decides.")
+    ] = _Route.AUTO,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability of degraded audio from which on auto is robust.", min=0, max=1
+        ),
+    ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="Adapter folder, instead of the model's own.")
+    ] = None,
+    encoder_attention: Annotated[
+        _Attention,
+        typer.Option(help="Windowed as Qwen designed it, or global as in the paper's figures."),
+    ] = _Attention.WINDOWED,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads [default: torch's choice].", min=1)
     ] = None,
@@ -124,8 +160,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     inputs = expand(audio, recursive=recursive)
     name = model or SHIPPED[0]
     settings = {"model": _identity(name), "language": language, "context": words}
+    if route is not _Route.AUTO or threshold is not None or adapter is not None:
+        settings["route"] = [route, threshold, None if adapter is None else _identity(str(adapter))]
+    if encoder_attention is not _Attention.WINDOWED:
+        settings["encoder_attention"] = str(encoder_attention)
     folder = _planned(inputs, output_dir, output_format, settings) if writing else None
-    speech_model = _ModelWhenNeeded(name, device, offline, batch_size, threads)
+    branch = _Branch(route.value, threshold, adapter, encoder_attention.value)
+    speech_model = _ModelWhenNeeded(name, device, offline, batch_size, threads, branch)
     screen = Screen(lines, len(inputs), bar=bar)
     if model is None:
         screen.note(_TOY)
@@ -169,7 +210,8 @@ class _Run:
         ended = "stopped by an error"
         try:
             with self._screen:
-                outcomes = MegaASR(model, batch_size=batch_size).transcribe_many(
+                asr = MegaASR(model, batch_size=batch_size, router=model, route=model.branch.route)
+                outcomes = asr.transcribe_many(
                     self._audios(),
                     language=language,
                     context=context,
@@ -231,9 +273,19 @@ class _Run:
         self._screen.transcript(one.audio, transcript)
 
 
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """Which branch of the model hears what, see `MegaASR.load`."""
+
+    route: RouteChoice
+    threshold: float | None
+    adapter: Path | None
+    encoder_attention: EncoderAttention
+
+
 @dataclass
 class _ModelWhenNeeded:
-    """A speech model that is loaded when the first piece of audio is to be heard.
+    """A speech model and its router, loaded when the first piece of audio is to be heard.
 
     So a wrong path, or a folder where everything is done, costs no seconds of loading.
     """
@@ -243,24 +295,54 @@ class _ModelWhenNeeded:
     offline: bool
     batch_size: int
     threads: int | None
+    branch: _Branch
     loading_s: float = 0.0
-    _model: SpeechModel | None = None
+    _model: Qwen3ASR | None = None
+    _router: Router | None = None
+
+    @property
+    def has_robust_route(self) -> bool:
+        """Whether the model has an adapter."""
+        return self._loaded().has_robust_route
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         """Transcribe pieces of audio; the answers come in the order of the requests."""
+        return self._loaded().recognize(requests)
+
+    def decide(self, samples: Samples) -> RouteDecision:
+        """Choose the branch that hears a piece, as the router says if there is one."""
+        from megaasr.route.decision import NO_ROUTER
+
+        self._loaded()
+        return NO_ROUTER if self._router is None else self._router.decide(samples)
+
+    def _loaded(self) -> Qwen3ASR:
         if self._model is None:
             began = time.monotonic()
             from megaasr.model.loading import load_model
+            from megaasr.route.router import find_router
 
             if self.threads is not None:
                 import torch
 
                 torch.set_num_threads(self.threads)
             self._model = load_model(
-                self.name, device=self.device, offline=self.offline, batch_size=self.batch_size
+                self.name,
+                device=self.device,
+                offline=self.offline,
+                batch_size=self.batch_size,
+                encoder_attention=self.branch.encoder_attention,
+                adapter=self.branch.adapter,
             )
+            if self.branch.route == "auto" and self._model.has_robust_route:
+                self._router = find_router(
+                    self.name,
+                    threshold=self.branch.threshold,
+                    device=self.device,
+                    offline=self.offline,
+                )
             self.loading_s = time.monotonic() - began
-        return self._model.recognize(requests)
+        return self._model
 
 
 def _what_to_show(json_lines: bool, verbose: str | None, *, writing: bool) -> tuple[Lines, bool]:
@@ -301,6 +383,9 @@ def _identity(model: str) -> object:
     folder = find_model(model) if model in SHIPPED else Path(os.path.expanduser(model))  # noqa: PTH111
     if not os.path.isdir(folder):  # noqa: PTH112 (Path raises for a name that is too long)
         return model
-    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    stats = [
+        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in files
+    ]
     return [str(folder.resolve()), stats]

@@ -57,6 +57,11 @@ class SpeechModel(Protocol):
         """The name that the model was asked for by."""
         ...
 
+    @property
+    def has_robust_route(self) -> bool:
+        """Whether requests may ask for the route `robust`."""
+        ...
+
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         """Transcribe pieces of audio; the answers come in the order of the requests."""
         ...

@@ -79,6 +79,11 @@ class Qwen3ASR:
         config: Any = model.config
         self._positions = int(config.text_config.max_position_embeddings)
 
+    @property
+    def has_robust_route(self) -> bool:
+        """Whether there is an adapter."""
+        return self.adapter is not None
+
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         """Transcribe pieces of audio, batched by length; answers in the order of requests.
 
@@ -91,7 +96,7 @@ class Qwen3ASR:
             seconds = request.samples.size / SAMPLE_RATE
             if not 0 < seconds <= MAX_PIECE_S + 1e-3:
                 raise UsageError(f"a piece of {seconds:.3f} s; the model takes 0 to 30 s")
-            if request.route == "robust" and self.adapter is None:
+            if request.route == "robust" and not self.has_robust_route:
                 raise UsageError(f"{self.name} has no adapter, so there is no robust route")
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
         answers: dict[int, Recognition] = {}

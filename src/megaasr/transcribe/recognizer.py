@@ -6,12 +6,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args, overload
 
 from megaasr.errors import UsageError
-from megaasr.model.interface import Request, SpeechModel
+from megaasr.model.interface import Request, Samples, SpeechModel
 from megaasr.records import Segment, Transcript
+from megaasr.route.decision import NO_ROUTER, RouteDecision
 from megaasr.transcribe.recording import Audio, Job, Outcome, Recording
+
+if TYPE_CHECKING:
+    from megaasr.model.layout import EncoderAttention
+RouteChoice = Literal["auto", "base", "robust"]
+"""Who decides which branch of the model hears a piece: the router, or the caller."""
+
+
+class Decider(Protocol):
+    """Something that chooses the branch for a piece of audio, as `megaasr.route.router.Router`."""
+
+    def decide(self, samples: Samples) -> RouteDecision:
+        """Decide about float32 [time] at 16 kHz."""
+        ...
+
 
 OnSegment = Callable[[str, Segment], None]
 """Called with the name of the recording and each of its segments, in order of time."""
@@ -39,14 +54,27 @@ class MegaASR:
     Args:
         model: any `SpeechModel`.
         batch_size: how many pieces the model hears at once, at least 1.
+        router: decides for each piece whether the model's robust branch hears it; None where
+            there is none.
+        route: `auto` (the router decides; without one the base hears everything), `base` or
+            `robust`.
 
     Raises:
         UsageError: if `batch_size` is less than 1.
     """
 
-    def __init__(self, model: SpeechModel, *, batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        model: SpeechModel,
+        *,
+        batch_size: int = 8,
+        router: Decider | None = None,
+        route: RouteChoice = "auto",
+    ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
+        self._router = router
+        self._route = route
         self._model = model
         self._batch_size = batch_size
 
@@ -58,25 +86,50 @@ class MegaASR:
         device: str | None = None,
         offline: bool = False,
         batch_size: int = 8,
+        route: RouteChoice = "auto",
+        threshold: float | None = None,
+        adapter: str | Path | None = None,
+        encoder_attention: EncoderAttention = "windowed",
     ) -> MegaASR:
-        """Load a model by name.
+        """Load a model by name, with its adapter and its router if it has them.
 
         Args:
-            name: `tiny` (ships with the package), a folder, or a name on the Hugging Face hub.
+            name: `tiny` (ships with the package), a folder, or a name on the Hugging Face hub; a
+                base alone, or base, adapter and router as `zhifeixie/Mega-ASR` has them.
             device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes the best there is.
             offline: never use the network.
             batch_size: how many pieces the model hears at once, at least 1.
+            route: which branch hears a piece: `auto`, `base` or `robust`.
+            threshold: 0..1, from which probability of being degraded on `auto` takes the robust
+                branch; None for the router's own.
+            adapter: a folder in PEFT's layout, instead of the model's own.
+            encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
 
         Raises:
             ModelError: if there is no such model, or it cannot be loaded.
-            UsageError: if `batch_size` is less than 1.
+            UsageError: if `batch_size` or `threshold` is out of range, or the route is `robust`
+                and the model has no adapter.
         """
         from megaasr.model.loading import load_model  # brings torch with it
+        from megaasr.route.router import find_router
 
         if batch_size < 1:  # before seconds go into loading
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
-        model = load_model(name, device=device, offline=offline, batch_size=batch_size)
-        return cls(model, batch_size=batch_size)
+        check_route(route)
+        model = load_model(
+            name,
+            device=device,
+            offline=offline,
+            batch_size=batch_size,
+            encoder_attention=encoder_attention,
+            adapter=adapter,
+        )
+        if route == "robust" and not model.has_robust_route:
+            raise UsageError(f"{name} has no adapter, so there is no robust route")
+        router = None
+        if route == "auto" and model.has_robust_route:
+            router = find_router(name, threshold=threshold, device=device, offline=offline)
+        return cls(model, batch_size=batch_size, router=router, route=route)
 
     @property
     def model(self) -> SpeechModel:
@@ -220,10 +273,21 @@ class MegaASR:
         jobs = [job for job in pending if job.recording.error is None]
         pending.clear()
         for batch in _batches(jobs, self._batch_size):
-            requests = [Request(job.piece.samples, wish.language, wish.context) for job in batch]
-            for job, said in zip(batch, self._model.recognize(requests), strict=True):
-                job.recording.answer(job, said)
+            decisions = [self._decide(job.piece.samples) for job in batch]
+            requests = [
+                Request(job.piece.samples, wish.language, wish.context, decision.route)
+                for job, decision in zip(batch, decisions, strict=True)
+            ]
+            answers = self._model.recognize(requests)
+            for job, said, decision in zip(batch, answers, decisions, strict=True):
+                job.recording.answer(job, said, decision)
             yield from self._hand_over(line)
+
+    def _decide(self, samples: Samples) -> RouteDecision:
+        """Choose the branch that hears a piece."""
+        if self._route != "auto":
+            return RouteDecision(self._route, reason="asked for")
+        return NO_ROUTER if self._router is None else self._router.decide(samples)
 
     def _hand_over(self, line: deque[Recording]) -> Iterator[tuple[str, Segment] | Outcome]:
         """Yield the news of the first recording in line; when it is done, go on to the next."""
@@ -235,6 +299,16 @@ class MegaASR:
                 return
             line.popleft()
             yield first.outcome(self._model.name)
+
+
+def check_route(route: str) -> None:
+    """Raise unless a route is one of `RouteChoice`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if route not in get_args(RouteChoice):
+        raise UsageError(f"route {route!r}: it is one of {', '.join(get_args(RouteChoice))}")
 
 
 def _batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:

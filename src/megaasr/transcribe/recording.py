@@ -17,6 +17,7 @@ from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
 from megaasr.model.interface import Recognition, Samples
 from megaasr.records import Segment, Transcript
+from megaasr.route.decision import RouteDecision
 from megaasr.text.languages import UNSPACED
 from megaasr.transcribe.segment import Piece, cut, is_silent
 
@@ -124,8 +125,8 @@ class Recording:
         except OSError as error:
             self.error = AudioError(self.name, f"cannot be read: {error.strerror or error}")
 
-    def answer(self, job: Job, recognition: Recognition) -> None:
-        """File what the model said about one of the `jobs`."""
+    def answer(self, job: Job, recognition: Recognition, decision: RouteDecision) -> None:
+        """File what the model said about one of the `jobs`, on which route."""
         flags = job.flags
         if recognition.budget_hit:
             flags = ("token_budget_hit", *flags)
@@ -134,7 +135,13 @@ class Recording:
         # No language is the model's verdict *no speech*: words beside it are not to be believed.
         text = "" if recognition.language is None else recognition.text.strip()
         self._segments[job.number] = Segment(
-            job.piece.start_s, job.piece.end_s, text, recognition.language, flags
+            job.piece.start_s,
+            job.piece.end_s,
+            text,
+            recognition.language,
+            flags,
+            decision.route,
+            decision.degraded_probability,
         )
         self._unanswered -= 1
 
