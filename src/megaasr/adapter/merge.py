@@ -1,0 +1,145 @@
+"""Base plus adapter as one plain checkpoint, in the layout that the base has.
+
+For engines that take no side branches. Routing is lost: the result is the robust branch alone. Each
+weight is changed in float32 and rounded once to the type it had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megaasr.adapter.names import native_name
+from megaasr.adapter.peft_layout import Adapter
+from megaasr.atomic import remove_leftovers, write_atomically
+from megaasr.errors import CheckpointError, UsageError
+
+MARKER = "mega_asr_merge.json"
+_WEIGHTS = "*.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """What a merged checkpoint was made of.
+
+    Attributes:
+        base: SHA-256 of each of the base's weight files.
+        adapter: SHA-256 of the adapter's weights.
+    """
+
+    base: dict[str, str]
+    adapter: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the marker's content."""
+        return {"merge_schema": 1, "base": self.base, "adapter": self.adapter}
+
+
+def merge(
+    base: Path,
+    adapter: Adapter,
+    output: Path,
+    *,
+    on_file: Callable[[int, int], None] = lambda done, total: None,
+) -> bool:
+    """Write the merged checkpoint.
+
+    Args:
+        base: a checkpoint in either layout.
+        adapter: all of its changes must find their weight.
+        output: a new folder, or one that an earlier merge of the same parents wrote or began.
+        on_file: told (done, of how many) after each file of weights.
+
+    Returns:
+        Whether anything was written; False if this very merge was there already.
+
+    Raises:
+        UsageError: the folder holds something else, or was merged from other parents.
+        CheckpointError: a change of the adapter finds no weight, or one of another shape.
+    """
+    files = sorted(base.glob(_WEIGHTS))
+    if not files:
+        raise CheckpointError(f"{base} holds no .safetensors weights")
+    parents = Parents({file.name: _sha256(file) for file in files}, adapter.sha256)
+    if _is_done(output, base, parents):
+        return False
+    left = set(adapter.layers)
+    left -= {native_name(key.removesuffix(".weight")) for file in files for key in _keys(file)}
+    if left:
+        raise CheckpointError(
+            f"the adapter {adapter.name} does not fit {base}: no weight for {sorted(left)[0]}"
+            + (f" and {len(left) - 1} more" if len(left) > 1 else "")
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(output / MARKER, json.dumps(parents.to_json() | {"complete": False}, indent=1))
+    for file in sorted(one for one in base.iterdir() if one.is_file()):
+        if file.suffix != ".safetensors":
+            shutil.copyfile(file, output / file.name)
+    for number, file in enumerate(files, 1):
+        _merge_file(file, adapter, output / file.name)
+        on_file(number, len(files))
+    write_atomically(output / MARKER, json.dumps(parents.to_json() | {"complete": True}, indent=1))
+    return True
+
+
+def _is_done(output: Path, base: Path, parents: Parents) -> bool:
+    """Tell whether a folder holds this very merge; refuse it if it holds anything else."""
+    if output.exists() and base.resolve() == output.resolve():
+        raise UsageError(f"{output} is the base itself; choose another folder")
+    marker = output / MARKER
+    if not marker.is_file():
+        if output.exists() and any(output.iterdir()):
+            raise UsageError(f"{output} holds files that no merge wrote; choose another folder")
+        return False
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{marker} is damaged ({error}); choose another folder") from error
+    if {name: found.get(name) for name in parents.to_json()} != parents.to_json():
+        raise UsageError(
+            f"{output} was merged from another base or adapter; delete it, or choose another folder"
+        )
+    remove_leftovers(output)
+    return bool(found.get("complete"))
+
+
+def _keys(file: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as tensors:
+        return list(tensors.keys())
+
+
+def _merge_file(file: Path, adapter: Adapter, target: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    merged: dict[str, torch.Tensor] = {}
+    with safe_open(file, "pt") as tensors:
+        metadata = tensors.metadata()
+        for key in tensors.keys():  # noqa: SIM118 (the file is no mapping)
+            weight = tensors.get_tensor(key)
+            change = adapter.layers.get(native_name(key.removesuffix(".weight")))
+            if change is not None and key.endswith(".weight"):
+                delta = change.delta()
+                if delta.shape != weight.shape:
+                    raise CheckpointError(
+                        f"{key} is {tuple(weight.shape)}, the adapter's change {tuple(delta.shape)}"
+                    )
+                weight = (weight.float() + delta).to(weight.dtype)
+            merged[key] = weight.contiguous()
+    part = target.with_name(f".mega-asr-{target.name}.part")
+    save_file(merged, part, metadata)
+    part.replace(target)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

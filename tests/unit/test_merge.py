@@ -1,0 +1,127 @@
+"""Merging an adapter into a checkpoint, in both layouts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_adapter import logits, random_adapter, requests, write
+
+from megaasr.adapter.merge import MARKER, merge
+from megaasr.adapter.peft_layout import Adapter, LowRank
+from megaasr.cli.main import main
+from megaasr.errors import CheckpointError, UsageError
+from megaasr.model.loading import load_model
+
+ORIGINAL = Path(__file__).parents[1] / "golden" / "original_layout"
+
+
+@pytest.fixture
+def base(random_checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(random_checkpoint, tmp_path / "base"))
+
+
+def adapter_for(folder: Path) -> Adapter:
+    return random_adapter(load_model(folder, device="cpu").model)
+
+
+@pytest.mark.parametrize("layout", ["native", "original"])
+def test_merged_is_routed(layout: str, base: Path, tmp_path: Path) -> None:
+    folder = base if layout == "native" else ORIGINAL
+    adapter = adapter_for(folder)
+    out = tmp_path / "merged"
+    assert merge(folder, adapter, out)
+    tensors = {
+        f"base_model.model.{name}.lora_{part}.weight": value
+        for name, layer in adapter.layers.items()
+        for part, value in (("A", layer.a), ("B", layer.b))
+    }
+    lora = write(tmp_path / "lora", tensors, r=3, lora_alpha=3)
+    routed = load_model(folder, device="cpu", adapter=lora)
+    batch = requests("robust", "robust")
+    plain = requests("base", "base")
+    difference = (logits(load_model(out, device="cpu"), plain) - logits(routed, batch)).abs()
+    assert difference.max() < 1e-4
+    assert (logits(routed, plain) - logits(routed, batch)).abs().max() > 0.01
+    assert (
+        load_file(out / "model.safetensors").keys()
+        == load_file(folder / "model.safetensors").keys()
+    )
+
+
+def test_one_cast(base: Path, tmp_path: Path) -> None:
+    path = base / "model.safetensors"
+    save_file({k: v.bfloat16() for k, v in load_file(path).items()}, path, {"format": "pt"})
+    adapter = adapter_for(base)
+    merge(base, adapter, tmp_path / "merged")
+    before, after = load_file(path), load_file(tmp_path / "merged" / "model.safetensors")
+    name = "model.audio_tower.layers.0.fc1"
+    exact = before[f"{name}.weight"].float() + adapter.layers[name].delta()
+    assert torch.equal(after[f"{name}.weight"], exact.bfloat16())
+    assert torch.equal(
+        after["model.audio_tower.ln_post.weight"], before["model.audio_tower.ln_post.weight"]
+    )
+
+
+def test_the_folder_must_be_its_own(base: Path, tmp_path: Path) -> None:
+    adapter, out = adapter_for(base), tmp_path / "merged"
+    assert merge(base, adapter, out)
+    stamp = (out / "model.safetensors").stat().st_mtime_ns
+    assert not merge(base, adapter, out)  # there already
+    assert (out / "model.safetensors").stat().st_mtime_ns == stamp
+    other = Adapter("other", adapter.layers, "another hash")
+    with pytest.raises(UsageError, match="another base or adapter"):
+        merge(base, other, out)
+    with pytest.raises(UsageError, match="is the base itself"):
+        merge(base, adapter, base)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="files that no merge wrote"):
+        merge(base, adapter, foreign)
+    assert [one.name for one in foreign.iterdir()] == ["thesis.txt"]
+
+
+def test_a_merge_that_was_cut_off_goes_on(base: Path, tmp_path: Path) -> None:
+    adapter, out = adapter_for(base), tmp_path / "merged"
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(base, adapter, out, on_file=stop)
+    assert json.loads((out / MARKER).read_text())["complete"] is False
+    assert merge(base, adapter, out)
+    assert json.loads((out / MARKER).read_text())["complete"] is True
+
+
+def test_every_change_needs_its_weight(base: Path, tmp_path: Path) -> None:
+    strange = Adapter("a", {"model.nowhere": LowRank(torch.zeros(1, 2), torch.zeros(2, 1))}, "x")
+    with pytest.raises(CheckpointError, match=r"no weight for model\.nowhere"):
+        merge(base, strange, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_from_the_command_line(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = adapter_for(base)
+    tensors = {
+        f"{name}.lora_{part}.weight": value
+        for name, layer in adapter.layers.items()
+        for part, value in (("A", layer.a), ("B", layer.b))
+    }
+    lora = write(tmp_path / "lora", tensors, r=3, lora_alpha=3)
+    for said in ("merged", "this merge was there already"):
+        with pytest.raises(SystemExit) as ended:
+            main(["merge", str(base), "--adapter", str(lora), "--output", str(tmp_path / "out")])
+        assert ended.value.code == 0
+        assert said in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["merge", str(base), "--output", str(tmp_path / "out2")])
+    assert ended.value.code == 2
+    assert "--adapter" in capsys.readouterr().err
