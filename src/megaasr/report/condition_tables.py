@@ -21,7 +21,8 @@ _HEATS = 10
 def heat_map(result: Result, system: str, normalizer: str) -> Table | None:
     """Return the error rates of the 54 scenarios: anchors across, modifiers down.
 
-    The darkest square is the worst of all systems, so that their maps can be compared.
+    The strongest colour is the worst rate of all systems (100 % at most), so that their maps can
+    be compared.
     """
     groups = result.groups_by("scenario")
     found = {g.name: g.rates[system][normalizer] for g in groups if system in g.rates}
@@ -37,8 +38,8 @@ def heat_map(result: Result, system: str, normalizer: str) -> Table | None:
             cells = [_heat_cell(name, found.get(name), top) for name in names]
             rows.append(["+".join(some) or "no modifier", *cells])
     return Table(
-        f"{system}: {measure(result)} in % by scenario, normaliser {normalizer}; the darkest "
-        f"squares have {percent(top, 0)} % or more, · is none of the 54, – has no clips",
+        f"{system}: {measure(result)} in % by scenario, normaliser {normalizer}; the strongest "
+        f"colour is {percent(top, 0)} % or more, · is none of the 54, – has no clips",
         ("modifiers", "no anchor", *anchors),
         rows,
     )
