@@ -16,19 +16,27 @@ def report(
         list[Path], typer.Argument(help="result.json of `mega-asr bench`.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")],
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="System to compare with [default: as when it was measured]."),
+    ] = None,
     audio_root: Annotated[
         Path | None,
         typer.Option(help="Where audio paths start [default: as when it was measured]."),
     ] = None,
 ) -> None:
-    """Make index.html, which opens from disk and needs nothing else, and tables.md for a README."""
+    """Make index.html, which opens from disk and needs nothing else, and tables.md for a README.
+
+    Systems of several results on the same test set are shown side by side.
+    """
     from megaasr.atomic import write_atomically
     from megaasr.report.benchmark_page import benchmark_page
     from megaasr.report.benchmark_tables import all_tables
+    from megaasr.report.side_by_side import side_by_side
     from megaasr.report.tables import plain_markdown
     from megaasr.score.result import Result
 
-    found = [Result.read(path) for path in results]
+    found = side_by_side([Result.read(path) for path in results], baseline)
     output.mkdir(parents=True, exist_ok=True)
     page, text = output / "index.html", output / "tables.md"
     write_atomically(page, benchmark_page(found, audio_root))
@@ -38,5 +46,5 @@ def report(
         parts += [f"{table.markdown()}\n" for table in all_tables(one)]
     write_atomically(text, "\n".join(parts))
     size_mb = page.stat().st_size / 1e6
-    typer.echo(f"{page}: {len(found)} benchmark(s), {size_mb:.1f} MB; open it in a browser")
+    typer.echo(f"{page}: {len(found)} test set(s), {size_mb:.1f} MB; open it in a browser")
     typer.echo(f"{text}: the same tables in Markdown")

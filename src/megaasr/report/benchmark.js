@@ -1,6 +1,6 @@
 
 "use strict";
-// The list of all clips. Whatever comes from a result becomes text, never markup.
+// One player at a time, one heat map at a time, and the list of all clips. Whatever comes from a result becomes text, never markup.
 (() => {
   const PAGE = 50;
   const make = (name, properties = {}, ...children) => {
@@ -13,13 +13,31 @@
     for (const [value, text] of names) box.append(make("option", { value, textContent: text }));
     return [make("label", { textContent: label }, box), box];
   };
+  // A scenario's name may go on in a new line after each +.
+  const breakable = (name) => name.split("+").flatMap((part, at) => (at ? ["+", make("wbr"), part] : [part]));
   const unique = (values) => [...new Set(values)].sort();
 
+  document.addEventListener("play", (event) => {
+    for (const other of document.querySelectorAll("audio")) if (other !== event.target) other.pause();
+  }, true);
+
+  for (const place of document.querySelectorAll(".choices")) {
+    const parts = [...place.children];
+    if (parts.length < 2) continue;
+    const [label, box] = select(place.dataset.label, parts.map((part, at) => [at, part.dataset.name]));
+    const show = () => parts.forEach((part, at) => { part.hidden = at !== Number(box.value); });
+    box.addEventListener("change", show);
+    place.prepend(make("div", { className: "filters" }, label));
+    show();
+  }
+
   for (const place of document.querySelectorAll(".clips")) {
-    const { systems, clips } = JSON.parse(document.getElementById(place.dataset.from).textContent);
+    const { systems, baseline, clips } = JSON.parse(document.getElementById(place.dataset.from).textContent);
     const all = [["", "all"]];
     const named = (values) => all.concat(values.map((value) => [value, value]));
-    const [groupLabel, group] = select("scenario or category", named(unique(clips.map((c) => c.group)).filter(Boolean)));
+    const some = (key) => named(unique(clips.map((c) => c[key])).filter(Boolean));
+    const [categoryLabel, category] = select("category", some("category"));
+    const [scenarioLabel, scenario] = select("scenario", some("scenario"));
     const [systemLabel, system] = select("system", systems.map((name, at) => [at, name]));
     const kinds = unique(clips.flatMap((c) => c.said.flatMap((s) => s.failures)));
     const [failureLabel, failure] = select("failure of that system", named(kinds));
@@ -27,18 +45,24 @@
     const [routeLabel, route] = select("route of that system", named(routes));
     const words = make("input", { type: "search" });
     const wordsLabel = make("label", { textContent: "words in reference, text or name" }, words);
-    const [orderLabel, order] = select("order", [["worst", "most wrong first"], ["", "as in the test set"]]);
+    const [orderLabel, order] = select("order", [
+      ["worst", "most wrong first"],
+      ["better", `most better than ${systems[baseline]}`],
+      ["worse", `most worse than ${systems[baseline]}`],
+      ["", "as in the test set"],
+    ]);
     const count = make("p", { className: "soft" });
     count.setAttribute("role", "status");
     const back = make("button", { type: "button", textContent: "previous" });
     const on = make("button", { type: "button", textContent: "next" });
     const body = make("tbody");
     const head = make("tr");
-    for (const name of ["clip", "scenario or category", "severity", "wrong", "failures", "reference", "text"]) {
-      const wordy = name === "reference" || name === "text";
-      head.append(make("th", { scope: "col", textContent: name, className: wordy ? "words" : "" }));
-    }
-    const caption = make("caption", { textContent: "All clips under the chosen filters" });
+    const columns = [
+      ["clip", "brief"], ["scenario or category", "brief"], ["severity", ""], ["wrong", ""],
+      ["baseline", ""], ["failures", "brief"], ["reference", "words"], ["text", "words"],
+    ];
+    for (const [textContent, className] of columns) head.append(make("th", { scope: "col", textContent, className }));
+    const caption = make("caption", { textContent: `Clips under the chosen filters; wrong words of the chosen system, and of ${systems[baseline]}, the baseline` });
     const region = make("div", { className: "scroll", tabIndex: 0 }, make("table", {}, caption, make("thead", {}, head), body));
     region.setAttribute("role", "region");
     region.setAttribute("aria-label", "All clips");
@@ -49,13 +73,16 @@
       const wanted = words.value.trim().toLowerCase();
       const found = clips.filter((clip) => {
         const said = clip.said[at];
-        return (!group.value || clip.group === group.value)
+        return (!category.value || clip.category === category.value)
+          && (!scenario.value || clip.scenario === scenario.value)
           && (!failure.value || said.failures.includes(failure.value))
           && (!route.value || said.route === route.value)
           && (!wanted || [clip.id, clip.text, said.text].some((t) => t.toLowerCase().includes(wanted)));
       });
       const share = (clip) => clip.said[at].wrong / Math.max(1, clip.said[at].of);
-      return order.value ? found.slice().sort((a, b) => share(b) - share(a)) : found;
+      const change = (clip) => clip.said[at].wrong - clip.said[baseline].wrong;
+      const rank = { worst: share, worse: change, better: (clip) => -change(clip) }[order.value];
+      return rank ? found.slice().sort((a, b) => rank(b) - rank(a)) : found;
     };
     const show = () => {
       const at = Number(system.value);
@@ -64,13 +91,15 @@
       first -= first % PAGE;
       const rows = found.slice(first, first + PAGE).map((clip) => {
         const said = clip.said[at];
-        const row = make("tr", {}, make("th", { scope: "row", textContent: clip.id }));
         const severity = clip.severity === null ? "" : String(Math.round(100 * clip.severity) / 100);
-        for (const text of [clip.group, severity, `${said.wrong} of ${said.of}`, said.failures.join(", ")]) {
-          row.append(make("td", { textContent: text }));
-        }
-        row.append(make("td", { className: "words", textContent: clip.text }));
-        row.append(make("td", { className: "words", textContent: said.text }));
+        const cells = [
+          clip.scenario || clip.category, severity, `${said.wrong} of ${said.of}`,
+          clip.said[baseline].wrong, said.failures.join(", "), clip.text, said.text,
+        ];
+        const row = make("tr", {}, make("th", { scope: "row", textContent: clip.id }));
+        cells.forEach((text, at) => {
+          row.append(make("td", { className: columns[at + 1][1] }, ...(at ? [text] : breakable(text))));
+        });
         return row;
       });
       body.replaceChildren(...rows);
@@ -82,11 +111,14 @@
       on.disabled = last >= found.length;
     };
     const restart = () => { first = 0; show(); };
-    for (const box of [group, system, failure, route, order]) box.addEventListener("change", restart);
+    for (const box of [category, scenario, system, failure, route, order]) box.addEventListener("change", restart);
     words.addEventListener("input", restart);
     back.addEventListener("click", () => { first -= PAGE; show(); });
     on.addEventListener("click", () => { first += PAGE; show(); });
-    const filters = make("div", { className: "filters" }, systemLabel, groupLabel, failureLabel);
+    const filters = make("div", { className: "filters" }, systemLabel);
+    if (category.length > 1) filters.append(categoryLabel);
+    if (scenario.length > 1) filters.append(scenarioLabel);
+    filters.append(failureLabel);
     if (routes.length) filters.append(routeLabel);
     filters.append(wordsLabel, orderLabel, back, on);
     place.replaceChildren(filters, count, region);

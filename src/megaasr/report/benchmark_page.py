@@ -20,14 +20,27 @@ from string import Template
 from megaasr import __version__
 from megaasr.report import benchmark_tables as tables
 from megaasr.report.charts import Line, line_chart
-from megaasr.report.clip_cards import cards, most_changed, worst
-from megaasr.score.result import Clip, Result
+from megaasr.report.clip_cards import Cards
+from megaasr.report.clip_list import clip_list
+from megaasr.report.condition_tables import categories, heat_map
+from megaasr.report.tables import Table
+from megaasr.report.wording import measure
+from megaasr.score.result import Result
 
-_FAILURES = (
-    "empty: nothing was recognised where somebody speaks. hallucination: five inserted words "
-    "(eight characters) or more in a row, or almost nothing in common with the reference, or words "
-    "where nobody speaks. omission: as many missing in a row. repetition: a phrase goes round and "
-    "round, more often than it was said. truncated: the token budget ended the text."
+_FAILURES = {
+    "empty": "nothing was recognised where somebody speaks",
+    "hallucination": (
+        "five inserted words (eight characters) or more in a row, or almost nothing in common with "
+        "the reference, or words where nobody speaks"
+    ),
+    "omission": "five missing words (eight characters) or more in a row",
+    "repetition": "a phrase goes round and round, more often than it was said",
+    "truncated": "the token budget ended the text",
+}
+_HOW = (
+    "Error rates are all errors over all words (or characters) of the references; 0 is perfect, "
+    "lower is better. Points are percentage points, negative where the system is better than the "
+    "baseline; P(better) is the share of the bootstrap's draws in which it is."
 )
 
 
@@ -39,7 +52,10 @@ def benchmark_page(results: Sequence[Result], audio_root: Path | None = None) ->
         audio_root: where audio paths start; None for where they started when it was measured.
     """
     style, script = _resource("benchmark.css"), _resource("benchmark.js")
-    parts = [_part(number, one, audio_root) for number, one in enumerate(results)]
+    parts = [_part(number, one, audio_root, len(results)) for number, one in enumerate(results)]
+    if len(results) > 1:
+        table = tables.overview(results).html()
+        parts.insert(0, f"<section><h2>All test sets</h2>{table}</section>")
     names = [one.test_set.name for one in results]
     return Template(_resource("benchmark.html")).substitute(
         title=escape(f"Benchmark: {', '.join(dict.fromkeys(names))}"),
@@ -52,29 +68,34 @@ def benchmark_page(results: Sequence[Result], audio_root: Path | None = None) ->
     )
 
 
-def _part(number: int, result: Result, audio_root: Path | None) -> str:
+def _part(number: int, result: Result, audio_root: Path | None, parts: int) -> str:
     first = next(iter(result.normalizers))
     root = audio_root or Path(result.test_set.audio_root)
+    shown = Cards(result, first, root, f"r{number}", parts)
     sections = [
-        ("Error rates", "".join(tables.headline(result, n).html() for n in result.normalizers)),
-        ("Severity", _severity(result, first)),
-        ("Scenarios", _heat_maps(result, first)),
-        ("Categories", _categories(result, first)),
-        ("Failures", f"{tables.failures(result, first).html()}<p class=soft>{_FAILURES}</p>"),
+        ("Error rates", _error_rates(result)),
+        ("Severity", _curves(result, "severity", first)),
+        ("Scenarios", _heat_maps(number, result, first)),
+        ("Categories", _html(categories(result))),
+        ("Failures", _failures(result, first)),
         ("Break-downs", _divisions(result, first)),
-        ("Worst clips", _cards(result, worst(result, first), first, root)),
-        ("Most changed clips", _cards(result, most_changed(result, first), first, root)),
-        ("All clips", _clips(number, result, first)),
+        ("Worst clips", shown.worst()),
+        ("Most changed clips", shown.most_changed()),
+        ("All clips", clip_list(number, result, first)),
         ("How it was measured", _provenance(result)),
     ]
-    shown = [(name, content) for name, content in sections if content]
-    links = "".join(f'<li><a href="#{_anchor(number, name)}">{name}</a></li>' for name, _ in shown)
+    found = [(name, content) for name, content in sections if content]
+    links = "".join(f'<li><a href="#{_anchor(number, name)}">{name}</a></li>' for name, _ in found)
     bodies = "".join(
         f'<section aria-labelledby="{_anchor(number, name)}">'
         f'<h3 id="{_anchor(number, name)}">{name}</h3>{content}</section>'
-        for name, content in shown
+        for name, content in found
     )
-    return f"<h2>{escape(_heading(result))}</h2><nav><ul>{links}</ul></nav>{bodies}"
+    label = escape(result.test_set.name)
+    return (
+        f'<h2>{escape(_heading(result))}</h2><nav aria-label="{label}"><ul>{links}</ul></nav>'
+        f"{bodies}"
+    )
 
 
 def _anchor(number: int, name: str) -> str:
@@ -87,76 +108,67 @@ def _heading(result: Result) -> str:
     return f"{of.name}: {of.clips} clips, {of.audio_s / 3600:.2f} h, {systems}"
 
 
-def _severity(result: Result, normalizer: str) -> str:
-    groups = result.groups_by("severity")
+def _html(table: Table | None) -> str:
+    return table.html() if table else ""
+
+
+def _error_rates(result: Result) -> str:
+    found = "".join(tables.headline(result, one).html() for one in result.normalizers)
+    return f"<p class=soft>{_HOW}</p>{found}"
+
+
+def _failures(result: Result, normalizer: str) -> str:
+    kinds = "".join(f"<dt>{kind}</dt><dd>{means}</dd>" for kind, means in _FAILURES.items())
+    return f'{tables.failures(result, normalizer).html()}<dl class="facts">{kinds}</dl>'
+
+
+def _curves(result: Result, by: str, normalizer: str) -> str:
+    """Return a chart of a division whose parts have an order, with its table."""
+    groups = result.groups_by(by)
     if not groups:
         return ""
     lines = []
     for system in result.systems:
-        rates = [group.rates[system.name][normalizer] for group in groups]
-        bands = [(100 * rate.interval[0], 100 * rate.interval[1]) for rate in rates]
-        lines.append(Line(system.name, [100 * rate.rate for rate in rates], bands))
-    title = f"{tables.measure(result).capitalize()} in % by severity; bands are intervals"
-    chart = line_chart(title, "severity", [group.name for group in groups], lines)
-    table = tables.division(result, "severity", normalizer)
-    return chart + (table.html() if table else "")
+        rates = [group.rates.get(system.name, {}).get(normalizer) for group in groups]
+        values = [None if one is None else 100 * one.rate for one in rates]
+        bands = [
+            None if one is None else (100 * one.interval[0], 100 * one.interval[1]) for one in rates
+        ]
+        lines.append(Line(system.name, values, bands))
+    name = tables.DIVISIONS[by].lower()
+    level = f"{100 * result.bootstrap.level:g} %"
+    title = f"{measure(result).capitalize()} in % by {name}; bands are {level} intervals"
+    chart = line_chart(title, name, [group.name for group in groups], lines)
+    table = _html(tables.division(result, by, normalizer))
+    return f'<div class="pair">{chart}{table}</div>'
 
 
-def _heat_maps(result: Result, normalizer: str) -> str:
-    found = [tables.heat_map(result, system.name, normalizer) for system in result.systems]
-    return "".join(table.html() for table in found if table is not None)
-
-
-def _categories(result: Result, normalizer: str) -> str:
-    table = tables.published(result, normalizer)
-    return table.html() if table else ""
-
-
-def _divisions(result: Result, normalizer: str) -> str:
-    found = [tables.division(result, by, normalizer) for by in tables.DIVISIONS if by != "severity"]
-    return "".join(table.html() for table in found if table is not None)
-
-
-def _cards(result: Result, clips: Sequence[Clip], normalizer: str, root: Path) -> str:
-    if not clips:
+def _heat_maps(number: int, result: Result, normalizer: str) -> str:
+    """Return a map for each system, of which the script shows one, and all numbers in a list."""
+    maps = [(s.name, heat_map(result, s.name, normalizer)) for s in result.systems]
+    found = "".join(
+        f'<div class="choice" data-name="{escape(name)}">{table.html()}</div>'
+        for name, table in maps
+        if table is not None
+    )
+    if not found:
         return ""
-    return f'<div class="cards">{cards(result, clips, normalizer, root)}</div>'
-
-
-def _clips(number: int, result: Result, normalizer: str) -> str:
-    """Return the data of all clips and an empty place that the script fills."""
-    rows = [
-        {
-            "id": clip.id,
-            "text": clip.text,
-            "group": clip.scenario or clip.category or "",
-            "severity": clip.severity,
-            "said": [
-                {
-                    "text": said.text,
-                    "wrong": said.errors(normalizer).errors,
-                    "of": said.errors(normalizer).reference_length,
-                    "failures": [*said.failures, *(["failed"] if said.error else [])],
-                    "route": said.route,
-                }
-                for said in (clip.hypotheses[system.name] for system in result.systems)
-            ],
-        }
-        for clip in result.clips
-    ]
-    data = {"systems": [system.name for system in result.systems], "clips": rows}
+    every = _html(tables.division(result, "scenario", normalizer))
     return (
-        f'<div class="clips" data-from="clips-{number}"><p>This list needs JavaScript.</p></div>'
-        f'<script type="application/json" id="clips-{number}">{_inert_json(data)}</script>'
+        f'<div class="choices" data-label="map of" id="r{number}-maps">{found}</div>'
+        f"<details><summary>Every scenario with clips and intervals</summary>{every}</details>"
     )
 
 
-def _inert_json(data: object) -> str:
-    """Return JSON that no HTML parser can leave."""
-    text = json.dumps(data, ensure_ascii=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+def _divisions(result: Result, normalizer: str) -> str:
+    charts = {by: _curves(result, by, normalizer) for by in ("size", "snr", "duration")}
+    plain = {by: _html(tables.division(result, by, normalizer)) for by in tables.DIVISIONS}
+    found = {by: content for by, content in (plain | charts).items() if content}
+    return "".join(
+        f"<h4>{tables.DIVISIONS[by]}</h4>{content}"
+        for by, content in found.items()
+        if by not in {"severity", "scenario"}  # they have sections of their own
+    )
 
 
 def _provenance(result: Result) -> str:

@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import combinations
+from collections.abc import Iterable, Sequence
 
-from megaasr.report.published import SOURCE, published_results
+from megaasr.report.condition_tables import categories
 from megaasr.report.tables import Cell, Table
+from megaasr.report.wording import interval, measure, percent
 from megaasr.score.result import FAILURES, OVERALL, Comparison, Group, Rate, Result
-from megaasr.score.subsets import CATEGORIES
-from megaasr.simulate.conditions import CONDITIONS
-from megaasr.simulate.scenarios import CLEAN, find_scenario, scenario_names
 
 SIGNIFICANT = 0.05
-"""Differences with a p-value below this are marked."""
+"""Differences with a p-value below this are called significant."""
 
 DIVISIONS = {
     "severity": "Severity",
     "category": "Category",
     "size": "Conditions in the scenario",
+    "scenario": "Scenario",
     "language": "Language",
     "snr": "Speech-to-noise ratio",
     "duration": "Length of the clip",
     "route": "Route that was taken",
 }
 """Break-downs that are shown as tables, with their titles."""
-
-
-_MEASURES = {
-    "WER": "word error rate",
-    "CER": "character error rate",
-    "mixed": "error rate (words and characters together)",
-}
-
-
-def measure(result: Result) -> str:
-    """Return what the error rates are called."""
-    return _MEASURES[result.measure]
-
-
-def percent(rate: float, digits: int = 1) -> str:
-    """Return a rate in per cent, without the sign."""
-    return f"{100 * rate:.{digits}f}"
 
 
 def headline(result: Result, normalizer: str) -> Table:
@@ -56,23 +37,30 @@ def headline(result: Result, normalizer: str) -> Table:
             [
                 Cell(system.name, note=_settings(system.settings)),
                 Cell(percent(rate.rate, 2), strong=True),
-                _interval(rate.interval),
+                interval(rate.interval),
                 *(_against(result, system.name, normalizer) if several else []),
                 _errors(rate),
+                *([_failing(result, system.name)] if result.clips else []),
                 rtfx,
                 str(system.failed),
             ]
         )
-    level = percent(result.bootstrap.level, 0)
+    against = [f"points against {result.baseline}", "P(better)", "p", "significant"]
+    tested = (
+        f"; significant: p below {SIGNIFICANT:g}, two-sided, each comparison by itself"
+        if several
+        else ""
+    )
     return Table(
         f"{measure(result).capitalize()} in %, normaliser {normalizer} version "
-        f"{result.normalizers[normalizer]}",
+        f"{result.normalizers[normalizer]}{tested}",
         (
             "system",
             "error rate %",
-            f"{level} % interval",
-            *([f"points against {result.baseline}", "P(better)", "p"] if several else []),
+            f"{100 * result.bootstrap.level:g} % interval",
+            *(against if several else []),
             "sub / del / ins %",
+            *(["clips with a failure %"] if result.clips else []),
             "RTFx",
             "failed clips",
         ),
@@ -90,7 +78,8 @@ def division(result: Result, by: str, normalizer: str) -> Table | None:
         [group.name, _clips(group), *(_rate_cell(result, group, n, normalizer) for n in names)]
         for group in groups
     ]
-    marked = f"; * p below {SIGNIFICANT:g} against {result.baseline}" if len(names) > 1 else ""
+    tested = any(found.by == by for found in result.comparisons)
+    marked = f"; * p below {SIGNIFICANT:g} against {result.baseline}" if tested else ""
     return Table(
         f"{DIVISIONS[by]}: {measure(result)} in % with interval, normaliser {normalizer}{marked}",
         (by, "clips", *names),
@@ -108,65 +97,12 @@ def failures(result: Result, normalizer: str) -> Table:
     return Table("Clips with a failure, in %", ("failure", *(s.name for s in result.systems)), rows)
 
 
-def heat_map(result: Result, system: str, normalizer: str) -> Table | None:
-    """Return the error rates of the 54 scenarios: anchors across, modifiers down."""
-    found = {group.name: group.rates[system][normalizer] for group in result.groups_by("scenario")}
-    if not found:
-        return None
-    anchors = [c.name for c in CONDITIONS if c.role == "anchor"]
-    modifiers = [c.name for c in CONDITIONS if c.role == "modifier"]
-    known = {CLEAN, *scenario_names()}
-    rows: list[list[Cell | str]] = []
-    for size in range(len(modifiers) + 1):
-        for some in combinations(modifiers, size):
-            cells = [_heat_cell(_name(place, some), found, known) for place in (None, *anchors)]
-            rows.append(["+".join(some) or "no modifier", *cells])
-    return Table(
-        f"{system}: {measure(result)} in % by scenario, normaliser {normalizer}; · is none of "
-        "the 54, – has no clips",
-        ("modifiers", "no anchor", *anchors),
-        rows,
-    )
-
-
-def published(result: Result, normalizer: str) -> Table | None:
-    """Return our figures below the published ones, real / simulated; only for the bench."""
-    groups = {group.name: group for group in result.groups_by("category")}
-    measured = [c for c in CATEGORIES if any(name.startswith(f"{c} /") for name in groups)]
-    if result.test_set.kind != "bench" or len(measured) < len(CATEGORIES) // 2:
-        return None
-    rows: list[list[Cell | str]] = [
-        [
-            Cell(f"{name} (published)", note=f"{SOURCE}; not measured here"),
-            *(f"{cells[c][0]:.2f} / {cells[c][1]:.2f}" for c in CATEGORIES),
-        ]
-        for name, cells in published_results().items()
-    ]
-    for system in result.systems:
-        cells = [
-            " / ".join(
-                percent(groups[name].rates[system.name][normalizer].rate, 2)
-                if (name := f"{category} / {origin}") in groups
-                else "–"
-                for origin in ("real", "simulated")
-            )
-            for category in CATEGORIES
-        ]
-        rows.append([f"{system.name} (measured here)", *(Cell(c, strong=True) for c in cells)])
-    return Table(
-        f"Voices-in-the-Wild-Bench, real / simulated, error rates in %; rows marked as published "
-        f"are from {SOURCE} and were not measured here",
-        ("system", *CATEGORIES),
-        rows,
-    )
-
-
 def all_tables(result: Result) -> list[Table]:
     """Return every table but the heat maps, in the order of the report."""
     first = next(iter(result.normalizers))
     tables = [headline(result, name) for name in result.normalizers]
     divisions = (division(result, by, first) for by in DIVISIONS)
-    return _present([*tables, published(result, first), *divisions, failures(result, first)])
+    return _present([*tables, categories(result), *divisions, failures(result, first)])
 
 
 def readme_tables(result: Result) -> list[Table]:
@@ -180,20 +116,6 @@ def _present(tables: Iterable[Table | None]) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def _name(anchor: str | None, modifiers: tuple[str, ...]) -> str:
-    parts = [*([anchor] if anchor else []), *modifiers]
-    return find_scenario("+".join(parts)).name if parts else CLEAN
-
-
-def _heat_cell(name: str, found: dict[str, Rate], known: set[str]) -> Cell:
-    if name not in found:
-        return Cell("–" if name in known else "·")
-    rate = found[name]
-    low, high = (percent(one) for one in rate.interval)
-    note = f"{name}: {rate.clips} clips, interval {low} to {high} %"
-    return Cell(percent(rate.rate, 0), note=note, heat=min(10, round(10 * rate.rate)))
-
-
 def _rate_cell(result: Result, group: Group, system: str, normalizer: str) -> Cell:
     if system not in group.rates:
         return Cell("–")
@@ -201,20 +123,26 @@ def _rate_cell(result: Result, group: Group, system: str, normalizer: str) -> Ce
     found = _find(result, group.by, group.name, system, normalizer)
     star = "*" if found is not None and found.p_value < SIGNIFICANT else ""
     note = "" if found is None else f"{100 * found.difference:+.1f} points, p {found.p_value:.4f}"
-    return Cell(f"{percent(rate.rate)}{star} ({_interval(rate.interval)})", note=note)
+    return Cell(f"{percent(rate.rate)}{star} ({interval(rate.interval)})", note=note)
 
 
 def _against(result: Result, system: str, normalizer: str) -> list[str]:
     found = _find(result, OVERALL, OVERALL, system, normalizer)
     if found is None:
-        return ["–", "–", "–"]
+        return ["baseline" if system == result.baseline else "–", "–", "–", "–"]
     low, high = (f"{100 * one:+.2f}" for one in found.interval)
-    star = "*" if found.p_value < SIGNIFICANT else ""
     return [
-        f"{100 * found.difference:+.2f}{star} ({low} to {high})",
+        f"{100 * found.difference:+.2f} ({low} to {high})",
         f"{found.probability_of_improvement:.3f}",
         f"{found.p_value:.4f}",
+        "yes" if found.p_value < SIGNIFICANT else "no",
     ]
+
+
+def _failing(result: Result, system: str) -> str:
+    """Return the share of clips that show a failure of any kind."""
+    failing = sum(bool(clip.hypotheses[system].failures) for clip in result.clips)
+    return percent(failing / len(result.clips))
 
 
 def _find(result: Result, by: str, name: str, system: str, normalizer: str) -> Comparison | None:
@@ -224,14 +152,31 @@ def _find(result: Result, by: str, name: str, system: str, normalizer: str) -> C
     )
 
 
-def _interval(interval: tuple[float, float]) -> str:
-    return f"{percent(interval[0])} to {percent(interval[1])}"
-
-
 def _errors(rate: Rate) -> str:
     hits, *errors = rate.counts
     length = max(1, hits + errors[0] + errors[1])
     return " / ".join(percent(one / length) for one in errors)
+
+
+def overview(results: Sequence[Result]) -> Table:
+    """Return the headline rates of several test sets, a line for each system."""
+    rates: dict[str, dict[int, Rate]] = {}
+    for at, result in enumerate(results):
+        (whole,) = result.groups_by(OVERALL)
+        for system, by_normalizer in whole.rates.items():
+            rates.setdefault(system, {})[at] = by_normalizer[next(iter(result.normalizers))]
+    rows: list[list[Cell | str]] = [
+        [
+            name,
+            *(
+                f"{percent(of[at].rate, 2)} ({interval(of[at].interval)})" if at in of else "–"
+                for at in range(len(results))
+            ),
+        ]
+        for name, of in rates.items()
+    ]
+    names = (f"{one.test_set.name} ({measure(one)})" for one in results)
+    return Table("All test sets: error rate in % with interval", ("system", *names), rows)
 
 
 def _clips(group: Group) -> str:

@@ -12,69 +12,103 @@ from megaasr.report import spectrogram
 from megaasr.report.embed import data_uri, sound_uri
 from megaasr.report.word_diff import word_diff
 from megaasr.score.clip_audio import read_clip
-from megaasr.score.result import Clip, Result
+from megaasr.score.result import OVERALL, Clip, Result
 
-SHOWN = 8
-"""Clips in each list; their sound is what makes a page large."""
+SHOWN = 12
+"""Clips in each of the two lists, shared by the test sets of a page: their sound makes it large."""
+_FEWEST = 3
 _LONGEST_S = 30.0
+_LEGEND = (
+    "Words that are missing are struck out, words that are wrong or too many are underlined; both "
+    "as the normaliser leaves them."
+)
 
 
-def worst(result: Result, normalizer: str) -> list[Clip]:
-    """Return the clips with most errors of the last system, by rate and then by number."""
-    last = result.systems[-1].name
-
-    def badness(clip: Clip) -> tuple[float, int]:
-        errors = clip.hypotheses[last].errors(normalizer)
-        return errors.rate, errors.errors
-
-    wrong = [clip for clip in result.clips if clip.hypotheses[last].errors(normalizer).errors]
-    return sorted(wrong, key=badness, reverse=True)[:SHOWN]
-
-
-def most_changed(result: Result, normalizer: str) -> list[Clip]:
-    """Return the clips on which systems differ most from the baseline, for better or worse."""
-
-    def change(clip: Clip) -> int:
-        base = clip.hypotheses[result.baseline].errors(normalizer).errors
-        others = (one.errors(normalizer).errors for one in clip.hypotheses.values())
-        return max(abs(errors - base) for errors in others)
-
-    changed = [clip for clip in result.clips if change(clip)]
-    return sorted(changed, key=change, reverse=True)[:SHOWN]
-
-
-def cards(result: Result, clips: Sequence[Clip], normalizer: str, root: Path) -> str:
-    """Return an article for each clip.
+class Cards:
+    """The cards of one result; a clip that is in both lists has its sound in the first only.
 
     Args:
-        result: where they are from.
-        clips: what to show.
-        normalizer: of the word diffs.
+        result: where the clips are from.
+        normalizer: of the errors and word diffs.
         root: where audio paths start; clips whose sound is not there say so.
+        prefix: of the cards' anchors, unique in the page.
+        parts: test sets on the page.
     """
-    return "".join(_card(result, clip, normalizer, root) for clip in clips)
 
+    def __init__(
+        self, result: Result, normalizer: str, root: Path, prefix: str, parts: int = 1
+    ) -> None:
+        self._result = result
+        self._normalizer = normalizer
+        self._root = root
+        self._prefix = prefix
+        self._shown = max(_FEWEST, SHOWN // parts)
+        self._anchors: dict[str, str] = {}
 
-def _card(result: Result, clip: Clip, normalizer: str, root: Path) -> str:
-    lines = []
-    for system in result.systems:
-        said = clip.hypotheses[system.name]
-        errors = said.errors(normalizer)
+    def worst(self) -> str:
+        """Return the clips on which the best system is worst, by error rate and then errors."""
+        clips, best = self._result.clips, self._best()
+
+        def badness(clip: Clip) -> tuple[float, int]:
+            errors = clip.hypotheses[best].errors(self._normalizer)
+            return errors.rate, errors.errors
+
+        wrong = [clip for clip in clips if badness(clip)[1]]
+        how = f"The clips with the highest error rates of {best}, the best system here. {_LEGEND}"
+        return self._list(how, sorted(wrong, key=badness, reverse=True))
+
+    def most_changed(self) -> str:
+        """Return the clips on which a system differs most from the baseline, better or worse."""
+        base = self._result.baseline
+
+        def change(clip: Clip) -> int:
+            errors = {s: h.errors(self._normalizer).errors for s, h in clip.hypotheses.items()}
+            return max(abs(one - errors[base]) for one in errors.values())
+
+        changed = [clip for clip in self._result.clips if change(clip)]
+        how = f"The clips with the largest difference in errors between {base} and another system."
+        return self._list(how, sorted(changed, key=change, reverse=True))
+
+    def _best(self) -> str:
+        (whole,) = self._result.groups_by(OVERALL)
+        names = [system.name for system in self._result.systems]
+        return min(names, key=lambda name: whole.rates[name][self._normalizer].rate)
+
+    def _list(self, how: str, clips: Sequence[Clip]) -> str:
+        if not clips:
+            return ""
+        cards = "".join(self._card(clip) for clip in clips[: self._shown])
+        return f'<p class="soft">{escape(how)}</p><div class="cards">{cards}</div>'
+
+    def _card(self, clip: Clip) -> str:
+        said = "".join(self._said(clip, system.name) for system in self._result.systems)
+        anchor, sound = self._anchors.get(clip.id), ""
+        if anchor is not None:
+            sound = f'<p><a href="#{anchor}">Sound and picture: among the worst clips</a></p>'
+            place = ""
+        else:
+            anchor = f"{self._prefix}-clip-{len(self._anchors)}"
+            self._anchors[clip.id] = anchor
+            sound, place = _sound(clip, self._root), f' id="{anchor}"'
+        return (
+            f'<article{place}><h4>{escape(clip.id)}</h4><p class="soft">{escape(_facts(clip))}</p>'
+            f"{sound}<dl><dt>reference</dt><dd{_lang(clip)}>{escape(clip.text)}</dd>{said}</dl>"
+            "</article>"
+        )
+
+    def _said(self, clip: Clip, system: str) -> str:
+        said = clip.hypotheses[system]
+        errors = said.errors(self._normalizer)
         facts = [f"{errors.errors} of {errors.reference_length} wrong", *said.failures]
         if said.route is not None:
             facts.append(f"route {said.route}")
         if said.error is not None:
             facts.append(f"failed: {said.error}")
-        diff = word_diff(clip.text, said.text, clip.language, normalizer)
-        lines.append(
-            f"<dt>{escape(system.name)} <small>{escape(', '.join(facts))}</small></dt>"
+        diff = word_diff(clip.text, said.text, clip.language, self._normalizer)
+        return (
+            f"<dt>{escape(system)} <small>{escape(', '.join(facts))}</small></dt>"
             f'<dd class="diff"{_lang(clip)}>{diff}</dd>'
         )
-    return (
-        f"<article><h4>{escape(clip.id)}</h4><p class=soft>{escape(_facts(clip))}</p>"
-        f"{_sound(clip, root)}<dl><dt>reference</dt><dd{_lang(clip)}>{escape(clip.text)}</dd>"
-        f"{''.join(lines)}</dl></article>"
-    )
 
 
 def _lang(clip: Clip) -> str:
@@ -95,12 +129,16 @@ def _sound(clip: Clip, root: Path) -> str:
     try:
         waveform = read_clip(root, clip.audio)
     except (AudioError, UsageError, OSError):
-        return "<p class=soft>The sound was not found when this page was made.</p>"
-    rate = waveform.sample_rate
+        return '<p class="soft">The sound was not found when this page was made.</p>'
+    rate, whole_s = waveform.sample_rate, waveform.duration_s
     waveform = Waveform(waveform.samples[: int(_LONGEST_S * rate)], rate)
+    shown_s = waveform.duration_s
+    end = f"{shown_s:.1f} s" if shown_s == whole_s else f"{shown_s:.0f} of {whole_s:.0f} s"
     name = escape(clip.id)
     picture = data_uri("image/png", spectrogram.picture(waveform))
     return (
-        f'<audio controls preload="none" aria-label="{name}" src="{sound_uri(waveform)}"></audio>'
+        f'<audio controls preload="metadata" aria-label="{name}" src="{sound_uri(waveform)}">'
+        "</audio>"
         f'<img class="spectrogram" src="{picture}" alt="Spectrogram of {name}, 0 to 8 kHz">'
+        f'<p class="axis"><span>0 s</span><span>0 to 8 kHz upwards</span><span>{end}</span></p>'
     )

@@ -48,7 +48,7 @@ class Table:
         caption = escape(self.caption)
         return (
             f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">'
-            f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+            f"<table><caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table></div>"
         )
 
@@ -77,12 +77,17 @@ def _cell(one: Cell | str) -> Cell:
 
 def _row(row: Sequence[Cell | str]) -> str:
     name, *values = map(_cell, row)
-    cells = [f'<th scope="row"{_title(name)}>{escape(name.text)}</th>']
+    cells = [f'<th scope="row"{_title(name)}>{_breakable(name.text)}</th>']
     for value in values:
         heat = "" if value.heat is None else f' class="heat{value.heat}"'
         text = f"<strong>{escape(value.text)}</strong>" if value.strong else escape(value.text)
         cells.append(f"<td{heat}{_title(value)}>{text}</td>")
     return "".join(cells)
+
+
+def _breakable(text: str) -> str:
+    """Return a name that may go on in a new line after each +, for narrow screens."""
+    return re.sub(r"\+(?=\S)", "+<wbr>", escape(text))
 
 
 def _title(cell: Cell) -> str:
