@@ -27,7 +27,12 @@ def commands(document: str = README) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", document, flags=re.DOTALL)
     joined = "\n".join(blocks).replace("\\\n", " ").splitlines()
     lines = [re.sub(r"\s+#.*", "", line).strip() for line in joined]
-    return [line for line in lines if line.startswith("mega-asr") and "Qwen/" not in line]
+    hub = ("Qwen/", "zhifeixie/")
+    return [
+        line
+        for line in lines
+        if line.startswith("mega-asr") and not any(owner in line for owner in hub)
+    ]
 
 
 def test_there_are_commands_to_test() -> None:

@@ -63,7 +63,7 @@ app = typer.Typer(add_completion=False)
 
 _TOY = (
     "without --model this is tiny, a demonstration model that cannot transcribe people; for real "
-    "recordings: --model Qwen/Qwen3-ASR-1.7B-hf"
+    "recordings: --model zhifeixie/Mega-ASR"
 )
 
 
