@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-NAMES = ("transcribe", "startup", "memory", "decode", "simulator", "scorer")
-WITHOUT_MODEL = frozenset({"decode", "scorer", "simulator"})
+NAMES = ("transcribe", "startup", "memory", "decode", "simulator", "scorer", "routing")
+WITHOUT_MODEL = frozenset({"decode", "routing", "scorer", "simulator"})
 ROOT = Path(__file__).resolve().parent.parent
 
 Row = dict[str, Any]

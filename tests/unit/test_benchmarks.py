@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ["transcribe", "startup", "memory", "decode", "simulator", "scorer"]
+NAMES = ["transcribe", "startup", "memory", "decode", "simulator", "scorer", "routing"]
 FIELDS = {
     "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
     "startup": {"what", "wall_s", "cpu_s", "base", "times_base_wall", "times_base_cpu"},
     "memory": {"what", "audio_s", "peak_mb", "growth_mb", "growth_step_mb", "text_kb"},
     "decode": {"format", "reader", "wall_s", "times_peer_wall", "largest_difference"},
     "simulator": {"what", "system"},
+    "routing": {"what", "wall_s", "rtfx_wall"},
     "scorer": {"what", "system", "cpu_s", "per_second", "ours_times_this"},
 }
 
@@ -57,7 +58,7 @@ def test_everything_runs_is_saved_and_rendered(
         assert entry["quick"] is True
         assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
         assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
-        assert (entry["model"] is None) == (name in {"decode", "scorer", "simulator"})
+        assert (entry["model"] is None) == (name in {"decode", "routing", "scorer", "simulator"})
         for row in entry["rows"]:
             assert FIELDS[name] <= set(row)
     rows = found["transcribe"]["rows"]

@@ -84,10 +84,11 @@ class _Branch:
         if gate is None:
             return output
         x: torch.Tensor = inputs[0]
+        # In place: the output was made a moment ago, and nobody else holds it.
         if gate.rows is None:
-            return output + self._change(x)
+            return output.add_(self._change(x))
         rows = gate.rows[self._kind]
-        return output.index_add(0, rows, self._change(x.index_select(0, rows)))
+        return output.index_add_(0, rows, self._change(x.index_select(0, rows)))
 
     def _change(self, x: torch.Tensor) -> torch.Tensor:
         return nn.functional.linear(nn.functional.linear(x, self._a), self._b)
