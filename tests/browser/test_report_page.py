@@ -250,6 +250,22 @@ def test_narrow_screens_scroll_tables_not_the_page(opened: Any) -> None:
     assert width <= seen == 400
 
 
+def test_tables_fit_on_paper(opened: Any) -> None:
+    paper = {"width": 720, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    widths = opened.execute_script(
+        "return [...document.querySelectorAll('table')].map((t) => t.getBoundingClientRect().right)"
+    )
+    maps = [one.is_displayed() for one in opened.find_elements(By.CSS_SELECTOR, ".choice")]
+    players = [one.is_displayed() for one in opened.find_elements(By.TAG_NAME, "audio")]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert max(widths) <= 720
+    assert maps == [True, True]
+    assert not any(players)
+
+
 def test_dark_mode_has_another_background(opened: Any) -> None:
     def colour(scheme: str) -> str:
         feature = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -257,6 +273,34 @@ def test_dark_mode_has_another_background(opened: Any) -> None:
         return str(opened.execute_script("return getComputedStyle(document.body).backgroundColor"))
 
     assert colour("dark") != colour("light")
+
+
+CONTRAST = """
+const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+const shade = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+  .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+const behind = (element) => {
+  const [r, g, b, a = 1] = parse(getComputedStyle(element).backgroundColor);
+  if (a === 1 || !element.parentElement) return [r, g, b];
+  return behind(element.parentElement).map((c, at) => a * [r, g, b][at] + (1 - a) * c);
+};
+return [...document.querySelectorAll(arguments[0])].map((element) => {
+  const found = [shade(parse(getComputedStyle(element).color)), shade(behind(element))];
+  return (Math.max(...found) + 0.05) / (Math.min(...found) + 0.05);
+});
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out_from_what_is_behind_them(opened: Any, scheme: str) -> None:
+    feature = [{"name": "prefers-color-scheme", "value": scheme}]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
+    texts = "a, p, h1, h2, h3, h4, th, td, caption, dt, dd, del, ins, small, label, select, summary"
+    ratios = opened.execute_script(CONTRAST, texts)
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert len(ratios) > 300
+    assert min(ratios) >= 4.5  # WCAG 2, level AA
 
 
 def test_the_tables_need_no_script(browser: Any, page: Path) -> None:

@@ -12,7 +12,6 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from example_results import example_result
-from megaasr.cli.main import main
 from megaasr.report.benchmark_page import benchmark_page
 from megaasr.report.benchmark_tables import division, failures, headline, overview
 from megaasr.report.charts import Line, line_chart
@@ -20,7 +19,6 @@ from megaasr.report.clip_cards import SHOWN, Cards
 from megaasr.report.clip_list import inert_json
 from megaasr.report.condition_tables import categories, heat_map
 from megaasr.report.published import published_results
-from megaasr.report.readme import fill, sections
 from megaasr.report.tables import Cell, Table, plain_markdown
 from megaasr.report.word_diff import word_diff
 from megaasr.score.result import Result
@@ -273,36 +271,3 @@ def test_a_result_without_clips_still_has_its_tables(folder: Path, result: Resul
     assert "normaliser bench" in page
     assert "All clips</h3>" not in page
     assert "Worst clips" not in page
-
-
-def test_the_command_writes_page_and_tables(
-    tmp_path: Path, result: Result, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "result.json").write_text(result.to_json(), encoding="utf-8")
-    arguments = ["report", str(tmp_path / "result.json"), "--output", str(tmp_path / "out")]
-    with pytest.raises(SystemExit) as done:
-        main([*arguments, "--baseline", "routed"])
-    assert done.value.code == 0
-    assert "1 test set(s)" in capsys.readouterr().out
-    assert "points against routed" in (tmp_path / "out" / "index.html").read_text()
-    tables = (tmp_path / "out" / "tables.md").read_text()
-    assert "| robust | 15.73 |" in tables
-    for expected in ("Severity:", "Category:", "Clips with a failure", "points against routed"):
-        assert expected in tables
-    with pytest.raises(SystemExit) as refused:
-        main([*arguments, "--baseline", "nobody"])
-    assert refused.value.code == 2
-
-
-def test_sections_of_a_readme_are_filled_by_name() -> None:
-    text = (
-        "a\n<!-- tiny:start -->\nold\n<!-- tiny:end -->\n<!-- bench:start -->\n<!-- bench:end -->\n"
-    )
-    assert sections(text) == ["tiny", "bench"]
-    filled = fill(text, "bench", r"| \1 |")
-    assert filled == text.replace("bench:start -->\n", "bench:start -->\n| \\1 |\n")
-    assert fill(filled, "bench", r"| \1 |") == filled
-    with pytest.raises(ValueError, match="other:start"):
-        fill(text, "other", "")
-    with pytest.raises(ValueError, match="tiny:start"):
-        fill("<!-- tiny:end --> <!-- tiny:start -->\n", "tiny", "")
