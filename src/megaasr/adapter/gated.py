@@ -31,10 +31,10 @@ class Gate:
     """Which rows of each kind take the side branch; None: all of them.
 
     Attributes:
-        rows: int64 [n] indices by kind.
+        rows: by kind, a slice where they stand together, else int64 [n] indices.
     """
 
-    rows: dict[Rows, torch.Tensor] | None
+    rows: dict[Rows, slice | torch.Tensor] | None
 
 
 _GATE: ContextVar[Gate | None] = ContextVar("megaasr_adapter_gate", default=None)
@@ -52,18 +52,16 @@ def routed(
         tokens: valid audio tokens of each clip.
         device: of the model.
     """
-    if not any(robust):
-        gate = None
-    elif all(robust):
+    gate: Gate | None = None
+    if all(robust):
         gate = Gate(None)
-    else:
-        flags = torch.tensor(robust, device=device)
-        counts = torch.tensor(tokens, device=device)
+    elif any(robust):
+        flags, counts = torch.tensor(robust), torch.tensor(tokens)
         gate = Gate(
             {
-                "clips": flags.nonzero().squeeze(-1),
-                "chunks": flags.repeat_interleave(chunks).nonzero().squeeze(-1),
-                "tokens": flags.repeat_interleave(counts).nonzero().squeeze(-1),
+                "clips": _rows(flags, device),
+                "chunks": _rows(flags.repeat_interleave(chunks), device),
+                "tokens": _rows(flags.repeat_interleave(counts), device),
             }
         )
     token = _GATE.set(gate)
@@ -73,25 +71,36 @@ def routed(
         _GATE.reset(token)
 
 
+def _rows(flags: torch.Tensor, device: torch.device) -> slice | torch.Tensor:
+    """Return where flags are set: a slice, which costs nothing to apply, if they touch."""
+    found = flags.nonzero().squeeze(-1)
+    first, last = int(found[0]), int(found[-1]) + 1
+    return slice(first, last) if last - first == len(found) else found.to(device)
+
+
 class _Branch:
     """The side branch of one linear layer, as a forward hook."""
 
     def __init__(self, a: torch.Tensor, b: torch.Tensor, kind: Rows) -> None:
-        self._a, self._b, self._kind = a, b, kind
+        self._down, self._up, self._kind = a.T.contiguous(), b.T.contiguous(), kind
 
     def __call__(self, module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         gate = _GATE.get()
         if gate is None:
             return output
         x: torch.Tensor = inputs[0]
+        rows = slice(None) if gate.rows is None else gate.rows[self._kind]
         # In place: the output was made a moment ago, and nobody else holds it.
-        if gate.rows is None:
-            return output.add_(self._change(x))
-        rows = gate.rows[self._kind]
-        return output.index_add_(0, rows, self._change(x.index_select(0, rows)))
+        if isinstance(rows, slice):
+            self._add(x[rows], output[rows])
+            return output
+        part = output.index_select(0, rows)
+        self._add(x.index_select(0, rows), part)
+        return output.index_copy_(0, rows, part)
 
-    def _change(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.linear(nn.functional.linear(x, self._a), self._b)
+    def _add(self, x: torch.Tensor, output: torch.Tensor) -> None:
+        inside = x.reshape(-1, x.shape[-1]) @ self._down
+        output.view(-1, output.shape[-1]).addmm_(inside, self._up)
 
 
 def attach(model: nn.Module, adapter: Adapter) -> None:

@@ -101,7 +101,8 @@ class Qwen3ASR:
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
         answers: dict[int, Recognition] = {}
         while order:
-            batch = order[: self.batch_size]
+            # Clips of one route side by side: then the side branch sees a slice of the rows.
+            batch = sorted(order[: self.batch_size], key=lambda i: requests[i].route)
             try:
                 found = self._recognize_batch([requests[i] for i in batch])
             except (torch.OutOfMemoryError, RuntimeError) as error:
