@@ -13,7 +13,7 @@ from benchmarks import BenchmarkError, Row, Settings, Table
 from benchmarks.timing import in_turn, say
 
 _OURS, _RELEASED, _GROUPED = "mixed batches", "as released", "grouped by route"
-_BATCH = 8
+_BATCH = 16
 
 
 def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
