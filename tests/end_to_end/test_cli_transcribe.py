@@ -25,7 +25,9 @@ from megaasr.model.interface import Recognition, Request
 RATE = 16_000
 # A whole command line in another process, with the model of this file and time to interrupt it.
 _PROGRAM = """
-import sys, time
+import signal, sys, time
+# As on a terminal: a shell has programs that it starts in the background ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {folder!r})
 import megaasr.model.loading
 import test_cli_transcribe as tests
