@@ -134,7 +134,7 @@ def test_blocks_must_cover_the_rank(tmp_path: Path, ends: tuple[int, int]) -> No
 
 
 def test_two_spellings_of_one_layer_are_added(tmp_path: Path) -> None:
-    """The released adapter has weights under thinker.layers and under thinker.model.layers."""
+    """As the released code does with thinker.layers and thinker.model.layers."""
     one = "base_model.model.thinker.layers.0.self_attn.q_proj"
     two = "base_model.model.thinker.model.layers.0.self_attn.q_proj"
     tensors = {**pair(one, 2), **pair(two, 3, seed=1)}

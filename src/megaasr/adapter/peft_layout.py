@@ -126,8 +126,8 @@ def _layers(
     for module, pair in parts.items():
         found_layer = _low_rank(module, pair, config, listed.get(module), folder)
         native = native_name(module)
-        # The released adapter names the decoder's layers in two ways, each with weights of its
-        # own; both changes are added.
+        # One file may name a layer in two ways, each with weights of its own (the released one
+        # seems to: 539 modules are listed, 196 more than there are); both changes are added.
         layers[native] = _together(layers[native], found_layer) if native in layers else found_layer
     return layers
 
