@@ -148,14 +148,7 @@ def group_rates(clips: Sequence[Clip], settings: Settings) -> list[Group]:
     """Return the error rates of every part of every division, and by each system's own routes."""
     systems = list(clips[0].hypotheses)
     groups = [
-        Group(
-            by=by,
-            name=name,
-            rates={
-                system: {one: _rate(part, system, one, settings) for one in NORMALIZERS}
-                for system in systems
-            },
-        )
+        _group(by, name, dict.fromkeys(systems, part), settings)
         for by, parts in divide(clips).items()
         for name, part in parts.items()
     ]
@@ -170,14 +163,16 @@ def _by_route(clips: Sequence[Clip], systems: Sequence[str], settings: Settings)
             if route is not None:
                 routes.setdefault(route, {}).setdefault(system, []).append(clip)
     for route in sorted(routes):
-        yield Group(
-            by="route",
-            name=route,
-            rates={
-                system: {one: _rate(part, system, one, settings) for one in NORMALIZERS}
-                for system, part in routes[route].items()
-            },
-        )
+        yield _group("route", route, routes[route], settings)
+
+
+def _group(by: str, name: str, parts: Mapping[str, Sequence[Clip]], settings: Settings) -> Group:
+    """Return the rates of one part, given each system's clips in it."""
+    rates = {
+        system: {one: _rate(part, system, one, settings) for one in NORMALIZERS}
+        for system, part in parts.items()
+    }
+    return Group(by=by, name=name, rates=rates)
 
 
 def _rate(clips: Sequence[Clip], system: str, normalizer: str, settings: Settings) -> Rate:

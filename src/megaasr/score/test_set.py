@@ -19,7 +19,7 @@ from typing import Any, Literal
 from megaasr.errors import RecordError, UsageError
 from megaasr.score.clip_audio import exists
 from megaasr.score.predictions import read_objects
-from megaasr.score.subsets import CLEAN, MIXED, category_of_scenario, parse_subset
+from megaasr.score.subsets import CLEAN, category_of_scenario, parse_subset
 
 LISTING_FILE = "simulated.jsonl"
 """The manifest of our simulated data sets (`simulate.corpus.listing`, which needs pyarrow)."""
@@ -241,6 +241,3 @@ def _require_unique(clips: Sequence[TestClip], file: Path) -> None:
         if clip.id in seen:
             raise UsageError(f"{file}: the id {clip.id} occurs twice; predictions go by it")
         seen.add(clip.id)
-
-
-__all__ = ["CLEAN", "MIXED", "TestClip", "TestSetFile", "guess_language", "read_test_set"]

@@ -124,7 +124,8 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
         raise UsageError(f"manifest {manifest}: {error.strerror or error}") from error
     _require_unique(listed, manifest)
     limit_s = recipe.longest_source_s
-    wanted = [one for one in listed if _has(one, recipe.where)]
+    # Most recipes want all: then no record is built of millions of utterances.
+    wanted = [one for one in listed if _has(one, recipe.where)] if recipe.where else listed
     usable = tuple(one for one in wanted if limit_s is None or not _exceeds(one, limit_s))
     if not usable:
         what = f"all {len(wanted)} utterances are too long" if wanted else "it is empty"
