@@ -16,7 +16,8 @@ from megaasr.model.qwen3_asr import audio_tokens
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.augment import add_noise, augment, mask
 from megaasr.train.base_recipe import BaseRecipe
-from megaasr.train.batches import IGNORE, BatchBuilder, augment_off, plan_epoch
+from megaasr.train.batches import BatchBuilder, augment_off, plan_epoch
+from megaasr.train.collate import IGNORE
 from megaasr.train.feature_store import FeatureStore
 from megaasr.train.log_mel import finish, log_mel
 from megaasr.train.tokenizer import train_tokenizer

@@ -89,6 +89,22 @@ def merge(
     return True
 
 
+def add_to(model: torch.nn.Module, adapter: Adapter) -> None:
+    """Add an adapter's changes to the weights of a model in memory: fp32, cast once.
+
+    Raises:
+        CheckpointError: a change finds no layer, or one of another size.
+    """
+    modules = dict(model.named_modules())
+    with torch.no_grad():
+        for name, layer in adapter.layers.items():
+            weight: Any = getattr(modules.get(name), "weight", None)
+            if weight is None or weight.shape != (layer.b.shape[0], layer.a.shape[1]):
+                raise CheckpointError(f"the adapter {adapter.name} does not fit: {name}")
+            delta = layer.delta().to(weight.device)
+            weight.copy_((weight.float() + delta).to(weight.dtype))
+
+
 def _is_done(output: Path, base: Path, parents: Parents) -> bool:
     """Tell whether a folder holds this very merge; refuse it if it holds anything else."""
     if output.exists() and base.resolve() == output.resolve():

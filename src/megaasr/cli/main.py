@@ -43,6 +43,7 @@ COMMANDS = (
     LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
     LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),
     LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),
+    LazyCommand("grade", "megaasr.cli.grade", "Measure the base model's error on every clip."),
     LazyCommand("merge", "megaasr.cli.merge", "Make one checkpoint of base and adapter."),
     LazyCommand("train", "megaasr.cli.train", "Train a model from a recipe."),
     LazyCommand("bench", "megaasr.cli.bench", "Compare systems on a test set."),

@@ -1,4 +1,4 @@
-"""`mega-asr train`: the training stages. So far `base`, the small model from scratch."""
+"""`mega-asr train`: the training stages: `base` from scratch, `sft` of the robust adapter."""
 
 from __future__ import annotations
 
@@ -55,6 +55,53 @@ def base(
     if int(os.environ.get("RANK", "0")) == 0:
         draw_curves(output / "metrics.jsonl", output / "curves.png")
         typer.echo(f"{output / 'model'}: the model; {output / 'curves.png'}: its curves")
+
+
+@app.command()
+def sft(
+    recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (sft-tiny).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="A started run is always taken up again.", hidden=True)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print the resolved recipe, sizes and steps, and stop.")
+    ] = False,
+) -> None:
+    """Train the robust adapter: A2S-SFT, in the phases of the recipe.
+
+    The same command goes on where a run was stopped, inside any phase and stage. Several
+    processes: torchrun --nproc-per-node N -m megaasr train sft RECIPE -o RUN, or accelerate launch
+    with a configuration for FSDP or DeepSpeed.
+    """
+    from megaasr.config import load_recipe
+    from megaasr.train.sft_recipe import SFTRecipe
+
+    plan = load_recipe(SFTRecipe, recipe, set_ or [])
+    import torch
+
+    from megaasr.errors import UsageError
+
+    try:
+        from megaasr.train.sft import SFTTraining
+        from megaasr.train.sft_plan import describe_plan
+    except ModuleNotFoundError as error:
+        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
+    if dry_run:
+        typer.echo(plan.resolved_json())
+        typer.echo(describe_plan(plan))
+        return
+    if threads:
+        torch.set_num_threads(threads)
+    adapter = SFTTraining(plan, output, report=_print_row).train()
+    if int(os.environ.get("RANK", "0")) == 0:
+        typer.echo(f"{adapter}: the adapter, over {plan.model}")
 
 
 def _print_row(row: dict[str, float | int | str]) -> None:

@@ -63,7 +63,7 @@ def load_model(
     place = choose_device(device)
     chosen = Path(adapter) if adapter is not None else parts.adapter
     found = read_adapter(chosen) if chosen is not None else None
-    model, processor = _read(parts.base, choose_dtype(place), encoder_attention)
+    model, processor = read_checkpoint(parts.base, choose_dtype(place), encoder_attention)
     return Qwen3ASR(name, model.to(place).eval(), processor, batch_size, found)
 
 
@@ -120,8 +120,22 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "mps" else torch.float32
 
 
-def _read(folder: Path, dtype: torch.dtype, attention: EncoderAttention) -> tuple[Any, Any]:
-    """Read weights and processor; every weight must be there, and none may be left over."""
+def read_checkpoint(
+    folder: Path, dtype: torch.dtype, attention: EncoderAttention = "windowed"
+) -> tuple[Any, Any]:
+    """Read a base checkpoint; every weight must be there, and none may be left over.
+
+    Args:
+        folder: of the base itself, in either layout.
+        dtype: of the weights.
+        attention: see `layout.model_config`.
+
+    Returns:
+        The native model, and its processor.
+
+    Raises:
+        CheckpointError: it is no Qwen3-ASR checkpoint, or damaged.
+    """
     import transformers
     from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 

@@ -7,14 +7,19 @@ a model too.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import is_adapter
 from megaasr.errors import CheckpointError
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
 _MOST_SHOWN = 8
+_SAMPLE = 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,36 @@ def find_parts(folder: Path) -> ModelParts:
     return ModelParts(
         _base(folder), adapter if is_adapter(adapter) else None, _router(folder / ROUTER)
     )
+
+
+def fingerprint(base: Path) -> str:
+    """Return what tells a checkpoint's weights from others', whatever its layout.
+
+    It is a hash of every tensor's native name, type and shape and of its first and last kilobyte,
+    so that 4 GB need not be read.
+    """
+    found = sorted(line for path in base.glob("*.safetensors") for line in _tensors(path))
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _tensors(path: Path) -> Iterator[str]:
+    """Yield a line for each tensor of a safetensors file (8 bytes of length, JSON, data)."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        for key, about in header.items():
+            if key == "__metadata__":
+                continue
+            start, end = about["data_offsets"]
+            digest = hashlib.sha256()
+            for at in (start, max(start, end - _SAMPLE)):
+                file.seek(8 + length + at)
+                digest.update(file.read(min(_SAMPLE, end - start)))
+            name, _, kind = key.rpartition(".")
+            if native_name(name) == "lm_head":  # tied, and not in every checkpoint
+                continue
+            shape = f"{about['dtype']} {about['shape']}"
+            yield f"{native_name(name)}.{kind} {shape} {digest.hexdigest()}"
 
 
 def _base(folder: Path) -> Path:

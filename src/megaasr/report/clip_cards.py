@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, UsageError
 from megaasr.report import spectrogram
 from megaasr.report.embed import data_uri, sound_uri
 from megaasr.report.word_diff import word_diff
-from megaasr.score.clip_audio import read_clip
 from megaasr.score.result import OVERALL, Clip, Result
 
 SHOWN = 12

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from megaasr.atomic import write_atomically
+from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, UsageError
-from megaasr.score.clip_audio import read_clip
 from megaasr.score.predictions import UNUSABLE, Prediction, PredictionLog, System
 from megaasr.score.test_set import TestClip, TestSetFile
 

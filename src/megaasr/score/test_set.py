@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from megaasr.audio.clips import exists
 from megaasr.errors import RecordError, UsageError
-from megaasr.score.clip_audio import exists
 from megaasr.score.predictions import read_objects
 from megaasr.score.subsets import CLEAN, category_of_scenario, parse_subset
 

@@ -13,15 +13,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from megaasr.model.prompt import AUDIO_PAD, prompt_parts, target_text, token_id
-from megaasr.model.qwen3_asr import audio_tokens
 from megaasr.train.augment import augment, mask
 from megaasr.train.base_recipe import AugmentRecipe, BaseRecipe
+from megaasr.train.collate import PromptTokens, pad_features, pad_tokens
 from megaasr.train.feature_store import FeatureStore
 from megaasr.train.log_mel import FLOOR_LOG10, FRAMES_PER_S, Features, finish
-
-CHUNK_FRAMES = 100
-IGNORE = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +107,9 @@ class BatchBuilder:
     ) -> None:
         self._store = store
         self._phonemes = phonemes
-        self._tokenizer = tokenizer
         self._recipe = recipe
         self._plain = augment_off(recipe.augment)
-        self._audio_pad = token_id(tokenizer, AUDIO_PAD)
+        self._prompt = PromptTokens(tokenizer)
 
     def build(
         self, examples: Sequence[Example], stream: Sequence[int], *, plain: bool = False
@@ -129,13 +124,10 @@ class BatchBuilder:
         rng = np.random.default_rng([self._recipe.seed, 2, *stream])
         recipe = self._plain if plain else self._recipe.augment
         features = [self._features(example, recipe, rng) for example in examples]
-        rows = [
-            self._tokens(e, audio_tokens(len(f)), rng)
-            for e, f in zip(examples, features, strict=True)
-        ]
+        rows = [self._tokens(e, len(f), rng) for e, f in zip(examples, features, strict=True)]
         phonemes = [[p for clip in e.clips for p in self._phonemes[clip]] for e in examples]
         return Batch(
-            inputs={**_pad_features(features), **_pad_tokens(rows)},
+            inputs={**pad_features(features), **pad_tokens(rows)},
             phonemes=torch.tensor([p for one in phonemes for p in one], dtype=torch.long),
             phoneme_lengths=torch.tensor([len(one) for one in phonemes], dtype=torch.long),
             audio_s=sum(len(f) for f in features) / FRAMES_PER_S,
@@ -154,7 +146,7 @@ class BatchBuilder:
         return mask(finish(joined), recipe, rng)
 
     def _tokens(
-        self, example: Example, audio: int, rng: np.random.Generator
+        self, example: Example, frames: int, rng: np.random.Generator
     ) -> tuple[list[int], list[int]]:
         """Return input ids and labels; only the assistant's turn is learnt."""
         utterances = [self._store.clips[clip].utterance for clip in example.clips]
@@ -162,13 +154,7 @@ class BatchBuilder:
         context = ""
         if rng.random() < self._recipe.augment.context_share:
             context = self._context(text, rng)
-        before, after = prompt_parts(context, None)
-        prompt = [*self._encode(before), *[self._audio_pad] * audio, *self._encode(after)]
-        target = self._encode(target_text(text, "en" if text else None))
-        return [*prompt, *target], [*[IGNORE] * len(prompt), *target]
-
-    def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text)["input_ids"])
+        return self._prompt(frames, text, "en" if text else None, context)
 
     def _context(self, text: str, rng: np.random.Generator) -> str:
         """Hot words, some of them spoken and some not, or an unrelated earlier sentence."""
@@ -189,29 +175,3 @@ def augment_off(recipe: AugmentRecipe) -> AugmentRecipe:
 
 def _silence(seconds: float, bins: int) -> Features:
     return np.full((round(seconds * FRAMES_PER_S), bins), FLOOR_LOG10, dtype=np.float32)
-
-
-def _pad_features(features: Sequence[Features]) -> dict[str, torch.Tensor]:
-    longest = max(len(f) for f in features)
-    width = -(-longest // CHUNK_FRAMES) * CHUNK_FRAMES
-    padded = np.zeros((len(features), features[0].shape[1], width), dtype=np.float32)
-    valid = np.zeros((len(features), width), dtype=np.int64)
-    for row, one in enumerate(features):
-        padded[row, :, : len(one)] = one.T
-        valid[row, : len(one)] = 1
-    return {
-        "input_features": torch.from_numpy(padded),
-        "input_features_mask": torch.from_numpy(valid),
-    }
-
-
-def _pad_tokens(rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
-    width = max(len(ids) for ids, _ in rows)
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    labels = torch.full((len(rows), width), IGNORE, dtype=torch.long)
-    attention = torch.zeros((len(rows), width), dtype=torch.long)
-    for row, (tokens, targets) in enumerate(rows):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        labels[row, : len(targets)] = torch.tensor(targets)
-        attention[row, : len(tokens)] = 1
-    return {"input_ids": ids, "labels": labels, "attention_mask": attention}

@@ -23,17 +23,29 @@ from typing import Any
 import torch
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
+from megaasr.config import Recipe
 from megaasr.errors import TrainingError
-from megaasr.train.base_recipe import BaseRecipe
 
 # Fields that may change between two sittings of the same run.
-_FREE_FIELDS = ("steps", "checkpoint_s", "log_steps", "evaluate_steps", "evaluate_clips", "corpus")
+_FREE_FIELDS = (
+    "steps",
+    "checkpoint_s",
+    "log_steps",
+    "evaluate_steps",
+    "evaluate_clips",
+    "corpus",
+    "data",
+    "dev",
+    "checkpoint_steps",
+    "loader_workers",
+    "device_batch_size",
+)
 
 
 class RunFolder:
     """The files of one run; only the main process writes."""
 
-    def __init__(self, folder: Path, recipe: BaseRecipe, *, main: bool = True) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, *, main: bool = True) -> None:
         self.folder = folder
         self._main = main
         if main:
@@ -87,7 +99,7 @@ class RunFolder:
         half.to(torch.float16).save_pretrained(self.folder / "model")
         processor.save_pretrained(self.folder / "model")
 
-    def _check(self, recipe: BaseRecipe) -> None:
+    def _check(self, recipe: Recipe) -> None:
         path = self.folder / "recipe.json"
         if not path.is_file():
             return
@@ -110,6 +122,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _versions() -> dict[str, str | int | None]:
-    packages = ("megaasr", "torch", "transformers", "tokenizers", "accelerate", "numpy")
+    packages = ("megaasr", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy")
     found: dict[str, str | int | None] = {name: version(name) for name in packages}
     return {**found, "python": platform.python_version(), "cores": os.cpu_count()}

@@ -54,20 +54,32 @@ class Columns:
     def inherit(self, utterance: Utterance) -> dict[str, Any]:
         """Return an utterance's values for the inherited columns; None where it has none."""
         return {
-            name: _fit(utterance.extra.get(name), wanted) for name, wanted in self.inherited.items()
+            name: fit(utterance.extra.get(name), wanted) for name, wanted in self.inherited.items()
         }
 
-    def features_json(self) -> str:
-        """Return what Hugging Face's `datasets` reads: the audio column is to be decoded."""
-        features: dict[str, Any] = {AUDIO: {"sampling_rate": SAMPLE_RATE, "_type": "Audio"}}
-        features |= {name: {"dtype": t, "_type": "Value"} for name, t in self.flat.items()}
-        # In the order of the table: the id first.
-        ordered = {name: features[name] for name in ("id", AUDIO, *list(self.flat)[1:])}
-        return json.dumps({"info": {"features": ordered}})
+
+def features_json(flat: Mapping[str, ColumnType]) -> str:
+    """Return what Hugging Face's `datasets` reads: the audio column is to be decoded.
+
+    Args:
+        flat: every column but the audio, the id first.
+    """
+    features: dict[str, Any] = {AUDIO: {"sampling_rate": SAMPLE_RATE, "_type": "Audio"}}
+    features |= {name: {"dtype": t, "_type": "Value"} for name, t in flat.items()}
+    # In the order of the table: the id first.
+    ordered = {name: features[name] for name in ("id", AUDIO, *list(flat)[1:])}
+    return json.dumps({"info": {"features": ordered}})
 
 
 def find_columns(utterances: Iterable[Utterance]) -> Columns:
-    """Decide the types of the utterances' further columns; text where they are mixed or nested."""
+    """Decide the types of the utterances' further columns, but for those that are ours."""
+    ours = {*OWN, *PLACE, AUDIO}
+    types = column_types(utterances)
+    return Columns({name: one for name, one in types.items() if name not in ours})
+
+
+def column_types(utterances: Iterable[Utterance]) -> dict[str, ColumnType]:
+    """Decide the types of all further columns; text where they are mixed or nested."""
     found: dict[str, set[str]] = {}
     for utterance in utterances:
         for name, value in utterance.extra.items():
@@ -75,8 +87,7 @@ def find_columns(utterances: Iterable[Utterance]) -> Columns:
                 found.setdefault(name, set()).add(_type_of(value))
             else:
                 found.setdefault(name, set())
-    ours = {*OWN, *PLACE, AUDIO}
-    return Columns({name: _common(types) for name, types in found.items() if name not in ours})
+    return {name: _common(types) for name, types in found.items()}
 
 
 def _type_of(value: object) -> str:
@@ -97,7 +108,7 @@ def _common(types: set[str]) -> ColumnType:
     return "string"
 
 
-def _fit(value: Any, wanted: ColumnType) -> Any:
+def fit(value: Any, wanted: ColumnType) -> Any:
     """Return a value of the manifest as its column's type."""
     if value is None:
         return None

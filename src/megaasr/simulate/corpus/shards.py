@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
-from megaasr.simulate.corpus.columns import AUDIO, Columns
+from megaasr.simulate.corpus.columns import AUDIO, Columns, ColumnType, features_json
 
 ROWS_IN_GROUP = 100
 """Rows that a reader has to fetch together."""
@@ -101,9 +101,32 @@ def write_shard(
     """
     audio_s = sum(row["duration_s"] for row in rows)
     ours = json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
-    schema = _schema(columns).with_metadata({b"huggingface": columns.features_json(), _OURS: ours})
+    size_bytes = write_rows(path, rows, columns.flat, {_OURS: ours.encode()})
+    return ShardInfo(head, len(rows), audio_s, size_bytes)
+
+
+def write_rows(
+    path: Path,
+    rows: Sequence[dict[str, Any]],
+    columns: Mapping[str, ColumnType],
+    metadata: Mapping[bytes, bytes],
+) -> int:
+    """Write clips as a Parquet file that `datasets` reads; return its size in bytes.
+
+    Args:
+        path: the file, replaced if it exists.
+        rows: with `audio` (`bytes` and `path`) and the columns; a missing value is null.
+        columns: every column but the audio, the id first.
+        metadata: kept with the rows.
+
+    Raises:
+        ShardNotWrittenError: the system does not let us write.
+    """
+    schema = _schema(columns).with_metadata(
+        {b"huggingface": features_json(columns).encode(), **metadata}
+    )
     table = pa.Table.from_pylist(list(rows), schema=schema)
-    flat = list(columns.flat)
+    flat = list(columns)
     audio = f"{AUDIO}.bytes"
     try:
         with atomic_file(path) as file:
@@ -116,10 +139,9 @@ def write_shard(
                 use_dictionary=flat,
                 write_statistics=flat,
             )
-            size_bytes = file.tell()
+            return file.tell()
     except OSError as error:
         raise ShardNotWrittenError(error, str(path), table.nbytes / max(1, len(rows))) from error
-    return ShardInfo(head, len(rows), audio_s, size_bytes)
 
 
 def inspect_shard(path: Path) -> ShardInfo | None:
@@ -157,6 +179,6 @@ def read_rows(path: Path, *, audio: bool) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def _schema(columns: Columns) -> pa.Schema:
-    fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.flat.items()]
+def _schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
+    fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.items()]
     return pa.schema([fields[0], pa.field(AUDIO, _AUDIO_TYPE), *fields[1:]])

@@ -37,6 +37,26 @@ def read_clip(root: Path, audio: str) -> Waveform:
     return read(_row_bytes(root / row["shard"], int(row["row"]), audio))
 
 
+def clip_bytes(root: Path, audio: str) -> bytes:
+    """Return the encoded sound of a clip as it is stored.
+
+    Args:
+        root: where relative paths start.
+        audio: as the data set names it.
+
+    Raises:
+        AudioError: there is none.
+        UsageError: it is in a Parquet shard and pyarrow is not installed.
+    """
+    row = _ROW.match(audio)
+    if row is not None:
+        return _row_bytes(root / row["shard"], int(row["row"]), audio)
+    path = root / audio
+    if not path.is_file():
+        raise AudioNotFoundError(path, "there is no such file")
+    return path.read_bytes()
+
+
 def _row_bytes(shard: Path, row: int, audio: str) -> bytes:
     if not shard.is_file():
         raise AudioNotFoundError(audio, f"there is no file {shard}")

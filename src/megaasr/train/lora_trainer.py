@@ -1,0 +1,211 @@
+"""transformers' Trainer for one stage: a learning rate for each group of layers, batches of clips
+of like length, validation between steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+from transformers import (
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from megaasr.train.collate import PromptTokens, pad_features, pad_tokens
+from megaasr.train.scopes import Group, group_of
+
+_WINDOW = 32
+"""So many steps' clips are drawn together, and sorted by length."""
+
+
+class Collator:
+    """Makes a batch of `ClipFeatures`' examples.
+
+    Args:
+        tokenizer: of the model.
+        dtype: of the features.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> None:
+        self._tokens = PromptTokens(tokenizer)
+        self._dtype = dtype
+
+    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return the native model's inputs; examples without features are left out.
+
+        If none has any, a second of silence that nothing is learnt from keeps the step alive.
+        """
+        heard = [one for one in examples if one["features"] is not None]
+        if not heard:
+            silence = np.full((100, 128), -1.5, dtype=np.float32)
+            ids, labels = self._tokens(100, "", None)
+            rows = [(ids, [-100] * len(labels))]
+            batch = {**pad_features([silence]), **pad_tokens(rows)}
+        else:
+            features = [one["features"] for one in heard]
+            rows = [
+                self._tokens(len(one["features"]), one["text"], one["language"]) for one in heard
+            ]
+            batch = {**pad_features(features), **pad_tokens(rows)}
+        batch["input_features"] = batch["input_features"].to(self._dtype)
+        return batch
+
+
+class LengthSampler(Sampler[int]):
+    """A random order in which the clips of a step have like lengths: a function of seed and epoch.
+
+    Args:
+        lengths: of the clips, in any unit.
+        batch_size: clips in a step, all processes together.
+        seed: of the order.
+    """
+
+    def __init__(self, lengths: Sequence[float], batch_size: int, seed: int) -> None:
+        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; the trainer does so before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        order = rng.permutation(len(self._lengths)).tolist()
+        window = self._batch_size * _WINDOW
+        for start in range(0, len(order), window):
+            drawn = sorted(order[start : start + window], key=self._lengths.__getitem__)
+            steps = [
+                drawn[at : at + self._batch_size] for at in range(0, len(drawn), self._batch_size)
+            ]
+            last = [steps.pop()] if len(steps[-1]) < self._batch_size else []
+            # A short step must come last, or all later ones would mix lengths.
+            for at in rng.permutation(len(steps)).tolist():
+                yield from steps[at]
+            for step in last:
+                yield from step
+
+
+class LoraTrainer(Trainer):
+    """The trainer of one stage.
+
+    Args:
+        model: with its PEFT adapter.
+        args: of transformers' Trainer.
+        rates: learning rate of each group.
+        lengths: of the clips of `train_dataset`.
+        step_clips: clips in a step, all processes together.
+        **options: of transformers' Trainer.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        *,
+        rates: Mapping[Group, float],
+        lengths: Sequence[float],
+        step_clips: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(model=model, args=args, **options)
+        self._rates, self._lengths, self._step_clips = rates, lengths, step_clips
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return LengthSampler(self._lengths, self._step_clips, int(self.args.seed))
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Return AdamW with a learning rate for each group."""
+        if self.optimizer is None:
+            groups: dict[Group, list[torch.nn.Parameter]] = {}
+            trained: Any = model or self.model
+            for name, parameter in trained.named_parameters():
+                if parameter.requires_grad:
+                    group = group_of(name)
+                    assert group is not None, name
+                    groups.setdefault(group, []).append(parameter)
+            self.optimizer = torch.optim.AdamW(
+                [{"params": some, "lr": self._rates[group]} for group, some in groups.items()],
+                weight_decay=self.args.weight_decay,
+            )
+        return self.optimizer
+
+
+class BetweenSteps(TrainerCallback):
+    """Calls back with the metrics of training, and when it is time to validate.
+
+    Args:
+        every: steps between validations; the last step is one too.
+        validate: called with the step.
+        log: called with what the trainer logs, throughput added.
+        audio_s: mean seconds of a clip, for the throughput.
+        step_clips: clips in a step.
+    """
+
+    def __init__(
+        self,
+        every: int,
+        validate: Callable[[int], None],
+        log: Callable[[dict[str, Any]], None],
+        *,
+        audio_s: float,
+        step_clips: int,
+    ) -> None:
+        self._every, self._validate, self._log = every, validate, log
+        self._step_audio_s = audio_s * step_clips
+        self._since: tuple[int, float] | None = None
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the clock."""
+        if self._since is None:
+            self._since = state.global_step, time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Validate if it is time."""
+        step = state.global_step
+        if step % self._every == 0 or step == state.max_steps:
+            began = time.monotonic()
+            self._validate(step)
+            if self._since is not None:  # validation is not training
+                self._since = self._since[0], self._since[1] + time.monotonic() - began
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Pass the metrics on."""
+        if not logs or "loss" not in logs or self._since is None:
+            return
+        seconds = time.monotonic() - self._since[1]
+        steps = state.global_step - self._since[0]
+        self._since = state.global_step, time.monotonic()
+        rate = steps * self._step_audio_s / seconds if seconds else 0.0
+        self._log(
+            {
+                "step": state.global_step,
+                "steps": state.max_steps,
+                "loss": round(float(logs["loss"]), 5),
+                "gradient_norm": round(float(logs.get("grad_norm", 0.0)), 4),
+                "learning_rate": logs.get("learning_rate"),
+                "audio_s_per_s": round(rate, 1),
+            }
+        )

@@ -1,0 +1,280 @@
+"""A2S-SFT: phases of stages, each phase an adapter on the merged model of those before.
+
+A run's folder:
+    recipe.json, versions.json    what is run, on what
+    metrics.jsonl                 training and validation, a line each
+    PHASE/stage-N/checkpoint-S    of transformers' Trainer: adapter, optimizer, random states
+    PHASE/stage-N/best            the adapter of the best validation so far
+    PHASE/adapter                 the phase's result; when it is there, the phase is not run again
+    adapter                       one adapter over the original base: all phases along the rank
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import TrainingArguments, set_seed
+
+from megaasr.adapter.merge import add_to
+from megaasr.adapter.peft_layout import Adapter, is_adapter, read_adapter
+from megaasr.adapter.write import join, write_adapter
+from megaasr.atomic import write_atomically
+from megaasr.model.hub import find_model
+from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
+from megaasr.model.parts import find_parts, fingerprint
+from megaasr.model.qwen3_asr import Qwen3ASR
+from megaasr.train.clips import Clip, ClipFeatures, choose, listing_of, read_clips
+from megaasr.train.lora_trainer import BetweenSteps, Collator, LoraTrainer
+from megaasr.train.run import RunFolder
+from megaasr.train.scopes import group_of, modules_of
+from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
+from megaasr.train.validation import Validation, is_better
+
+Report = Callable[[dict[str, Any]], None]
+_BEST_FILE = "validation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One stage of a phase: where its files are, and its number for seeds."""
+
+    phase: PhaseRecipe
+    number: int
+    folder: Path
+    seed: int
+
+
+class SFTTraining:
+    """One run of supervised fine-tuning in its folder.
+
+    Args:
+        recipe: what to train.
+        folder: of the run; a started run is taken up again.
+        report: called with every line of the metrics.
+
+    Raises:
+        TrainingError: the folder belongs to another recipe, or data are missing.
+        ModelError: the base cannot be loaded.
+    """
+
+    def __init__(self, recipe: SFTRecipe, folder: Path, report: Report = lambda row: None) -> None:
+        self.recipe = recipe
+        self.main = int(os.environ.get("RANK", "0")) == 0
+        self.processes = int(os.environ.get("WORLD_SIZE", "1"))
+        self.accumulation = recipe.accumulation(self.processes)
+        self._report = report
+        self.run = RunFolder(folder, recipe, main=self.main)
+        self.listing = listing_of(recipe.data)
+        self.clips = read_clips(recipe.data)
+        self.run.claim_data(self.listing)
+        self.base = find_parts(find_model(recipe.model)).base
+        self.fingerprint = fingerprint(self.base)
+        dev = listing_of(recipe.dev)
+        self.validation = (
+            Validation(read_clips(dev), dev.parent, recipe.evaluate_clips) if self.main else None
+        )
+
+    def train(self) -> Path:
+        """Run what is left of the phases; return the folder of the joined adapter."""
+        done: list[Adapter] = []
+        for number, phase in enumerate(self.recipe.phases):
+            result = self.run.folder / phase.name / "adapter"
+            if not is_adapter(result):
+                self._run_phase(number, phase, done, result)
+            self._wait()
+            done.append(read_adapter(result))
+        final = self.run.folder / "adapter"
+        if self.main:
+            self._write(join(done, "adapter"), final)
+        self._wait()
+        return final
+
+    def stage_clips(self, number: int, phase: PhaseRecipe) -> list[list[Clip]]:
+        """Return the clips of each stage of a phase."""
+        seed = self.recipe.seed
+        return [
+            choose(self.clips, bound, phase.sample, (seed, number, at))
+            for at, bound in enumerate(phase.stages)
+        ]
+
+    def _run_phase(
+        self, number: int, phase: PhaseRecipe, before: list[Adapter], result: Path
+    ) -> None:
+        model, processor = read_checkpoint(self.base, choose_dtype(choose_device(None)), "windowed")
+        for adapter in before:
+            add_to(model, adapter)
+        set_seed(self.recipe.seed + 1000 * number)
+        model = self._with_adapter(model, phase)
+        name = self.recipe.model
+        recognizer = Qwen3ASR(name, model.get_base_model(), processor, batch_size=32)
+        for at, clips in enumerate(self.stage_clips(number, phase)):
+            folder = self.run.folder / phase.name / f"stage-{at + 1}"
+            stage = _Stage(phase, at, folder, self.recipe.seed + 1000 * number + at)
+            self._run_stage(stage, clips, model, recognizer)
+        if self.main:
+            self._write(_trained(model, phase.name), result)
+
+    def _with_adapter(self, model: Any, phase: PhaseRecipe) -> Any:
+        lora = self.recipe.lora
+        names = modules_of(phase.scope, (name for name, _ in model.named_modules()))
+        config = LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,  # type: ignore[arg-type]
+            lora_dropout=lora.dropout,
+            target_modules=names,
+            bias="none",
+        )
+        return get_peft_model(model, config)
+
+    def _run_stage(
+        self, stage: _Stage, clips: list[Clip], model: Any, recognizer: Qwen3ASR
+    ) -> None:
+        recipe = self.recipe
+        best = stage.folder / "best"
+        if (stage.folder / "done").is_file():
+            _load(model, read_adapter(best))
+            return
+        mean_s = sum(one.duration_s for one in clips) / len(clips)
+
+        def validate(step: int) -> None:
+            if self.validation is None:
+                return
+            was_training = model.training
+            model.eval()
+            found = self.validation(recognizer)
+            model.train(was_training)
+            self._log({**place, "step": step, **found})
+            known = _read_json(best / _BEST_FILE)
+            # A run that was killed may come to the same step again.
+            if is_better(found, known) or (known or {}).get("step") == step:
+                self._write(_trained(model, stage.phase.name), best)
+                write_atomically(best / _BEST_FILE, json.dumps({"step": step, **found}))
+
+        place = {"phase": stage.phase.name, "stage": stage.number + 1, "clips": len(clips)}
+        trainer = LoraTrainer(
+            model,
+            self._arguments(stage, len(clips)),
+            rates=stage.phase.rates.by_group(),
+            lengths=[one.duration_s for one in clips],
+            step_clips=recipe.batch_size,
+            train_dataset=ClipFeatures(clips, self.listing.parent),
+            data_collator=Collator(recognizer.processor.tokenizer, recognizer.model.dtype),
+            callbacks=[
+                BetweenSteps(
+                    recipe.evaluate_steps,
+                    validate,
+                    lambda row: self._log({**place, **row}),
+                    audio_s=mean_s,
+                    step_clips=recipe.batch_size,
+                )
+            ],
+        )
+        trainer.train(resume_from_checkpoint=_last_checkpoint(stage.folder))
+        self._wait()
+        _load(model, read_adapter(best))
+        if self.main:
+            for old in stage.folder.glob("checkpoint-*"):
+                shutil.rmtree(old)
+            write_atomically(stage.folder / "done", "")
+
+    def _arguments(self, stage: _Stage, clips: int) -> TrainingArguments:
+        recipe = self.recipe
+        steps = max(1, round(stage.phase.epochs * clips / recipe.batch_size))
+        return TrainingArguments(
+            output_dir=str(stage.folder),
+            max_steps=steps,
+            per_device_train_batch_size=recipe.device_batch_size,
+            gradient_accumulation_steps=self.accumulation,
+            warmup_steps=round(stage.phase.warmup_ratio * steps),
+            lr_scheduler_type="linear",
+            weight_decay=recipe.weight_decay,
+            max_grad_norm=recipe.gradient_norm,
+            gradient_checkpointing=recipe.gradient_checkpointing,
+            bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+            use_cpu=not torch.cuda.is_available(),
+            seed=stage.seed,
+            save_strategy="steps",
+            save_steps=recipe.checkpoint_steps,
+            save_total_limit=2,
+            logging_steps=recipe.log_steps,
+            dataloader_num_workers=recipe.loader_workers,
+            dataloader_persistent_workers=False,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            report_to=[],
+            disable_tqdm=True,
+            ddp_find_unused_parameters=False,
+        )
+
+    def _write(self, adapter: Adapter, folder: Path) -> None:
+        write_adapter(
+            adapter,
+            folder,
+            base=self.recipe.model,
+            fingerprint=self.fingerprint,
+            dtype=torch.float32,
+        )
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if self.main:
+            self.run.log(row)
+            self._report(row)
+
+    def _wait(self) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+
+def _trained(model: Any, name: str) -> Adapter:
+    """Return the adapter that a PEFT model has now."""
+    from megaasr.adapter.names import trained_name
+    from megaasr.adapter.peft_layout import LowRank
+
+    layers = {}
+    for full, module in model.named_modules():
+        if hasattr(module, "lora_A") and group_of(full):
+            a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
+            layers[trained_name(full)] = LowRank(
+                a.detach().float().cpu().clone(),
+                (b.detach().float() * module.scaling["default"]).cpu(),
+            )
+    return Adapter(name, layers, "")
+
+
+def _load(model: Any, adapter: Adapter) -> None:
+    """Give a PEFT model the weights of an adapter that was written from it."""
+    from megaasr.adapter.names import trained_name
+
+    with torch.no_grad():
+        for full, module in model.named_modules():
+            layer = adapter.layers.get(trained_name(full))
+            if layer is not None and hasattr(module, "lora_A"):
+                module.lora_A["default"].weight.copy_(layer.a)
+                module.lora_B["default"].weight.copy_(layer.b / module.scaling["default"])
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
+    for one in reversed(found):
+        # The trainer writes this file last; a kill may have cut it off.
+        if _read_json(one / "trainer_state.json") is not None:
+            return str(one)
+        shutil.rmtree(one, ignore_errors=True)
+    return None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

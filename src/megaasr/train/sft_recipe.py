@@ -1,0 +1,101 @@
+"""The recipe of A2S-SFT: defaults are the appendix of Mega-ASR's paper (arXiv 2605.19833)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from megaasr.config import Recipe
+from megaasr.errors import UsageError
+from megaasr.train.scopes import Group, Scope
+
+
+class LoraRecipe(Recipe):
+    """Size of the low-rank adapter of a phase (appendix: r 8, alpha 16, dropout 0.05, no bias)."""
+
+    rank: int = Field(default=8, gt=0)
+    alpha: float = Field(default=16, gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+
+
+class RatesRecipe(Recipe):
+    """Learning rate of each group of layers; only those in the phase's scope are used."""
+
+    encoder: float = Field(default=1e-6, gt=0, description="appendix; the main text says 1e-3")
+    aligner: float = Field(default=1e-6, gt=0, description="appendix; the main text says 1e-3")
+    llm: float = Field(default=1e-6, gt=0, description="appendix; the main text says 2e-5")
+
+    def by_group(self) -> dict[Group, float]:
+        """Return the rates by the group of layers."""
+        return {"encoder": self.encoder, "aligner": self.aligner, "llm": self.llm}
+
+
+class PhaseRecipe(Recipe):
+    """One phase: an adapter of its own, trained in one or several stages of growing difficulty."""
+
+    name: str = Field(min_length=1, pattern=r"^[a-z0-9_-]+$", description="folder of the phase")
+    scope: Scope = Field(description="the layers that are trained")
+    stages: tuple[float | None, ...] = Field(
+        default=(0.7,),
+        min_length=1,
+        description="strict upper bounds of the base model's error rate, one stage each; nested. "
+        "None: no bound, ungraded clips too",
+    )
+    epochs: float = Field(default=1.0, gt=0, description="passes over the clips of each stage")
+    sample: int | None = Field(
+        default=None, gt=0, description="clips of a stage, drawn (paper: 30,000 in phase I)"
+    )
+    rates: RatesRecipe = RatesRecipe()
+    warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="linear, share of the steps")
+
+
+class SFTRecipe(Recipe):
+    """Supervised fine-tuning from acoustic to semantic, progressively."""
+
+    model: str = Field(description="base: a name that mega-asr transcribe takes")
+    data: Path = Field(description="graded data set (mega-asr grade)")
+    dev: Path = Field(description="the same for validation")
+    seed: int = Field(ge=0, lt=2**32)
+    lora: LoraRecipe = LoraRecipe()
+    phases: tuple[PhaseRecipe, ...] = Field(min_length=1)
+    batch_size: int = Field(
+        default=128, gt=0, description="clips in a step, all devices together (8 x 2 GPUs x 8)"
+    )
+    device_batch_size: int = Field(default=8, gt=0, description="clips in one forward pass")
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_norm: float = Field(default=1.0, gt=0)
+    gradient_checkpointing: bool = Field(
+        default=False, description="less memory, a third more time"
+    )
+    checkpoint_steps: int = Field(default=200, gt=0, description="adapters and optimizer only")
+    evaluate_steps: int = Field(default=200, gt=0, description="steps between validations")
+    evaluate_clips: int = Field(default=400, gt=0, description="dev clips in each")
+    loader_workers: int = Field(default=4, ge=0, description="processes that decode audio")
+    log_steps: int = Field(default=10, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) < len(names):
+            raise UsageError(f"phases: two have the same name ({', '.join(names)})")
+        for phase in self.phases:
+            bounds = [2.0 if bound is None else bound for bound in phase.stages]
+            if bounds != sorted(bounds):
+                raise UsageError(f"phase {phase.name}: stages must grow ({list(phase.stages)})")
+        return self
+
+    def accumulation(self, processes: int) -> int:
+        """Return how many forward passes make a step.
+
+        Raises:
+            UsageError: the batch cannot be shared out evenly.
+        """
+        together = self.device_batch_size * processes
+        if self.batch_size % together:
+            raise UsageError(
+                f"batch_size {self.batch_size} is no multiple of device_batch_size "
+                f"{self.device_batch_size} times {processes} processes"
+            )
+        return self.batch_size // together
