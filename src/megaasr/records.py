@@ -91,6 +91,59 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a segment.
+
+    Attributes:
+        text: with the punctuation that touches it.
+        start, end: seconds from the start of the recording. Interpolated: each word has the share
+            of the segment's speech that it has of its characters.
+        confidence: 0..1, that it is what was said; None if it is not known.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A sign that a text is not what was said, see `megaasr.transcribe.guard`.
+
+    Attributes:
+        flag: its name.
+        value: what was measured.
+        threshold: what it was compared with.
+    """
+
+    flag: str
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a piece was heard.
+
+    Attributes:
+        route: `base` or `robust`.
+        temperature: 0 for the likeliest tokens.
+        pieces: 2 if it was heard in halves.
+        text: what was said.
+        mean_logprob: of its tokens; None if it is not known.
+        failed: flags of the checks that it failed.
+    """
+
+    route: str
+    temperature: float
+    pieces: int
+    text: str = ""
+    mean_logprob: float | None = None
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of a recording and the words in it.
 
@@ -101,6 +154,12 @@ class Segment:
         flags: what a reader should know, e.g. `token_budget_hit`, `no_speech`.
         route: the branch that heard it, `base` or `robust`; None where no model was asked.
         degraded_probability: 0..1, of the router; None where it was not asked.
+        route_reason: why this branch, in a few words.
+        confidence: 0..1, expected share of its words that are right; None if it is not known.
+        mean_logprob: of the tokens; None if it is not known.
+        words: with times and confidence; empty if the model gives no probabilities.
+        checks: what is suspicious about the text that was kept.
+        attempts: every time that it was heard, if it was heard more than once.
     """
 
     start: float
@@ -110,6 +169,12 @@ class Segment:
     flags: tuple[str, ...] = ()
     route: str | None = None
     degraded_probability: float | None = None
+    route_reason: str | None = None
+    confidence: float | None = None
+    mean_logprob: float | None = None
+    words: tuple[Word, ...] = ()
+    checks: tuple[Check, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +210,7 @@ class Transcript:
 
     def to_json(self) -> dict[str, Any]:
         """Return the versioned document that `mega-asr transcribe -f json` writes."""
-        segments = [{**asdict(segment), "flags": list(segment.flags)} for segment in self.segments]
+        segments = [_lists(asdict(segment)) for segment in self.segments]
         return {
             "schema": TRANSCRIPT_SCHEMA,
             "audio": self.audio,
@@ -154,5 +219,13 @@ class Transcript:
             "duration_s": self.duration_s,
             "model": self.model,
             "reason": self.reason,
+            "word_times": "interpolated",
             "segments": segments,
         }
+
+
+def _lists(value: Any) -> Any:
+    """Return a JSON document with lists in the place of tuples, as it is read again."""
+    if isinstance(value, dict):
+        return {key: _lists(one) for key, one in value.items()}
+    return [_lists(one) for one in value] if isinstance(value, list | tuple) else value

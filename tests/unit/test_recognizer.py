@@ -20,6 +20,7 @@ from megaasr.audio.pcm import warn_truncated
 from megaasr.errors import AudioEmptyError, AudioError, AudioNotFoundError, UsageError
 from megaasr.model.interface import Recognition, Request
 from megaasr.records import Segment, Transcript
+from megaasr.route.decision import NO_ROUTER
 from megaasr.transcribe.recognizer import MegaASR
 from megaasr.transcribe.recording import join_texts
 
@@ -78,7 +79,7 @@ def test_a_path_gives_a_transcript(model: ToneModel, tmp_path: Path) -> None:
         language="en",
         duration_s=1.5,
         model="tones",
-        segments=(Segment(0.0, 1.5, "200", "en", route="base"),),
+        segments=(Segment(0.0, 1.5, "200", "en", route="base", route_reason=NO_ROUTER.reason),),
         reason=None,
         audio=str(path),
     )
@@ -207,7 +208,10 @@ def test_silence_inside_a_recording_is_skipped(model: ToneModel) -> None:
 def test_a_token_budget_that_was_hit_is_reported(model: ToneModel) -> None:
     audio = long_recording((200, 20), (90, 20))
     transcript = MegaASR(model).transcribe(audio, sample_rate=RATE)
-    assert [segment.flags for segment in transcript.segments] == [(), ("token_budget_hit",)]
+    assert [segment.flags for segment in transcript.segments] == [
+        (),
+        ("token_budget_hit", "unreliable"),
+    ]
 
 
 def test_a_token_budget_that_left_no_words_is_no_verdict_of_no_speech() -> None:
@@ -412,8 +416,8 @@ def test_load_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch, model: To
         return model
 
     monkeypatch.setattr("megaasr.model.loading.load_model", load_model)
-    recognizer = MegaASR.load("some/model", device="cpu", offline=True, batch_size=3)
+    recognizer = MegaASR.load("tiny", device="cpu", offline=True, batch_size=3)
     settings = {"device": "cpu", "offline": True, "batch_size": 3}
     settings |= {"encoder_attention": "windowed", "adapter": None}
-    assert asked == [("some/model", settings)]
+    assert asked == [("tiny", settings)]
     assert recognizer.model is model

@@ -121,6 +121,16 @@ TRANSCRIPT = Transcript(
 )
 
 
+_UNKNOWN = {
+    "route_reason": None,
+    "confidence": None,
+    "mean_logprob": None,
+    "words": [],
+    "checks": [],
+    "attempts": [],
+}
+
+
 def test_the_document_of_a_transcript_is_stable() -> None:
     golden = {
         "schema": 1,
@@ -130,6 +140,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
         "duration_s": 61.25,
         "model": "tiny",
         "reason": None,
+        "word_times": "interpolated",
         "segments": [
             {
                 "start": 0.0,
@@ -139,6 +150,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
                 "flags": [],
                 "route": None,
                 "degraded_probability": None,
+                **_UNKNOWN,
             },
             {
                 "start": 30.0,
@@ -148,6 +160,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
                 "flags": ["token_budget_hit", "other"],
                 "route": None,
                 "degraded_probability": None,
+                **_UNKNOWN,
             },
             {
                 "start": 60.0,
@@ -157,6 +170,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
                 "flags": ["no_speech", "token_budget_hit"],
                 "route": None,
                 "degraded_probability": None,
+                **_UNKNOWN,
             },
         ],
     }
@@ -177,6 +191,7 @@ def test_an_empty_transcript_says_why() -> None:
         "duration_s": 2.0,
         "model": "tiny",
         "reason": "no speech was heard",
+        "word_times": "interpolated",
         "segments": [],
     }
 

@@ -93,6 +93,12 @@ class Screen:
             self._print(render(transcript, "txt").removesuffix("\n"))
         if transcript.reason is not None:
             self.note(f"{audio}: {transcript.reason}")
+        doubtful = [one for one in transcript.segments if "unreliable" in one.flags]
+        if doubtful:
+            why = ", ".join(dict.fromkeys(check.flag for one in doubtful for check in one.checks))
+            count = f"{len(doubtful)} of {len(transcript.segments)} segments"
+            dropped = " and left out" if "dropped" in transcript.flags else ""
+            self.warn(f"{audio}: {count} unreliable{dropped} ({why})")
         cut_short = sum("token_budget_hit" in one.flags for one in transcript.segments)
         if cut_short:
             count = f"{cut_short} of {len(transcript.segments)} segments"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from megaasr.cli.audio_arguments import UnusableFolder, expand
+from megaasr.cli.lazy_model import Branch, ModelWhenNeeded
 from megaasr.cli.screen import Lines, Screen
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
@@ -24,12 +24,7 @@ from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
 from megaasr.transcribe.subtitles import FORMATS
 
 if TYPE_CHECKING:
-    from megaasr.model.interface import Recognition, Request, Samples
-    from megaasr.model.layout import EncoderAttention
-    from megaasr.model.qwen3_asr import Qwen3ASR
-    from megaasr.route.decision import RouteDecision
-    from megaasr.route.router import Router
-    from megaasr.transcribe.recognizer import RouteChoice
+    from megaasr.transcribe.guard import Caution
     from megaasr.transcribe.recording import Audio, Outcome
 
 
@@ -50,6 +45,7 @@ class _Route(StrEnum):
     AUTO = "auto"
     BASE = "base"
     ROBUST = "robust"
+    BOTH = "both"
 
 
 class _Attention(StrEnum):
@@ -103,7 +99,11 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best available].")
     ] = None,
     route: Annotated[
-        _Route, typer.Option(help="Which branch hears a piece; auto: the router decides.")
+        _Route,
+        typer.Option(
+            help="Which branch hears a piece; auto: the router decides; both: each piece is heard "
+            "by both, and the report says where they disagree."
+        ),
     ] = _Route.AUTO,
     threshold: Annotated[
         float | None,
@@ -118,6 +118,29 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         _Attention,
         typer.Option(help="Windowed as Qwen designed it, or global as in the paper's figures."),
     ] = _Attention.WINDOWED,
+    no_vad: Annotated[
+        bool, typer.Option("--no-vad", help="Let the model hear where nobody speaks, too.")
+    ] = False,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Threshold of a guard, such as phrase_cycle=4 (docs/transcribe.md); inf or -inf "
+            "switches it off.",
+        ),
+    ] = None,
+    compression_ratio_threshold: Annotated[
+        float | None, typer.Option(help="As --guard compression_ratio=2.4.")
+    ] = None,
+    logprob_threshold: Annotated[
+        float | None, typer.Option(help="As --guard low_logprob=-1.0.")
+    ] = None,
+    no_retry: Annotated[
+        bool, typer.Option("--no-retry", help="Hear suspicious pieces only once.")
+    ] = False,
+    drop_unreliable: Annotated[
+        bool, typer.Option("--drop-unreliable", help="Leave texts out that stay suspicious.")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads [default: torch's choice].", min=1)
     ] = None,
@@ -162,15 +185,31 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     settings = {"model": _identity(name), "language": language, "context": words}
     if route is not _Route.AUTO or threshold is not None or adapter is not None:
         settings["route"] = [route, threshold, None if adapter is None else _identity(str(adapter))]
+    caution = _caution(
+        guard or [],
+        compression_ratio_threshold,
+        logprob_threshold,
+        vad=not no_vad,
+        retry=not no_retry,
+        drop_unreliable=drop_unreliable,
+    )
+    if (
+        guard
+        or no_vad
+        or no_retry
+        or drop_unreliable
+        or caution.thresholds != _caution([]).thresholds
+    ):
+        settings["caution"] = asdict(caution)
     if encoder_attention is not _Attention.WINDOWED:
         settings["encoder_attention"] = str(encoder_attention)
     folder = _planned(inputs, output_dir, output_format, settings) if writing else None
-    branch = _Branch(route.value, threshold, adapter, encoder_attention.value)
-    speech_model = _ModelWhenNeeded(name, device, offline, batch_size, threads, branch)
+    branch = Branch(route.value, threshold, adapter, encoder_attention.value)
+    speech_model = ModelWhenNeeded(name, device, offline, batch_size, threads, branch)
     screen = Screen(lines, len(inputs), bar=bar)
     if model is None:
         screen.note(_TOY)
-    run = _Run(inputs, folder, screen, resume=resume)
+    run = _Run(inputs, folder, screen, caution, resume=resume)
     run(speech_model, batch_size, language, words)
     if screen.failed:
         raise typer.Exit(1)
@@ -183,6 +222,7 @@ class _Run:
         inputs: the recordings, and folders without any.
         folder: where the transcripts go, or None.
         screen: told about everything, in the order of the inputs.
+        caution: about texts that may not be what was said.
         resume: skip what `folder` has already.
     """
 
@@ -191,18 +231,20 @@ class _Run:
         inputs: Sequence[AudioInput | UnusableFolder],
         folder: OutputFolder | None,
         screen: Screen,
+        caution: Caution,
         *,
         resume: bool,
     ) -> None:
         self._inputs = inputs
         self._folder = folder
         self._screen = screen
+        self._caution = caution
         self._resume = resume
         # Taken from `inputs` and not reported yet; the recognizer reads ahead.
         self._begun: deque[tuple[AudioInput | UnusableFolder, bool]] = deque()
 
     def __call__(
-        self, model: _ModelWhenNeeded, batch_size: int, language: str | None, context: str
+        self, model: ModelWhenNeeded, batch_size: int, language: str | None, context: str
     ) -> None:
         """Transcribe everything and show a summary, whatever happens."""
         from megaasr.transcribe.recognizer import MegaASR
@@ -210,7 +252,15 @@ class _Run:
         ended = "stopped by an error"
         try:
             with self._screen:
-                asr = MegaASR(model, batch_size=batch_size, router=model, route=model.branch.route)
+                asr = MegaASR(
+                    model,
+                    batch_size=batch_size,
+                    router=model,
+                    route=model.branch.route,
+                    detector=model.detect if self._caution.vad else None,
+                    caution=self._caution,
+                    calibration=model.confidence,
+                )
                 outcomes = asr.transcribe_many(
                     self._audios(),
                     language=language,
@@ -273,78 +323,6 @@ class _Run:
         self._screen.transcript(one.audio, transcript)
 
 
-@dataclass(frozen=True, slots=True)
-class _Branch:
-    """Which branch of the model hears what, see `MegaASR.load`."""
-
-    route: RouteChoice
-    threshold: float | None
-    adapter: Path | None
-    encoder_attention: EncoderAttention
-
-
-@dataclass
-class _ModelWhenNeeded:
-    """A speech model and its router, loaded when the first piece of audio is to be heard.
-
-    So a wrong path, or a folder where everything is done, costs no seconds of loading.
-    """
-
-    name: str
-    device: str | None
-    offline: bool
-    batch_size: int
-    threads: int | None
-    branch: _Branch
-    loading_s: float = 0.0
-    _model: Qwen3ASR | None = None
-    _router: Router | None = None
-
-    @property
-    def has_robust_route(self) -> bool:
-        """Whether the model has an adapter."""
-        return self._loaded().has_robust_route
-
-    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
-        """Transcribe pieces of audio; the answers come in the order of the requests."""
-        return self._loaded().recognize(requests)
-
-    def decide(self, samples: Samples) -> RouteDecision:
-        """Choose the branch that hears a piece, as the router says if there is one."""
-        from megaasr.route.decision import NO_ROUTER
-
-        self._loaded()
-        return NO_ROUTER if self._router is None else self._router.decide(samples)
-
-    def _loaded(self) -> Qwen3ASR:
-        if self._model is None:
-            began = time.monotonic()
-            from megaasr.model.loading import load_model
-            from megaasr.route.router import find_router
-
-            if self.threads is not None:
-                import torch
-
-                torch.set_num_threads(self.threads)
-            self._model = load_model(
-                self.name,
-                device=self.device,
-                offline=self.offline,
-                batch_size=self.batch_size,
-                encoder_attention=self.branch.encoder_attention,
-                adapter=self.branch.adapter,
-            )
-            if self.branch.route == "auto" and self._model.has_robust_route:
-                self._router = find_router(
-                    self.name,
-                    threshold=self.branch.threshold,
-                    device=self.device,
-                    offline=self.offline,
-                )
-            self.loading_s = time.monotonic() - began
-        return self._model
-
-
 def _what_to_show(json_lines: bool, verbose: str | None, *, writing: bool) -> tuple[Lines, bool]:
     """Return what goes to stdout, and whether there may be a progress bar.
 
@@ -389,3 +367,20 @@ def _identity(model: str) -> object:
         for path in files
     ]
     return [str(folder.resolve()), stats]
+
+
+def _caution(
+    guards: list[str],
+    compression_ratio: float | None = None,
+    logprob: float | None = None,
+    **switches: bool,
+) -> Caution:
+    """Return what the options say about suspicious texts."""
+    from megaasr.transcribe.guard import Caution, GuardThresholds
+
+    settings = list(guards)
+    if compression_ratio is not None:
+        settings.append(f"compression_ratio={compression_ratio}")
+    if logprob is not None:
+        settings.append(f"low_logprob={logprob}")
+    return Caution(thresholds=GuardThresholds().changed(settings), **switches)

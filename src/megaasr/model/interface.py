@@ -22,12 +22,29 @@ class Request:
         language: ISO code to force, or None to let the model decide.
         context: free text for the system turn (hot words, what was said before).
         route: `robust` to hear it with the adapter, `base` without.
+        temperature: 0 for the likeliest tokens, above it they are drawn.
+        seed: of the drawing; the same request gives the same words.
     """
 
     samples: Samples
     language: str | None = None
     context: str = ""
     route: Route = "base"
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word of an answer.
+
+    Attributes:
+        text: with the punctuation that touches it.
+        probability: 0..1, of all its tokens together, as the model has it (not calibrated).
+    """
+
+    text: str
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,8 @@ class Recognition:
         tokens: how many tokens were generated.
         budget_hit: the token budget ended the text, not the model; words may be missing.
         raw: the decoded output exactly as generated (loops not collapsed).
+        mean_logprob: mean log-probability of the generated tokens; None if it is not known.
+        words: with their probabilities; empty if they are not known.
     """
 
     text: str
@@ -47,6 +66,8 @@ class Recognition:
     tokens: int
     budget_hit: bool
     raw: str
+    mean_logprob: float | None = None
+    words: tuple[SpokenWord, ...] = ()
 
 
 class SpeechModel(Protocol):

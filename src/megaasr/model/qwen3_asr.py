@@ -5,13 +5,14 @@ Together with `prompt` this is the only module that knows how the model is drive
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import (
+    LogitsProcessorList,
     Qwen3ASRForConditionalGeneration,
     Qwen3ASRProcessor,
     StoppingCriteria,
@@ -24,11 +25,13 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.interface import Recognition, Request
 from megaasr.model.prompt import AUDIO_PAD, parse_output, prompt_parts, token_id
+from megaasr.model.token_scores import TokenScores, words_of
 
 MAX_PIECE_S = 30.0
 # Fast speech has about 6 words a second; a small tokenizer spends up to 3 tokens on a word.
 TOKENS_PER_S = 15
 TOKENS_AT_LEAST = 32
+_LONGEST_CHARACTER = 4  # tokens; a character has at most four bytes
 
 
 def token_budget(duration_s: float) -> int:
@@ -101,15 +104,18 @@ class Qwen3ASR:
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
         answers: dict[int, Recognition] = {}
         while order:
+            # What is drawn comes alone, so that it does not depend on what else is heard.
+            alone = requests[order[0]].temperature > 0
+            batch = order[:1] if alone else [i for i in order if not requests[i].temperature]
             # Clips of one route side by side: then the side branch sees a slice of the rows.
-            batch = sorted(order[: self.batch_size], key=lambda i: requests[i].route)
+            batch = sorted(batch[: self.batch_size], key=lambda i: requests[i].route)
             try:
                 found = self._recognize_batch([requests[i] for i in batch])
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 self._shrink(error)
                 continue
             answers.update(zip(batch, found, strict=True))
-            order = order[len(batch) :]
+            order = [i for i in order if i not in answers]
         return [answers[i] for i in range(len(requests))]
 
     def inputs(self, requests: Sequence[Request]) -> dict[str, torch.Tensor]:
@@ -194,19 +200,24 @@ class Qwen3ASR:
         prompt = inputs["input_ids"].shape[1]
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
         model: Any = self.model
-        with self.routed(requests, inputs):
+        scores = TokenScores(prompt)
+        with self.routed(requests, inputs), _drawing(requests[0]) as sampling:
             generated = model.generate(
                 **inputs,
-                do_sample=False,
+                **sampling,
                 num_beams=1,
                 max_new_tokens=max(budgets),
                 pad_token_id=int(self.processor.tokenizer.pad_token_id),
                 stopping_criteria=StoppingCriteriaList([_Budgets(prompt, budgets)]),
+                logits_processor=LogitsProcessorList([scores]),
             )
+        logprobs = scores.finish(generated)
         rows = generated[:, prompt:].tolist()
-        return [self._read(*row) for row in zip(rows, budgets, requests, strict=True)]
+        return [self._read(*row) for row in zip(rows, logprobs, budgets, requests, strict=True)]
 
-    def _read(self, tokens: list[int], budget: int, request: Request) -> Recognition:
+    def _read(
+        self, tokens: list[int], logprobs: list[float], budget: int, request: Request
+    ) -> Recognition:
         """Cut a row at its end token and take the output format apart."""
         ends = self._end_tokens()
         # Beyond its budget a row holds padding, which may be an end token itself.
@@ -214,7 +225,32 @@ class Qwen3ASR:
         kept = tokens[: budget if stop is None else stop]
         raw = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
         text, language = parse_output(raw, request.language)
-        return Recognition(text, language, len(kept), stop is None, raw)
+        # The end token counts too: a text that breaks off is less likely.
+        scored = logprobs[: len(kept) + (stop is not None)]
+        forced = request.language is not None
+        return Recognition(
+            text,
+            language,
+            len(kept),
+            stop is None,
+            raw,
+            sum(scored) / len(scored) if scored else None,
+            words_of(self._spell(kept), logprobs[: len(kept)], forced=forced) if text else (),
+        )
+
+    def _spell(self, tokens: list[int]) -> list[str]:
+        """Return the text of each token; joined, they are the decoded output."""
+        decode = self.processor.tokenizer.decode
+        pieces: list[str] = []
+        waiting: list[int] = []
+        for token in tokens:
+            waiting.append(token)
+            text = str(decode(waiting, skip_special_tokens=True))
+            whole = not text.endswith("\ufffd") or len(waiting) > _LONGEST_CHARACTER
+            pieces.append(text if whole else "")
+            if whole:
+                waiting = []
+        return pieces
 
     def _end_tokens(self) -> set[int]:
         ends: Any = self.model.generation_config.eos_token_id
@@ -235,6 +271,18 @@ class Qwen3ASR:
         self.batch_size //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+@contextmanager
+def _drawing(request: Request) -> Iterator[dict[str, Any]]:
+    """Give the options of generation, with random numbers of the request's own."""
+    if request.temperature <= 0:
+        yield {"do_sample": False}
+        return
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(request.seed)
+        yield {"do_sample": True, "temperature": request.temperature, "top_k": 50, "top_p": 0.95}
 
 
 class _Budgets(StoppingCriteria):

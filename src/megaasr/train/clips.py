@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ class Clip:
     """A clip to learn from.
 
     Attributes:
-        id, audio, text, language: as in its record.
+        id, text, language: as in its record.
+        audio: path of its sound, perhaps a row of a Parquet shard.
         duration_s: seconds.
         error_rate: of the base model, None if it was not graded.
     """
@@ -53,22 +54,24 @@ def listing_of(path: Path) -> Path:
     return found
 
 
-def read_clips(path: Path) -> list[Clip]:
-    """Read the clips of a data set that can be learnt from: 30 s at most, with a duration.
+def read_clips(paths: Iterable[Path]) -> list[Clip]:
+    """Read the clips of data sets that can be learnt from: 30 s at most, with a duration.
 
     Raises:
         TrainingError: there is no data set, or a record has no `duration_s`.
         RecordError: a line is no record.
     """
-    listing = listing_of(path)
-    clips = []
+    return [clip for path in paths for clip in _read_listing(listing_of(path))]
+
+
+def _read_listing(listing: Path) -> Iterator[Clip]:
     for one in read_manifest(listing):
         duration, rate = one.extra.get("duration_s"), one.extra.get("base_error_rate")
         if not isinstance(duration, int | float):
             raise TrainingError(f"{listing}: {one.id} has no duration_s")
         if 0 < duration <= LONGEST_S:
-            clips.append(Clip(one.id, one.audio, one.text, one.language, float(duration), rate))
-    return clips
+            audio = str(listing.parent / one.audio)
+            yield Clip(one.id, audio, one.text, one.language, float(duration), rate)
 
 
 def choose(
@@ -111,12 +114,10 @@ class ClipFeatures(Dataset[dict[str, Any]]):
 
     Args:
         clips: of one stage.
-        root: the folder that their audio paths start at.
     """
 
-    def __init__(self, clips: Sequence[Clip], root: Path) -> None:
+    def __init__(self, clips: Sequence[Clip]) -> None:
         self.clips = clips
-        self._root = root
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -127,7 +128,7 @@ class ClipFeatures(Dataset[dict[str, Any]]):
 
     def _features(self, clip: Clip) -> Features | None:
         try:
-            samples = read_clip(self._root, clip.audio).samples
+            samples = read_clip(Path(), clip.audio).samples
         except (AudioError, OSError):
             return None
         if not samples.size:

@@ -55,18 +55,23 @@ class RunFolder:
             _write(folder / "recipe.json", recipe.resolved_json())
             _write(folder / "versions.json", json.dumps(_versions(), indent=2))
 
-    def claim_data(self, manifest: Path) -> None:
-        """Note the training manifest's hash, or check that it is still the same.
+    def claim_data(self, *manifests: Path) -> None:
+        """Note the training manifests' hashes, or check that they are still the same.
 
         Raises:
             TrainingError: the run was started on other data; tokenizer and phonemes would differ.
         """
         path = self.folder / "data.json"
-        found = {manifest.name: hashlib.sha256(manifest.read_bytes()).hexdigest()}
+        found = {
+            (one.name if len(manifests) == 1 else f"{number} {one.name}"): hashlib.sha256(
+                one.read_bytes()
+            ).hexdigest()
+            for number, one in enumerate(manifests, 1)
+        }
         if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != found:
             raise TrainingError(
-                f"{self.folder} was started on another {manifest.name} than {manifest}; choose "
-                "that corpus again, or another run folder"
+                f"{self.folder} was started on another {manifests[0].name} than {manifests[0]}; "
+                "choose that corpus again, or another run folder"
             )
         if self._main:
             _write(path, json.dumps(found, indent=2))

@@ -72,14 +72,12 @@ class SFTTraining:
         self.accumulation = recipe.accumulation(self.processes)
         self._report = report
         self.run = RunFolder(folder, recipe, main=self.main)
-        self.listing = listing_of(recipe.data)
         self.clips = read_clips(recipe.data)
-        self.run.claim_data(self.listing)
+        self.run.claim_data(*(listing_of(one) for one in recipe.data))
         self.base = find_parts(find_model(recipe.model)).base
         self.fingerprint = fingerprint(self.base)
-        dev = listing_of(recipe.dev)
         self.validation = (
-            Validation(read_clips(dev), dev.parent, recipe.evaluate_clips) if self.main else None
+            Validation(read_clips(recipe.dev), recipe.evaluate_clips) if self.main else None
         )
 
     def train(self) -> Path:
@@ -165,7 +163,7 @@ class SFTTraining:
             rates=stage.phase.rates.by_group(),
             lengths=[one.duration_s for one in clips],
             step_clips=recipe.batch_size,
-            train_dataset=ClipFeatures(clips, self.listing.parent),
+            train_dataset=ClipFeatures(clips),
             data_collator=Collator(recognizer.processor.tokenizer, recognizer.model.dtype),
             callbacks=[
                 BetweenSteps(

@@ -55,8 +55,10 @@ class SFTRecipe(Recipe):
     """Supervised fine-tuning from acoustic to semantic, progressively."""
 
     model: str = Field(description="base: a name that mega-asr transcribe takes")
-    data: Path = Field(description="graded data set (mega-asr grade)")
-    dev: Path = Field(description="the same for validation")
+    data: tuple[Path, ...] = Field(
+        min_length=1, description="graded data sets (mega-asr grade), taken together"
+    )
+    dev: tuple[Path, ...] = Field(min_length=1, description="the same for validation")
     seed: int = Field(ge=0, lt=2**32)
     lora: LoraRecipe = LoraRecipe()
     phases: tuple[PhaseRecipe, ...] = Field(min_length=1)

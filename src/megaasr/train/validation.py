@@ -25,17 +25,16 @@ class Validation:
 
     Args:
         clips: of the dev set, graded.
-        root: the folder that their audio paths start at.
         count: how many, taken evenly from the list.
     """
 
-    def __init__(self, clips: Sequence[Clip], root: Path, count: int) -> None:
+    def __init__(self, clips: Sequence[Clip], count: int) -> None:
         count = min(count, len(clips))
         self._heard: list[tuple[Clip, Request]] = []
         for at in range(count):
             clip = clips[at * len(clips) // count]
             try:
-                self._heard.append((clip, Request(read_clip(root, clip.audio).samples)))
+                self._heard.append((clip, Request(read_clip(Path(), clip.audio).samples)))
             except (AudioError, OSError):
                 continue
 

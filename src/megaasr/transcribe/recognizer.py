@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeVar, get_args, overload
 
+from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import UsageError
-from megaasr.model.interface import Request, Samples, SpeechModel
+from megaasr.model.interface import Route, Samples, SpeechModel
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteDecision
+from megaasr.transcribe.confidence import read_calibration
+from megaasr.transcribe.guard import Caution, Heard
 from megaasr.transcribe.recording import Audio, Job, Outcome, Recording
+from megaasr.transcribe.retries import Hearing, Listener
+from megaasr.transcribe.segment import Piece, SpeechDetector
 
 if TYPE_CHECKING:
     from megaasr.model.layout import EncoderAttention
-RouteChoice = Literal["auto", "base", "robust"]
-"""Who decides which branch of the model hears a piece: the router, or the caller."""
+RouteChoice = Literal["auto", "base", "robust", "both"]
+"""Who decides which branch of the model hears a piece: the router, or the caller. With `both`, both
+branches hear every piece; kept is the one that the router chooses, or else the surer one."""
 
 
 class Decider(Protocol):
@@ -26,6 +33,15 @@ class Decider(Protocol):
     def decide(self, samples: Samples) -> RouteDecision:
         """Decide about float32 [time] at 16 kHz."""
         ...
+
+
+DEFAULT_CAUTION = Caution()
+
+
+class _PerRecording(TypedDict):
+    detector: SpeechDetector | None
+    calibration: Callable[[float], float]
+    drop_unreliable: bool
 
 
 OnSegment = Callable[[str, Segment], None]
@@ -56,8 +72,11 @@ class MegaASR:
         batch_size: how many pieces the model hears at once, at least 1.
         router: decides for each piece whether the model's robust branch hears it; None where
             there is none.
-        route: `auto` (the router decides; without one the base hears everything), `base` or
-            `robust`.
+        route: `auto` (the router decides; without one the base hears everything), `base`,
+            `robust` or `both`.
+        detector: hears where somebody speaks; None leaves voice-activity detection out.
+        caution: what is done about texts that may not be what was said.
+        calibration: from the model's probabilities to confidence.
 
     Raises:
         UsageError: if `batch_size` is less than 1.
@@ -70,6 +89,9 @@ class MegaASR:
         batch_size: int = 8,
         router: Decider | None = None,
         route: RouteChoice = "auto",
+        detector: SpeechDetector | None = None,
+        caution: Caution = DEFAULT_CAUTION,
+        calibration: Callable[[float], float] = float,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -77,9 +99,18 @@ class MegaASR:
         self._route = route
         self._model = model
         self._batch_size = batch_size
+        self._guards = caution.thresholds
+        self._listener = Listener(
+            model, caution.thresholds, retry=caution.retry, both=route == "both"
+        )
+        self._per_recording: _PerRecording = {
+            "detector": detector,
+            "calibration": calibration,
+            "drop_unreliable": caution.drop_unreliable,
+        }
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 (options by keyword)
         cls,
         name: str | Path = "tiny",
         *,
@@ -90,6 +121,7 @@ class MegaASR:
         threshold: float | None = None,
         adapter: str | Path | None = None,
         encoder_attention: EncoderAttention = "windowed",
+        caution: Caution = DEFAULT_CAUTION,
     ) -> MegaASR:
         """Load a model by name, with its adapter and its router if it has them.
 
@@ -99,19 +131,23 @@ class MegaASR:
             device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes the best there is.
             offline: never use the network.
             batch_size: how many pieces the model hears at once, at least 1.
-            route: which branch hears a piece: `auto`, `base` or `robust`.
+            route: which branch hears a piece: `auto`, `base`, `robust` or `both`.
             threshold: 0..1, from which probability of being degraded on `auto` takes the robust
                 branch; None for the router's own.
             adapter: a folder in PEFT's layout, instead of the model's own.
             encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
+            caution: voice-activity detection, guards, and what follows from them.
 
         Raises:
             ModelError: if there is no such model, or it cannot be loaded.
             UsageError: if `batch_size` or `threshold` is out of range, or the route is `robust`
                 and the model has no adapter.
         """
+        from megaasr.model.hub import find_model
         from megaasr.model.loading import load_model  # brings torch with it
+        from megaasr.model.parts import find_parts
         from megaasr.route.router import find_router
+        from megaasr.transcribe.speech_activity import speech_probabilities
 
         if batch_size < 1:  # before seconds go into loading
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -124,12 +160,20 @@ class MegaASR:
             encoder_attention=encoder_attention,
             adapter=adapter,
         )
-        if route == "robust" and not model.has_robust_route:
+        if route in ("robust", "both") and not model.has_robust_route:
             raise UsageError(f"{name} has no adapter, so there is no robust route")
         router = None
-        if route == "auto" and model.has_robust_route:
+        if route in ("auto", "both") and model.has_robust_route:
             router = find_router(name, threshold=threshold, device=device, offline=offline)
-        return cls(model, batch_size=batch_size, router=router, route=route)
+        return cls(
+            model,
+            batch_size=batch_size,
+            router=router,
+            route=route,
+            detector=speech_probabilities if caution.vad else None,
+            caution=caution,
+            calibration=read_calibration(find_parts(find_model(str(name), offline=offline)).base),
+        )
 
     @property
     def model(self) -> SpeechModel:
@@ -254,7 +298,7 @@ class MegaASR:
         pending: list[Job] = []
         limit = self._batch_size  # a single batch at first, so that the first words come soon
         for audio in audios:
-            recording = Recording(audio, sample_rate)
+            recording = Recording(audio, sample_rate, **self._per_recording)
             line.append(recording)
             for job in recording.jobs():
                 pending.append(job)
@@ -263,7 +307,7 @@ class MegaASR:
                     limit = self._batch_size * _LOOK_AHEAD_BATCHES
             if len(line) > limit:  # broken and silent files queue behind one that waits
                 yield from self._answer(pending, line, wish)
-            yield from self._hand_over(line)
+            yield from self._hand_over(line, wish)
         yield from self._answer(pending, line, wish)
 
     def _answer(
@@ -274,31 +318,60 @@ class MegaASR:
         pending.clear()
         for batch in _batches(jobs, self._batch_size):
             decisions = [self._decide(job.piece.samples) for job in batch]
-            requests = [
-                Request(job.piece.samples, wish.language, wish.context, decision.route)
+            hearings = [
+                self._hearing(job.piece, decision.route, wish.language, wish.context)
                 for job, decision in zip(batch, decisions, strict=True)
             ]
-            answers = self._model.recognize(requests)
-            for job, said, decision in zip(batch, answers, decisions, strict=True):
-                job.recording.answer(job, said, decision)
-            yield from self._hand_over(line)
+            self._listener.hear(hearings)
+            for job, hearing, decision in zip(batch, hearings, decisions, strict=True):
+                job.recording.answer(job, hearing, decision)
+            yield from self._hand_over(line, wish)
+
+    def _hearing(self, piece: Piece, route: Route, language: str | None, context: str) -> Hearing:
+        about = Heard(
+            len(piece.samples) / SAMPLE_RATE, context, piece.speech_s, piece.speech_probability
+        )
+        seed = zlib.crc32(piece.samples.tobytes())  # the audio alone decides what is drawn
+        return Hearing(piece.samples, route, about, language, seed, self._guards.branches_disagree)
+
+    def _settle(self, recording: Recording, wish: _Wish) -> None:
+        """Hear the next segment again if its language is another than before it.
+
+        It is forced to that language, and the surer text is kept.
+        """
+        found = recording.turned() if wish.language is None else None
+        if found is None:
+            return
+        job, language = found
+        decision = self._decide(job.piece.samples)
+        hearing = self._hearing(job.piece, decision.route, language, wish.context)
+        self._listener.hear([hearing])
+        recording.settle_language(job, hearing)
 
     def _decide(self, samples: Samples) -> RouteDecision:
         """Choose the branch that hears a piece."""
-        if self._route != "auto":
-            return RouteDecision(self._route, reason="asked for")
+        if self._route in ("base", "robust"):
+            return RouteDecision(_route(self._route), reason="asked for")
         return NO_ROUTER if self._router is None else self._router.decide(samples)
 
-    def _hand_over(self, line: deque[Recording]) -> Iterator[tuple[str, Segment] | Outcome]:
+    def _hand_over(
+        self, line: deque[Recording], wish: _Wish
+    ) -> Iterator[tuple[str, Segment] | Outcome]:
         """Yield the news of the first recording in line; when it is done, go on to the next."""
         while line:
             first = line[0]
-            for segment in first.news():
+            self._settle(first, wish)
+            while (segment := first.next_segment()) is not None:
                 yield first.name, segment
+                self._settle(first, wish)
             if not first.done:
                 return
             line.popleft()
             yield first.outcome(self._model.name)
+
+
+def _route(choice: RouteChoice | None) -> Route:
+    return "robust" if choice == "robust" else "base"
 
 
 def check_route(route: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -15,17 +16,22 @@ from megaasr.audio.pcm import noting_truncation
 from megaasr.audio.source import AudioSource
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
-from megaasr.model.interface import Recognition, Samples
-from megaasr.records import Segment, Transcript
+from megaasr.model.interface import Route, Samples
+from megaasr.records import Attempt, Check, Segment, Transcript
 from megaasr.route.decision import RouteDecision
 from megaasr.text.languages import UNSPACED
-from megaasr.transcribe.segment import Piece, cut, is_silent
+from megaasr.transcribe.retries import Hearing
+from megaasr.transcribe.segment import Piece, SpeechDetector, cut, is_silent
+from megaasr.transcribe.word_times import timed_words
 
 Audio: TypeAlias = AudioSource | Waveform | NDArray[np.generic]
 """A path, the bytes of an encoded file, an open binary file, a waveform, or an array."""
 
 SHORTEST_S = 0.1
 """Less audio than this holds no word; the model is not asked."""
+SURELY_NO_SPEECH = 0.05
+"""A piece in which the VAD's probability of speech stays below this is not heard by the model. Of
+simulated clips at severities above 0.6 one in a hundred stays below (dev; `benchmarks/vad.py`)."""
 
 _Item = TypeVar("_Item")
 
@@ -80,13 +86,25 @@ class Recording:
         error: why the input cannot be used, once that is known.
     """
 
-    def __init__(self, audio: Audio, sample_rate: int | None = None) -> None:
+    def __init__(
+        self,
+        audio: Audio,
+        sample_rate: int | None = None,
+        *,
+        detector: SpeechDetector | None = None,
+        calibration: Callable[[float], float] = float,
+        drop_unreliable: bool = False,
+    ) -> None:
         self.name = audio_name(audio)
+        self._detector, self._calibration = detector, calibration
+        self._drop_unreliable = drop_unreliable
         self.error: AudioError | None = None
         self._audio = audio
         self._sample_rate = sample_rate
         self._segments: list[Segment | None] = []  # None: the model has not answered yet
         self._reported = 0
+        self._answered: dict[int, Job] = {}  # known, and not reported yet
+        self._languages: list[str | None] = []  # of the last two segments with words, last first
         self._unanswered = 0
         self._duration_s = 0.0
         self._truncated = False
@@ -104,7 +122,7 @@ class Recording:
             UsageError: for an array without a sample rate.
         """
         try:
-            for piece, last in _marking_last(cut(self._blocks())):
+            for piece, last in _marking_last(cut(self._blocks(), self._detector)):
                 self._duration_s = piece.end_s
                 # Known in time: the reader has come to its end before `last` is true.
                 flags = ("audio_truncated",) if last and self._truncated else ()
@@ -125,34 +143,90 @@ class Recording:
         except OSError as error:
             self.error = AudioError(self.name, f"cannot be read: {error.strerror or error}")
 
-    def answer(self, job: Job, recognition: Recognition, decision: RouteDecision) -> None:
-        """File what the model said about one of the `jobs`, on which route."""
-        flags = job.flags
-        if recognition.budget_hit:
-            flags = ("token_budget_hit", *flags)
-        elif recognition.language is None:  # an output that was cut off holds no verdict
-            flags = ("no_speech", *flags)
-        # No language is the model's verdict *no speech*: words beside it are not to be believed.
-        text = "" if recognition.language is None else recognition.text.strip()
+    def answer(self, job: Job, hearing: Hearing, decision: RouteDecision) -> None:
+        """File what was heard in one of the `jobs`, on which route."""
+        best = hearing.best
+        said, text = best.said, best.attempt.text
+        checks = list(best.checks)
+        apart, limit = hearing.disagreement(), hearing.disagreement_limit
+        if apart is not None and apart > limit:
+            checks.append(Check("branches_disagree", round(apart, 4), limit))
+        flags = [check.flag for check in checks]
+        if not text and not said.budget_hit:  # an output that was cut off holds no verdict
+            flags.insert(0, "no_speech" if said.language is None else "no_words")
+        words = timed_words(said.words, job.piece, self._calibration) if text else ()
+        if text and best.checks:
+            flags.append("unreliable")
+            if self._drop_unreliable:
+                flags.append("dropped")
+                text, words = "", ()
+        sure = [word.confidence for word in words if word.confidence is not None]
         self._segments[job.number] = Segment(
             job.piece.start_s,
             job.piece.end_s,
             text,
-            recognition.language,
-            flags,
-            decision.route,
+            said.language,
+            (*flags, *job.flags),
+            best.attempt.route,
             decision.degraded_probability,
+            decision.reason or None,
+            round(sum(sure) / len(sure), 4) if sure else None,
+            best.attempt.mean_logprob,
+            words,
+            tuple(checks),
+            hearing.attempts if len(hearing.attempts) > 1 else (),
         )
+        self._answered[job.number] = job
         self._unanswered -= 1
 
-    def news(self) -> Iterator[Segment]:
-        """Yield, in order of time and once each, the segments that have become known."""
-        while self._reported < len(self._segments):
-            segment = self._segments[self._reported]
-            if segment is None:
-                return
-            self._reported += 1
-            yield segment
+    def turned(self) -> tuple[Job, str] | None:
+        """Return the next piece to be reported, and the language before it, if it is in another
+        language than the two segments with words before it, which agree; else None."""
+        number = self._reported
+        segment = self._segments[number] if number < len(self._segments) else None
+        job = self._answered.get(number)
+        if segment is None or job is None or not segment.text:
+            return None
+        first, second = [*self._languages, None, None][:2]
+        if first is None or first != second or segment.language in (first, None):
+            return None
+        return job, first
+
+    def settle_language(self, job: Job, hearing: Hearing) -> None:
+        """Keep the surer of a turned piece's text and that of hearing it in the language before."""
+        before = self._segments[job.number]
+        assert before is not None
+        forced = hearing.best
+        attempts = (*(before.attempts or (_attempt_of(before),)), *hearing.attempts)
+        sure = before.mean_logprob if before.mean_logprob is not None else -math.inf
+        forced_sure = forced.attempt.mean_logprob
+        if forced.attempt.text and not forced.checks and (forced_sure or -math.inf) > sure:
+            self._unanswered += 1
+            self.answer(job, hearing, RouteDecision(_route_of(before), before.degraded_probability))
+            after = self._segments[job.number]
+            assert after is not None
+            self._segments[job.number] = replace(
+                after, attempts=attempts, route_reason=before.route_reason
+            )
+            return
+        self._segments[job.number] = replace(
+            before,
+            flags=(*before.flags, "language_flip"),
+            checks=(*before.checks, Check("language_flip", 1.0, 1.0)),
+            attempts=attempts,
+        )
+
+    def next_segment(self) -> Segment | None:
+        """Return, in order of time and once each, the next segment that has become known."""
+        number = self._reported
+        segment = self._segments[number] if number < len(self._segments) else None
+        if segment is None:
+            return None
+        self._reported += 1
+        self._answered.pop(number, None)
+        if segment.text:
+            self._languages = [segment.language, *self._languages][:2]
+        return segment
 
     def outcome(self, model: str) -> Outcome:
         """Return the end result of a recording that is `done`.
@@ -183,6 +257,8 @@ class Recording:
             return f"too short: {duration_ms:.3g} ms; at least {SHORTEST_S * 1000:.0f} ms is needed"
         if all("silent" in some for some in flags):
             return "no speech: the recording is silent"
+        if any("dropped" in some for some in flags):
+            return "what was heard is unreliable, and was dropped as asked"
         if all("no_speech" in some for some in flags):
             return "no speech was heard"
         if any("token_budget_hit" in some for some in flags):
@@ -209,6 +285,17 @@ class Recording:
             if block is None:
                 return
             yield block
+
+
+def _attempt_of(segment: Segment) -> Attempt:
+    """Return the only attempt behind a segment."""
+    failed = tuple(check.flag for check in segment.checks)
+    route = segment.route or "base"
+    return Attempt(route, 0.0, 1, segment.text, segment.mean_logprob, failed)
+
+
+def _route_of(segment: Segment) -> Route:
+    return "robust" if segment.route == "robust" else "base"
 
 
 def audio_name(audio: Audio) -> str:
@@ -249,7 +336,12 @@ def _flags_of_unheard(piece: Piece) -> tuple[str, ...]:
     """Say why the model need not hear a piece: too short or silent; else nothing."""
     if piece.end_s < SHORTEST_S:  # only a whole recording can be this short
         return ("no_speech", "too_short")
-    return ("no_speech", "silent") if is_silent(piece.samples) else ()
+    if is_silent(piece.samples):
+        return ("no_speech", "silent")
+    probability = piece.speech_probability
+    if probability is not None and probability < SURELY_NO_SPEECH:
+        return ("no_speech", "no_speech_detected")
+    return ()
 
 
 def _marking_last(items: Iterator[_Item]) -> Iterator[tuple[_Item, bool]]:

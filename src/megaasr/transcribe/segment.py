@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,6 +19,10 @@ from megaasr.model.interface import Samples
 
 MAX_PIECE_S = 30.0
 """No piece is longer than this, in seconds."""
+VAD_FRAME = 512
+"""Samples of one probability of speech: 32 ms."""
+SPEECH = 0.5
+"""From this probability on a frame counts as speech (the default of Silero VAD)."""
 SILENCE_DBFS = -75.0
 """A piece whose peak stays at or below this level holds nothing to hear (5 steps of 16 bits)."""
 
@@ -32,6 +37,14 @@ _PAUSE_SLACK = 0.25  # quiet is the lowest quarter, in dB, between the floor and
 _FLOOR_DBFS = -70.0  # below this, differences in level mean nothing
 
 
+class SpeechDetector(Protocol):
+    """Hears where somebody speaks, as `megaasr.transcribe.speech_activity.speech_probabilities`."""
+
+    def __call__(self, samples: Samples, /) -> NDArray[np.float32]:
+        """Return float32 [frames], the probability of speech in every 32 ms of [time]."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A stretch of a recording, short enough for the model.
@@ -39,10 +52,12 @@ class Piece:
     Attributes:
         offset: how many samples of the recording come before it.
         samples: float32 [time], 16 kHz, at least 1 and at most 480,000 of them.
+        speech: float32 [frames], probability of speech in every 32 ms; None without VAD.
     """
 
     offset: int
     samples: Samples
+    speech: NDArray[np.float32] | None = None
 
     @property
     def start_s(self) -> float:
@@ -54,8 +69,20 @@ class Piece:
         """Where the piece ends and the next one starts, exactly."""
         return (self.offset + len(self.samples)) / SAMPLE_RATE
 
+    @property
+    def speech_probability(self) -> float | None:
+        """The highest probability of speech, 0..1; None without VAD."""
+        return None if self.speech is None else float(self.speech.max(initial=0.0))
 
-def cut(blocks: Iterable[Samples]) -> Iterator[Piece]:
+    @property
+    def speech_s(self) -> float | None:
+        """Seconds in which somebody speaks; None without VAD."""
+        if self.speech is None:
+            return None
+        return int((self.speech >= SPEECH).sum()) * VAD_FRAME / SAMPLE_RATE
+
+
+def cut(blocks: Iterable[Samples], detector: SpeechDetector | None = None) -> Iterator[Piece]:
     """Cut a stream into pieces of at most 30 s.
 
     A recording of up to 30 s stays one piece. A longer one is cut in the best pause (see
@@ -65,6 +92,7 @@ def cut(blocks: Iterable[Samples]) -> Iterator[Piece]:
 
     Args:
         blocks: float32 [time] at 16 kHz, of any lengths, zero included.
+        detector: hears where somebody speaks; pauses are then where nobody does.
     """
     longest = int(MAX_PIECE_S * SAMPLE_RATE)
     last = int(_LAST_PIECE_S * SAMPLE_RATE)
@@ -72,12 +100,55 @@ def cut(blocks: Iterable[Samples]) -> Iterator[Piece]:
     offset = 0
     while len(window := ahead.peek(longest + last)):
         length = len(window)
+        speech = None if detector is None else detector(window)
         if length > longest:
-            length = quiet_place(window[: min(longest, length - last)])
+            searched = window[: min(longest, length - last)]
+            length = (speech is not None and speech_pause(speech, len(searched))) or quiet_place(
+                searched
+            )
+        part = None if speech is None else speech[: max(1, length // VAD_FRAME)].copy()
         # A copy, so that a piece waiting in a queue does not keep a long block alive.
-        yield Piece(offset, window[:length].copy())
+        yield Piece(offset, window[:length].copy(), part)
         ahead.drop(length)
         offset += length
+
+
+def speech_pause(speech: NDArray[np.float32], length: int) -> int | None:
+    """Return where to cut so that nobody is interrupted, or None if somebody speaks throughout.
+
+    The middle of the longest stretch without speech of 0.2 s or more, at least 15 s from the
+    start; as in `quiet_place`, 0.5 s and more count as equal, and of equals the last wins.
+
+    Args:
+        speech: float32 [frames], probability of speech in every 32 ms.
+        length: samples that may be searched.
+    """
+    first = int(_SEARCH_FROM_S * SAMPLE_RATE) // VAD_FRAME + 1
+    quiet = speech[first : length // VAD_FRAME] < SPEECH
+    edges = np.flatnonzero(np.diff(quiet.astype(np.int8), prepend=0, append=0))
+    least, most = (
+        frames * _FRAME_SAMPLES // VAD_FRAME for frames in (_PAUSE_FRAMES, _LONG_PAUSE_FRAMES)
+    )
+    pauses = [
+        (min(end - start, most), (start + end) // 2)
+        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+        if end - start >= least
+    ]
+    return (first + max(pauses)[1]) * VAD_FRAME if pauses else None
+
+
+def middle_pause(samples: Samples) -> int:
+    """Return the quietest place in the middle half, as an index.
+
+    Args:
+        samples: float32 [time] at 16 kHz, at least 1 s.
+    """
+    first = len(samples) // 4
+    count = len(samples) // 2 // _FRAME_SAMPLES
+    searched = samples[first : first + count * _FRAME_SAMPLES].reshape(count, _FRAME_SAMPLES)
+    power = np.square(searched, dtype=np.float64).mean(axis=1)
+    spots = sliding_window_view(power, _SPOT_FRAMES).mean(axis=1)
+    return first + (int(np.argmin(spots)) + _SPOT_FRAMES // 2) * _FRAME_SAMPLES
 
 
 def quiet_place(samples: Samples) -> int:

@@ -1,0 +1,253 @@
+"""Guards: each on what triggers it, and on what must not; retries and what they keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from megaasr.errors import UsageError
+from megaasr.model.interface import Recognition, Request
+from megaasr.transcribe.guard import (
+    Caution,
+    GuardThresholds,
+    Heard,
+    compression_ratio,
+    context_echo,
+    disagreement,
+    examine,
+    letters,
+)
+from megaasr.transcribe.recognizer import MegaASR
+from megaasr.transcribe.retries import TEMPERATURES, Hearing, Listener
+from megaasr.transcribe.segment import cut
+
+LIMITS = GuardThresholds()
+FINE = Recognition("The kettle is on the table.", "en", 8, False, "", -0.2)
+ABOUT = Heard(3.0, "", 2.0, 0.99)
+
+
+def flags(said: Recognition, about: Heard = ABOUT, limits: GuardThresholds = LIMITS) -> list[str]:
+    return [check.flag for check in examine(said, about, limits)]
+
+
+def test_a_good_text_passes() -> None:
+    assert examine(FINE, ABOUT, LIMITS) == ()
+
+
+@pytest.mark.parametrize(
+    ("flag", "said", "about"),
+    [
+        ("token_budget_hit", replace(FINE, budget_hit=True), ABOUT),
+        ("no_words_in_speech", Recognition("", None, 3, False, ""), ABOUT),
+        ("speech_not_detected", FINE, replace(ABOUT, speech_s=0.0, speech_probability=0.2)),
+        ("phrase_cycle", replace(FINE, text="and then we go " * 3), replace(ABOUT, duration_s=9)),
+        ("compression_ratio", replace(FINE, text="la " * 60), replace(ABOUT, duration_s=30)),
+        ("characters_per_s", FINE, replace(ABOUT, duration_s=0.5)),
+        ("low_logprob", replace(FINE, mean_logprob=-1.2), ABOUT),
+        ("context_echo", FINE, replace(ABOUT, context="Kettle. The kettle is on the table!")),
+    ],
+)
+def test_each_guard_on_its_own_trigger(flag: str, said: Recognition, about: Heard) -> None:
+    assert flag in flags(said, about)
+    assert flag not in flags(said, about, GuardThresholds.off()) or flag == "token_budget_hit"
+
+
+def test_values_are_measured_and_thresholds_told() -> None:
+    (check,) = examine(replace(FINE, mean_logprob=-1.5), ABOUT, LIMITS)
+    assert (check.flag, check.value, check.threshold) == ("low_logprob", -1.5, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("No, no, no!", ABOUT),  # legitimate repeats
+        ("Yes.", replace(ABOUT, duration_s=0.4)),
+        ("Margaret.", replace(ABOUT, context="Margaret, Albert")),  # a hot word that was said
+    ],
+)
+def test_speech_that_guards_must_let_pass(text: str, about: Heard) -> None:
+    assert flags(replace(FINE, text=text), about) == []
+
+
+def test_chinese_counts_by_syllables() -> None:
+    assert letters("早上好") == 7.5
+    fast = replace(FINE, text="今天天气很好我们去公园" * 3, language="zh")
+    assert "characters_per_s" in flags(fast, replace(ABOUT, duration_s=2.0))
+    assert "characters_per_s" not in flags(fast, replace(ABOUT, duration_s=8.0))
+
+
+def test_without_a_verdict_of_the_vad_nothing_depends_on_it() -> None:
+    assert flags(FINE, Heard(3.0)) == []
+    assert flags(Recognition("", None, 3, False, ""), Heard(3.0)) == []
+
+
+def test_measures() -> None:
+    assert compression_ratio("abc" * 200) > 10
+    assert compression_ratio(FINE.text) < 1.5
+    assert context_echo(["a", "b", "c", "d"], "x a b c y", "en") == 0.75
+    assert context_echo(["a", "b"], "a b", "en") == 0.0  # two words may be chance
+    assert disagreement("one two", "one two", "en") == 0.0
+    assert disagreement("one two three four", "", "en") == 1.0
+
+
+def test_thresholds_can_be_changed_by_name() -> None:
+    changed = LIMITS.changed(["phrase-cycle=5", "low_logprob=-inf"])
+    assert changed.phrase_cycle == 5
+    assert changed.low_logprob == -math.inf
+    with pytest.raises(UsageError, match="phrase_cycle"):
+        LIMITS.changed(["loops=3"])
+    with pytest.raises(UsageError, match="no number"):
+        LIMITS.changed(["phrase_cycle=many"])
+
+
+class Rigged:
+    """Answers by a function of the request; notes what it was asked."""
+
+    name, has_robust_route = "rigged", True
+
+    def __init__(self, answer: object) -> None:
+        self.asked: list[Request] = []
+        self._answer = answer
+
+    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+        self.asked += requests
+        return [self._answer(request) for request in requests]  # type: ignore[operator]
+
+
+LOOP = Recognition("go on and " * 5, "en", 20, False, "", -0.1)
+
+
+def hear(answer: object, **about: object) -> tuple[Hearing, Rigged]:
+    model = Rigged(answer)
+    noise = np.random.default_rng(1).normal(0, 0.1, 16_000 * 6).astype(np.float32)
+    hearing = Hearing(noise, "base", replace(Heard(6.0), **about), seed=7)
+    Listener(model, LIMITS).hear([hearing])
+    return hearing, model
+
+
+def test_a_good_text_is_heard_once() -> None:
+    hearing, model = hear(lambda request: FINE)
+    assert len(model.asked) == 1
+    assert hearing.best.said is FINE
+
+
+def test_a_loop_is_heard_by_the_other_branch() -> None:
+    hearing, _ = hear(lambda request: FINE if request.route == "robust" else LOOP)
+    assert [one.route for one in hearing.attempts] == ["base", "robust"]
+    assert hearing.best.attempt.route == "robust"
+    assert hearing.attempts[0].failed == ("phrase_cycle",)
+    assert (hearing.disagreement() or 0.0) > 0.5
+
+
+def test_then_with_rising_temperature_then_in_halves() -> None:
+    def only_halves(request: Request) -> Recognition:
+        return FINE if request.samples.size < 16_000 * 6 else LOOP
+
+    hearing, model = hear(only_halves)
+    assert [(one.route, one.temperature, one.pieces) for one in hearing.attempts] == [
+        ("base", 0.0, 1),
+        ("robust", 0.0, 1),
+        *(("base", temperature, 1) for temperature in TEMPERATURES),
+        ("base", 0.0, 2),
+    ]
+    assert {request.seed for request in model.asked} == {7}
+    assert hearing.best.attempt.pieces == 2
+    assert hearing.best.said.text == f"{FINE.text} {FINE.text}"
+    assert sum(request.samples.size for request in model.asked[-2:]) == 16_000 * 6
+
+
+def test_the_first_attempt_that_passes_ends_it() -> None:
+    hearing, _ = hear(lambda request: FINE if request.temperature == TEMPERATURES[0] else LOOP)
+    assert len(hearing.attempts) == 3
+
+
+def test_if_nothing_passes_the_fewest_failures_and_then_the_surest_is_kept() -> None:
+    def answer(request: Request) -> Recognition:
+        if request.route == "robust":
+            return replace(LOOP, mean_logprob=-3.0)  # two failures
+        return replace(LOOP, mean_logprob=-0.5 if request.temperature else -0.9)
+
+    hearing, _ = hear(answer)
+    assert hearing.failing
+    assert hearing.best.attempt.temperature == TEMPERATURES[0]
+
+
+def test_sampling_is_not_tried_where_it_cannot_help() -> None:
+    nothing = Recognition("", None, 3, False, "")
+    hearing, _ = hear(lambda request: nothing, speech_s=3.0, speech_probability=1.0)
+    assert [one.route for one in hearing.attempts] == ["base", "robust"]
+
+
+def test_no_retry_hears_once_and_both_hears_twice() -> None:
+    for options, count in (({"retry": False}, 1), ({"retry": False, "both": True}, 2)):
+        model = Rigged(lambda request: LOOP)
+        hearing = Hearing(np.zeros(16_000, np.float32), "base", Heard(1.0))
+        Listener(model, LIMITS, **options).hear([hearing])
+        assert len(hearing.attempts) == count
+
+
+def noise(seconds: float) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.normal(0, 0.1, round(16_000 * seconds)).astype(np.float32)
+
+
+def test_unreliable_text_is_labelled_and_can_be_dropped() -> None:
+    shown = MegaASR(Rigged(lambda request: LOOP)).transcribe(noise(3), sample_rate=16_000)
+    (segment,) = shown.segments
+    assert segment.text == LOOP.text.strip()
+    assert segment.flags == ("phrase_cycle", "unreliable")
+    assert [check.flag for check in segment.checks] == ["phrase_cycle"]
+    assert len(segment.attempts) == 2 + len(TEMPERATURES)
+    asr = MegaASR(Rigged(lambda request: LOOP), caution=Caution(drop_unreliable=True))
+    hidden = asr.transcribe(noise(3), sample_rate=16_000)
+    assert hidden.text == ""
+    assert hidden.reason == "what was heard is unreliable, and was dropped as asked"
+    assert hidden.segments[0].attempts[0].text == LOOP.text.strip()  # hidden, not lost
+    assert hidden.segments[0].flags[-1] == "dropped"
+
+
+def test_branches_that_disagree_are_flagged() -> None:
+    def answer(request: Request) -> Recognition:
+        text = "Nobody was there." if request.route == "robust" else FINE.text
+        return replace(FINE, text=text)
+
+    asr = MegaASR(Rigged(answer), route="both")
+    (segment,) = asr.transcribe(noise(3), sample_rate=16_000).segments
+    assert segment.flags == ("branches_disagree",)
+    assert segment.checks[0].value > 0.5
+    assert [one.route for one in segment.attempts] == ["base", "robust"]
+
+
+def flip(languages: dict[int, str], forced_logprob: float) -> list[tuple[str | None, bool, int]]:
+    """Transcribe three pieces whose languages are given; return language, flag, attempts."""
+    audio = noise(88)
+    places = {float(piece.samples[0]): number for number, piece in enumerate(cut([audio]))}
+
+    def answer(request: Request) -> Recognition:
+        number = places[float(request.samples[0])]
+        if request.language is not None:
+            return Recognition("forced words", request.language, 3, False, "", forced_logprob)
+        return Recognition(f"words {number}", languages.get(number, "en"), 3, False, "", -0.3)
+
+    asr = MegaASR(Rigged(answer), batch_size=1)
+    found = asr.transcribe(audio, sample_rate=16_000)
+    return [
+        (one.language, "language_flip" in one.flags, len(one.attempts)) for one in found.segments
+    ]
+
+
+def test_a_language_flip_is_heard_again_in_the_language_before() -> None:
+    unsure = flip({0: "en", 1: "en", 2: "ko", 3: "en"}, forced_logprob=-0.1)
+    assert unsure[:3] == [("en", False, 0), ("en", False, 0), ("en", False, 2)]
+    sure = flip({0: "en", 1: "en", 2: "ko", 3: "en"}, forced_logprob=-2.0)
+    assert sure[2][:2] == ("ko", True)
+    assert sure[2][2] >= 2
+
+
+def test_a_second_language_of_its_own_right_is_no_flip() -> None:
+    found = flip({0: "en", 1: "ko", 2: "en", 3: "ko"}, forced_logprob=-2.0)
+    assert not any(flagged for _, flagged, _ in found)
