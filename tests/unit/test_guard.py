@@ -228,9 +228,9 @@ def flip(languages: dict[int, str], forced_logprob: float) -> list[tuple[str | N
     places = {float(piece.samples[0]): number for number, piece in enumerate(cut([audio]))}
 
     def answer(request: Request) -> Recognition:
-        number = places[float(request.samples[0])]
         if request.language is not None:
             return Recognition("forced words", request.language, 3, False, "", forced_logprob)
+        number = places[float(request.samples[0])]
         return Recognition(f"words {number}", languages.get(number, "en"), 3, False, "", -0.3)
 
     asr = MegaASR(Rigged(answer), batch_size=1)

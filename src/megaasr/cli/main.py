@@ -40,6 +40,8 @@ class LazyCommand:
 
 COMMANDS = (
     LazyCommand("transcribe", "megaasr.cli.transcribe", "Turn recordings into text."),
+    LazyCommand("compare", "megaasr.cli.compare", "Show both branches of a model side by side."),
+    LazyCommand("inspect", "megaasr.cli.inspect", "Say what is wrong with a recording."),
     LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
     LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),
     LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),

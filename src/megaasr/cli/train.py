@@ -1,8 +1,10 @@
-"""`mega-asr train`: the training stages: `base` from scratch, `sft` of the robust adapter."""
+"""`mega-asr train`: the training stages: `base` from scratch, `sft` of the robust adapter,
+`router`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -104,5 +106,40 @@ def sft(
         typer.echo(f"{adapter}: the adapter, over {plan.model}")
 
 
-def _print_row(row: dict[str, float | int | str]) -> None:
+@app.command()
+def router(
+    recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (router-tiny).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Train a router: clean against degraded audio."""
+    from megaasr.config import load_recipe
+    from megaasr.train.router_recipe import RouterRecipe
+
+    plan = load_recipe(RouterRecipe, recipe, set_ or [])
+    if dry_run:
+        typer.echo(plan.resolved_json())
+        return
+    import torch
+
+    from megaasr.errors import UsageError
+
+    try:
+        from megaasr.train.router import FILE, train_router
+    except ModuleNotFoundError as error:
+        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
+    if threads:
+        torch.set_num_threads(threads)
+    found = train_router(plan, output, report=_print_row)
+    _print_row(found)
+    typer.echo(f"{output / FILE}: the router")
+
+
+def _print_row(row: Mapping[str, object]) -> None:
     typer.echo("  ".join(f"{name} {value}" for name, value in row.items()))

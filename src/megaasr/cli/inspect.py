@@ -1,0 +1,149 @@
+"""`mega-asr inspect`: what is wrong with a recording, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from megaasr.audio.quality import Quality
+
+app = typer.Typer(add_completion=False)
+_WINDOW_S = 2.0
+_LONGEST_S = 1800.0
+
+
+@app.command()
+def inspect(
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO", help="Recordings.")],
+    model: Annotated[str, typer.Option(help="The model whose router judges.")] = "tiny",
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Write a picture: level, speech, degradation over time."),
+    ] = None,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print one JSON document for each recording.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+) -> None:
+    """Measure recordings: speech, loudness, noise, clipping, bandwidth, dropouts, reverberation.
+
+    The measures are estimates. Of a recording longer than half an hour the first half hour is
+    measured. With a model that has a router, the probability that it is degraded is shown over
+    time.
+    """
+    import json
+    from dataclasses import asdict
+
+    from megaasr.audio.files import read
+    from megaasr.audio.quality import advice, measure_quality
+    from megaasr.audio.waveform import SAMPLE_RATE
+    from megaasr.errors import AudioError, UsageError
+    from megaasr.route.router import find_router
+    from megaasr.transcribe.speech_activity import speech_probabilities
+
+    if picture is not None and len(audio) > 1:
+        raise UsageError("--picture shows one recording; name one")
+    router = find_router(model, offline=offline)
+    failed = False
+    for path in audio:
+        try:
+            samples = read(path, sample_rate=SAMPLE_RATE).samples[: int(_LONGEST_S * SAMPLE_RATE)]
+            speech = speech_probabilities(samples)
+            quality = measure_quality(samples, speech)
+        except (AudioError, UsageError) as error:
+            typer.echo(f"mega-asr: error: {error}", err=True)
+            failed = True
+            continue
+        degraded = router.probabilities(samples, _WINDOW_S) if router is not None else []
+        tips = advice(quality)
+        if json_lines:
+            document = {"audio": path, **asdict(quality), "degraded": degraded, "advice": tips}
+            typer.echo(json.dumps(document, ensure_ascii=False))
+        else:
+            _show(path, quality, degraded, tips)
+        if picture is not None:
+            _draw(picture, samples, speech, degraded)
+            typer.echo(f"{picture}: level, speech and degradation over time", err=json_lines)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(
+    path: str, quality: Quality, degraded: list[tuple[float, float, float]], tips: list[str]
+) -> None:
+    def shown(value: float | None, unit: str, digits: int = 1) -> str:
+        return "not measurable" if value is None else f"{value:.{digits}f} {unit}"
+
+    typer.echo(path)
+    rows = [
+        ("length", shown(quality.duration_s, "s")),
+        ("speech", shown(100 * quality.speech_ratio, "% of the time", 0)),
+        ("peak", shown(quality.peak_dbfs, "dBFS")),
+        ("level of speech", shown(quality.speech_dbfs, "dBFS")),
+        ("speech over noise (estimate)", shown(quality.snr_db, "dB")),
+        ("clipped samples", shown(100 * quality.clipped_share, "%", 3)),
+        ("bandwidth", shown(quality.bandwidth_hz, "Hz", 0)),
+        ("dropouts", shown(quality.dropouts_per_min, "a minute")),
+        ("reverberation time (estimate)", shown(quality.reverberation_s, "s", 2)),
+    ]
+    if degraded:
+        lengths = [end - start for start, end, _ in degraded]
+        mean = sum(p * s for (_, _, p), s in zip(degraded, lengths, strict=True)) / sum(lengths)
+        worst = max(degraded, key=lambda one: one[2])
+        rows.append(("degraded, by the router", f"{mean:.2f} on average"))
+        rows.append(("", f"{worst[2]:.2f} at worst, from {worst[0]:.1f} to {worst[1]:.1f} s"))
+    for name, value in rows:
+        typer.echo(f"  {name:30}{value}")
+    for tip in tips or ["Nothing is obviously wrong with it."]:
+        typer.echo(f"  - {tip}")
+
+
+def _draw(
+    path: Path,
+    samples: NDArray[np.float32],
+    speech: NDArray[np.float32],
+    degraded: list[tuple[float, float, float]],
+) -> None:
+    """Draw level, speech and degradation over time.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    import numpy as np
+
+    from megaasr.audio.waveform import SAMPLE_RATE
+    from megaasr.errors import UsageError
+
+    try:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+    except ModuleNotFoundError as error:
+        raise UsageError("--picture needs matplotlib: pip install 'megaasr[simulate]'") from error
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(11, 5), sharex=True)
+    hop = 512
+    frames = samples[: samples.size // hop * hop].reshape(-1, hop).astype(np.float64)
+    level = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-9)
+    upper.plot(np.arange(len(level)) * hop / SAMPLE_RATE, level, color="#1f5f99", linewidth=0.8)
+    upper.set_ylabel("level, dBFS")
+    time_s = np.arange(len(speech)) * hop / SAMPLE_RATE
+    lower.fill_between(time_s, speech, step="post", color="#b9d3b0", label="speech")
+    if degraded:
+        edges = [start for start, _, _ in degraded] + [degraded[-1][1]]
+        lower.stairs(
+            [p for _, _, p in degraded], edges, color="#8a2b52", linewidth=2, label="degraded"
+        )
+    lower.set(ylabel="probability", ylim=(0, 1.02), xlabel="seconds")
+    lower.legend(loc="upper right", frameon=False)
+    for axis in (upper, lower):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,188 @@
+"""Train a router: the released architecture, on clean against degraded clips.
+
+A run's folder: recipe.json, versions.json, metrics.jsonl, checkpoint-S (of transformers' Trainer),
+router.safetensors (the best so far, in the released layout) and results.json (its metrics on dev).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import nn
+from torch.nn import functional
+from transformers import Trainer, TrainingArguments, set_seed
+
+from megaasr.atomic import write_atomically
+from megaasr.audio.clips import read_clip
+from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
+from megaasr.route.router import THRESHOLD, Router
+from megaasr.train.lora_trainer import BetweenSteps, LengthSampler
+from megaasr.train.router_data import (
+    LabelledClip,
+    RouterClips,
+    balanced,
+    collate,
+    read_labelled,
+)
+from megaasr.train.router_recipe import RouterRecipe
+from megaasr.train.run import RunFolder
+
+FILE, RESULTS_FILE = "router.safetensors", "results.json"
+Report = Callable[[dict[str, Any]], None]
+
+
+class _Objective(nn.Module):
+    """The network and its loss, as the trainer wants them."""
+
+    def __init__(self, network: AudioQualityClassifier, smoothing: float) -> None:
+        super().__init__()
+        self.network, self._smoothing = network, smoothing
+
+    def forward(self, samples: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.network(samples)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self._smoothing)
+        return {"loss": loss, "logits": logits}
+
+
+class _Trainer(Trainer):
+    """With clips of like length in a batch."""
+
+    def __init__(self, *, lengths: Sequence[float], **options: Any) -> None:
+        super().__init__(**options)
+        self._lengths = lengths
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
+        size = self.args.per_device_train_batch_size * self.args.world_size
+        return LengthSampler(self._lengths, size, int(self.args.seed))
+
+
+def train_router(
+    recipe: RouterRecipe, folder: Path, report: Report = lambda row: None
+) -> dict[str, float]:
+    """Train a router, or go on; return the metrics of the best checkpoint on dev.
+
+    The best is the one with the highest accuracy at threshold 0.5 over dev, both labels counting
+    the same; of equals the one with the higher AUC.
+
+    Args:
+        recipe: what to train.
+        folder: of the run.
+        report: called with every line of the metrics.
+
+    Raises:
+        TrainingError: the folder belongs to another recipe, or data are missing.
+    """
+    run = RunFolder(folder, recipe)
+    clips = balanced(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
+    dev = balanced(read_labelled(recipe.dev_clean, recipe.dev_degraded), recipe.seed)
+    set_seed(recipe.seed)
+    sizes = RouterSizes(**recipe.sizes.model_dump())
+    objective = _Objective(AudioQualityClassifier(sizes, recipe.dropout), recipe.label_smoothing)
+    results = folder / RESULTS_FILE
+
+    def log(row: dict[str, Any]) -> None:
+        run.log(row)
+        report(row)
+
+    def validate(step: int) -> None:
+        network = objective.network.eval()
+        found = {"step": step, **measure(Router(network), dev)}
+        network.train()
+        log(found)
+        best = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
+        if best is None or _rank(found) > _rank(best):
+            write_classifier(folder / FILE, network)
+            write_atomically(results, json.dumps(found, indent=1) + "\n")
+
+    steps = max(1, round(2 * recipe.epochs * (len(clips) / 2) / recipe.batch_size))
+    mean_s = sum(one.duration_s for one in clips) / len(clips)
+    trainer = _Trainer(
+        model=objective,
+        args=_arguments(recipe, folder, steps),
+        lengths=[one.duration_s for one in clips],
+        train_dataset=RouterClips(clips, recipe),
+        data_collator=collate,
+        callbacks=[
+            BetweenSteps(
+                recipe.evaluate_steps, validate, log, audio_s=mean_s, step_clips=recipe.batch_size
+            )
+        ],
+    )
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
+    whole = [one for one in checkpoints if (one / "trainer_state.json").is_file()]
+    trainer.train(resume_from_checkpoint=str(whole[-1]) if whole else None)
+    found: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
+    return found
+
+
+def measure(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
+    """Return accuracy, precision, recall and F1 at threshold 0.5, AUC, and accuracy on clean clips
+    and those of severity 0.3 and more.
+
+    Args:
+        router: to be judged.
+        clips: with labels.
+    """
+    scores = np.array(
+        [router.decide(read_clip(Path(), one.audio).samples).degraded_probability for one in clips],
+        dtype=np.float64,
+    )
+    labels = np.array([one.degraded for one in clips])
+    chosen = scores >= THRESHOLD
+    hits = float((chosen & labels).sum())
+    precision, recall = hits / max(1, chosen.sum()), hits / max(1, labels.sum())
+    severe = np.array([(one.severity or 0.0) >= 0.3 or not one.degraded for one in clips])
+    return {
+        "accuracy": round(float((chosen == labels).mean()), 5),
+        "accuracy_severity_0.3": round(float((chosen == labels)[severe].mean()), 5),
+        "precision": round(float(precision), 5),
+        "recall": round(float(recall), 5),
+        "f1": round(float(2 * precision * recall / max(1e-9, precision + recall)), 5),
+        "auc": round(auc(scores, labels), 5),
+    }
+
+
+def auc(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
+    """Return the area under the ROC curve: how often a degraded clip scores above a clean one."""
+    positive, negative = int(labels.sum()), int((~labels).sum())
+    if not positive or not negative:
+        return float("nan")
+    ranks = rankdata(scores)
+    wins = float(ranks[labels].sum()) - positive * (positive + 1) / 2
+    return wins / (positive * negative)
+
+
+def _rank(found: dict[str, Any]) -> tuple[float, float]:
+    return float(found["accuracy"]), float(found["auc"])
+
+
+def _arguments(recipe: RouterRecipe, folder: Path, steps: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=round(recipe.warmup_ratio * steps),
+        lr_scheduler_type="cosine",
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.gradient_norm,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        seed=recipe.seed,
+        save_strategy="steps",
+        save_steps=recipe.checkpoint_steps,
+        save_total_limit=2,
+        logging_steps=recipe.log_steps,
+        dataloader_num_workers=recipe.loader_workers,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to=[],
+        disable_tqdm=True,
+    )
