@@ -24,6 +24,8 @@ from megaasr.errors import CheckpointError
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 BLOCKS_FILE = "mega_lora_blocks.json"
+PARENT = "base_fingerprint"
+"""Key in the weights' metadata: the fingerprint of the base that the adapter was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,15 @@ class Adapter:
         layers: by native module name.
         sha256: of the weights' file.
         base: what `adapter_config.json` says it was trained on.
+        base_fingerprint: of the weights that it was trained on, see `megaasr.model.parts`; None
+            if the file does not say.
     """
 
     name: str
     layers: Mapping[str, LowRank]
     sha256: str
     base: str | None = None
+    base_fingerprint: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -82,6 +87,7 @@ def read_adapter(folder: Path) -> Adapter:
         CheckpointError: files are missing or damaged, weights are a pickle, or the adapter is of
             a kind (DoRA, biases, whole modules) that has no side branch.
     """
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     config = _json(folder / CONFIG_FILE)
@@ -93,12 +99,15 @@ def read_adapter(folder: Path) -> Adapter:
         raise CheckpointError(f"{folder} has no {WEIGHTS_FILE} ({why})")
     try:
         tensors = load_file(weights)
+        with safe_open(weights, "pt") as file:
+            metadata = file.metadata() or {}
     except Exception as error:  # safetensors raises its own kinds
         raise CheckpointError(f"{weights} cannot be read: {error}") from error
     blocks = folder / BLOCKS_FILE
     layers = _layers(tensors, config, _json(blocks) if blocks.is_file() else {}, folder)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return Adapter(folder.name, layers, digest, config.get("base_model_name_or_path"))
+    base = config.get("base_model_name_or_path")
+    return Adapter(folder.name, layers, digest, base, metadata.get(PARENT))
 
 
 def _layers(

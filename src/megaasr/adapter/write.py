@@ -8,11 +8,8 @@ from pathlib import Path
 
 import torch
 
-from megaasr.adapter.peft_layout import CONFIG_FILE, WEIGHTS_FILE, Adapter, LowRank
+from megaasr.adapter.peft_layout import CONFIG_FILE, PARENT, WEIGHTS_FILE, Adapter, LowRank
 from megaasr.atomic import write_atomically
-
-PARENT = "base_fingerprint"
-"""Key in the weights' metadata: the fingerprint of the base that the adapter was trained on."""
 
 
 def join(adapters: Sequence[Adapter], name: str) -> Adapter:

@@ -33,13 +33,13 @@ class Quality:
         duration_s: seconds.
         speech_ratio: 0..1, share of 32 ms frames in which somebody speaks.
         peak_dbfs, speech_dbfs: largest sample; power of the frames with speech.
-        snr_db: power of speech frames (noise taken off) over that of the others, in dB; None
-            without both kinds.
+        snr_db: power of speech frames (noise taken off) over that of frames apart from speech, in
+            dB; None without both kinds.
         clipped_share: 0..1, samples in runs of 3 or more at the recording's own largest value.
         bandwidth_hz: below this frequency lies all but what is 50 dB weaker than the loudest band.
         dropouts_per_min: stretches of exactly equal samples of 20 ms and more inside speech.
-        reverberation_s: RT60 by the slowest quarter of decays after speech (20 dB at least,
-            extrapolated to 60 dB); None if there is no such decay.
+        reverberation_s: RT60 by the median of decays after speech (20 dB, extrapolated to 60 dB);
+            None if there are not two such decays.
     """
 
     duration_s: float
@@ -70,7 +70,9 @@ def measure_quality(samples: Samples, speech: NDArray[np.float32]) -> Quality:
     power = np.square(frames).mean(axis=1)
     spoken = speech[:count] >= _SPEECH
     loud = float(power[spoken].mean()) if spoken.any() else None
-    quiet = float(power[~spoken].mean()) if (~spoken).sum() >= 3 else None
+    # Frames beside speech hold its ends.
+    apart = np.convolve(spoken, np.ones(3), "same") < 0.5
+    quiet = float(power[apart].mean()) if apart.sum() >= 3 else None
     return Quality(
         samples.size / SAMPLE_RATE,
         float(spoken.mean()),
@@ -118,7 +120,8 @@ def reverberation_s(samples: Samples, spoken: NDArray[np.bool_]) -> float | None
         last = min(int(end) * _FRAME // hop, len(level) - 1)
         # The decay begins at the last loud frame, up to 0.3 s before the detector lets go.
         first = max(0, last - 30)
-        start = first + int(np.argmax(level[first : last + 1]))
+        near = level[first : last + 1]
+        start = first + int(np.flatnonzero(near >= near.max() - 3.0)[-1])
         tail = level[start : start + 80]
         if len(tail) < 8:
             continue
@@ -128,7 +131,7 @@ def reverberation_s(samples: Samples, spoken: NDArray[np.bool_]) -> float | None
         slopes.append(20 / (length * hop / SAMPLE_RATE))
     if len(slopes) < 2:
         return None
-    return float(60 / np.quantile(slopes, 0.25))
+    return float(60 / np.median(slopes))
 
 
 def _dropouts(samples: Samples, spoken: NDArray[np.bool_]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
@@ -12,10 +12,11 @@ from megaasr.score.peers import PEERS, Peer, Value
 from megaasr.score.predictions import Prediction, System
 
 if TYPE_CHECKING:
-    from megaasr.transcribe.recognizer import MegaASR
+    from megaasr.transcribe.recognizer import MegaASR, RouteChoice
     from megaasr.transcribe.recording import Outcome
 
 FILE = "predictions"
+_ROUTES = ("auto", "base", "robust")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,17 @@ class Spec:
         name: in the result.
         kind: `megaasr`, `predictions` or one of `PEERS`.
         model: a model's name or folder, or the file of predictions.
+        route: of one of our models, after an @: `auto`, `base`, `robust`.
     """
 
     name: str
     kind: str
     model: str
+    route: str = "auto"
 
 
 def parse_systems(texts: list[str]) -> list[Spec]:
-    """Read `[NAME=]MODEL`, `[NAME=]predictions:FILE`, `[NAME=]whisper:large-v3` and so on.
+    """Read `[NAME=]MODEL[@ROUTE]`, `[NAME=]predictions:FILE`, `[NAME=]whisper:large-v3` and so on.
 
     Raises:
         UsageError: a text is empty, or two systems have the same name.
@@ -55,13 +58,18 @@ def _parse(text: str) -> Spec:
     kind, colon, model = rest.partition(":")
     if not colon or kind not in {FILE, *PEERS}:
         kind, model = "megaasr", rest
+    route = "auto"
+    if kind == "megaasr" and model.rpartition("@")[2] in _ROUTES:
+        model, _, route = model.rpartition("@")
     if not model:
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
     shown = model.rstrip("/")
     default = Path(shown).stem if kind == FILE else (Path(shown).name or shown)
-    return Spec(
-        name or (default if kind in {"megaasr", FILE} else f"{kind}-{default}"), kind, model
-    )
+    if kind not in {"megaasr", FILE}:
+        default = f"{kind}-{default}"
+    elif route != "auto":
+        default = f"{default}@{route}"
+    return Spec(name or default, kind, model, route)
 
 
 @dataclass
@@ -74,13 +82,19 @@ class MegaSystem:
     offline: bool
     batch_size: int
     language: str | None = None
+    route: RouteChoice = "auto"
     kind: str = field(default="megaasr", init=False)
     _asr: MegaASR | None = field(default=None, init=False, repr=False)
 
     @property
     def settings(self) -> dict[str, Value]:
         """What decides about its words."""
-        return {"model": self.model, "language": self.language, "batch_size": self.batch_size}
+        settings: dict[str, Value] = {
+            "model": self.model,
+            "language": self.language,
+            "batch_size": self.batch_size,
+        }
+        return settings if self.route == "auto" else {**settings, "route": self.route}
 
     def prepare(self) -> None:
         """Load the model."""
@@ -88,7 +102,11 @@ class MegaSystem:
 
         if self._asr is None:
             self._asr = MegaASR.load(
-                self.model, device=self.device, offline=self.offline, batch_size=self.batch_size
+                self.model,
+                device=self.device,
+                offline=self.offline,
+                batch_size=self.batch_size,
+                route=self.route,
             )
 
     def close(self) -> None:
@@ -108,8 +126,18 @@ def _prediction(outcome: Outcome) -> Prediction:
     found = outcome.transcript
     if found is None:
         return Prediction("", error=str(outcome.error))
-    truncated = "token_budget_hit" in found.flags
-    return Prediction(found.text, language=found.language, truncated=truncated)
+    heard = [one for one in found.segments if one.route is not None]
+    sure = [one.confidence for one in heard if one.confidence is not None]
+    probabilities = [one.degraded_probability for one in heard if one.degraded_probability]
+    return Prediction(
+        found.text,
+        language=found.language,
+        # Of a clip of several pieces: robust if any piece was.
+        route=max((one.route or "" for one in heard), default=None),
+        degraded_probability=max(probabilities, default=None),
+        confidence=round(sum(sure) / len(sure), 4) if sure else None,
+        truncated="token_budget_hit" in found.flags,
+    )
 
 
 def load_system(
@@ -125,7 +153,9 @@ def load_system(
         return Peer(spec.name, spec.kind, spec.model, language, device)
     from megaasr.model.hub import find_model
     from megaasr.model.loading import check_layout, choose_device
+    from megaasr.model.parts import find_parts
 
-    check_layout(find_model(spec.model, offline=offline))
+    check_layout(find_parts(find_model(spec.model, offline=offline)).base)
     place = str(choose_device(device))
-    return MegaSystem(spec.name, spec.model, place, offline, batch_size, language)
+    route: Any = spec.route
+    return MegaSystem(spec.name, spec.model, place, offline, batch_size, language, route)

@@ -51,6 +51,7 @@ COMMANDS = (
     LazyCommand("bench", "megaasr.cli.bench", "Compare systems on a test set."),
     LazyCommand("report", "megaasr.cli.report", "Make a page and tables of results."),
     LazyCommand("score", "megaasr.cli.score", "Score a file of predictions."),
+    LazyCommand("confidence", "megaasr.cli.confidence", "Fit how sure words are."),
     LazyCommand("publish", "megaasr.cli.publish", "Score a finished run and write its model card."),
 )
 

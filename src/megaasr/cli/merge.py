@@ -32,16 +32,18 @@ def merge(
     from megaasr.adapter.peft_layout import read_adapter
     from megaasr.cli.progress import progress_bar
     from megaasr.model.hub import find_model
-    from megaasr.model.parts import find_parts
+    from megaasr.model.parts import find_parts, require_parent
 
     parts = find_parts(find_model(model, offline=offline))
     chosen = adapter or parts.adapter
     if chosen is None:
         raise UsageError(f"{model} has no adapter of its own; name one with --adapter")
+    found = read_adapter(chosen)
+    require_parent(found, parts.base)
     with progress_bar("files") as advance:
         written = merge_checkpoint(
             parts.base,
-            read_adapter(chosen),
+            found,
             output,
             on_file=lambda done, total: advance(done, total, "merged"),
         )

@@ -14,7 +14,7 @@ from megaasr.model.layout import (
     model_config,
     original_processor,
 )
-from megaasr.model.parts import find_parts
+from megaasr.model.parts import find_parts, require_parent
 from megaasr.model.prompt import AUDIO_PAD
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def load_model(
     place = choose_device(device)
     chosen = Path(adapter) if adapter is not None else parts.adapter
     found = read_adapter(chosen) if chosen is not None else None
+    if found is not None:
+        require_parent(found, parts.base)
     model, processor = read_checkpoint(parts.base, choose_dtype(place), encoder_attention)
     return Qwen3ASR(name, model.to(place).eval(), processor, batch_size, found)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megaasr.adapter.names import native_name
-from megaasr.adapter.peft_layout import is_adapter
+from megaasr.adapter.peft_layout import Adapter, is_adapter
 from megaasr.errors import CheckpointError
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
@@ -57,6 +57,20 @@ def fingerprint(base: Path) -> str:
     """
     found = sorted(line for path in base.glob("*.safetensors") for line in _tensors(path))
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def require_parent(adapter: Adapter, base: Path) -> None:
+    """Raise if an adapter says that it was trained on other weights.
+
+    Raises:
+        CheckpointError: it was.
+    """
+    parent = adapter.base_fingerprint
+    if parent is not None and parent != fingerprint(base):
+        raise CheckpointError(
+            f"the adapter {adapter.name} was trained on other weights than {base} (on "
+            f"{adapter.base or 'an unnamed model'}); its changes would be noise there"
+        )
 
 
 def _tensors(path: Path) -> Iterator[str]:

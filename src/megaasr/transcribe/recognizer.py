@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -179,6 +180,12 @@ class MegaASR:
     def model(self) -> SpeechModel:
         """The model that hears the pieces."""
         return self._model
+
+    def with_plain_confidence(self) -> MegaASR:
+        """Return a copy that gives the model's own probabilities of words as their confidence."""
+        other = copy.copy(self)
+        other._per_recording = {**self._per_recording, "calibration": float}
+        return other
 
     @overload
     def transcribe(
