@@ -11,8 +11,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-NAMES = ("transcribe", "startup", "memory", "decode", "simulator", "scorer", "routing")
-WITHOUT_MODEL = frozenset({"decode", "routing", "scorer", "simulator"})
+NAMES = (
+    "transcribe",
+    "startup",
+    "memory",
+    "decode",
+    "simulator",
+    "scorer",
+    "routing",
+    "released_size",
+)
+WITHOUT_MODEL = frozenset({"decode", "released_size", "routing", "scorer", "simulator"})
 ROOT = Path(__file__).resolve().parent.parent
 
 Row = dict[str, Any]

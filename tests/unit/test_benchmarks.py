@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ["transcribe", "startup", "memory", "decode", "simulator", "scorer", "routing"]
+NAMES = [
+    *["transcribe", "startup", "memory", "decode", "simulator", "scorer", "routing"],
+    "released_size",
+]
 FIELDS = {
     "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
     "startup": {"what", "wall_s", "cpu_s", "base", "times_base_wall", "times_base_cpu"},
     "memory": {"what", "audio_s", "peak_mb", "growth_mb", "growth_step_mb", "text_kb"},
     "decode": {"format", "reader", "wall_s", "times_peer_wall", "largest_difference"},
     "simulator": {"what", "system"},
+    "released_size": {"what", "wall_s"},
     "routing": {"what", "wall_s", "rtfx_wall"},
     "scorer": {"what", "system", "cpu_s", "per_second", "ours_times_this"},
 }

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from megaasr.audio import files
-from megaasr.transcribe.segment import SPEECH, VAD_FRAME, cut, speech_pause
-from megaasr.transcribe.speech_activity import speech_probabilities
+from megaasr.transcribe.segment import SPEECH, VAD_FRAME, Piece, cut, speech_pause
+from megaasr.transcribe.speech_activity import detect_speech, speech_probabilities
 
 CLIPS = sorted((Path(files.__file__).parents[1] / "cli" / "demo_clips").glob("*-clean.flac"))
 RATE = 16_000
@@ -51,6 +51,31 @@ def test_speech_is_heard_and_other_sounds_are_not(speech: np.ndarray) -> None:
         assert speech_probabilities(sound.astype(np.float32)).max() < 0.2
 
 
+def test_noise_begins_as_quietly_as_it_goes_on() -> None:
+    noise = (0.002 * np.random.default_rng(0).standard_normal(5 * RATE)).astype(np.float32)
+    assert speech_probabilities(noise).max() > 0.1  # the network's start-up
+    assert detect_speech(noise).max() < 0.05
+    assert len(detect_speech(noise)) == len(speech_probabilities(noise))
+    assert detect_speech(noise[:300]).shape == (1,)
+
+
+def test_noise_around_a_sentence_is_not_heard(speech: np.ndarray) -> None:
+    noise = (0.002 * np.random.default_rng(0).standard_normal(27 * RATE)).astype(np.float32)
+    clip = files.read(CLIPS[0]).samples
+    sound = noise.copy()
+    sound[10 * RATE : 10 * RATE + len(clip)] += clip
+    piece = Piece(0, sound, detect_speech(sound))
+    heard = piece.spoken_part()
+    assert len(clip) < len(heard) < len(clip) + 2 * RATE
+    at = int(np.flatnonzero(sound == heard[0])[0])
+    assert at <= 10 * RATE
+    assert at + len(heard) >= 10 * RATE + len(clip) - RATE // 2
+    # A little around it is left alone, and so is everything without a detector.
+    near = sound[9 * RATE : 11 * RATE + len(clip)]
+    assert len(Piece(0, near, detect_speech(near)).spoken_part()) == len(near)
+    assert len(Piece(0, sound).spoken_part()) == len(sound)
+
+
 def test_torch_keeps_its_threads(speech: np.ndarray) -> None:
     before = torch.get_num_threads()
     speech_probabilities(speech[:RATE])
@@ -67,7 +92,7 @@ def test_pieces_end_where_nobody_speaks(speech: np.ndarray) -> None:
     pause = np.zeros(RATE, np.float32)
     parts = [np.concatenate([files.read(path).samples, pause]) for path in CLIPS]
     whole = np.concatenate(parts * 3)
-    pieces = list(cut([whole], speech_probabilities))
+    pieces = list(cut([whole], detect_speech))
     assert len(pieces) > 2
     assert np.array_equal(np.concatenate([piece.samples for piece in pieces]), whole)
     probabilities = speech_probabilities(whole)

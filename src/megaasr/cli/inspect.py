@@ -45,7 +45,7 @@ def inspect(
     from megaasr.audio.waveform import SAMPLE_RATE
     from megaasr.errors import AudioError, UsageError
     from megaasr.route.router import find_router
-    from megaasr.transcribe.speech_activity import speech_probabilities
+    from megaasr.transcribe.speech_activity import detect_speech
 
     if picture is not None and len(audio) > 1:
         raise UsageError("--picture shows one recording; name one")
@@ -54,7 +54,7 @@ def inspect(
     for path in audio:
         try:
             samples = read(path, sample_rate=SAMPLE_RATE).samples[: int(_LONGEST_S * SAMPLE_RATE)]
-            speech = speech_probabilities(samples)
+            speech = detect_speech(samples)
             quality = measure_quality(samples, speech)
         except (AudioError, UsageError) as error:
             typer.echo(f"mega-asr: error: {error}", err=True)

@@ -69,9 +69,9 @@ class ModelWhenNeeded:
 
     def detect(self, samples: Samples) -> NDArray[np.float32]:
         """Return the probability of speech in every 32 ms."""
-        from megaasr.transcribe.speech_activity import speech_probabilities
+        from megaasr.transcribe.speech_activity import detect_speech
 
-        return speech_probabilities(samples)
+        return detect_speech(samples)
 
     def confidence(self, probability: float) -> float:
         """Return how sure a word is that the model gives this probability."""

@@ -25,9 +25,24 @@ def build_model(
     recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase, seed: int
 ) -> Qwen3ASRForConditionalGeneration:
     """Return the native model in float32, the same weights for the same seed."""
+    config = build_config(recipe, tokenizer)
+    torch.manual_seed(seed)
+    model = Qwen3ASRForConditionalGeneration(config)
+    _initialise(model)
+    settings = {
+        "eos_token_id": config.eos_token_id,
+        "pad_token_id": config.pad_token_id,
+        "do_sample": False,
+    }
+    model.generation_config = GenerationConfig.from_dict(settings)
+    return model
+
+
+def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRConfig:
+    """Return the native model's configuration."""
     end = token_id(tokenizer, "<|im_end|>")
     pad = token_id(tokenizer, "<|endoftext|>")
-    config = Qwen3ASRConfig(
+    return Qwen3ASRConfig(
         audio_config={
             "model_type": "qwen3_asr_encoder",
             "encoder_layers": recipe.encoder_layers,
@@ -57,12 +72,6 @@ def build_model(
         pad_token_id=pad,
         eos_token_id=[end, pad],
     )
-    torch.manual_seed(seed)
-    model = Qwen3ASRForConditionalGeneration(config)
-    _initialise(model)
-    settings = {"eos_token_id": [end, pad], "pad_token_id": pad, "do_sample": False}
-    model.generation_config = GenerationConfig.from_dict(settings)
-    return model
 
 
 def build_processor(tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRProcessor:

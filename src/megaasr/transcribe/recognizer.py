@@ -148,7 +148,7 @@ class MegaASR:
         from megaasr.model.loading import load_model  # brings torch with it
         from megaasr.model.parts import find_parts
         from megaasr.route.router import find_router
-        from megaasr.transcribe.speech_activity import speech_probabilities
+        from megaasr.transcribe.speech_activity import detect_speech
 
         if batch_size < 1:  # before seconds go into loading
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -171,7 +171,7 @@ class MegaASR:
             batch_size=batch_size,
             router=router,
             route=route,
-            detector=speech_probabilities if caution.vad else None,
+            detector=detect_speech if caution.vad else None,
             caution=caution,
             calibration=read_calibration(find_parts(find_model(str(name), offline=offline)).base),
         )
@@ -324,7 +324,7 @@ class MegaASR:
         jobs = [job for job in pending if job.recording.error is None]
         pending.clear()
         for batch in _batches(jobs, self._batch_size):
-            decisions = [self._decide(job.piece.samples) for job in batch]
+            decisions = [self._decide(job.piece.spoken_part()) for job in batch]
             hearings = [
                 self._hearing(job.piece, decision.route, wish.language, wish.context)
                 for job, decision in zip(batch, decisions, strict=True)
@@ -350,7 +350,7 @@ class MegaASR:
         if found is None:
             return
         job, language = found
-        decision = self._decide(job.piece.samples)
+        decision = self._decide(job.piece.spoken_part())
         hearing = self._hearing(job.piece, decision.route, language, wish.context)
         self._listener.hear([hearing])
         recording.settle_language(job, hearing)

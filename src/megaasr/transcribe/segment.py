@@ -34,11 +34,14 @@ _PAUSE_FRAMES = 20  # 200 ms: shorter gaps are often closed consonants, inside w
 _LONG_PAUSE_FRAMES = 50  # 500 ms: from here on, one pause is as good as another
 _PAUSE_DEPTH_DB = 10.0  # a pause is at least this far below the speech around it
 _PAUSE_SLACK = 0.25  # quiet is the lowest quarter, in dB, between the floor and the speech
+_MAYBE_SPEECH = 0.1  # low: what is trimmed is lost
+_MARGIN_S = 0.5  # kept around what may be speech
+_TRIMMED_S = 2.0  # a shorter stretch at an end is not worth trimming
 _FLOOR_DBFS = -70.0  # below this, differences in level mean nothing
 
 
 class SpeechDetector(Protocol):
-    """Hears where somebody speaks, as `megaasr.transcribe.speech_activity.speech_probabilities`."""
+    """Hears where somebody speaks, as `megaasr.transcribe.speech_activity.detect_speech`."""
 
     def __call__(self, samples: Samples, /) -> NDArray[np.float32]:
         """Return float32 [frames], the probability of speech in every 32 ms of [time]."""
@@ -80,6 +83,25 @@ class Piece:
         if self.speech is None:
             return None
         return int((self.speech >= SPEECH).sum()) * VAD_FRAME / SAMPLE_RATE
+
+    def spoken_part(self) -> Samples:
+        """Return the samples without long stretches at either end in which surely nobody speaks.
+
+        Models were trained on speech, not on half a minute of noise around a sentence: they find no
+        words in it. Up to `_TRIMMED_S` stay, and everything does without VAD.
+        """
+        if self.speech is None:
+            return self.samples
+        heard = np.flatnonzero(self.speech >= _MAYBE_SPEECH)
+        if not len(heard):
+            return self.samples
+        margin = int(_MARGIN_S * SAMPLE_RATE)
+        first = max(0, int(heard[0]) * VAD_FRAME - margin)
+        last = min(len(self.samples), (int(heard[-1]) + 1) * VAD_FRAME + margin)
+        least = int(_TRIMMED_S * SAMPLE_RATE)
+        return self.samples[
+            first if first >= least else 0 : last if len(self.samples) - last >= least else None
+        ]
 
 
 def cut(blocks: Iterable[Samples], detector: SpeechDetector | None = None) -> Iterator[Piece]:

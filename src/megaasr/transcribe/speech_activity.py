@@ -23,6 +23,7 @@ from megaasr.errors import ModelError
 from megaasr.transcribe.segment import VAD_FRAME as FRAME
 
 _CONTEXT, _PAD, _FFT_BINS = 64, 64, 129
+_WARM_UP = 32  # frames
 # The package has safetensors too, but of an older training of the network.
 _WEIGHTS = "data/silero_vad.jit"
 _NAMES = {
@@ -106,3 +107,17 @@ def speech_probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, _CONTEXT + FRAME)[::FRAME]
     found: NDArray[np.float32] = _network()(torch.from_numpy(windows.copy())).numpy()
     return found
+
+
+def detect_speech(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probability of speech in every 32 ms, without the network's start-up.
+
+    It takes the beginning of any noise for a little speech (0.1 and more), until it has heard some
+    of it. So it hears the first second backwards before.
+
+    Args:
+        samples: float32 [time], 16 kHz.
+    """
+    before = min(_WARM_UP, samples.size // FRAME)
+    warmed = np.concatenate([samples[: before * FRAME][::-1], samples])
+    return speech_probabilities(warmed)[before:]

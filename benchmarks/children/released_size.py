@@ -1,0 +1,60 @@
+"""Load a model, hear one piece of 30 s, route it, detect speech in it: MODEL DEVICE TOKENS."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.children import answer
+
+
+def main(model: str, device: str, tokens: str) -> None:
+    """Say how long each part took; the first run of a part is not counted."""
+    import numpy as np
+    import torch
+
+    from megaasr.model.interface import Request
+    from megaasr.model.loading import load_model
+    from megaasr.route.classifier import AudioQualityClassifier, RouterSizes
+    from megaasr.route.router import Router
+    from megaasr.transcribe.speech_activity import detect_speech
+
+    start = time.perf_counter()
+    loaded = load_model(model, device=device, offline=True)
+    load_s = time.perf_counter() - start
+    sound = (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
+    inputs: Any = loaded.inputs([Request(sound)])
+    native: Any = loaded.model
+    router = Router(AudioQualityClassifier(RouterSizes()).eval())
+
+    def transcribe() -> None:
+        count = int(tokens)
+        with torch.inference_mode():
+            native.generate(
+                **inputs,
+                do_sample=False,
+                min_new_tokens=count,
+                max_new_tokens=count,
+                pad_token_id=0,
+            )
+
+    answer(
+        load_s=load_s,
+        transcribe_s=_timed(transcribe),
+        router_s=_timed(lambda: router.decide(sound)),
+        vad_s=_timed(lambda: detect_speech(sound)),
+        dtype=str(native.dtype).removeprefix("torch."),
+    )
+
+
+def _timed(part: Callable[[], object]) -> float:
+    part()
+    start = time.perf_counter()
+    part()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

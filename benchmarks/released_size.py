@@ -1,0 +1,106 @@
+"""A model of the released size with random weights: loading, memory, and what routing costs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import Row, Settings, Table
+from benchmarks.processes import child, run_process
+from benchmarks.timing import say
+
+_TOKENS, _AUDIO_S = 100, 30
+
+
+def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
+    """Write the checkpoint, and let a fresh process load it and hear one piece."""
+    with tempfile.TemporaryDirectory() as folder:
+        say("released_size: writing the checkpoint")
+        path = Path(folder) / "model"
+        millions = _write(path, quick=settings.quick)
+        size_gb = sum(one.stat().st_size for one in path.glob("*.safetensors")) / 1e9
+        say("released_size: loading it, and hearing one piece")
+        tokens = 4 if settings.quick else _TOKENS
+        found = run_process(child("released_size", path, settings.device, tokens)).answer()
+    rows = [
+        {"what": "load the weights", "wall_s": round(found["load_s"], 2)},
+        {"what": f"transcribe {_AUDIO_S} s", "wall_s": round(found["transcribe_s"], 2)},
+        *(
+            {
+                "what": name,
+                "wall_s": round(found[key], 4),
+                "share": round(found[key] / found["transcribe_s"], 5),
+            }
+            for name, key in (("the router", "router_s"), ("voice-activity detection", "vad_s"))
+        ),
+    ]
+    used = {
+        "millions": round(millions),
+        "file_gb": round(size_gb, 2),
+        "peak_mb": found["peak_mb"],
+        "dtype": found["dtype"],
+        "tokens": tokens,
+        "audio_s": _AUDIO_S,
+        "device": settings.device,
+    }
+    return used, rows
+
+
+def _write(folder: Path, *, quick: bool) -> float:
+    """Write a native checkpoint in bfloat16; return its millions of parameters."""
+    import torch
+    from transformers import Qwen3ASRForConditionalGeneration
+
+    from megaasr.train.architecture import build_config, build_processor
+    from megaasr.train.base_recipe import ArchitectureRecipe
+    from megaasr.train.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(["The quick brown fox jumps over the lazy dog."], 340)
+    sizes = ArchitectureRecipe(
+        vocabulary_size=340,
+        encoder_layers=2 if quick else 24,
+        encoder_width=64 if quick else 1024,
+        encoder_heads=4 if quick else 16,
+        encoder_ffn=128 if quick else 4096,
+        conv_channels=16 if quick else 480,
+        decoder_layers=2 if quick else 28,
+        decoder_width=64 if quick else 2048,
+        decoder_heads=4 if quick else 16,
+        decoder_kv_heads=2 if quick else 8,
+        decoder_head_size=16 if quick else 128,
+        decoder_ffn=128 if quick else 6144,
+    )
+    config: Any = build_config(sizes, tokenizer)
+    config.text_config.vocab_size = 340 if quick else 151_936
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        model: Any = Qwen3ASRForConditionalGeneration(config)
+    finally:
+        torch.set_default_dtype(before)
+    model.save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    return float(sum(p.numel() for p in model.parameters()) / 1e6)
+
+
+def table(entry: Mapping[str, Any]) -> Table:
+    """One line for each part."""
+    used = entry["settings"]
+    lines = [
+        [
+            row["what"],
+            f"{row['wall_s']:.3g}",
+            f"{100 * row['share']:.2f} %" if "share" in row else "",
+        ]
+        for row in entry["rows"]
+    ]
+    note = (
+        f"Random weights in the shape of the 1.7B: {used['millions']} million parameters, "
+        f"{used['file_gb']} GB in bfloat16 on disk, computed in {used['dtype']} on "
+        f"{used['device']}; peak memory of the process {used['peak_mb'] / 1000:.1f} GB. One piece "
+        f"of {used['audio_s']} s, {used['tokens']} tokens; the router in its released size. A second "
+        "run of each is timed."
+    )
+    return Table("released_size", note, ("part", "wall s", "of transcribing"), lines)
