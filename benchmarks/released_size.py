@@ -100,7 +100,7 @@ def table(entry: Mapping[str, Any]) -> Table:
         f"Random weights in the shape of the 1.7B: {used['millions']} million parameters, "
         f"{used['file_gb']} GB in bfloat16 on disk, computed in {used['dtype']} on "
         f"{used['device']}; peak memory of the process {used['peak_mb'] / 1000:.1f} GB. One piece "
-        f"of {used['audio_s']} s, {used['tokens']} tokens; the router in its released size. A second "
-        "run of each is timed."
+        f"of {used['audio_s']} s, {used['tokens']} tokens; the router in its released size. "
+        "Timed is a second run of each."
     )
     return Table("released_size", note, ("part", "wall s", "of transcribing"), lines)

@@ -7,10 +7,17 @@ from megaasr.errors import UsageError
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.synthesize.plan import CorpusRecipe
 from megaasr.train.base_recipe import BaseRecipe
+from megaasr.train.router_recipe import RouterRecipe
+from megaasr.train.sft_recipe import SFTRecipe
 
 KINDS = {
+    "router-tiny": RouterRecipe,
+    "sft-1.7b": SFTRecipe,
+    "sft-tiny": SFTRecipe,
+    "sft-tiny-plain": SFTRecipe,
     "simulate-default": SimulatedCorpusRecipe,
     "simulate-degraded-test": SimulatedCorpusRecipe,
+    "simulate-train-tiny": SimulatedCorpusRecipe,
     "synthesize-tiny": CorpusRecipe,
     "train-base-tiny": BaseRecipe,
 }

@@ -116,10 +116,10 @@ def test_a_batch_depends_on_its_stream_only(
 def test_only_the_transcript_is_learnt(
     store: FeatureStore, builder: BatchBuilder, recipe: BaseRecipe
 ) -> None:
-    tokenizer = builder._tokenizer
+    tokenizer = builder._prompt._tokenizer
     for examples in plan_epoch(store, recipe, 0, short_only=False):
         batch = builder.build(examples, (0, 0))
-        tokens = (batch.inputs["input_ids"] == builder._audio_pad).sum(dim=1)
+        tokens = (batch.inputs["input_ids"] == builder._prompt._audio_pad).sum(dim=1)
         frames = batch.inputs["input_features_mask"].sum(dim=1)
         assert tokens.tolist() == [audio_tokens(int(n)) for n in frames]
         for row, example in enumerate(examples):
