@@ -43,7 +43,7 @@ def test_a_good_text_passes() -> None:
     [
         ("token_budget_hit", replace(FINE, budget_hit=True), ABOUT),
         ("no_words_in_speech", Recognition("", None, 3, False, ""), ABOUT),
-        ("speech_not_detected", FINE, replace(ABOUT, speech_s=0.0, speech_probability=0.2)),
+        ("speech_not_detected", FINE, replace(ABOUT, speech_s=0.0, speech_probability=0.05)),
         ("phrase_cycle", replace(FINE, text="and then we go " * 3), replace(ABOUT, duration_s=9)),
         ("compression_ratio", replace(FINE, text="la " * 60), replace(ABOUT, duration_s=30)),
         ("characters_per_s", FINE, replace(ABOUT, duration_s=0.5)),

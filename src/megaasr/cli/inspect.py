@@ -44,7 +44,7 @@ def inspect(
     from megaasr.audio.quality import advice, measure_quality
     from megaasr.audio.waveform import SAMPLE_RATE
     from megaasr.errors import AudioError, UsageError
-    from megaasr.route.router import find_router
+    from megaasr.route.router import THRESHOLD, find_router
     from megaasr.transcribe.speech_activity import detect_speech
 
     if picture is not None and len(audio) > 1:
@@ -62,6 +62,8 @@ def inspect(
             continue
         degraded = router.probabilities(samples, _WINDOW_S) if router is not None else []
         tips = advice(quality)
+        if degraded and _mean(degraded) >= THRESHOLD and not tips:
+            tips.append("The router takes it for degraded, though no single measure stands out.")
         if json_lines:
             document = {"audio": path, **asdict(quality), "degraded": degraded, "advice": tips}
             typer.echo(json.dumps(document, ensure_ascii=False))
@@ -93,8 +95,7 @@ def _show(
         ("reverberation time (estimate)", shown(quality.reverberation_s, "s", 2)),
     ]
     if degraded:
-        lengths = [end - start for start, end, _ in degraded]
-        mean = sum(p * s for (_, _, p), s in zip(degraded, lengths, strict=True)) / sum(lengths)
+        mean = _mean(degraded)
         worst = max(degraded, key=lambda one: one[2])
         rows.append(("degraded, by the router", f"{mean:.2f} on average"))
         rows.append(("", f"{worst[2]:.2f} at worst, from {worst[0]:.1f} to {worst[1]:.1f} s"))
@@ -102,6 +103,12 @@ def _show(
         typer.echo(f"  {name:30}{value}")
     for tip in tips or ["Nothing is obviously wrong with it."]:
         typer.echo(f"  - {tip}")
+
+
+def _mean(degraded: list[tuple[float, float, float]]) -> float:
+    """Return the mean probability over time."""
+    seconds = sum(end - start for start, end, _ in degraded)
+    return sum((end - start) * probability for start, end, probability in degraded) / seconds
 
 
 def _draw(
@@ -138,10 +145,15 @@ def _draw(
     if degraded:
         edges = [start for start, _, _ in degraded] + [degraded[-1][1]]
         lower.stairs(
-            [p for _, _, p in degraded], edges, color="#8a2b52", linewidth=2, label="degraded"
+            [p for _, _, p in degraded],
+            edges,
+            baseline=None,
+            color="#8a2b52",
+            linewidth=2,
+            label="degraded",
         )
     lower.set(ylabel="probability", ylim=(0, 1.02), xlabel="seconds")
-    lower.legend(loc="upper right", frameon=False)
+    lower.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
     for axis in (upper, lower):
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

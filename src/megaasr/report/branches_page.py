@@ -90,7 +90,7 @@ def _sweep(verdict: Verdict) -> str:
         "Error rate of routing, %",
         "threshold of the router",
         [f"{place:.1f}" for place in places],
-        [Line("routed", rates, [None] * len(rates))],
+        [Line("routed", rates, [(rate, rate) for rate in rates])],
     )
     least = min(rate for _, rate in verdict.sweep)
     return (

@@ -52,7 +52,8 @@ class GuardThresholds:
     """
 
     no_words_in_speech: float = 1.0
-    speech_not_detected: float = 0.5
+    # Not 0.5: of badly degraded speech up to a third stays below that.
+    speech_not_detected: float = 0.1
     phrase_cycle: float = LEAST_REPEATS_OF_LONG
     compression_ratio: float = 2.4
     characters_per_s: float = 30.0

@@ -29,9 +29,10 @@ Audio: TypeAlias = AudioSource | Waveform | NDArray[np.generic]
 
 SHORTEST_S = 0.1
 """Less audio than this holds no word; the model is not asked."""
-SURELY_NO_SPEECH = 0.05
-"""A piece in which the VAD's probability of speech stays below this is not heard by the model. Of
-simulated clips at severities above 0.6 one in a hundred stays below (dev; `benchmarks/vad.py`)."""
+SURELY_NO_SPEECH = 0.02
+"""A piece in which the VAD's probability of speech stays below this is not heard by the model: no
+clip of degraded speech up to severity 0.8 does, and one in a hundred above
+(`python -m benchmarks.speech_activity corpus/simulated-dev`)."""
 
 _Item = TypeVar("_Item")
 

@@ -1,0 +1,171 @@
+"""The shipped model with its own adapter and router: routes, guards and comparison for real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megaasr import MegaASR
+from megaasr.adapter.peft_layout import read_adapter
+from megaasr.audio import files
+from megaasr.audio.waveform import Waveform
+from megaasr.cli.main import main
+from megaasr.model.hub import find_model
+from megaasr.model.parts import find_parts, fingerprint
+from megaasr.simulate.simulator import Simulator
+from megaasr.synthesize.nonspeech import KINDS
+from megaasr.transcribe.guard import Caution
+
+RATE = 16_000
+CLIPS = sorted((Path(files.__file__).parents[1] / "cli" / "demo_clips").glob("*-clean.flac"))
+Samples = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def asr() -> MegaASR:
+    return MegaASR.load("tiny")
+
+
+@pytest.fixture(scope="module")
+def speech() -> list[Samples]:
+    return [files.read(clip, sample_rate=RATE).samples for clip in CLIPS]
+
+
+def degraded(samples: Samples, scenario: str = "noise", severity: float = 0.6) -> Samples:
+    simulator = Simulator()
+    draw = simulator.draw(seed=3, scenario=scenario, severity=severity, utterance="u")
+    return np.asarray(simulator.apply(Waveform(samples, RATE), draw).waveform.samples)
+
+
+def test_tiny_has_the_three_parts_of_the_released_model() -> None:
+    parts = find_parts(find_model("tiny"))
+    assert parts.adapter is not None
+    assert parts.router is not None
+    assert read_adapter(parts.adapter).base_fingerprint == fingerprint(parts.base)
+    folder = find_model("tiny")
+    size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+    assert size < 40e6
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "digital silence"])
+def test_where_nobody_speaks_there_are_no_words(asr: MegaASR, kind: str) -> None:
+    rng = np.random.default_rng(11)
+    for seconds, level in ((2, 0.5), (12, 0.05), (45, 0.2)):
+        count = seconds * RATE
+        sound = np.zeros(count) if kind == "digital silence" else KINDS[kind](rng, count)
+        peak = max(1e-9, float(np.abs(sound).max()))
+        transcript = asr.transcribe((sound / peak * level).astype(np.float32), sample_rate=RATE)
+        assert transcript.text == "", (kind, seconds, transcript.segments)
+        assert transcript.reason is not None
+
+
+def test_the_router_tells_clean_from_degraded(asr: MegaASR, speech: list[Samples]) -> None:
+    clean = asr.transcribe([Waveform(one, RATE) for one in speech])
+    assert {one.segments[0].route for one in clean} == {"base"}
+    noisy = asr.transcribe([Waveform(degraded(one), RATE) for one in speech])
+    assert {one.segments[0].route for one in noisy} == {"robust"}
+    assert all((one.segments[0].degraded_probability or 0.0) > 0.5 for one in noisy)
+
+
+def test_only_the_degraded_middle_of_a_long_recording_is_routed(
+    asr: MegaASR, speech: list[Samples]
+) -> None:
+    pause = np.zeros(RATE // 2, np.float32)
+    part = np.concatenate([sound for one in speech for sound in (one, pause)])[: 28 * RATE]
+    rms = float(np.sqrt(np.mean(np.square(part))))
+    middle = degraded(part)
+    middle = middle * (rms / float(np.sqrt(np.mean(np.square(middle)))))
+    whole = np.concatenate([part, pause, middle, pause, part]).astype(np.float32)
+    transcript = asr.transcribe(whole, sample_rate=RATE)
+    border = len(part) / RATE
+    for segment in transcript.segments:
+        centre = (segment.start + segment.end) / 2
+        inside = border < segment.start + 2 and segment.end - 2 < 2 * border + 1
+        outside = segment.end - 2 < border or segment.start + 2 > 2 * border + 1
+        if inside and not outside:
+            assert segment.route == "robust", (segment.start, centre)
+        elif outside and not inside and (segment.end < border or segment.start > 2 * border):
+            assert segment.route == "base", (segment.start, centre)
+    assert {one.route for one in transcript.segments} == {"base", "robust"}
+
+
+def test_words_have_confidence_and_times_in_order(asr: MegaASR, speech: list[Samples]) -> None:
+    transcript = asr.transcribe(np.concatenate(speech), sample_rate=RATE)
+    for segment in transcript.segments:
+        assert " ".join(word.text for word in segment.words) == segment.text
+        times = [time for word in segment.words for time in (word.start, word.end)]
+        assert times == sorted(times)
+        assert segment.start <= times[0] <= times[-1] <= segment.end + 0.05
+        assert all(0 <= (word.confidence or 0.0) <= 1 for word in segment.words)
+    assert json.loads(json.dumps(transcript.to_json()))["word_times"] == "interpolated"
+
+
+def test_the_same_audio_gives_the_same_attempts(speech: list[Samples]) -> None:
+    limits = Caution().thresholds.changed(["low_logprob=-0.001"])  # so that all are tried
+    found = [
+        MegaASR.load("tiny", caution=Caution(thresholds=limits)).transcribe(
+            degraded(speech[0], "echo+noise", 0.7), sample_rate=RATE
+        )
+        for _ in range(2)
+    ]
+    assert len(found[0].segments[0].attempts) >= 4
+    assert found[0].to_json() == found[1].to_json()
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: object, status: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([str(one) for one in arguments])
+        captured = capsys.readouterr()
+        assert int(ended.value.code or 0) == status, captured.err
+        return captured.out + captured.err
+
+    return command
+
+
+def test_compare_with_references_and_a_page(
+    run: Run, speech: list[Samples], tmp_path: Path
+) -> None:
+    rows = []
+    for number, one in enumerate(speech[:3]):
+        for name, sound in (("clean", one), ("bad", degraded(one))):
+            path = tmp_path / f"{number}-{name}.wav"
+            files.write(path, Waveform(sound, RATE))
+            rows.append({"audio": path.name, "text": "There are fifty-six monkeys."})
+    (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    page = tmp_path / "compare.html"
+    out = run(*("compare", tmp_path, "--references", tmp_path / "said.jsonl", "-o", page), status=1)
+    assert "best threshold on these recordings" in out
+    assert "against base" in out
+    assert "broken.wav" in out
+    text = page.read_text()
+    assert text.count("<audio") == 6
+    assert "Error rate of routing" in text
+    without = run("compare", tmp_path / "0-bad.wav")
+    assert "robust" in without
+    assert "sure:" in without
+
+
+def test_inspect_measures_draws_and_advises(
+    run: Run, speech: list[Samples], tmp_path: Path
+) -> None:
+    loud = np.clip(6 * speech[0], -0.6, 0.6)
+    files.write(tmp_path / "loud.wav", Waveform(loud, RATE))
+    out = run("inspect", tmp_path / "loud.wav", "--picture", tmp_path / "p.png")
+    assert "overloaded" in out
+    assert "degraded, by the router" in out
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+    document = json.loads(run("inspect", CLIPS[0], "--json-lines"))
+    assert document["clipped_share"] < 1e-3
+    assert document["degraded"][0][2] < 0.5
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    assert "error" in run("inspect", tmp_path / "broken.wav", CLIPS[0], status=1)
