@@ -58,7 +58,8 @@ def write_adapter(
         tensors[f"base_model.model.{name}.lora_A.weight"] = layer.a.to(dtype).contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = layer.b.to(dtype).contiguous()
     part = folder / f".{WEIGHTS_FILE}.part"
-    save_file(tensors, part, {"format": "pt", PARENT: fingerprint})
+    # A single entry: several would be written in a random order.
+    save_file(tensors, part, {PARENT: fingerprint})
     config = {
         "peft_type": "LORA",
         "base_model_name_or_path": base,

@@ -93,7 +93,13 @@ class Screen:
             self._print(render(transcript, "txt").removesuffix("\n"))
         if transcript.reason is not None:
             self.note(f"{audio}: {transcript.reason}")
-        doubtful = [one for one in transcript.segments if "unreliable" in one.flags]
+        doubtful = [
+            one
+            for one in transcript.segments
+            if "unreliable" in one.flags
+            # Told below, in its own words.
+            and {check.flag for check in one.checks} != {"token_budget_hit"}
+        ]
         if doubtful:
             why = ", ".join(dict.fromkeys(check.flag for one in doubtful for check in one.checks))
             count = f"{len(doubtful)} of {len(transcript.segments)} segments"

@@ -227,7 +227,8 @@ def write_classifier(path: Path, model: AudioQualityClassifier) -> None:
         }
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, path, {"format": "pt", "config": json.dumps(config)})
+    # A single entry: several would be written in a random order.
+    save_file(tensors, path, {"config": json.dumps(config)})
 
 
 def _sizes(
