@@ -93,6 +93,20 @@ def test_only_the_degraded_middle_of_a_long_recording_is_routed(
     assert {one.route for one in transcript.segments} == {"base", "robust"}
 
 
+def test_a_sentence_in_a_minute_of_noise_is_found(asr: MegaASR, speech: list[Samples]) -> None:
+    rng = np.random.default_rng(2)
+    for number, one in enumerate(speech[:4]):
+        sound = (0.002 * rng.standard_normal(60 * RATE)).astype(np.float32)
+        start = round(rng.uniform(5, 50) * RATE)
+        sound[start : start + len(one)] += one
+        transcript = asr.transcribe(sound, sample_rate=RATE)
+        alone = asr.transcribe(one, sample_rate=RATE)
+        assert len(transcript.text) > 0.7 * len(alone.text), number
+        words = [word for segment in transcript.segments for word in segment.words]
+        assert words[0].start == pytest.approx(start / RATE, abs=1.0)
+        assert sum(not segment.text for segment in transcript.segments) >= 1
+
+
 def test_words_have_confidence_and_times_in_order(asr: MegaASR, speech: list[Samples]) -> None:
     transcript = asr.transcribe(np.concatenate(speech), sample_rate=RATE)
     for segment in transcript.segments:

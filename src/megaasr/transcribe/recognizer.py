@@ -335,11 +335,11 @@ class MegaASR:
             yield from self._hand_over(line, wish)
 
     def _hearing(self, piece: Piece, route: Route, language: str | None, context: str) -> Hearing:
-        about = Heard(
-            len(piece.samples) / SAMPLE_RATE, context, piece.speech_s, piece.speech_probability
-        )
-        seed = zlib.crc32(piece.samples.tobytes())  # the audio alone decides what is drawn
-        return Hearing(piece.samples, route, about, language, seed, self._guards.branches_disagree)
+        samples = piece.spoken_part()
+        about = Heard(len(samples) / SAMPLE_RATE, context, piece.speech_s, piece.speech_probability)
+        seed = zlib.crc32(samples.tobytes())  # the audio alone decides what is drawn
+        limit = self._guards.branches_disagree
+        return Hearing(samples, route, about, language, seed, limit)
 
     def _settle(self, recording: Recording, wish: _Wish) -> None:
         """Hear the next segment again if its language is another than before it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.model.interface import SpokenWord
@@ -29,26 +30,40 @@ def timed_words(
         return ()
     lengths = np.array([max(1, len(one.text)) for one in words], dtype=np.float64)
     shares = np.concatenate([[0.0], np.cumsum(lengths) / lengths.sum()])
-    times = piece.start_s + _at_share(piece, shares)
+    starts, ends = (piece.start_s + one for one in _at_shares(piece, shares))
     return tuple(
         Word(
             one.text,
-            round(float(times[at]), 3),
-            round(float(times[at + 1]), 3),
+            round(float(starts[at]), 3),
+            round(float(ends[at]), 3),
             round(calibration(one.probability), 4),
         )
         for at, one in enumerate(words)
     )
 
 
-def _at_share(piece: Piece, shares: np.ndarray) -> np.ndarray:
-    """Return the seconds from the piece's start at which so much of its speech is over."""
+def _at_shares(
+    piece: Piece, shares: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where words start and end that have these shares of the piece's speech.
+
+    Args:
+        piece: with its probabilities of speech, or without.
+        shares: float64 [words + 1], the borders of the words, from 0 to 1.
+
+    Returns:
+        Seconds from the piece's start. At a pause a word ends before it, and the next starts after.
+    """
     length_s = len(piece.samples) / SAMPLE_RATE
     if piece.speech is None or not (piece.speech >= SPEECH).any():
-        return np.asarray(shares * length_s)
+        return shares[:-1] * length_s, shares[1:] * length_s
     spoken = (piece.speech >= SPEECH).astype(np.float64)
     over = np.concatenate([[0.0], np.cumsum(spoken)]) / spoken.sum()
-    edges = np.minimum(np.arange(len(over)) * VAD_FRAME / SAMPLE_RATE, length_s)
-    # Flat where nobody speaks: a tiny slope keeps the inverse unique.
-    rising = over + 1e-9 * np.arange(len(over))
-    return np.asarray(np.interp(shares, rising / rising[-1], edges))
+    last = len(spoken) - 1
+    before = np.clip(np.searchsorted(over, shares[:-1] + 1e-9, side="right") - 1, 0, last)
+    after = np.clip(np.searchsorted(over, shares[1:] - 1e-9, side="left") - 1, 0, last)
+    step = 1.0 / spoken.sum()
+    starts = before + (shares[:-1] - over[before]) / step
+    ends = after + np.minimum(1.0, (shares[1:] - over[after]) / step)
+    frame_s = VAD_FRAME / SAMPLE_RATE
+    return np.minimum(starts * frame_s, length_s), np.minimum(ends * frame_s, length_s)
