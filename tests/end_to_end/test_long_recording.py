@@ -50,11 +50,12 @@ def transcribe(path: Path) -> tuple[int, int, int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
-def test_ten_hours_take_no_more_memory_than_one(tmp_path: Path) -> None:
+def test_ten_hours_take_no_more_memory_than_three(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
-    sentences = sparse_speech(path, 1.0)
+    # Until then the pieces gather that wait, sorted by length, for the model.
+    sentences = sparse_speech(path, 3.0)
     short_mb, duration_s, spoken = transcribe(path)
-    assert (duration_s, spoken) == (3600, sentences)
+    assert (duration_s, spoken) == (10_800, sentences)
     sentences = sparse_speech(path, 10.0)
     long_mb, duration_s, spoken = transcribe(path)
     path.unlink()
