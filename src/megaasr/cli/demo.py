@@ -23,8 +23,8 @@ _WHAT_IT_IS = (
     "It shows that everything works offline; it cannot transcribe people."
 )
 _NEXT = (
-    "Next, with real weights (needs the network, about 4 GB):\n"
-    "  mega-asr transcribe your-recording.m4a --model Qwen/Qwen3-ASR-1.7B-hf"
+    "Next, with real weights (needs the network, about 5 GB):\n"
+    "  mega-asr transcribe your-recording.m4a --model zhifeixie/Mega-ASR"
 )
 
 
