@@ -182,10 +182,15 @@ def test_levels_follow_the_gain(samples: NDArray[np.float32], exponent: int) -> 
     gain = np.float32(2.0**exponent)
     louder = samples * gain
     assert peak(louder) == pytest.approx(peak(samples) * float(gain))
-    for measure in (rms_dbfs, lambda x: active_speech_level_dbfs(x, 16_000)):
+    # The level of speech leaves out a rest shorter than its frame of 20 ms.
+    whole = samples[: max(1, len(samples) // 320) * 320]
+    for measure, heard in (
+        (rms_dbfs, samples),
+        (lambda x: active_speech_level_dbfs(x, 16_000), whole),
+    ):
         before, after = measure(samples), measure(louder)
         if before == -math.inf or after == -math.inf:
-            assert peak(samples) < 1e-30
+            assert peak(heard) < 1e-30
         else:
             assert after == pytest.approx(before + 20 * math.log10(gain), abs=1e-3)
     assert (

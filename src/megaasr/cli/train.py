@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+_Output = Annotated[Path, typer.Option("--output", "-o", help="The run folder.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
+]
+_Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
+]
 
 
 @app.callback()
@@ -21,13 +30,9 @@ def _stages() -> None:
 @app.command()
 def base(
     recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (train-base-tiny).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
-    ] = None,
+    output: _Output,
+    set_: _Set = None,
+    threads: _Threads = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
     """Train a small Qwen3-ASR from scratch on a synthesised corpus.
@@ -43,13 +48,9 @@ def base(
         return
     import torch
 
-    from megaasr.errors import UsageError
-
-    try:
+    with _needing_libraries():
         from megaasr.train.base import BaseTraining
         from megaasr.train.curves import draw_curves
-    except ModuleNotFoundError as error:
-        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
     if threads:
         torch.set_num_threads(threads)
     training = BaseTraining(plan, output, report=_print_row)
@@ -62,13 +63,9 @@ def base(
 @app.command()
 def sft(
     recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (sft-tiny).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
-    ] = None,
+    output: _Output,
+    set_: _Set = None,
+    threads: _Threads = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="A started run is always taken up again.", hidden=True)
     ] = False,
@@ -88,13 +85,9 @@ def sft(
     plan = load_recipe(SFTRecipe, recipe, set_ or [])
     import torch
 
-    from megaasr.errors import UsageError
-
-    try:
+    with _needing_libraries():
         from megaasr.train.sft import SFTTraining
         from megaasr.train.sft_plan import describe_plan
-    except ModuleNotFoundError as error:
-        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
     if dry_run:
         typer.echo(plan.resolved_json())
         typer.echo(describe_plan(plan))
@@ -109,13 +102,9 @@ def sft(
 @app.command()
 def router(
     recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (router-tiny).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
-    ] = None,
+    output: _Output,
+    set_: _Set = None,
+    threads: _Threads = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
     """Train a router: clean against degraded audio."""
@@ -128,17 +117,24 @@ def router(
         return
     import torch
 
-    from megaasr.errors import UsageError
-
-    try:
+    with _needing_libraries():
         from megaasr.train.router import FILE, train_router
-    except ModuleNotFoundError as error:
-        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
     if threads:
         torch.set_num_threads(threads)
     found = train_router(plan, output, report=_print_row)
     _print_row(found)
     typer.echo(f"{output / FILE}: the router")
+
+
+@contextmanager
+def _needing_libraries() -> Iterator[None]:
+    """Say how to install what training needs, if it is not there."""
+    from megaasr.errors import UsageError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
 
 
 def _print_row(row: Mapping[str, object]) -> None:
