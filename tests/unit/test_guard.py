@@ -11,13 +11,13 @@ import pytest
 
 from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition, Request
+from megaasr.text.error_rate import disagreement
 from megaasr.transcribe.guard import (
     Caution,
     GuardThresholds,
     Heard,
     compression_ratio,
     context_echo,
-    disagreement,
     examine,
     letters,
 )

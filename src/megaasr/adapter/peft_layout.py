@@ -45,6 +45,10 @@ class LowRank:
         """Rows of a."""
         return int(self.a.shape[0])
 
+    def beside(self, other: LowRank) -> LowRank:
+        """Return both changes of a layer as one, side by side along the rank."""
+        return LowRank(torch.cat([self.a, other.a]), torch.cat([self.b, other.b], dim=1))
+
     def delta(self) -> torch.Tensor:
         """Return b a: float32 [outputs, inputs]."""
         return self.b @ self.a
@@ -137,13 +141,8 @@ def _layers(
         native = native_name(module)
         # One file may name a layer in two ways, each with weights of its own (the released one
         # seems to: 539 modules are listed, 196 more than there are); both changes are added.
-        layers[native] = _together(layers[native], found_layer) if native in layers else found_layer
+        layers[native] = layers[native].beside(found_layer) if native in layers else found_layer
     return layers
-
-
-def _together(one: LowRank, other: LowRank) -> LowRank:
-    """Return both changes of a layer as one, side by side along the rank."""
-    return LowRank(torch.cat([one.a, other.a]), torch.cat([one.b, other.b], dim=1))
 
 
 def _low_rank(

@@ -24,12 +24,7 @@ def join(adapters: Sequence[Adapter], name: str) -> Adapter:
     layers: dict[str, LowRank] = {}
     for one in adapters:
         for module, layer in one.layers.items():
-            before = layers.get(module)
-            layers[module] = (
-                layer
-                if before is None
-                else LowRank(torch.cat([before.a, layer.a]), torch.cat([before.b, layer.b], dim=1))
-            )
+            layers[module] = layers[module].beside(layer) if module in layers else layer
     return Adapter(name, layers, "", adapters[0].base)
 
 

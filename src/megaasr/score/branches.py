@@ -15,7 +15,7 @@ from megaasr.errors import UsageError
 from megaasr.records import Attempt, Transcript
 from megaasr.score.intervals import PairedComparison, bootstrap_interval, paired_bootstrap
 from megaasr.score.test_set import TestClip
-from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
+from megaasr.text.error_rate import ErrorCounts, count_errors, disagreement, pooled
 from megaasr.text.languages import UNSPACED
 
 SYSTEMS = ("base", "robust", "routed", "oracle")
@@ -50,8 +50,7 @@ class Stretch:
     @property
     def disagreement(self) -> float:
         """Error rate between the two texts, the longer one being the reference; 0..1."""
-        long, short = sorted((self.base, self.robust), key=len, reverse=True)
-        return min(1.0, count_errors(long, short, language=self.language).rate) if long else 0.0
+        return disagreement(self.base, self.robust, self.language)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,12 @@ def pooled(counts: Iterable[ErrorCounts]) -> ErrorCounts:
     return sum(counts, ErrorCounts())
 
 
+def disagreement(one: str, other: str, language: str | None) -> float:
+    """Return the error rate between two texts, whichever is longer being the reference; 0..1."""
+    longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
+    return min(1.0, count_errors(longer, shorter, language=language).rate) if longer else 0.0
+
+
 def align(
     reference: str, hypothesis: str, *, language: str | None = None, normalizer: str = "bench"
 ) -> list[AlignedWord]:

@@ -32,7 +32,7 @@ from megaasr.train.router_data import (
     read_labelled,
 )
 from megaasr.train.router_recipe import RouterRecipe
-from megaasr.train.run import RunFolder
+from megaasr.train.run import RunFolder, last_checkpoint, read_json
 
 FILE, RESULTS_FILE = "router.safetensors", "results.json"
 Report = Callable[[dict[str, Any]], None]
@@ -96,7 +96,7 @@ def train_router(
         found = {"step": step, **measure(Router(network), dev)}
         network.train()
         log(found)
-        best = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
+        best = read_json(results)
         if best is None or _rank(found) > _rank(best):
             write_classifier(folder / FILE, network)
             write_atomically(results, json.dumps(found, indent=1) + "\n")
@@ -115,9 +115,7 @@ def train_router(
             )
         ],
     )
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
-    whole = [one for one in checkpoints if (one / "trainer_state.json").is_file()]
-    trainer.train(resume_from_checkpoint=str(whole[-1]) if whole else None)
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     found: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
     return found
 

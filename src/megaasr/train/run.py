@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,23 @@ def _versions() -> dict[str, str | int | None]:
     packages = ("megaasr", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy")
     found: dict[str, str | int | None] = {name: version(name) for name in packages}
     return {**found, "python": platform.python_version(), "cores": os.cpu_count()}
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
+    for one in reversed(found):
+        # The trainer writes this file last; a kill may have cut it off.
+        if read_json(one / "trainer_state.json") is not None:
+            return str(one)
+        shutil.rmtree(one, ignore_errors=True)
+    return None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object from a file; None if there is none, or it was cut off."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

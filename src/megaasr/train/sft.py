@@ -33,7 +33,7 @@ from megaasr.model.parts import find_parts, fingerprint
 from megaasr.model.qwen3_asr import Qwen3ASR
 from megaasr.train.clips import Clip, ClipFeatures, choose, listing_of, read_clips
 from megaasr.train.lora_trainer import BetweenSteps, Collator, LoraTrainer
-from megaasr.train.run import RunFolder
+from megaasr.train.run import RunFolder, last_checkpoint, read_json
 from megaasr.train.scopes import group_of, modules_of
 from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
 from megaasr.train.validation import Validation, is_better
@@ -150,7 +150,7 @@ class SFTTraining:
             found = self.validation(recognizer)
             model.train(was_training)
             self._log({**place, "step": step, **found})
-            known = _read_json(best / _BEST_FILE)
+            known = read_json(best / _BEST_FILE)
             # A run that was killed may come to the same step again.
             if is_better(found, known) or (known or {}).get("step") == step:
                 self._write(_trained(model, stage.phase.name), best)
@@ -175,7 +175,7 @@ class SFTTraining:
                 )
             ],
         )
-        trainer.train(resume_from_checkpoint=_last_checkpoint(stage.folder))
+        trainer.train(resume_from_checkpoint=last_checkpoint(stage.folder))
         self._wait()
         _load(model, read_adapter(best))
         if self.main:
@@ -257,22 +257,3 @@ def _load(model: Any, adapter: Adapter) -> None:
             if layer is not None and hasattr(module, "lora_A"):
                 module.lora_A["default"].weight.copy_(layer.a)
                 module.lora_B["default"].weight.copy_(layer.b / module.scaling["default"])
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
-    for one in reversed(found):
-        # The trainer writes this file last; a kill may have cut it off.
-        if _read_json(one / "trainer_state.json") is not None:
-            return str(one)
-        shutil.rmtree(one, ignore_errors=True)
-    return None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -30,7 +30,6 @@ from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition
 from megaasr.records import Check
 from megaasr.text.cycles import LEAST_REPEATS_OF_LONG, find_cycle
-from megaasr.text.error_rate import count_errors
 from megaasr.text.normalize import tokens
 
 _WIDE_CHARACTER = 2.5  # a Chinese character is a syllable, an English syllable about 2.5 letters
@@ -173,12 +172,6 @@ def context_echo(words: Sequence[str], context: str, language: str | None) -> fl
         return 0.0
     run = _longest_common_run(words, given)
     return run / len(words) if run >= 3 else 0.0
-
-
-def disagreement(one: str, other: str, language: str | None) -> float:
-    """Return the error rate between two texts, whichever is longer being the reference; 0..1."""
-    longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
-    return min(1.0, count_errors(longer, shorter, language=language).rate) if longer else 0.0
 
 
 def _longest_common_run(one: Sequence[str], other: Sequence[str]) -> int:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.model.interface import Recognition, Request, Route, Samples, SpeechModel
 from megaasr.records import Attempt, Check
+from megaasr.text.error_rate import disagreement
 from megaasr.text.languages import UNSPACED
-from megaasr.transcribe.guard import GuardThresholds, Heard, disagreement, examine
+from megaasr.transcribe.guard import GuardThresholds, Heard, examine
 from megaasr.transcribe.segment import middle_pause
 
 TEMPERATURES = (0.3, 0.7)
