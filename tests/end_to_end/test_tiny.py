@@ -128,7 +128,7 @@ def test_demo(tmp_path: Path) -> None:
     assert "clean:" in shown
     assert "in noise:" in shown
     assert "toy" in shown
-    assert "Qwen/Qwen3-ASR-1.7B-hf" in shown
+    assert "--model zhifeixie/Mega-ASR" in shown
 
 
 def test_demo_clips_are_held_out_and_small() -> None:
