@@ -35,6 +35,14 @@ class Slow(tests.ToneModel):
     def recognize(self, requests):
         time.sleep({delay_s})
         return super().recognize(requests)
+    def deaf(self, requests):  # Ctrl-C comes where Python cannot pass it on
+        class Finaliser:
+            def __del__(self):
+                signal.raise_signal(signal.SIGINT)
+        Finaliser()
+        return super().recognize(requests)
+if {deaf}:
+    Slow.recognize = Slow.deaf
 megaasr.model.loading.load_model = lambda name, **settings: Slow(name)
 from megaasr.cli.main import main
 main()
@@ -120,9 +128,11 @@ def run(
     return transcribe
 
 
-def process(*arguments: str, delay_s: float = 0.0, **settings: object) -> subprocess.Popen[str]:
+def process(
+    *arguments: str, delay_s: float = 0.0, deaf: bool = False, **settings: object
+) -> subprocess.Popen[str]:
     """Start `mega-asr` in a process of its own, with the model of this file."""
-    program = _PROGRAM.format(folder=str(Path(__file__).parent), delay_s=delay_s)
+    program = _PROGRAM.format(folder=str(Path(__file__).parent), delay_s=delay_s, deaf=deaf)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
@@ -471,6 +481,18 @@ def test_ctrl_c_leaves_whole_files_only() -> None:
     before = [n for n in (len(names), len(names) - 1) if f": {40 - n} transcribed" in err]
     assert len(before) == 1
     assert f"{before[0]} already done" in err or not before[0]
+
+
+def test_a_ctrl_c_that_python_swallows_still_ends_the_run() -> None:
+    for number in range(5):
+        wav(f"many/{number:02}.wav", 200)
+    child = process(
+        *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], deaf=True
+    )
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "interrupted, 5 files: " in err
+    assert len([name for name in written() if name != ".mega-asr.jsonl"]) == 1
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from megaasr.cli.audio_arguments import UnusableFolder, expand
+from megaasr.cli.interruption import Interruption
 from megaasr.cli.lazy_model import Branch, ModelWhenNeeded
 from megaasr.cli.screen import Lines, Screen
 from megaasr.cli.whisper_options import WhisperCommand
@@ -251,7 +252,7 @@ class _Run:
 
         ended = "stopped by an error"
         try:
-            with self._screen:
+            with self._screen, Interruption() as interruption:
                 asr = MegaASR(
                     model,
                     batch_size=batch_size,
@@ -269,6 +270,7 @@ class _Run:
                 )
                 for outcome in outcomes:
                     self._report(outcome)
+                    interruption.check()
                 self._report_untouched()
             ended = ""
         except KeyboardInterrupt:
