@@ -28,7 +28,7 @@ from megaasr.model.loading import load_model
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.base import BaseTraining, scheduled_rate
 from megaasr.train.base_recipe import BaseRecipe, OptimizerRecipe
-from megaasr.train.curves import draw_curves
+from megaasr.train.curves import BASE, draw_curves
 from megaasr.train.evaluate import dev_error_rate
 
 WORDS = [
@@ -268,7 +268,7 @@ def test_the_run_folder_tells_what_was_done(corpus: Path, finished: Path) -> Non
 
 
 def test_the_curves_are_a_picture(finished: Path, tmp_path: Path) -> None:
-    draw_curves(finished / "metrics.jsonl", tmp_path / "curves.png")
+    draw_curves(finished / "metrics.jsonl", tmp_path / "curves.png", BASE)
     from matplotlib import image
 
     picture = image.imread(tmp_path / "curves.png")
@@ -281,8 +281,7 @@ def test_the_curves_are_a_picture(finished: Path, tmp_path: Path) -> None:
     # A run that was stopped before its first evaluation has curves too.
     first = (finished / "metrics.jsonl").read_text().splitlines()[:2]
     (tmp_path / "metrics.jsonl").write_text("\n".join(first))
-    with pytest.warns(UserWarning, match="legend"):
-        draw_curves(tmp_path / "metrics.jsonl", tmp_path / "early.png")
+    draw_curves(tmp_path / "metrics.jsonl", tmp_path / "early.png", BASE)
     assert (tmp_path / "early.png").stat().st_size > 1_000
 
 

@@ -27,6 +27,10 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the grades.")],
     model: Annotated[str, typer.Option(help="The base model.")] = "tiny",
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Grade the model with this adapter: what reinforcement starts from."),
+    ] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Clips in a unit of work.")] = 500,
     container: Annotated[
         Literal["parquet", "jsonl"],
@@ -58,12 +62,19 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.model.hub import find_model
     from megaasr.model.parts import find_parts, fingerprint
 
-    base = find_parts(find_model(model, offline=offline)).base
+    weights = fingerprint(find_parts(find_model(model, offline=offline)).base)
+    name = model
+    if adapter is not None:
+        from megaasr.adapter.peft_layout import read_adapter
+
+        weights = f"{weights} + {read_adapter(adapter).sha256}"
+        name = f"{model} + {adapter}"
     grading = Grading(
         manifest,
         output,
-        model=model,
-        fingerprint=fingerprint(base),
+        model=name,
+        fingerprint=weights,
+        route="base" if adapter is None else "robust",
         shard_size=shard_size,
         container=container,
         limit=limit,
@@ -76,7 +87,9 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
 
         if threads:
             torch.set_num_threads(threads)
-        return load_model(model, device=device, offline=offline, batch_size=batch_size)
+        return load_model(
+            model, device=device, offline=offline, batch_size=batch_size, adapter=adapter
+        )
 
     mine = _share(share) if share else share_from_environment(os.environ)
     with progress_bar("clips") as advance:

@@ -1,25 +1,22 @@
-"""`mega-asr train`: the training stages: `base` from scratch, `sft` of the robust adapter,
-`router`."""
+"""`mega-asr train`: `base` from scratch, `sft` and `rl` of the robust adapter, `router`."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+from megaasr.cli.train_rl import rl
+from megaasr.cli.training_options import (
+    OutputOption,
+    SetOption,
+    ThreadsOption,
+    is_main_process,
+    needing_libraries,
+    print_row,
+)
 
-_Output = Annotated[Path, typer.Option("--output", "-o", help="The run folder.")]
-_Set = Annotated[
-    list[str] | None, typer.Option("--set", help="table.field=value, over the recipe.")
-]
-_Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of this process [default: torch's].")
-]
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.callback()
@@ -30,9 +27,9 @@ def _stages() -> None:
 @app.command()
 def base(
     recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (train-base-tiny).")],
-    output: _Output,
-    set_: _Set = None,
-    threads: _Threads = None,
+    output: OutputOption,
+    set_: SetOption = None,
+    threads: ThreadsOption = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
     """Train a small Qwen3-ASR from scratch on a synthesised corpus.
@@ -48,24 +45,24 @@ def base(
         return
     import torch
 
-    with _needing_libraries():
+    with needing_libraries():
         from megaasr.train.base import BaseTraining
-        from megaasr.train.curves import draw_curves
+        from megaasr.train.curves import BASE, draw_curves
     if threads:
         torch.set_num_threads(threads)
-    training = BaseTraining(plan, output, report=_print_row)
+    training = BaseTraining(plan, output, report=print_row)
     training.train()
-    if int(os.environ.get("RANK", "0")) == 0:
-        draw_curves(output / "metrics.jsonl", output / "curves.png")
+    if is_main_process():
+        draw_curves(output / "metrics.jsonl", output / "curves.png", BASE)
         typer.echo(f"{output / 'model'}: the model; {output / 'curves.png'}: its curves")
 
 
 @app.command()
 def sft(
     recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (sft-tiny).")],
-    output: _Output,
-    set_: _Set = None,
-    threads: _Threads = None,
+    output: OutputOption,
+    set_: SetOption = None,
+    threads: ThreadsOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="A started run is always taken up again.", hidden=True)
     ] = False,
@@ -85,7 +82,8 @@ def sft(
     plan = load_recipe(SFTRecipe, recipe, set_ or [])
     import torch
 
-    with _needing_libraries():
+    with needing_libraries():
+        from megaasr.train.curves import SFT, draw_curves
         from megaasr.train.sft import SFTTraining
         from megaasr.train.sft_plan import describe_plan
     if dry_run:
@@ -94,17 +92,18 @@ def sft(
         return
     if threads:
         torch.set_num_threads(threads)
-    adapter = SFTTraining(plan, output, report=_print_row).train()
-    if int(os.environ.get("RANK", "0")) == 0:
-        typer.echo(f"{adapter}: the adapter, over {plan.model}")
+    adapter = SFTTraining(plan, output, report=print_row).train()
+    if is_main_process():
+        draw_curves(output / "metrics.jsonl", output / "curves.png", SFT)
+        typer.echo(f"{adapter}: the adapter, over {plan.model}; {output / 'curves.png'}")
 
 
 @app.command()
 def router(
     recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (router-tiny).")],
-    output: _Output,
-    set_: _Set = None,
-    threads: _Threads = None,
+    output: OutputOption,
+    set_: SetOption = None,
+    threads: ThreadsOption = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
     """Train a router: clean against degraded audio."""
@@ -117,25 +116,13 @@ def router(
         return
     import torch
 
-    with _needing_libraries():
+    with needing_libraries():
         from megaasr.train.router import FILE, train_router
     if threads:
         torch.set_num_threads(threads)
-    found = train_router(plan, output, report=_print_row)
-    _print_row(found)
+    found = train_router(plan, output, report=print_row)
+    print_row(found)
     typer.echo(f"{output / FILE}: the router")
 
 
-@contextmanager
-def _needing_libraries() -> Iterator[None]:
-    """Say how to install what training needs, if it is not there."""
-    from megaasr.errors import UsageError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UsageError(f"training needs {error.name}: pip install 'megaasr[train]'") from error
-
-
-def _print_row(row: Mapping[str, object]) -> None:
-    typer.echo("  ".join(f"{name} {value}" for name, value in row.items()))
+app.command()(rl)

@@ -15,7 +15,7 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, UsageError
 from megaasr.grade.bands import grade
 from megaasr.grade.work import GradeFolder, Share, relative_audio, require_unique
-from megaasr.model.interface import Request, SpeechModel
+from megaasr.model.interface import Request, Route, SpeechModel
 from megaasr.records import Utterance, read_manifest
 
 Container = Literal["parquet", "jsonl"]
@@ -64,6 +64,7 @@ class Grading:
         shard_size: clips in a shard.
         container: `parquet` holds the sound too; `jsonl` points to where it is.
         limit: only the first clips.
+        route: the branch of the model that is graded.
 
     Raises:
         UsageError: there is no such data set, or the folder holds other grades.
@@ -80,6 +81,7 @@ class Grading:
         shard_size: int = 500,
         container: Container = "parquet",
         limit: int | None = None,
+        route: Route = "base",
     ) -> None:
         path = manifest / "simulated.jsonl" if manifest.is_dir() else manifest
         if not path.is_file():
@@ -89,7 +91,7 @@ class Grading:
         if not self._utterances:
             raise UsageError(f"{path} lists no clips")
         require_unique(self._utterances, path)
-        self._size = shard_size
+        self._size, self._route = shard_size, route
         identity = {
             "schema": 1,
             "manifest_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -142,7 +144,7 @@ class Grading:
             except (AudioError, OSError) as error:
                 failed.append({"id": one.id, "audio": one.audio, "error": str(error)})
                 continue
-            clips.append((one, encoded, Request(samples)))
+            clips.append((one, encoded, Request(samples, route=self._route)))
         answers = model.recognize([request for _, _, request in clips])
         rows = [
             {**self._row(one), **grade(one.text, said, one.language).columns(self._model)}

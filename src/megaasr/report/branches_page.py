@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 
-from megaasr import __version__
 from megaasr.audio.waveform import Waveform
 from megaasr.report.charts import Line, line_chart
 from megaasr.report.embed import sound_uri
+from megaasr.report.page import plain_page
 from megaasr.report.word_diff import word_diff
 from megaasr.report.wording import percent
 from megaasr.score.branches import SYSTEMS, Compared, Stretch, Verdict
@@ -38,22 +35,15 @@ def branches_page(
         threshold: of the router.
         read: gives the sound of a recording; None if it cannot be shown.
     """
-    style = (resources.files("megaasr.report") / "benchmark.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; media-src data:"
     body = _verdict(verdict) if verdict is not None else _disagreements(recordings)
     body += "".join(_recording(one, threshold, read) for one in recordings)
     title = f"Base and robust branch of {model}, side by side"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1><p class=soft>Each stretch was heard by both branches. "
-        f"The router takes the robust one from a degraded probability of {threshold:g} on. Words "
-        "that the other branch has in their place are struck out, its own are underlined.</p>"
-        f"</header><main>{body}</main><footer><p>megaasr {__version__}</p></footer></body></html>\n"
+    lead = (
+        "Each stretch was heard by both branches. The router takes the robust one from a degraded "
+        f"probability of {threshold:g} on. Words that the other branch has in their place are "
+        "struck out, its own are underlined."
     )
+    return plain_page(title, lead, body)
 
 
 def _verdict(verdict: Verdict) -> str:

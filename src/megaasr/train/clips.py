@@ -27,7 +27,8 @@ class Clip:
         id, text, language: as in its record.
         audio: path of its sound, perhaps a row of a Parquet shard.
         duration_s: seconds.
-        error_rate: of the base model, None if it was not graded.
+        error_rate: of the model that graded it, None if it was not graded.
+        base_text: what that model heard.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Clip:
     language: str | None
     duration_s: float
     error_rate: float | None
+    base_text: str = ""
 
 
 def listing_of(path: Path) -> Path:
@@ -71,7 +73,8 @@ def _read_listing(listing: Path) -> Iterator[Clip]:
             raise TrainingError(f"{listing}: {one.id} has no duration_s")
         if 0 < duration <= LONGEST_S:
             audio = str(listing.parent / one.audio)
-            yield Clip(one.id, audio, one.text, one.language, float(duration), rate)
+            heard = str(one.extra.get("base_text") or "")
+            yield Clip(one.id, audio, one.text, one.language, float(duration), rate, heard)
 
 
 def choose(

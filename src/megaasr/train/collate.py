@@ -38,14 +38,18 @@ class PromptTokens:
             language: ISO code, None for English.
             context: of the system turn.
         """
+        prompt = self.prompt(frames, context)
+        target = self._encode(target_text(text, language))
+        return [*prompt, *target], [*[IGNORE] * len(prompt), *target]
+
+    def prompt(self, frames: int, context: str = "") -> list[int]:
+        """Return the ids of a clip before the assistant's turn; arguments as for a call."""
         before, after = prompt_parts(context, None)
-        prompt = [
+        return [
             *self._encode(before),
             *[self._audio_pad] * audio_tokens(frames),
             *self._encode(after),
         ]
-        target = self._encode(target_text(text, language))
-        return [*prompt, *target], [*[IGNORE] * len(prompt), *target]
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text)["input_ids"])

@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from megaasr.train.collate import PromptTokens, pad_features, pad_tokens
-from megaasr.train.scopes import Group, group_of
+from megaasr.train.optimizer import make_optimizer
+from megaasr.train.scopes import Group
 
 _WINDOW = 32
 """So many steps' clips are drawn together, and sorted by length."""
@@ -128,16 +129,8 @@ class LoraTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Return AdamW with a learning rate for each group."""
         if self.optimizer is None:
-            groups: dict[Group, list[torch.nn.Parameter]] = {}
-            trained: Any = model or self.model
-            for name, parameter in trained.named_parameters():
-                if parameter.requires_grad:
-                    group = group_of(name)
-                    assert group is not None, name
-                    groups.setdefault(group, []).append(parameter)
-            self.optimizer = torch.optim.AdamW(
-                [{"params": some, "lr": self._rates[group]} for group, some in groups.items()],
-                weight_decay=self.args.weight_decay,
+            self.optimizer = make_optimizer(
+                model or self.model, self._rates, self.args.weight_decay
             )
         return self.optimizer
 

@@ -82,6 +82,10 @@ class RunFolder:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row) + "\n")
 
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of later steps, which will be made again."""
+        forget_rows_after(self.folder / "metrics.jsonl", step)
+
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old or the new one whole."""
         path = self.folder / "checkpoint.pt"
@@ -151,3 +155,18 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def forget_rows_after(path: Path, step: int) -> None:
+    """Drop the lines of a JSONL file whose `step` is later; a line that was cut off goes too."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row.get("step", 0) <= step:
+            kept.append(line + "\n")
+    _write(path, "".join(kept))

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import TrainingArguments, set_seed
 
 from megaasr.adapter.merge import add_to
@@ -33,8 +32,8 @@ from megaasr.model.parts import find_parts, fingerprint
 from megaasr.model.qwen3_asr import Qwen3ASR
 from megaasr.train.clips import Clip, ClipFeatures, choose, listing_of, read_clips
 from megaasr.train.lora_trainer import BetweenSteps, Collator, LoraTrainer
+from megaasr.train.peft_model import load_trained, trained_adapter, with_adapter
 from megaasr.train.run import RunFolder, last_checkpoint, read_json
-from megaasr.train.scopes import group_of, modules_of
 from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
 from megaasr.train.validation import Validation, is_better
 
@@ -110,7 +109,7 @@ class SFTTraining:
         for adapter in before:
             add_to(model, adapter)
         set_seed(self.recipe.seed + 1000 * number)
-        model = self._with_adapter(model, phase)
+        model = with_adapter(model, phase.scope, self.recipe.lora)
         name = self.recipe.model
         recognizer = Qwen3ASR(name, model.get_base_model(), processor, batch_size=32)
         for at, clips in enumerate(self.stage_clips(number, phase)):
@@ -118,19 +117,7 @@ class SFTTraining:
             stage = _Stage(phase, at, folder, self.recipe.seed + 1000 * number + at)
             self._run_stage(stage, clips, model, recognizer)
         if self.main:
-            self._write(_trained(model, phase.name), result)
-
-    def _with_adapter(self, model: Any, phase: PhaseRecipe) -> Any:
-        lora = self.recipe.lora
-        names = modules_of(phase.scope, (name for name, _ in model.named_modules()))
-        config = LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,  # type: ignore[arg-type]
-            lora_dropout=lora.dropout,
-            target_modules=names,
-            bias="none",
-        )
-        return get_peft_model(model, config)
+            self._write(trained_adapter(model, phase.name), result)
 
     def _run_stage(
         self, stage: _Stage, clips: list[Clip], model: Any, recognizer: Qwen3ASR
@@ -138,7 +125,7 @@ class SFTTraining:
         recipe = self.recipe
         best = stage.folder / "best"
         if (stage.folder / "done").is_file():
-            _load(model, read_adapter(best))
+            load_trained(model, read_adapter(best))
             return
         mean_s = sum(one.duration_s for one in clips) / len(clips)
 
@@ -153,7 +140,7 @@ class SFTTraining:
             known = read_json(best / _BEST_FILE)
             # A run that was killed may come to the same step again.
             if is_better(found, known) or (known or {}).get("step") == step:
-                self._write(_trained(model, stage.phase.name), best)
+                self._write(trained_adapter(model, stage.phase.name), best)
                 write_atomically(best / _BEST_FILE, json.dumps({"step": step, **found}))
 
         place = {"phase": stage.phase.name, "stage": stage.number + 1, "clips": len(clips)}
@@ -177,7 +164,7 @@ class SFTTraining:
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(stage.folder))
         self._wait()
-        _load(model, read_adapter(best))
+        load_trained(model, read_adapter(best))
         if self.main:
             for old in stage.folder.glob("checkpoint-*"):
                 shutil.rmtree(old)
@@ -229,31 +216,3 @@ class SFTTraining:
     def _wait(self) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
-
-
-def _trained(model: Any, name: str) -> Adapter:
-    """Return the adapter that a PEFT model has now."""
-    from megaasr.adapter.names import trained_name
-    from megaasr.adapter.peft_layout import LowRank
-
-    layers = {}
-    for full, module in model.named_modules():
-        if hasattr(module, "lora_A") and group_of(full):
-            a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
-            layers[trained_name(full)] = LowRank(
-                a.detach().float().cpu().clone(),
-                (b.detach().float() * module.scaling["default"]).cpu(),
-            )
-    return Adapter(name, layers, "")
-
-
-def _load(model: Any, adapter: Adapter) -> None:
-    """Give a PEFT model the weights of an adapter that was written from it."""
-    from megaasr.adapter.names import trained_name
-
-    with torch.no_grad():
-        for full, module in model.named_modules():
-            layer = adapter.layers.get(trained_name(full))
-            if layer is not None and hasattr(module, "lora_A"):
-                module.lora_A["default"].weight.copy_(layer.a)
-                module.lora_B["default"].weight.copy_(layer.b / module.scaling["default"])

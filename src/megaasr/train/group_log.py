@@ -1,0 +1,58 @@
+"""Groups written down: what was said, what was drawn, and what each sample was worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from megaasr.train.rl_groups import Group
+from megaasr.train.run import forget_rows_after
+
+_SHOWN = ("total", "wer", "repetition", "fine", "structure", "error_rate")
+
+
+class GroupLog:
+    """A JSONL file of groups.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, step: int, groups: Sequence[Group]) -> None:
+        """Append groups of a step."""
+        if groups:
+            with self._path.open("a", encoding="utf-8") as lines:
+                lines.writelines(
+                    json.dumps(_row(step, group), ensure_ascii=False) + "\n" for group in groups
+                )
+
+    def forget_after(self, step: int) -> None:
+        """Drop groups of later steps, which will be drawn again."""
+        forget_rows_after(self._path, step)
+
+
+def _row(step: int, group: Group) -> dict[str, Any]:
+    return {
+        "step": step,
+        "id": group.clip.id,
+        "audio": group.clip.audio,
+        "language": group.clip.language,
+        "reference": group.clip.text,
+        "start_text": group.clip.base_text,
+        "start_error_rate": group.clip.error_rate,
+        "spread": group.spread,
+        "samples": [
+            {
+                "text": group.texts[at],
+                "truncated": group.samples[at].truncated,
+                "advantage": round(float(group.advantages[at]), 4),
+                **{name: round(group.rewards[name][at], 4) for name in _SHOWN},
+            }
+            for at in range(len(group.samples))
+        ],
+    }

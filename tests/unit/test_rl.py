@@ -1,0 +1,632 @@
+"""DG-WGPO on tiny: the policy hears, groups are drawn as they should be, the loop is exact."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from megaasr.adapter.peft_layout import read_adapter
+from megaasr.audio.files import read
+from megaasr.cli.main import main
+from megaasr.errors import TrainingError, UsageError
+from megaasr.records import Utterance, read_manifest, write_manifest
+from megaasr.report.groups_page import groups_page, read_groups
+from megaasr.train.clips import Clip, ClipFeatures, read_clips
+from megaasr.train.collate import PromptTokens
+from megaasr.train.curves import RL, rows_of
+from megaasr.train.group_log import GroupLog
+from megaasr.train.log_mel import Features
+from megaasr.train.peft_model import with_adapter
+from megaasr.train.policy import Policy, make_prompts
+from megaasr.train.probe import Probed, measure, probe, recommend
+from megaasr.train.prompt_schedule import PromptSchedule
+from megaasr.train.rewards import Rewards, score_batch
+from megaasr.train.rl import RLTraining
+from megaasr.train.rl_groups import Group, GroupSource, mean_metrics, summarize
+from megaasr.train.rl_recipe import DynamicRecipe, RLRecipe, ThinRule
+from megaasr.train.rl_start import Start, load_start
+from megaasr.train.rollout import NativeEngine, Sample
+from megaasr.train.scopes import group_of
+from megaasr.train.sft_recipe import LoraRecipe
+
+DEMO = Path(__file__).parents[2] / "src/megaasr/cli/demo_clips"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process_state() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's clips as a data set graded by the starting model."""
+    folder = tmp_path_factory.mktemp("graded")
+    graded = []
+    for one in read_manifest(DEMO / "clips.jsonl"):
+        sound = read(DEMO / one.audio)
+        extra = {
+            "duration_s": sound.samples.size / 16_000,
+            "base_error_rate": 0.5,
+            "base_text": "something else",
+        }
+        graded.append(Utterance(one.id, str(DEMO / one.audio), one.text, one.language, extra))
+    write_manifest(folder / "graded.jsonl", graded)
+    return folder
+
+
+def recipe(data: Path, **changes: Any) -> RLRecipe:
+    values: dict[str, Any] = {
+        "model": "tiny",
+        "data": [str(data)],
+        "dev": [str(data)],
+        "seed": 3,
+        "steps": 4,
+        "batch_size": 2,
+        "device_batch_size": 1,
+        "rollout_batch_size": 2,
+        "lora": {"rank": 2, "alpha": 4, "dropout": 0.0},
+        "rates": {"encoder": 1e-3, "aligner": 1e-3, "llm": 1e-3},
+        "sampling": {"samples": 3, "temperature": 1.0, "repetition_penalty": 1.0},
+        "evaluate_steps": 2,
+        "evaluate_clips": 2,
+        "checkpoint_steps": 1,
+        "log_steps": 2,
+        "dumped_groups": 1,
+    }
+    return RLRecipe.model_validate({**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.set_num_threads(1)
+    RLTraining(recipe(data), folder).train()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(data: Path) -> Start:
+    return load_start(recipe(data))
+
+
+@pytest.fixture(scope="module")
+def heard(data: Path) -> list[Features]:
+    """Features of three clips of different lengths."""
+    clips = sorted(read_clips([data]), key=lambda one: one.duration_s)
+    read_all = ClipFeatures([clips[0], clips[len(clips) // 2], clips[-1]])
+    return [read_all[at]["features"] for at in range(3)]
+
+
+# The policy
+
+
+def completions(tokenizer: Any, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = [[*tokenizer(text)["input_ids"], 2] for text in texts]
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return ids, mask
+
+
+SAID = [
+    "language English<asr_text>red boats",
+    "language None<asr_text>",
+    "language English<asr_text>the seven little houses by the river",
+    "language English<asr_text>a",
+    "language English<asr_text>over the water and under the bridges",
+    "language English<asr_text>no",
+]
+
+
+def test_padding_changes_nothing_and_the_audio_everything(
+    start: Start, heard: list[Features]
+) -> None:
+    tokenizer = start.processor.tokenizer
+    policy, tokens = Policy(start.model.eval(), 0.7), PromptTokens(tokenizer)
+    ids, mask = completions(tokenizer, SAID)
+    with torch.no_grad():
+        together, entropy = policy(make_prompts(heard, tokens, 0), ids, mask)
+        alone = []
+        for at, one in enumerate(heard):
+            rows = slice(2 * at, 2 * at + 2)
+            width = int(mask[rows].sum(dim=1).max())
+            single = policy(make_prompts([one], tokens, 0), ids[rows, :width], mask[rows, :width])[
+                0
+            ]
+            alone.append(torch.nn.functional.pad(single, (0, ids.shape[1] - width)))
+        silent = [np.full_like(one, one.min()) for one in heard]
+        deaf = policy(make_prompts(silent, tokens, 0), ids, mask)[0]
+    apart = (together - torch.cat(alone)).abs() * mask
+    assert float(apart.max()) < 1e-3
+    changed = ((together - deaf).abs() * mask).amax(dim=1)
+    assert float(changed.min()) > 0.5, "a row that does not depend on the sound"
+    assert (entropy >= 0).all()
+    assert float((together * mask).max()) <= 0
+
+
+def test_one_prompt_for_all_copies_equals_a_copy_for_each(
+    start: Start, heard: list[Features]
+) -> None:
+    model = with_adapter(load_copy(start), "all", LoraRecipe(rank=2, alpha=4, dropout=0.0))
+    tokenizer = start.processor.tokenizer
+    policy = Policy(model.get_base_model(), 1.0)
+    prompts = make_prompts(heard, PromptTokens(tokenizer), 0)
+    ids, mask = completions(tokenizer, SAID)
+    found = {}
+    for way in (policy._shared, policy._copied):
+        logits = way(prompts, ids, mask, 2)
+        (logits.log_softmax(-1) * mask.unsqueeze(-1)).pow(2).mean().backward()
+        moved = {n: p.grad for n, p in policy.named_parameters() if p.grad is not None}
+        found[way.__name__] = (logits.detach() * mask.unsqueeze(-1), moved)
+        policy.zero_grad(set_to_none=True)
+    (shared, ours), (copied, theirs) = found["_shared"], found["_copied"]
+    assert float((shared - copied).abs().max()) < 1e-3
+    assert {group_of(name) for name in ours} == {"encoder", "aligner", "llm"}
+    for name, gradient in theirs.items():
+        assert torch.allclose(ours[name], gradient, rtol=1e-2, atol=1e-5), name
+
+
+def load_copy(start: Start) -> Any:
+    import copy
+
+    return copy.deepcopy(start.model)
+
+
+# Drawing
+
+
+def engine(start: Start, **changes: Any) -> NativeEngine:
+    sampling = recipe(Path()).sampling.model_copy(update=changes)
+    return NativeEngine(start.model.eval(), start.processor.tokenizer, sampling, 8)
+
+
+def test_draws_follow_from_the_seed_whatever_is_in_the_batch(
+    start: Start, heard: list[Features]
+) -> None:
+    draws = engine(start)
+    seeds = [(1, 0), (1, 1), (1, 2)]
+    together = draws.draw(heard, seeds)
+    assert together == draws.draw(heard, seeds)
+    assert together == [draws.draw([f], [s])[0] for f, s in zip(heard, seeds, strict=True)]
+    others = draws.draw(heard, [(2, 0), (2, 1), (2, 2)])
+    assert others != together
+    assert [len(one) for one in together] == [3, 3, 3]
+    assert len({sample.ids for of_clip in together for sample in of_clip}) > 3
+
+
+def test_a_cold_draw_is_the_greedy_transcript(start: Start, heard: list[Features]) -> None:
+    tokenizer = start.processor.tokenizer
+    cold = engine(start, temperature=1e-4).draw(heard, [(0,)] * 3)
+    for of_clip, features in zip(cold, heard, strict=True):
+        assert len({sample.ids for sample in of_clip}) == 1
+        prompts = make_prompts([features], PromptTokens(tokenizer), 0)
+        with torch.no_grad():
+            greedy = start.model.generate(
+                input_ids=prompts.ids,
+                attention_mask=prompts.attention,
+                input_features=prompts.features,
+                input_features_mask=prompts.features_mask,
+                do_sample=False,
+                max_new_tokens=200,
+            )[0, prompts.ids.shape[1] :].tolist()
+        assert list(of_clip[0].ids) == greedy
+        assert not of_clip[0].truncated
+
+
+def test_the_budget_cuts_and_says_so(start: Start, heard: list[Features]) -> None:
+    for of_clip in engine(start, max_tokens=3).draw(heard, [(0,)] * 3):
+        for sample in of_clip:
+            assert sample.truncated
+            assert len(sample.ids) == 3
+
+
+def test_a_token_is_where_the_cumulated_probability_passes_the_chance(start: Start) -> None:
+    draws = engine(start, temperature=1.0, top_k=3, top_p=1.0)
+    scores = torch.log(torch.tensor([[0.1, 0.4, 0.3, 0.2]])).repeat(200, 1)
+    chance = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+    shares = torch.bincount(draws._choose(scores, [], chance), minlength=4) / 200
+    # The least likely falls to top-k; the others keep their proportions.
+    assert shares.tolist() == pytest.approx([0, 4 / 9, 3 / 9, 2 / 9], abs=0.01)
+    punished = engine(start, temperature=1.0, top_k=4, top_p=1.0, repetition_penalty=2.0)
+    drawn = [torch.ones(200, dtype=torch.long)]
+    again = torch.bincount(punished._choose(scores, drawn, chance), minlength=4) / 200
+    weights = np.array([0.1, 0.4**2, 0.3, 0.2])
+    assert again.tolist() == pytest.approx(weights / weights.sum(), abs=0.01)
+
+
+# Groups
+
+
+class Rigged:
+    """An engine whose draws depend on the clip alone: 'flat' clips give equal transcripts."""
+
+    def __init__(self, clips: Sequence[Clip]) -> None:
+        self.seen: list[int] = []
+        self._flat = {at for at, clip in enumerate(clips) if clip.text == "flat"}
+
+    def refresh(self) -> None:
+        pass
+
+    def draw(self, features: Sequence[Features], seeds: Sequence[Any]) -> list[list[Sample]]:
+        answers = []
+        for seed in seeds:
+            self.seen.append(seed[1])
+            flat = seed[1] % 10 in self._flat
+            cut = seed[1] % 10 == 9
+            answers.append([Sample((7 if flat else 7 + k,), cut or k == 2) for k in range(3)])
+        return answers
+
+
+def rigged_source(tmp_path: Path, texts: Sequence[str], **dynamic: Any) -> tuple[Any, Rigged]:
+    from megaasr.audio.files import write
+    from megaasr.audio.waveform import Waveform
+
+    sound = tmp_path / "a.wav"
+    write(sound, Waveform(np.full(8000, 0.01, np.float32), 16_000))
+    clips = [
+        Clip(str(at), str(sound) if text != "gone" else "gone.wav", text, "en", 0.5, 0.5)
+        for at, text in enumerate(texts)
+    ]
+    schedule = PromptSchedule(clips, (), 0)
+    schedule._pass = (0, list(range(len(clips))))
+    rigged = Rigged(clips)
+    words = {7: "language English<asr_text>a b", 8: "language English<asr_text>a c"}
+    source = GroupSource(
+        schedule,
+        rigged,
+        lambda ids: words.get(ids[0], "language English<asr_text>z"),
+        score_batch,
+        DynamicRecipe(**dynamic),
+        0,
+    )
+    return source, rigged
+
+
+def test_a_group_without_spread_gives_its_place_to_the_next_clip(tmp_path: Path) -> None:
+    texts = ["a b", "flat", "a b", "flat", "flat", "a b", "a b", "a b", "a b", "a b"]
+    source, rigged = rigged_source(tmp_path, texts, tries=4)
+    drawn = source.draw(0, range(3), 3, lambda found: found)
+    # Places 0 and 2 are filled at once; 1 is tried with clips 3, 4 (both flat) and 5.
+    assert rigged.seen == [0, 1, 2, 3, 4, 5]
+    assert [group.clip.id for group in drawn.groups] == ["0", "5", "2"]
+    assert drawn.position == 6
+    assert (drawn.drawn, drawn.flat) == (6, 3)
+
+
+def test_after_the_last_try_the_group_stays_with_nothing_to_teach(tmp_path: Path) -> None:
+    source, _ = rigged_source(tmp_path, ["flat"] * 10, tries=2)
+    drawn = source.draw(0, range(2), 2, lambda found: found)
+    assert [group.clip.id for group in drawn.groups] == ["4", "5"]
+    assert drawn.position == 6
+    for group in drawn.groups:
+        assert not group.spread
+        assert group.advantages.abs().max() == 0
+
+
+def test_what_was_cut_off_moves_nothing(tmp_path: Path) -> None:
+    source, _ = rigged_source(tmp_path, ["a b"] * 10, tries=0)
+    (group,) = source.draw(0, range(1), 1, lambda found: found).groups
+    assert group.valid.tolist() == [True, True, False]
+    assert group.advantages[2] == 0
+    assert group.advantages[:2].sum().abs() < 1e-6
+    assert group.advantages[0] > 0.5
+    kept, _ = rigged_source(tmp_path, ["a b"] * 10, tries=0, overlong_filter=False)
+    (group,) = kept.draw(0, range(1), 1, lambda found: found).groups
+    assert group.valid.all()
+    assert group.advantages[2] < 0
+    # A group all of whose samples were cut off has no spread.
+    (group,) = source.draw(9, range(1), 1, lambda found: found).groups
+    assert not group.spread
+    assert group.advantages.abs().max() == 0
+
+
+def test_a_clip_that_cannot_be_read_gives_its_place_too(tmp_path: Path) -> None:
+    source, rigged = rigged_source(tmp_path, ["gone", "a b", *["gone"] * 8], tries=1)
+    drawn = source.draw(0, range(1), 1, lambda found: found)
+    assert [group.clip.id for group in drawn.groups] == ["1"]
+    assert drawn.unreadable == 1
+    assert rigged.seen == [1]
+    assert source.draw(2, range(2), 2, lambda found: found).groups == []
+
+
+def test_the_clips_of_a_step_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    texts = ["a b", "flat", "a b", "flat", "a b", "flat", "a b", "a b", "a b", "a b"]
+    source, _ = rigged_source(tmp_path, texts, tries=4)
+    whole = source.draw(0, range(4), 4, lambda found: found)
+    flat_of_the_other = [[3], [], []]
+    mine = source.draw(0, range(2), 4, lambda found: [*found, *flat_of_the_other.pop(0)])
+    assert [g.clip.id for g in mine.groups] == [g.clip.id for g in whole.groups][:2]
+
+
+def test_metrics_are_rates(tmp_path: Path) -> None:
+    source, _ = rigged_source(tmp_path, ["a b"] * 10, tries=0)
+    drawn = source.draw(0, range(2), 2, lambda found: found)
+    found = mean_metrics(summarize(drawn))
+    # Of each clip: "a b" right, "a c" one wrong, "z" one wrong and one missing (cut off).
+    assert found["substitutions"] == pytest.approx(2 / 6)
+    assert found["deletions"] == pytest.approx(1 / 6)
+    assert found["wer"] == pytest.approx(3 / 6)
+    assert found["overlong"] == pytest.approx(1 / 3)
+    assert found["empty"] == found["loop"] == found["flat"] == 0
+    assert found["tokens"] == 1
+
+
+def test_easy_clips_are_thinned_out() -> None:
+    clips = [Clip(str(at), "", "", "en", 1.0, (at % 4) * 0.25) for at in range(4000)]
+    thin = (ThinRule(below=0.1, keep=0.2), ThinRule(below=0.3, keep=0.6))
+    schedule = PromptSchedule(clips, thin, 1)
+    kept = {rate: sum(c.error_rate == rate for c in schedule.clips) for rate in (0, 0.25, 0.5)}
+    assert kept[0] == pytest.approx(200, abs=50)
+    assert kept[0.25] == pytest.approx(600, abs=60)
+    assert kept[0.5] == 1000
+    count = len(schedule.clips)
+    one_pass = [schedule(at).id for at in range(count)]
+    assert sorted(one_pass) == sorted(clip.id for clip in schedule.clips)
+    assert [schedule(at).id for at in range(count, 2 * count)] != one_pass
+    assert [PromptSchedule(clips, thin, 1)(at).id for at in range(count)] == one_pass
+    with pytest.raises(TrainingError, match="grade"):
+        PromptSchedule([Clip("a", "", "", "en", 1.0, None)], thin, 1)
+
+
+# The loop
+
+
+def test_every_group_of_layers_moves_and_the_rest_does_not(finished: Path) -> None:
+    start = read_adapter(Path("src/megaasr/model/shipped/tiny/mega-asr-merged"))
+    joined = read_adapter(finished / "adapter")
+    moved = set()
+    for name, layer in joined.layers.items():
+        before = start.layers.get(name)
+        change = layer.delta() - (before.delta() if before else 0)
+        if float(change.abs().max()) > 1e-6:
+            moved.add(group_of(name))
+    best = json.loads((finished / "best/validation.json").read_text())
+    assert (moved == {"encoder", "aligner", "llm"}) == (best["step"] > 0)
+    state = torch.load(finished / "checkpoint.pt", weights_only=True)
+    trained = {group_of(n) for n, v in state["adapter"].items() if "lora_B" in n and v.any()}
+    assert trained == {"encoder", "aligner", "llm"}
+    assert all("lora" in name for name in state["adapter"])
+
+
+def test_a_step_begins_on_the_policy_that_drew(finished: Path) -> None:
+    rows = [row for _, row in rows_of(finished / "metrics.jsonl") if "reward_total" in row]
+    assert [row["step"] for row in rows] == [2, 4]
+    for row in rows:
+        assert all(np.isfinite(value) for value in row.values())
+        assert row["kl"] >= 0
+        assert row["entropy"] > 0
+        assert 0 <= row["flat"] <= 1
+        assert {"s_generate", "s_score", "s_forward", "s_backward", "s_data"} <= set(row)
+
+
+def test_an_interrupted_run_goes_on_exactly(finished: Path, data: Path, tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    stopped = 0
+
+    def stop(row: dict[str, Any]) -> None:
+        nonlocal stopped
+        if stopped < 3 and "reward_total" in row:
+            stopped += 1
+            raise StoppedError
+
+    for _ in range(6):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        try:
+            RLTraining(recipe(data), tmp_path, report=stop).train()
+            break
+        except StoppedError:
+            continue
+    assert stopped >= 2
+    ours, whole = (
+        torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (tmp_path, finished)
+    )
+    assert ours["position"] == whole["position"]
+    for name, value in whole["adapter"].items():
+        assert float((ours["adapter"][name] - value).abs().max()) == 0.0, name
+    again = [row for row in rows_of(tmp_path / "metrics.jsonl") if "reward_total" in row[1]]
+    for (_, one), (_, other) in zip(
+        again,
+        [row for row in rows_of(finished / "metrics.jsonl") if "reward_total" in row[1]],
+        strict=True,
+    ):
+        timeless = {k: v for k, v in one.items() if not k.startswith("s_")}
+        assert timeless == {k: v for k, v in other.items() if not k.startswith("s_")}
+    assert (tmp_path / "groups.jsonl").read_text() == (finished / "groups.jsonl").read_text()
+
+
+def test_a_finished_run_is_not_run_again(finished: Path, data: Path) -> None:
+    before = (finished / "metrics.jsonl").read_text()
+    assert RLTraining(recipe(data), finished).train() == finished / "adapter"
+    assert (finished / "metrics.jsonl").read_text() == before
+
+
+def test_two_processes_equal_one(finished: Path, data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    plan = recipe(data, steps=2)
+    settings = [f"--set={k}={v}" for k, v in _toml(plan.model_dump(mode="json"))]
+    file = tmp_path / "r.toml"
+    file.write_text("")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch += ["--master-port", "29512", "-m", "megaasr"]
+    for name, begin in (("one", [sys.executable, "-m", "megaasr"]), ("two", launch)):
+        command = [*begin, "train", "rl", str(file), "-o", str(tmp_path / name), *settings]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two")
+    )
+    assert one["position"] == two["position"]
+    apart = max(float((v - two["adapter"][n]).abs().max()) for n, v in one["adapter"].items())
+    assert apart < 1e-4
+    assert (tmp_path / "two/groups.html").is_file()
+
+
+def _toml(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _toml(value, f"{before}{name}.")
+        elif value is not None and name != "thin":
+            yield f"{before}{name}", json.dumps(value)
+
+
+def test_patience_ends_a_run_that_does_not_get_better(data: Path, tmp_path: Path) -> None:
+    def worse(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
+        found = score_batch(h, r, languages)
+        return replace(found, total=-found.total)
+
+    plan = recipe(
+        data,
+        steps=50,
+        patience=1,
+        evaluate_steps=1,
+        rates={"encoder": 1e-9, "aligner": 1e-9, "llm": 1e-9},
+    )
+    RLTraining(plan, tmp_path, reward=worse).train()
+    steps = [row["step"] for _, row in rows_of(tmp_path / "metrics.jsonl")]
+    assert max(steps) == 1
+    assert json.loads((tmp_path / "best/validation.json").read_text())["step"] == 0
+
+
+def test_there_must_be_something_to_start_from(
+    random_checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="train sft"):
+        RLTraining(recipe(data, model=str(random_checkpoint)), tmp_path)
+    with pytest.raises(UsageError, match="no multiple of 3"):
+        recipe(data).share(3)
+    with pytest.raises(ValueError, match="grow"):
+        recipe(data, thin=[{"below": 0.5, "keep": 1}, {"below": 0.1, "keep": 1}])
+
+
+# The probe, the page, the command
+
+
+def a_group(rates: Sequence[float], before: float, texts: Sequence[str]) -> Group:
+    clip = Clip("a", "a.wav", "a b", "en", 1.0, before, "a")
+    rewards = {
+        "error_rate": list(rates),
+        "total": [1 - rate for rate in rates],
+        "wer": [1 - rate for rate in rates],
+        "repetition": [1.0] * len(rates),
+        "fine": [0.5] * len(rates),
+        "structure": [0.5] * len(rates),
+    }
+    samples = [Sample((7, 2), False)] * len(rates)
+    nothing = torch.zeros(len(rates))
+    return Group(
+        clip,
+        np.zeros((100, 128), np.float32),
+        samples,
+        list(texts),
+        rewards,
+        nothing == 0,
+        nothing,
+        len(set(rates)) > 1,
+    )
+
+
+def test_the_probe_measures_what_it_says() -> None:
+    groups = [
+        a_group([0.5, 0.2], 0.5, ["a", "b"]),  # one is better
+        a_group([0.5, 0.5], 0.5, ["a", ""]),  # none is, one is empty
+        a_group([0.9, 0.8], 0.5, ["a", "b"]),  # even the chosen one is worse
+    ]
+    found = measure(groups, 0.7, 0.05)
+    assert found.cpi == pytest.approx(1 / 3)
+    assert found.bap == pytest.approx(2 / 3)
+    assert found.valid == pytest.approx(5 / 6)
+    assert found.spread == pytest.approx(2 / 3)
+    assert found.best_error_rate == pytest.approx(0.5)
+
+
+def test_the_recommended_temperature_explores_without_breaking() -> None:
+    tried = [
+        Probed(0.3, 0.1, 0.99, 1.0, 0.5, 0.5, 0.4),
+        Probed(0.5, 0.3, 0.98, 0.99, 0.6, 0.5, 0.4),
+        Probed(0.9, 0.5, 0.90, 0.80, 0.9, 0.7, 0.4),
+    ]
+    assert recommend(tried) == 0.5
+
+
+def test_the_page_shows_groups_and_lets_nothing_run(tmp_path: Path) -> None:
+    log = GroupLog(tmp_path / "groups.jsonl")
+    hostile = a_group([0.5, 0.0], 0.5, ["<script>alert(1)</script>", "a b"])
+    log.write(5, [hostile])
+    log.write(10, [a_group([0.5, 0.5], 0.5, ["a", "a"])])
+    page = groups_page(read_groups(tmp_path / "groups.jsonl"), "run", lambda audio: None)
+    assert "<script" not in page
+    assert page.index("<td>a b</td>") < page.index("alert"), "the best sample comes first"
+    assert "nothing is learnt" in page
+    log.forget_after(5)
+    assert [one["step"] for one in read_groups(tmp_path / "groups.jsonl")] == [5]
+
+
+def test_the_command_probes_and_draws(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.toml").write_text("")
+    settings = [f"--set={k}={v}" for k, v in _toml(recipe(data).model_dump(mode="json"))]
+    base = ["train", "rl", str(tmp_path / "r.toml"), "-o", str(tmp_path / "probe"), *settings]
+    with pytest.raises(SystemExit, match="0"):
+        main([*base, "--probe", "--probe-clips", "2"])
+    assert "recommended: --set sampling.temperature=" in capsys.readouterr().out
+    document = json.loads((tmp_path / "probe/probe.json").read_text())
+    assert [one["temperature"] for one in document["temperatures"]] == [0.3, 0.5, 0.7, 0.9]
+    assert (tmp_path / "probe/probe.png").stat().st_size > 5_000
+    assert len(probe(recipe(data), clips=1, temperatures=(0.5,))) == 1
+    with pytest.raises(SystemExit, match="0"):
+        main([*base, "--dry-run"])
+    assert '"clip_high": 0.28' in capsys.readouterr().out
+    assert {name for panel in RL for name, *_ in panel.lines} >= {"reward_total", "flat", "wer"}
+
+
+@pytest.mark.slow
+def test_a_planted_reward_is_learnt(data: Path, tmp_path: Path) -> None:
+    """The loop optimises what it is told: to say "the" as often as possible."""
+
+    def planted(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
+        found = score_batch(h, r, languages)
+        words = [text.lower().split() for text in h]
+        share = [one.count("the") / len(one) if one else 0.0 for one in words]
+        return replace(found, total=np.array(share))
+
+    plan = recipe(
+        data,
+        steps=40,
+        batch_size=8,
+        device_batch_size=8,
+        rollout_batch_size=8,
+        sampling={"samples": 8, "temperature": 1.0, "repetition_penalty": 1.0},
+        lora={"rank": 8, "alpha": 16, "dropout": 0.0},
+        loss={"beta": 0.0},
+        rates={"encoder": 1e-3, "aligner": 1e-3, "llm": 1e-3},
+        evaluate_steps=100,
+        log_steps=5,
+    )
+    RLTraining(plan, tmp_path, reward=planted).train()
+    rewards = [
+        row["reward_total"]
+        for _, row in rows_of(tmp_path / "metrics.jsonl")
+        if "reward_total" in row
+    ]
+    assert rewards[-1] > 2 * rewards[0] + 0.1, rewards
