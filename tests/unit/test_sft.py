@@ -224,6 +224,19 @@ def test_a_batch_without_a_readable_clip_teaches_nothing(random_checkpoint: Path
     assert len(Collator(processor.tokenizer, torch.float32)([empty, good])["input_ids"]) == 1
 
 
+def test_a_clip_shorter_than_a_frame_has_no_example(tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").write_bytes(b"RIFF$\0\0\0WAVE")
+    files.write(tmp_path / "short.wav", Waveform(np.full(40, 0.1, np.float32), 16_000))
+    listed = [
+        Utterance(name, f"{name}.wav", "x", "en", {"duration_s": 0.0025})
+        for name in ("empty", "short")
+    ]
+    write_manifest(tmp_path / "m.jsonl", listed)
+    empty, short = ClipFeatures(read_clips([tmp_path / "m.jsonl"]))
+    assert empty["features"] is None
+    assert short["features"] is None or len(short["features"])
+
+
 def test_the_prompt_of_training_is_that_of_inference(random_checkpoint: Path) -> None:
     model = load_model(random_checkpoint)
     heard = np.zeros(16_000 * 2, np.float32)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from megaasr.audio.clips import read_clip
@@ -131,9 +132,13 @@ class ClipFeatures(Dataset[dict[str, Any]]):
 
     def _features(self, clip: Clip) -> Features | None:
         try:
-            samples = read_clip(Path(), clip.audio).samples
+            return features_of(read_clip(Path(), clip.audio).samples)
         except (AudioError, OSError):
             return None
-        if not samples.size:
-            return None
-        return finish(log_mel(samples[: int(LONGEST_S * 16_000)]))[: int(LONGEST_S * FRAMES_PER_S)]
+
+
+def features_of(samples: NDArray[np.float32]) -> Features | None:
+    """Return the log mel features of samples at 16 kHz, of 30 s at most; None if there is none."""
+    if not samples.size:
+        return None
+    return finish(log_mel(samples[: int(LONGEST_S * 16_000)]))[: int(LONGEST_S * FRAMES_PER_S)]

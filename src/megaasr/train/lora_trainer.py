@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from transformers import (
 )
 
 from megaasr.train.collate import PromptTokens, pad_features, pad_tokens
+from megaasr.train.memory import peak_memory_bytes
 from megaasr.train.optimizer import make_optimizer
 from megaasr.train.scopes import Group
 
+_PARTS = ("data", "forward", "backward")
 _WINDOW = 32
 """So many steps' clips are drawn together, and sorted by length."""
 
@@ -107,6 +110,7 @@ class LoraTrainer(Trainer):
         rates: learning rate of each group.
         lengths: of the clips of `train_dataset`.
         step_clips: clips in a step, all processes together.
+        seconds: what each part of the steps takes is added here: data, forward, backward.
         **options: of transformers' Trainer.
     """
 
@@ -118,13 +122,41 @@ class LoraTrainer(Trainer):
         rates: Mapping[Group, float],
         lengths: Sequence[float],
         step_clips: int,
+        seconds: dict[str, float],
         **options: Any,
     ) -> None:
         super().__init__(model=model, args=args, **options)
         self._rates, self._lengths, self._step_clips = rates, lengths, step_clips
+        self._seconds = seconds
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return LengthSampler(self._lengths, self._step_clips, int(self.args.seed))
+
+    def get_batch_samples(self, *arguments: Any) -> Any:
+        """Return the batches of a step, and note how long they took to come."""
+        with self._timed("data"):
+            return super().get_batch_samples(*arguments)
+
+    def training_step(self, *arguments: Any, **options: Any) -> Any:
+        """Run forward and backward, and note how long they took."""
+        forward = self._seconds.get("forward", 0.0)
+        with self._timed("backward"):
+            loss = super().training_step(*arguments, **options)
+        self._seconds["backward"] -= self._seconds["forward"] - forward
+        return loss
+
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        """Run forward, and note how long it took."""
+        with self._timed("forward"):
+            return super().compute_loss(*arguments, **options)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        if torch.cuda.is_available():  # which otherwise goes on working
+            torch.cuda.synchronize()
+        self._seconds[part] = self._seconds.get(part, 0.0) + time.monotonic() - began
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Return AdamW with a learning rate for each group."""
@@ -141,9 +173,11 @@ class BetweenSteps(TrainerCallback):
     Args:
         every: steps between validations; the last step is one too.
         validate: called with the step.
-        log: called with what the trainer logs, throughput added.
+        log: called with what the trainer logs; throughput, the share of each part of a step and
+            the peak of memory added.
         audio_s: mean seconds of a clip, for the throughput.
         step_clips: clips in a step.
+        seconds: of the parts of a step, as the trainer counts them.
     """
 
     def __init__(
@@ -154,16 +188,19 @@ class BetweenSteps(TrainerCallback):
         *,
         audio_s: float,
         step_clips: int,
+        seconds: dict[str, float] | None = None,
     ) -> None:
         self._every, self._validate, self._log = every, validate, log
         self._step_audio_s = audio_s * step_clips
         self._since: tuple[int, float] | None = None
+        self._seconds: dict[str, float] = {} if seconds is None else seconds
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Start the clock."""
+        """Start the clock; the first data waited for the loader's workers to start."""
         if self._since is None:
+            self._seconds.clear()
             self._since = state.global_step, time.monotonic()
 
     def on_step_end(
@@ -191,6 +228,9 @@ class BetweenSteps(TrainerCallback):
         seconds = time.monotonic() - self._since[1]
         steps = state.global_step - self._since[0]
         self._since = state.global_step, time.monotonic()
+        known = _PARTS if self._seconds and seconds else ()
+        parts = {part: self._seconds.get(part, 0.0) / seconds for part in known}
+        self._seconds.clear()
         rate = steps * self._step_audio_s / seconds if seconds else 0.0
         self._log(
             {
@@ -200,5 +240,7 @@ class BetweenSteps(TrainerCallback):
                 "gradient_norm": round(float(logs.get("grad_norm", 0.0)), 4),
                 "learning_rate": logs.get("learning_rate"),
                 "audio_s_per_s": round(rate, 1),
+                **{f"share_{part}": round(share, 3) for part, share in parts.items()},
+                "peak_memory_mb": round(peak_memory_bytes() / 1e6),
             }
         )

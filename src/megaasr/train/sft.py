@@ -30,10 +30,11 @@ from megaasr.model.hub import find_model
 from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
 from megaasr.model.parts import find_parts, fingerprint
 from megaasr.model.qwen3_asr import Qwen3ASR
-from megaasr.train.clips import Clip, ClipFeatures, choose, listing_of, read_clips
+from megaasr.train.clips import read_clips
 from megaasr.train.lora_trainer import BetweenSteps, Collator, LoraTrainer
 from megaasr.train.peft_model import load_trained, trained_adapter, with_adapter
 from megaasr.train.run import RunFolder, last_checkpoint, read_json
+from megaasr.train.sft_data import StageData, TrainingData
 from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
 from megaasr.train.validation import Validation, is_better
 
@@ -71,8 +72,8 @@ class SFTTraining:
         self.accumulation = recipe.accumulation(self.processes)
         self._report = report
         self.run = RunFolder(folder, recipe, main=self.main)
-        self.clips = read_clips(recipe.data)
-        self.run.claim_data(*(listing_of(one) for one in recipe.data))
+        self.data = TrainingData(recipe)
+        self.run.claim_data(*self.data.manifests)
         self.base = find_parts(find_model(recipe.model)).base
         self.fingerprint = fingerprint(self.base)
         self.validation = (
@@ -94,14 +95,6 @@ class SFTTraining:
         self._wait()
         return final
 
-    def stage_clips(self, number: int, phase: PhaseRecipe) -> list[list[Clip]]:
-        """Return the clips of each stage of a phase."""
-        seed = self.recipe.seed
-        return [
-            choose(self.clips, bound, phase.sample, (seed, number, at))
-            for at, bound in enumerate(phase.stages)
-        ]
-
     def _run_phase(
         self, number: int, phase: PhaseRecipe, before: list[Adapter], result: Path
     ) -> None:
@@ -112,22 +105,21 @@ class SFTTraining:
         model = with_adapter(model, phase.scope, self.recipe.lora)
         name = self.recipe.model
         recognizer = Qwen3ASR(name, model.get_base_model(), processor, batch_size=32)
-        for at, clips in enumerate(self.stage_clips(number, phase)):
+        for at, data in enumerate(self.data.stages(number, phase)):
             folder = self.run.folder / phase.name / f"stage-{at + 1}"
             stage = _Stage(phase, at, folder, self.recipe.seed + 1000 * number + at)
-            self._run_stage(stage, clips, model, recognizer)
+            self._run_stage(stage, data, model, recognizer)
         if self.main:
             self._write(trained_adapter(model, phase.name), result)
 
-    def _run_stage(
-        self, stage: _Stage, clips: list[Clip], model: Any, recognizer: Qwen3ASR
-    ) -> None:
+    def _run_stage(self, stage: _Stage, data: StageData, model: Any, recognizer: Qwen3ASR) -> None:
         recipe = self.recipe
         best = stage.folder / "best"
         if (stage.folder / "done").is_file():
             load_trained(model, read_adapter(best))
             return
-        mean_s = sum(one.duration_s for one in clips) / len(clips)
+        lengths = [one.duration_s for one in data.clips]
+        seconds: dict[str, float] = {}
 
         def validate(step: int) -> None:
             if self.validation is None:
@@ -143,22 +135,24 @@ class SFTTraining:
                 self._write(trained_adapter(model, stage.phase.name), best)
                 write_atomically(best / _BEST_FILE, json.dumps({"step": step, **found}))
 
-        place = {"phase": stage.phase.name, "stage": stage.number + 1, "clips": len(clips)}
+        place = {"phase": stage.phase.name, "stage": stage.number + 1, "clips": len(data)}
         trainer = LoraTrainer(
             model,
-            self._arguments(stage, len(clips)),
+            self._arguments(stage, len(data)),
             rates=stage.phase.rates.by_group(),
-            lengths=[one.duration_s for one in clips],
+            lengths=lengths,
             step_clips=recipe.batch_size,
-            train_dataset=ClipFeatures(clips),
+            seconds=seconds,
+            train_dataset=data,
             data_collator=Collator(recognizer.processor.tokenizer, recognizer.model.dtype),
             callbacks=[
                 BetweenSteps(
                     recipe.evaluate_steps,
                     validate,
                     lambda row: self._log({**place, **row}),
-                    audio_s=mean_s,
+                    audio_s=sum(lengths) / len(lengths),
                     step_clips=recipe.batch_size,
+                    seconds=seconds,
                 )
             ],
         )

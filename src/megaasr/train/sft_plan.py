@@ -9,8 +9,8 @@ from typing import Any
 from megaasr.model.hub import find_model
 from megaasr.model.layout import model_config
 from megaasr.model.parts import find_parts
-from megaasr.train.clips import choose, read_clips
 from megaasr.train.scopes import group_of, modules_of
+from megaasr.train.sft_data import TrainingData
 from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
 
 _BYTES = {"weights, bf16": 2, "adapter, fp32, with gradient and AdamW's two moments": 16}
@@ -20,7 +20,7 @@ def describe_plan(recipe: SFTRecipe) -> str:
     """Return trainable parameters for each group, stages, steps, and an estimate of memory."""
     model = _skeleton(recipe)
     total = sum(p.numel() for p in model.parameters())
-    clips = read_clips(recipe.data)
+    data = TrainingData(recipe)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     lines = [
         f"base: {recipe.model}, {total / 1e6:.1f} M parameters",
@@ -33,11 +33,14 @@ def describe_plan(recipe: SFTRecipe) -> str:
         most = max(most, sum(sizes.values()))
         groups = ", ".join(f"{name} {count / 1e3:.0f} k" for name, count in sizes.items())
         lines.append(f"phase {phase.name}: trains {groups}")
-        for at, bound in enumerate(phase.stages):
-            chosen = choose(clips, bound, phase.sample, (recipe.seed, number, at))
+        for at, (bound, stage) in enumerate(
+            zip(phase.stages, data.stages(number, phase), strict=False)
+        ):
+            chosen = stage.clips
             steps = max(1, round(phase.epochs * len(chosen) / recipe.batch_size))
             hours = sum(one.duration_s for one in chosen) / 3600
             below = "all clips" if bound is None else f"base error below {100 * bound:.0f} %"
+            below = "simulated while training" if phase.fresh is not None else below
             lines.append(
                 f"  stage {at + 1}: {below}: {len(chosen)} clips, {hours:.1f} h, {steps} steps"
             )

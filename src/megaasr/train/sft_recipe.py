@@ -47,8 +47,36 @@ class PhaseRecipe(Recipe):
     sample: int | None = Field(
         default=None, gt=0, description="clips of a stage, drawn (paper: 30,000 in phase I)"
     )
+    fresh: int | None = Field(
+        default=None,
+        gt=0,
+        description="instead of stages on `data`: so many clips, each heard once, simulated from "
+        "`clean` speech while training",
+    )
     rates: RatesRecipe = RatesRecipe()
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="linear, share of the steps")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = {"stages", "sample", "epochs"} & self.model_fields_set
+        if self.fresh is not None and given:
+            raise UsageError(
+                f"phase {self.name}: fresh clips are not graded and heard once, so there is no "
+                f"{', '.join(sorted(given))}"
+            )
+        bounds = [2.0 if bound is None else bound for bound in self.stages]
+        if bounds != sorted(bounds):
+            raise UsageError(f"phase {self.name}: stages must grow ({list(self.stages)})")
+        return self
+
+
+class CleanSpeechRecipe(Recipe):
+    """Clean speech, and how it is degraded while training."""
+
+    manifest: Path = Field(description="utterances (JSONL); their audio is relative to its folder")
+    simulation: str = Field(
+        default="simulate-train-tiny", description="recipe of mega-asr simulate: file or name"
+    )
 
 
 class SFTRecipe(Recipe):
@@ -56,7 +84,10 @@ class SFTRecipe(Recipe):
 
     model: str = Field(description="base: a name that mega-asr transcribe takes")
     data: tuple[Path, ...] = Field(
-        min_length=1, description="graded data sets (mega-asr grade), taken together"
+        default=(), description="graded data sets (mega-asr grade), taken together"
+    )
+    clean: CleanSpeechRecipe | None = Field(
+        default=None, description="for phases with `fresh` clips"
     )
     dev: tuple[Path, ...] = Field(min_length=1, description="the same for validation")
     seed: int = Field(ge=0, lt=2**32)
@@ -82,10 +113,10 @@ class SFTRecipe(Recipe):
         names = [phase.name for phase in self.phases]
         if len(set(names)) < len(names):
             raise UsageError(f"phases: two have the same name ({', '.join(names)})")
-        for phase in self.phases:
-            bounds = [2.0 if bound is None else bound for bound in phase.stages]
-            if bounds != sorted(bounds):
-                raise UsageError(f"phase {phase.name}: stages must grow ({list(phase.stages)})")
+        if not self.data and any(phase.fresh is None for phase in self.phases):
+            raise UsageError("data: there is none")
+        if self.clean is None and any(phase.fresh is not None for phase in self.phases):
+            raise UsageError("clean: there is no speech that fresh clips could be made of")
         return self
 
     def accumulation(self, processes: int) -> int:

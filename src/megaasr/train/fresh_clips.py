@@ -1,0 +1,91 @@
+"""Training clips that are made when they are needed: clean speech, degraded by the simulator."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from megaasr.audio.files import read
+from megaasr.audio.waveform import Waveform
+from megaasr.config import load_recipe
+from megaasr.errors import AudioError, TrainingError
+from megaasr.simulate.corpus.clips import ClipMaker
+from megaasr.simulate.corpus.columns import AUDIO, find_columns
+from megaasr.simulate.corpus.plan import CorpusPlan, plan_corpus
+from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
+from megaasr.simulate.corpus.sources import open_sources
+from megaasr.train.clips import LONGEST_S, Clip, features_of
+
+
+class FreshSpeech:
+    """An endless supply of degraded clips; clip k is the same in every run and process.
+
+    They are, bit for bit, the clips of the data set that `mega-asr simulate corpus` builds of the
+    same manifest and recipe with enough `num_clips`.
+
+    Args:
+        manifest: clean utterances with `duration_s`.
+        simulation: recipe of the simulated data set, a file or a shipped name.
+
+    Raises:
+        TrainingError: an utterance has no `duration_s`.
+        UsageError: manifest, recipe, noises or rooms cannot be used.
+    """
+
+    def __init__(self, manifest: Path, simulation: str) -> None:
+        recipe = load_recipe(SimulatedCorpusRecipe, simulation, [])
+        # Clips of more than 30 s cannot be trained on, as with a built data set.
+        limit_s = min(LONGEST_S, recipe.max_duration_s or LONGEST_S)
+        self._recipe = recipe.model_copy(update={"max_duration_s": limit_s})
+        self._plan: CorpusPlan = plan_corpus(self._recipe, manifest)
+        self._folder = manifest.resolve().parent
+
+    def clips(self, count: int, first: int = 0) -> list[Clip]:
+        """Return clips `first` to `first + count`, not made yet; `audio` is their clean source."""
+        return [self._clip(number) for number in range(first, first + count)]
+
+    def degraded(self, number: int) -> Waveform:
+        """Make clip `number`.
+
+        Raises:
+            AudioError: its source cannot be used.
+        """
+        planned = self._plan.clip(number)
+        source = self._maker.read_source(planned.utterance.audio)
+        return read(self._maker.make(planned, source)[AUDIO]["bytes"])
+
+    def _clip(self, number: int) -> Clip:
+        planned = self._plan.clip(number)
+        one = planned.utterance
+        duration = one.extra.get("duration_s")
+        if not isinstance(duration, int | float):
+            raise TrainingError(f"{self._plan.manifest}: {one.id} has no duration_s")
+        return Clip(planned.id, one.audio, one.text, one.language, float(duration), None)
+
+    @cached_property
+    def _maker(self) -> ClipMaker:
+        sources = open_sources(self._recipe)
+        columns = find_columns(self._plan.utterances)
+        return ClipMaker(self._recipe, self._folder, columns, sources.simulator)
+
+
+class FreshFeatures(Dataset[dict[str, Any]]):
+    """What `ClipFeatures` is for a data set, for clips `first` to `first + count` of a supply."""
+
+    def __init__(self, speech: FreshSpeech, count: int, first: int = 0) -> None:
+        self._speech, self._first = speech, first
+        self.clips = speech.clips(count, first)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        clip = self.clips[at]
+        try:
+            features = features_of(self._speech.degraded(self._first + at).samples)
+        except AudioError:
+            features = None
+        return {"features": features, "text": clip.text, "language": clip.language}
