@@ -18,10 +18,11 @@ NAMES = (
     "decode",
     "simulator",
     "scorer",
+    "rewards",
     "routing",
     "released_size",
 )
-WITHOUT_MODEL = frozenset({"decode", "released_size", "routing", "scorer", "simulator"})
+WITHOUT_MODEL = frozenset({"decode", "released_size", "rewards", "routing", "scorer", "simulator"})
 ROOT = Path(__file__).resolve().parent.parent
 
 Row = dict[str, Any]

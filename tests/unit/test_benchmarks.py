@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
-    *["transcribe", "startup", "memory", "decode", "simulator", "scorer", "routing"],
+    *["transcribe", "startup", "memory", "decode", "simulator", "scorer", "rewards", "routing"],
     "released_size",
 ]
 FIELDS = {
@@ -26,6 +26,7 @@ FIELDS = {
     "released_size": {"what", "wall_s"},
     "routing": {"what", "wall_s", "rtfx_wall"},
     "scorer": {"what", "system", "cpu_s", "per_second", "ours_times_this"},
+    "rewards": {"what", "system", "cpu_s", "pairs_per_second", "ours_times_this"},
 }
 
 
@@ -62,7 +63,7 @@ def test_everything_runs_is_saved_and_rendered(
         assert entry["quick"] is True
         assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
         assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
-        without = {"decode", "released_size", "routing", "scorer", "simulator"}
+        without = {"decode", "released_size", "rewards", "routing", "scorer", "simulator"}
         assert (entry["model"] is None) == (name in without)
         for row in entry["rows"]:
             assert FIELDS[name] <= set(row)

@@ -7,10 +7,13 @@ from megaasr.errors import UsageError
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.synthesize.plan import CorpusRecipe
 from megaasr.train.base_recipe import BaseRecipe
+from megaasr.train.rl_recipe import RLRecipe
 from megaasr.train.router_recipe import RouterRecipe
 from megaasr.train.sft_recipe import SFTRecipe
 
 KINDS = {
+    "rl-1.7b": RLRecipe,
+    "rl-tiny": RLRecipe,
     "router-tiny": RouterRecipe,
     "sft-1.7b": SFTRecipe,
     "sft-tiny": SFTRecipe,
