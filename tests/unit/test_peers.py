@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from megaasr.audio import Waveform
-from megaasr.cli.bench_systems import parse_systems
+from megaasr.cli.bench_systems import load_system, parse_systems
 from megaasr.errors import UsageError
+from megaasr.model.hub import find_model
+from megaasr.model.parts import find_parts
 from megaasr.score.peers import Peer
 
 
@@ -103,3 +106,26 @@ def test_a_missing_library_is_named(kind: str, module: str) -> None:
 def test_what_a_system_is_called(text: str, name: str, kind: str, model: str) -> None:
     (found,) = parse_systems([text])
     assert (found.name, found.kind, found.model) == (name, kind, model)
+
+
+def test_a_system_may_have_another_adapter(tmp_path: Path) -> None:
+    found = parse_systems(["tiny+runs/sft-1/adapter@robust", "a=tiny+mine", "tiny+other"])
+    assert [one.name for one in found] == ["tiny+sft-1@robust", "a", "tiny+other"]
+    assert [one.adapter for one in found] == ["runs/sft-1/adapter", "mine", "other"]
+    assert {one.model for one in found} == {"tiny"}
+    assert found[0].route == "robust"
+    folder = tmp_path / "c++"
+    folder.mkdir()
+    (plain,) = parse_systems([str(folder)])
+    assert (plain.name, plain.model, plain.adapter) == ("c++", str(folder), None)
+    with pytest.raises(UsageError, match="name a model"):
+        parse_systems(["tiny+"])
+    settings: dict[str, Any] = {"device": None, "language": None, "offline": True, "batch_size": 1}
+    with pytest.raises(UsageError, match="nowhere holds no adapter"):
+        load_system(parse_systems(["tiny+nowhere"])[0], **settings)
+    shipped = find_parts(find_model("tiny")).adapter
+    system = load_system(parse_systems([f"tiny+{shipped}@robust"])[0], **settings)
+    assert system.settings["adapter"] == str(shipped)
+    assert len(str(system.settings["adapter_sha256"])) == 64
+    (said,) = system.predict([Waveform(np.zeros(16_000, np.float32), 16_000)])
+    assert said.error is None

@@ -36,7 +36,8 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     system: Annotated[
         list[str],
         typer.Option(
-            help="[NAME=]MODEL (MODEL@base, MODEL@robust: one branch), predictions:FILE, "
+            help="[NAME=]MODEL (MODEL+ADAPTER: another adapter; MODEL@base, MODEL@robust: one "
+            "branch), predictions:FILE, "
             "whisper:NAME, faster-whisper:NAME or pipeline:NAME; may be given several times.",
             show_default=False,
         ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
 from megaasr.score.peers import PEERS, Peer, Value
@@ -28,16 +30,18 @@ class Spec:
         kind: `megaasr`, `predictions` or one of `PEERS`.
         model: a model's name or folder, or the file of predictions.
         route: of one of our models, after an @: `auto`, `base`, `robust`.
+        adapter: folder of an adapter instead of the model's own, after a +.
     """
 
     name: str
     kind: str
     model: str
     route: str = "auto"
+    adapter: str | None = None
 
 
 def parse_systems(texts: list[str]) -> list[Spec]:
-    """Read `[NAME=]MODEL[@ROUTE]`, `[NAME=]predictions:FILE`, `[NAME=]whisper:large-v3` and so on.
+    """Read `[NAME=]MODEL[+ADAPTER][@ROUTE]`, `[NAME=]predictions:FILE`, `[NAME=]whisper:large-v3` …
 
     Raises:
         UsageError: a text is empty, or two systems have the same name.
@@ -61,15 +65,27 @@ def _parse(text: str) -> Spec:
     route = "auto"
     if kind == "megaasr" and model.rpartition("@")[2] in _ROUTES:
         model, _, route = model.rpartition("@")
-    if not model:
+    adapter: str | None = None
+    if kind == "megaasr" and "+" in model and not Path(model).is_dir():
+        model, _, adapter = model.partition("+")
+    if not model or adapter == "":
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
     shown = model.rstrip("/")
     default = Path(shown).stem if kind == FILE else (Path(shown).name or shown)
     if kind not in {"megaasr", FILE}:
         default = f"{kind}-{default}"
-    elif route != "auto":
+    if adapter is not None:
+        default = f"{default}+{_run_of(Path(adapter))}"
+    if route != "auto":
         default = f"{default}@{route}"
-    return Spec(name or default, kind, model, route)
+    return Spec(name or default, kind, model, route, adapter)
+
+
+def _run_of(adapter: Path) -> str:
+    """Return a name for an adapter: its folder's, or the run's, whose result is called adapter."""
+    return (
+        adapter.parent.name if adapter.name == "adapter" and adapter.parent.name else adapter.name
+    )
 
 
 @dataclass
@@ -83,6 +99,7 @@ class MegaSystem:
     batch_size: int
     language: str | None = None
     route: RouteChoice = "auto"
+    adapter: str | None = None
     kind: str = field(default="megaasr", init=False)
     _asr: MegaASR | None = field(default=None, init=False, repr=False)
 
@@ -94,7 +111,12 @@ class MegaSystem:
             "language": self.language,
             "batch_size": self.batch_size,
         }
-        return settings if self.route == "auto" else {**settings, "route": self.route}
+        if self.route != "auto":
+            settings["route"] = self.route
+        if self.adapter is not None:
+            settings["adapter"] = self.adapter
+            settings["adapter_sha256"] = _sha256(Path(self.adapter) / WEIGHTS_FILE)
+        return settings
 
     def prepare(self) -> None:
         """Load the model."""
@@ -107,6 +129,7 @@ class MegaSystem:
                 offline=self.offline,
                 batch_size=self.batch_size,
                 route=self.route,
+                adapter=self.adapter,
             )
 
     def close(self) -> None:
@@ -156,6 +179,15 @@ def load_system(
     from megaasr.model.parts import find_parts
 
     check_layout(find_parts(find_model(spec.model, offline=offline)).base)
+    if spec.adapter is not None and not is_adapter(Path(spec.adapter)):
+        raise UsageError(f"--system {spec.name}: {spec.adapter} holds no adapter")
     place = str(choose_device(device))
     route: Any = spec.route
-    return MegaSystem(spec.name, spec.model, place, offline, batch_size, language, route)
+    return MegaSystem(
+        spec.name, spec.model, place, offline, batch_size, language, route, spec.adapter
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
