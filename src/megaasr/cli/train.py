@@ -10,10 +10,12 @@ from megaasr.cli.train_rl import rl
 from megaasr.cli.training_options import (
     OutputOption,
     SetOption,
+    TensorboardOption,
     ThreadsOption,
     is_main_process,
     needing_libraries,
     print_row,
+    reporter,
 )
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -63,6 +65,7 @@ def sft(
     output: OutputOption,
     set_: SetOption = None,
     threads: ThreadsOption = None,
+    tensorboard: TensorboardOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="A started run is always taken up again.", hidden=True)
     ] = False,
@@ -92,7 +95,8 @@ def sft(
         return
     if threads:
         torch.set_num_threads(threads)
-    adapter = SFTTraining(plan, output, report=print_row).train()
+    report = reporter(output, tensorboard=tensorboard)
+    adapter = SFTTraining(plan, output, report).train()
     if is_main_process():
         draw_curves(output / "metrics.jsonl", output / "curves.png", SFT)
         typer.echo(f"{adapter}: the adapter, over {plan.model}; {output / 'curves.png'}")

@@ -11,10 +11,11 @@ import typer
 from megaasr.cli.training_options import (
     OutputOption,
     SetOption,
+    TensorboardOption,
     ThreadsOption,
     is_main_process,
     needing_libraries,
-    print_row,
+    reporter,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def rl(
     output: OutputOption,
     set_: SetOption = None,
     threads: ThreadsOption = None,
+    tensorboard: TensorboardOption = False,
     probe: Annotated[
         bool,
         typer.Option(
@@ -58,7 +60,8 @@ def rl(
     with needing_libraries():
         from megaasr.train.curves import RL, draw_curves
         from megaasr.train.rl import RLTraining
-    adapter = RLTraining(plan, output, report=print_row).train()
+    report = reporter(output, tensorboard=tensorboard)
+    adapter = RLTraining(plan, output, report).train()
     if not is_main_process():
         return
     draw_curves(output / "metrics.jsonl", output / "curves.png", RL)

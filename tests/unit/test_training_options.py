@@ -1,0 +1,48 @@
+"""What the training commands do with their metrics."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from megaasr.cli.training_options import reporter
+from megaasr.errors import UsageError
+
+ROWS: list[dict[str, object]] = [
+    {"phase": "acoustic", "stage": 1, "step": 10, "loss": 2.0, "what": "text"},
+    {"phase": "acoustic", "stage": 1, "step": 20, "loss": 1.5},
+    {"step": 3, "reward": 0.25},
+]
+
+
+def test_metrics_are_printed_and_plotted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    report = reporter(tmp_path, tensorboard=True)
+    for row in ROWS:
+        report(row)
+    assert "loss 1.5" in capsys.readouterr().out
+    found = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert sorted(found.Tags()["scalars"]) == ["loss/acoustic-1", "reward"]
+    assert [(one.step, one.value) for one in found.Scalars("loss/acoustic-1")] == [
+        (10, 2.0),
+        (20, 1.5),
+    ]
+
+
+def test_without_it_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reporter(tmp_path, tensorboard=False)(ROWS[2])
+    assert "reward 0.25" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    for name in [one for one in sys.modules if one.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UsageError, match=r"megaasr\[tensorboard\]"):
+        reporter(tmp_path, tensorboard=True)
