@@ -47,7 +47,7 @@ tiny: corpus
 	$(MAKE) readme
 
 readme: .venv/.installed
-	$(BIN)/python -m megaasr.report.readme README.md
+	$(BIN)/python -m megaasr.report.readme README.md docs/training.md
 
 demo-clips: corpus
 	$(BIN)/python -m megaasr.synthesize.demo_clips $(CORPUS) src/megaasr/cli/demo_clips

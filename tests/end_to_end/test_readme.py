@@ -18,6 +18,7 @@ from megaasr.report.readme import fill, section, sections
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIMULATION = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 CLIPS = ROOT / "src" / "megaasr" / "cli" / "demo_clips"
 TINY = ROOT / "src" / "megaasr" / "model" / "shipped" / "tiny"
 
@@ -114,14 +115,17 @@ def test_the_python_example_runs() -> None:
         assert " en " in python(block)
 
 
-@pytest.mark.parametrize("name", sections(README))
-def test_the_numbers_are_the_results(name: str) -> None:
-    assert fill(README, name, section(name, ROOT)) == README, "run: make readme"
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [(document, name) for document in (README, TRAINING) for name in sections(document)],
+)
+def test_the_numbers_are_the_results(document: str, name: str) -> None:
+    assert fill(document, name, section(name, ROOT)) == document, "run: make readme"
 
 
-def test_the_readme_has_all_results() -> None:
+def test_the_documents_have_all_results() -> None:
     kept = {path.stem for path in (ROOT / "docs" / "results").glob("*.json")}
-    assert {"tiny", *kept} == set(sections(README))
+    assert {"tiny", *kept} == {*sections(README), *sections(TRAINING)}
 
 
 def test_a_readme_without_markers_is_refused() -> None:

@@ -20,6 +20,7 @@ KINDS = {
     "sft-tiny-plain": SFTRecipe,
     "simulate-default": SimulatedCorpusRecipe,
     "simulate-degraded-test": SimulatedCorpusRecipe,
+    "simulate-train-compound-tiny": SimulatedCorpusRecipe,
     "simulate-train-tiny": SimulatedCorpusRecipe,
     "synthesize-tiny": CorpusRecipe,
     "train-base-tiny": BaseRecipe,

@@ -1,6 +1,6 @@
-"""The measured numbers inside the README, each section between its own markers.
+"""The measured numbers inside documents, each section between its own markers.
 
-python -m megaasr.report.readme README.md     (or: make readme)
+python -m megaasr.report.readme README.md docs/training.md     (or: make readme)
 
 `tiny` comes from the shipped model's results; every other section NAME from
 `docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's result.
@@ -51,21 +51,28 @@ def section(name: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Fill every section of a file."""
+    """Fill every section of the documents."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("readme", type=Path)
+    parser.add_argument("documents", type=Path, nargs="+")
     parser.add_argument("--keep", metavar="NAME=RESULT", action="append", default=[])
     options = parser.parse_args()
-    readme: Path = options.readme
+    documents: list[Path] = options.documents
     for one in options.keep:
         name, _, path = one.partition("=")
-        kept = readme.parent / RESULTS / f"{name}.json"
+        kept = _root(documents[0]) / RESULTS / f"{name}.json"
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, Result.read(path).without_clips().to_json())
-    text = readme.read_text(encoding="utf-8")
-    for name in sections(text):
-        text = fill(text, name, section(name, readme.parent))
-    write_atomically(readme, text)
+    for document in documents:
+        text = document.read_text(encoding="utf-8")
+        for name in sections(text):
+            text = fill(text, name, section(name, _root(document)))
+        write_atomically(document, text)
+
+
+def _root(document: Path) -> Path:
+    """Return the folder that has `docs/results`, above a document; its own if there is none yet."""
+    above = document.resolve().parents
+    return next((folder for folder in above if (folder / RESULTS).is_dir()), above[0])
 
 
 if __name__ == "__main__":
