@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from megaasr.errors import RecordError, UsageError
+from megaasr.report.benchmark_tables import readme_tables
 from megaasr.score.assembly import Entry, assemble
 from megaasr.score.exports import write_leaderboard, write_submission
 from megaasr.score.groups import divide
 from megaasr.score.predictions import UNUSABLE, Prediction
 from megaasr.score.result import Clip, Hypothesis, Result
 from megaasr.score.summary import Settings
-from megaasr.score.test_set import TestClip, TestSetFile
+from megaasr.score.test_set import TestClip, TestSetFile, read_test_set
 
 QUICK = Settings(replications=200)
 WORDS = "one two three four five six seven eight nine ten"
@@ -83,6 +84,27 @@ def test_divisions(result: Result) -> None:
     assert names("scenario") == ["clean", "noise", "echo+noise"]
     assert names("route") == ["base", "robust"]
     assert set(result.groups_by("route")[1].rates) == {"base"}  # the other system has no routes
+
+
+def test_a_graded_test_set_is_divided_by_difficulty(tmp_path: Path) -> None:
+    rates = {"a": 0.0, "b": 0.3, "c": 1.2, "d": 0.29}
+    lines = [
+        {"id": c.id, "audio": c.audio, "text": c.text, "base_error_rate": rates.get(c.id)}
+        for c in CLIPS
+    ]
+    path = tmp_path / "graded.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    graded = assemble(read_test_set(path), [BASE, ROBUST], QUICK, "")
+    groups = graded.groups_by("difficulty")
+    assert [(one.name, one.rates["base"]["bench"].clips) for one in groups] == [
+        ("below 30 %", 2),
+        ("30 % and above", 2),
+    ]
+    compared = {(one.name, one.normalizer) for one in graded.comparisons if one.by == "difficulty"}
+    assert ("30 % and above", "bench") in compared
+    (tmp_path / "result.json").write_text(graded.to_json())
+    assert Result.read(tmp_path / "result.json") == graded
+    assert any("Error rate of the graded clip" in one.markdown() for one in readme_tables(graded))
 
 
 def test_failures_and_speed(result: Result) -> None:

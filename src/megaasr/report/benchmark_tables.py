@@ -17,6 +17,7 @@ DIVISIONS = {
     "category": "Category",
     "size": "Conditions in the scenario",
     "scenario": "Scenario",
+    "difficulty": "Error rate of the graded clip (mega-asr grade)",
     "language": "Language",
     "snr": "Speech-to-noise ratio",
     "duration": "Length of the clip",
@@ -108,7 +109,7 @@ def all_tables(result: Result) -> list[Table]:
 def readme_tables(result: Result) -> list[Table]:
     """Return the tables that a README has room for."""
     first = next(iter(result.normalizers))
-    chosen = (division(result, by, first) for by in ("category", "severity", "size"))
+    chosen = (division(result, by, first) for by in ("category", "severity", "size", "difficulty"))
     return _present([headline(result, first), *chosen, failures(result, first)])
 
 

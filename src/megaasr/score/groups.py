@@ -12,6 +12,8 @@ Parts = dict[str, list[Clip]]
 _SEVERITIES = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 _DURATIONS_S = ((0.0, 2.0), (2.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0))
 _SNRS_DB = ((-5.0, 0.0), (0.0, 5.0), (5.0, 10.0))
+_HARD = 0.3
+_DIFFICULTIES = ("below 30 %", "30 % and above")
 CLEAN_PART = CLEAN
 """The part of the clips without degradation, in the division by severity."""
 
@@ -52,6 +54,12 @@ def _severity(clip: Clip) -> str | None:
     return None if clip.severity is None else _bin(clip.severity, _SEVERITIES)
 
 
+def _difficulty(clip: Clip) -> str | None:
+    if clip.base_error_rate is None:
+        return None
+    return _DIFFICULTIES[clip.base_error_rate >= _HARD]
+
+
 def _snr(clip: Clip) -> str | None:
     return None if clip.snr_db is None else _bin(clip.snr_db, _SNRS_DB, unit=" dB")
 
@@ -88,6 +96,7 @@ _DIVISIONS: tuple[tuple[str, Callable[[Clip], str | None], Sequence[str]], ...] 
     ("scenario", lambda clip: clip.scenario, [CLEAN, *(one.name for one in SCENARIOS)]),
     ("size", _size, ("0", "1", "2", "3", "4", "5")),
     ("severity", _severity, [CLEAN_PART, *_names(_SEVERITIES)]),
+    ("difficulty", _difficulty, _DIFFICULTIES),
     ("snr", _snr, _names(_SNRS_DB, " dB")),
     ("duration", _duration, _names(_DURATIONS_S, " s")),
 )

@@ -87,6 +87,7 @@ class Clip(_Record):
         category: one of the eight of the bench, `clean`, or None.
         origin: `real` or `simulated`; None if unknown.
         scenario, severity, snr_db: of simulated clips.
+        base_error_rate: of the model that graded the test set (`mega-asr grade`); None if none did.
         block: what is drawn as a whole by the bootstrap (speaker, recording); None for the clip.
         hypotheses: by system.
     """
@@ -101,6 +102,7 @@ class Clip(_Record):
     scenario: str | None = None
     severity: float | None = None
     snr_db: float | None = None
+    base_error_rate: float | None = None
     block: str | None = None
     hypotheses: dict[str, Hypothesis]
 

@@ -47,6 +47,7 @@ class TestClip:
     scenario: str | None = None
     severity: float | None = None
     snr_db: float | None = None
+    base_error_rate: float | None = None
     speaker: str | None = None
     record: Mapping[str, Any] | None = None
 
@@ -169,6 +170,7 @@ def _clip(record: dict[str, Any]) -> tuple[Kind, TestClip]:
         text=text,
         language=_text_or_none(record.get("language")) or guess_language(text),
         duration_s=_number(record, "duration_s", "duration"),
+        base_error_rate=_number(record, "base_error_rate"),
         speaker=_text_or_none(record.get("speaker")),
         record=record,
     )
