@@ -44,6 +44,7 @@ COMMANDS = (
     LazyCommand("inspect", "megaasr.cli.inspect", "Say what is wrong with a recording."),
     LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
     LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),
+    LazyCommand("manifest", "megaasr.cli.manifest", "List a public corpus as it is published."),
     LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),
     LazyCommand("grade", "megaasr.cli.grade", "Measure the base model's error on every clip."),
     LazyCommand("merge", "megaasr.cli.merge", "Make one checkpoint of base and adapter."),

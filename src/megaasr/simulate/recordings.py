@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from megaasr.audio import ffmpeg
 from megaasr.audio.suffixes import AUDIO_SUFFIXES
 from megaasr.errors import UsageError
+from megaasr.records import read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def find_recordings(given: Sequence[Path]) -> list[Recording]:
     or linked folders, are left out.
 
     Args:
-        given: folders, or single files (of any suffix).
+        given: folders, single files (of any suffix), or manifests (`mega-asr manifest`).
 
     Raises:
         UsageError: something given does not exist or cannot be read, holds no recordings, or two
@@ -82,6 +83,9 @@ def fingerprint(recordings: Sequence[Recording], encoding: str) -> str:
 
 
 def _recordings_of(given: Path) -> Iterator[Recording]:
+    if given.suffix == ".jsonl":
+        yield from _listed(given)
+        return
     # os.path, because Path raises for a name that is too long or a folder closed to us.
     if os.path.isfile(given):  # noqa: PTH113
         yield _recording(given, given.name)
@@ -101,6 +105,18 @@ def _recordings_of(given: Path) -> Iterator[Recording]:
     if closed:
         reason = closed[0].strerror or closed[0]
         raise UsageError(f"{closed[0].filename}: the folder cannot be read: {reason}")
+
+
+def _listed(manifest: Path) -> Iterator[Recording]:
+    """Yield the recordings of a manifest; their category is its column of that name."""
+    try:
+        for one in read_manifest(manifest):
+            path = manifest.parent / one.audio
+            category = str(one.extra.get("category") or "")
+            name = "/".join(part for part in (manifest.stem, category, path.name) if part)
+            yield _recording(path, name)
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror or error}") from error
 
 
 def _recording(path: Path, name: str) -> Recording:

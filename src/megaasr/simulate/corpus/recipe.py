@@ -34,7 +34,8 @@ class SimulatedCorpusRecipe(Recipe):
         default=None, description="slowest and fastest speed, 0.5..2; None leaves the speed alone"
     )
     noise: tuple[str, ...] = Field(
-        default=(), description="folders of noise, or builtin:NAME; none: all built-in ones"
+        default=(),
+        description="folders or manifests of noise, or builtin:NAME; none: all built-in ones",
     )
     room_responses: Path | None = Field(
         default=None, description="folder of measured room responses; None is the synthetic reverb"

@@ -1,0 +1,1 @@
+"""Public corpora in their published folder layouts, as manifests."""
