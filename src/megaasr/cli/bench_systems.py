@@ -14,7 +14,8 @@ from megaasr.score.peers import PEERS, Peer, Value
 from megaasr.score.predictions import Prediction, System
 
 if TYPE_CHECKING:
-    from megaasr.transcribe.recognizer import MegaASR, RouteChoice
+    from megaasr.route.decision import RouteChoice
+    from megaasr.transcribe.recognizer import MegaASR
     from megaasr.transcribe.recording import Outcome
 
 FILE = "predictions"

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from megaasr.model.interface import Recognition, Request, Samples
     from megaasr.model.layout import EncoderAttention
     from megaasr.model.qwen3_asr import Qwen3ASR
-    from megaasr.route.decision import RouteDecision
+    from megaasr.route.decision import RouteChoice, RouteDecision
     from megaasr.route.router import Router
-    from megaasr.transcribe.recognizer import RouteChoice
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class LazyCommand:
 COMMANDS = (
     LazyCommand("transcribe", "megaasr.cli.transcribe", "Turn recordings into text."),
     LazyCommand("compare", "megaasr.cli.compare", "Show both branches of a model side by side."),
+    LazyCommand("calibrate", "megaasr.cli.calibrate", "Fit the router to your own audio."),
     LazyCommand("inspect", "megaasr.cli.inspect", "Say what is wrong with a recording."),
     LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
     LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),

@@ -25,6 +25,7 @@ from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
 from megaasr.transcribe.subtitles import FORMATS
 
 if TYPE_CHECKING:
+    from megaasr.route.decision import RouteChoice
     from megaasr.transcribe.guard import Caution
     from megaasr.transcribe.recording import Audio, Outcome
 
@@ -115,6 +116,9 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     adapter: Annotated[
         Path | None, typer.Option(help="Adapter folder, instead of the model's own.")
     ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Route and threshold as mega-asr calibrate fitted them.")
+    ] = None,
     encoder_attention: Annotated[
         _Attention,
         typer.Option(help="Windowed as Qwen designed it, or global as in the paper's figures."),
@@ -183,9 +187,20 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     words = context or initial_prompt
     inputs = expand(audio, recursive=recursive)
     name = model or SHIPPED[0]
+    chosen: RouteChoice = route.value
+    if profile is not None:
+        from megaasr.route.profile import RoutingProfile
+
+        fitted = RoutingProfile.read(profile)
+        fitted.require(name, offline=offline)
+        chosen, threshold = fitted.over(chosen, threshold)
     settings = {"model": _identity(name), "language": language, "context": words}
-    if route is not _Route.AUTO or threshold is not None or adapter is not None:
-        settings["route"] = [route, threshold, None if adapter is None else _identity(str(adapter))]
+    if chosen != "auto" or threshold is not None or adapter is not None:
+        settings["route"] = [
+            chosen,
+            threshold,
+            None if adapter is None else _identity(str(adapter)),
+        ]
     caution = _caution(
         guard or [],
         compression_ratio_threshold,
@@ -205,7 +220,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     if encoder_attention is not _Attention.WINDOWED:
         settings["encoder_attention"] = str(encoder_attention)
     folder = _planned(inputs, output_dir, output_format, settings) if writing else None
-    branch = Branch(route.value, threshold, adapter, encoder_attention.value)
+    branch = Branch(chosen, threshold, adapter, encoder_attention.value)
     speech_model = ModelWhenNeeded(name, device, offline, batch_size, threads, branch)
     screen = Screen(lines, len(inputs), bar=bar)
     if model is None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from megaasr.model.interface import Route
+
+RouteChoice = Literal["auto", "base", "robust", "both"]
+"""Who decides which branch of the model hears a piece: the router, or the caller. With `both`, both
+branches hear every piece; kept is the one that the router chooses, or else the surer one."""
 
 
 @dataclass(frozen=True, slots=True)

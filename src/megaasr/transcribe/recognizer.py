@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar, get_args, overload
 
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import UsageError
 from megaasr.model.interface import Route, Samples, SpeechModel
 from megaasr.records import Segment, Transcript
-from megaasr.route.decision import NO_ROUTER, RouteDecision
+from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
 from megaasr.transcribe.confidence import read_calibration
 from megaasr.transcribe.guard import Caution, Heard
 from megaasr.transcribe.recording import Audio, Job, Outcome, Recording
@@ -23,9 +23,6 @@ from megaasr.transcribe.segment import Piece, SpeechDetector
 
 if TYPE_CHECKING:
     from megaasr.model.layout import EncoderAttention
-RouteChoice = Literal["auto", "base", "robust", "both"]
-"""Who decides which branch of the model hears a piece: the router, or the caller. With `both`, both
-branches hear every piece; kept is the one that the router chooses, or else the surer one."""
 
 
 class Decider(Protocol):
@@ -121,6 +118,7 @@ class MegaASR:
         route: RouteChoice = "auto",
         threshold: float | None = None,
         adapter: str | Path | None = None,
+        profile: str | Path | None = None,
         encoder_attention: EncoderAttention = "windowed",
         caution: Caution = DEFAULT_CAUTION,
     ) -> MegaASR:
@@ -136,6 +134,7 @@ class MegaASR:
             threshold: 0..1, from which probability of being degraded on `auto` takes the robust
                 branch; None for the router's own.
             adapter: a folder in PEFT's layout, instead of the model's own.
+            profile: of `mega-asr calibrate`; its route and threshold, where none are given.
             encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
             caution: voice-activity detection, guards, and what follows from them.
 
@@ -147,12 +146,17 @@ class MegaASR:
         from megaasr.model.hub import find_model
         from megaasr.model.loading import load_model  # brings torch with it
         from megaasr.model.parts import find_parts
+        from megaasr.route.profile import RoutingProfile
         from megaasr.route.router import find_router
         from megaasr.transcribe.speech_activity import detect_speech
 
         if batch_size < 1:  # before seconds go into loading
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
         check_route(route)
+        if profile is not None:
+            fitted = RoutingProfile.read(Path(profile))
+            fitted.require(name, offline=offline)
+            route, threshold = fitted.over(route, threshold)
         model = load_model(
             name,
             device=device,

@@ -1,0 +1,227 @@
+"""Fitting the router's threshold on labelled clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megaasr.audio import files
+from megaasr.audio.waveform import Waveform
+from megaasr.cli.main import main
+from megaasr.errors import UsageError
+from megaasr.records import Utterance, write_manifest
+from megaasr.report.calibration_page import calibration_page
+from megaasr.route.profile import RoutingProfile, router_sha256
+from megaasr.score.branches import Compared, Stretch
+from megaasr.score.calibration import RoutedClip, calibrate, routed_clip
+from megaasr.transcribe.recognizer import MegaASR
+
+
+def clips(split: float, number: int = 200, seed: int = 0) -> list[RoutedClip]:
+    """Clips whose robust branch is better above a probability, and the base below."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for at in range(number):
+        probability = float(rng.random())
+        better, worse = int(rng.integers(0, 3)), int(rng.integers(4, 8))
+        robust, base = (better, worse) if probability > split else (worse, better)
+        found.append(RoutedClip(f"c{at}", (probability,), (robust, base), 10))
+    return found
+
+
+def test_errors_change_where_a_piece_changes_its_branch() -> None:
+    clip = RoutedClip("a", (0.2, 0.7), (5, 3, 4), 10)
+    thresholds = np.array([0.0, 0.2, 0.21, 0.7, 0.71, 1.0])
+    assert clip.at(thresholds).tolist() == [5, 5, 3, 3, 4, 4]
+    assert (clip.robust, clip.base) == (5, 4)
+
+
+def test_a_recording_of_two_pieces() -> None:
+    stretches = (
+        Stretch(0, 1, "one two", "one", None, None, "en", 0.9),
+        Stretch(1, 2, "three", "three four", None, None, "en", 0.1),
+    )
+    found = routed_clip("a", Compared("a.wav", 2.0, stretches, "one two three four", "en"))
+    assert found.probabilities == (0.1, 0.9)
+    # both robust: "one three four"; only the degraded one; none.
+    assert found.errors == (1, 2, 1)
+    assert found.words == 4
+
+
+def test_the_threshold_is_found_and_routing_is_advised() -> None:
+    found = calibrate(clips(0.8), default=0.5, replications=500)
+    assert found.threshold == pytest.approx(0.8, abs=0.03)
+    low, high = found.threshold_interval
+    assert 0.6 < low <= found.threshold <= high < 0.95
+    assert found.route == "auto"
+    assert found.rates["oracle"] <= found.rates["fitted"] <= found.rates["routed"]
+    assert found.rates["routed"] < min(found.rates[name] for name in ("base", "robust", "default"))
+    assert found.comparisons["default"].difference < 0
+    assert "Routing helps" in found.advice
+    page = calibration_page(found, "tiny", "mine <b>", 0.5)
+    assert "mine &lt;b&gt;" in page
+    assert "<svg" in page
+
+
+def test_where_one_branch_is_always_better_it_is_said_so() -> None:
+    rng = np.random.default_rng(3)
+    always = [
+        RoutedClip(f"c{at}", (float(rng.random()),), (int(rng.integers(2, 6)), 1), 10)
+        for at in range(100)
+    ]
+    found = calibrate(always, default=0.5, replications=500)
+    assert found.route == "base"
+    assert "does not help" in found.advice
+    assert "Use the base branch" in found.advice
+    assert found.rates["routed"] <= found.rates["default"]
+
+
+def test_chance_is_not_taken_for_a_gain() -> None:
+    """Probabilities that tell nothing: fitted it looks good, cross-validated it does not."""
+    rng = np.random.default_rng(8)
+    noise = [
+        RoutedClip(f"c{at}", (float(rng.random()),), tuple(rng.integers(0, 8, 2).tolist()), 10)
+        for at in range(60)
+    ]
+    found = calibrate(noise, default=0.5, replications=500)
+    best = min(found.rates["base"], found.rates["robust"])
+    assert found.rates["fitted"] <= best
+    assert found.rates["routed"] > found.rates["fitted"]
+    assert found.route != "auto"
+
+
+def test_clips_of_a_block_stay_together_and_the_seed_decides() -> None:
+    grouped = [
+        RoutedClip(one.id, one.probabilities, one.errors, one.words, f"speaker{at % 4}")
+        for at, one in enumerate(clips(0.5, 80))
+    ]
+    one = calibrate(grouped, default=0.5, replications=200, folds=10)
+    assert one == calibrate(grouped, default=0.5, replications=200, folds=10)
+    with pytest.raises(ValueError, match="at least two"):
+        calibrate(grouped[:1], default=0.5)
+
+
+# Profiles
+
+
+def profile(**changes: Any) -> RoutingProfile:
+    values: dict[str, Any] = {
+        "route": "auto",
+        "threshold": 0.25,
+        "model": "tiny",
+        "router_sha256": router_sha256("tiny"),
+    }
+    return RoutingProfile(**{**values, **changes})
+
+
+def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
+    profile(measured={"advice": "é"}).write(tmp_path / "p.json")
+    found = RoutingProfile.read(tmp_path / "p.json")
+    assert found == profile(measured={"advice": "é"})
+    found.require("tiny")
+    assert found.over("auto", None) == ("auto", 0.25)
+    assert found.over("auto", 0.5) == ("auto", 0.5)
+    assert found.over("robust", None) == ("robust", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no profile"),
+        ("[1]", "no profile"),
+        ('{"schema": 9}', "another version"),
+        ('{"schema": 1, "route": "auto"}', "no profile"),
+    ],
+)
+def test_other_files_are_no_profiles(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        RoutingProfile.read(tmp_path / "p.json")
+    with pytest.raises(UsageError, match=r"nothing\.json"):
+        RoutingProfile.read(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"threshold": 2.0}, {"route": "sideways"}, {"threshold": "high"}]
+)
+def test_values_out_of_range_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    profile(**changes).write(tmp_path / "p.json")
+    with pytest.raises(UsageError, match=r"p\.json"):
+        RoutingProfile.read(tmp_path / "p.json")
+
+
+def test_another_router_is_refused(tmp_path: Path, random_checkpoint: Path) -> None:
+    path = tmp_path / "p.json"
+    profile().write(path)
+    with pytest.raises(UsageError, match="another"):
+        MegaASR.load(random_checkpoint, profile=path)
+    profile(route="base", router_sha256=None).write(path)
+    asr = MegaASR.load(random_checkpoint, profile=path)
+    assert asr.transcribe(np.zeros(16_000, np.float32), sample_rate=16_000).text == ""
+
+
+# The command
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    listed = []
+    for at in range(4):
+        sound = (0.05 * rng.standard_normal(16_000)).astype(np.float32)
+        files.write(tmp_path / f"{at}.wav", Waveform(sound, 16_000))
+        listed.append(
+            Utterance(f"u{at}", f"{at}.wav", "red boats", "en", {"speaker": f"s{at % 2}"})
+        )
+    listed.append(Utterance("gone", "gone.wav", "red", "en", {"speaker": "s0"}))
+    write_manifest(tmp_path / "mine.jsonl", listed)
+    return tmp_path / "mine.jsonl"
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def test_the_command_end_to_end(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run("--data", labelled, "-o", out, "--blocks", "speaker") == 0
+    said = capsys.readouterr()
+    assert "Routing does not help" in said.out
+    assert "1 clips could not be heard" in said.err
+    found = RoutingProfile.read(out / "profile.json")
+    assert found.measured["clips"] == 4
+    assert "Is routing worth it here?" in (out / "calibration.html").read_text()
+    # Killed in the middle of a line: the rest is heard again, the same comes out.
+    before = (out / "profile.json").read_bytes()
+    rows = (out / "clips.jsonl").read_text().splitlines(keepends=True)
+    (out / "clips.jsonl").write_text("".join(rows[:3]) + rows[3][:10])
+    assert run("--data", labelled, "-o", out, "--blocks", "speaker") == 0
+    assert (out / "profile.json").read_bytes() == before
+    assert sorted((out / "clips.jsonl").read_text().splitlines()) == sorted(
+        line.rstrip("\n") for line in rows
+    )
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["transcribe", str(tmp_path / "0.wav"), "--profile", str(out / "profile.json")])
+    assert not ended.value.code
+
+
+def test_what_the_command_refuses(
+    labelled: Path, tmp_path: Path, random_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run("--data", labelled, "-o", out, "--model", random_checkpoint) == 2
+    assert "has no router" in capsys.readouterr().err
+    assert run("--data", labelled, "-o", out, "--blocks", "town") == 2
+    assert "no field town" in capsys.readouterr().err
+    (out / "clips.jsonl").write_text(json.dumps({"settings": {"model": "other"}}) + "\n")
+    assert run("--data", labelled, "-o", out) == 2
+    assert "another folder" in capsys.readouterr().err
