@@ -1,4 +1,5 @@
-"""Train a router: the released architecture, on clean against degraded clips.
+"""Train a router: the released architecture, on clean against degraded clips, or on which branch
+of the model hears a clip better.
 
 A run's folder: recipe.json, versions.json, metrics.jsonl, checkpoint-S (of transformers' Trainer),
 router.safetensors (the best so far, in the released layout) and results.json (its metrics on dev).
@@ -11,26 +12,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional
 from transformers import Trainer, TrainingArguments, set_seed
 
 from megaasr.atomic import write_atomically
-from megaasr.audio.clips import read_clip
 from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
-from megaasr.route.router import THRESHOLD, Router
+from megaasr.route.router import Router
 from megaasr.train.lora_trainer import BetweenSteps, LengthSampler
 from megaasr.train.router_data import (
-    LabelledClip,
     RouterClips,
     balanced,
     collate,
     read_labelled,
+    read_pairs,
+    which_is_better,
 )
+from megaasr.train.router_metrics import classification, hard_negatives, routed_words
 from megaasr.train.router_recipe import RouterRecipe
 from megaasr.train.run import RunFolder, last_checkpoint, read_json
 
@@ -80,8 +79,14 @@ def train_router(
         TrainingError: the folder belongs to another recipe, or data are missing.
     """
     run = RunFolder(folder, recipe)
-    clips = balanced(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
-    dev = balanced(read_labelled(recipe.dev_clean, recipe.dev_degraded), recipe.seed)
+    dev_pairs = read_pairs(recipe.dev_pairs)
+    if recipe.label == "better":
+        labelled, known = which_is_better(read_pairs(recipe.pairs)), which_is_better(dev_pairs)
+    else:
+        labelled = read_labelled(recipe.clean, recipe.degraded)
+        known = read_labelled(recipe.dev_clean, recipe.dev_degraded)
+    clips, dev = balanced(labelled, recipe.seed), balanced(known, recipe.seed)
+    clean = [one for one in known if not one.robust] if recipe.label == "degraded" else []
     set_seed(recipe.seed)
     sizes = RouterSizes(**recipe.sizes.model_dump())
     objective = _Objective(AudioQualityClassifier(sizes, recipe.dropout), recipe.label_smoothing)
@@ -93,7 +98,13 @@ def train_router(
 
     def validate(step: int) -> None:
         network = objective.network.eval()
-        found = {"step": step, **measure(Router(network), dev)}
+        router = Router(network)
+        found = {
+            "step": step,
+            **classification(router, dev),
+            **hard_negatives(router, clean, recipe.seed),
+            **routed_words(router, dev_pairs),
+        }
         network.train()
         log(found)
         best = read_json(results)
@@ -101,7 +112,7 @@ def train_router(
             write_classifier(folder / FILE, network)
             write_atomically(results, json.dumps(found, indent=1) + "\n")
 
-    steps = max(1, round(2 * recipe.epochs * (len(clips) / 2) / recipe.batch_size))
+    steps = max(1, round(recipe.epochs * len(clips) / recipe.batch_size))
     mean_s = sum(one.duration_s for one in clips) / len(clips)
     trainer = _Trainer(
         model=objective,
@@ -118,43 +129,6 @@ def train_router(
     trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     found: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
     return found
-
-
-def measure(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
-    """Return accuracy, precision, recall and F1 at threshold 0.5, AUC, and accuracy on clean clips
-    and those of severity 0.3 and more.
-
-    Args:
-        router: to be judged.
-        clips: with labels.
-    """
-    scores = np.array(
-        [router.decide(read_clip(Path(), one.audio).samples).degraded_probability for one in clips],
-        dtype=np.float64,
-    )
-    labels = np.array([one.degraded for one in clips])
-    chosen = scores >= THRESHOLD
-    hits = float((chosen & labels).sum())
-    precision, recall = hits / max(1, chosen.sum()), hits / max(1, labels.sum())
-    severe = np.array([(one.severity or 0.0) >= 0.3 or not one.degraded for one in clips])
-    return {
-        "accuracy": round(float((chosen == labels).mean()), 5),
-        "accuracy_severity_0.3": round(float((chosen == labels)[severe].mean()), 5),
-        "precision": round(float(precision), 5),
-        "recall": round(float(recall), 5),
-        "f1": round(float(2 * precision * recall / max(1e-9, precision + recall)), 5),
-        "auc": round(auc(scores, labels), 5),
-    }
-
-
-def auc(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
-    """Return the area under the ROC curve: how often a degraded clip scores above a clean one."""
-    positive, negative = int(labels.sum()), int((~labels).sum())
-    if not positive or not negative:
-        return float("nan")
-    ranks = rankdata(scores)
-    wins = float(ranks[labels].sum()) - positive * (positive + 1) / 2
-    return wins / (positive * negative)
 
 
 def _rank(found: dict[str, Any]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Clips for the router: as many clean ones as degraded, at random levels, of one length a batch."""
+"""Clips for the router: as many of one label as of the other, of one length a batch."""
 
 from __future__ import annotations
 
@@ -14,29 +14,48 @@ from torch.utils.data import Dataset
 
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE
-from megaasr.errors import AudioError
-from megaasr.records import read_manifest
+from megaasr.errors import AudioError, TrainingError
+from megaasr.records import Utterance, read_manifest
 from megaasr.train.clips import listing_of
-from megaasr.train.router_recipe import RouterRecipe
+from megaasr.train.hard_negatives import HARD
+from megaasr.train.router_recipe import GradedPairRecipe, RouterRecipe
 
 CLEAN = "clean"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledClip:
-    """A clip and whether it is degraded.
+    """A clip and which branch should hear it.
 
     Attributes:
         audio: path of its sound, perhaps a row of a Parquet shard.
         duration_s: seconds.
-        degraded: the label.
+        robust: the label: degraded, or better heard by the robust branch.
         severity: 0..1 of a degraded one, else None.
     """
 
     audio: str
     duration_s: float
-    degraded: bool
+    robust: bool
     severity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GradedPair:
+    """A clip and the errors of both branches on it.
+
+    Attributes:
+        audio, duration_s, severity: as in `LabelledClip`.
+        words: of the reference.
+        base_errors, robust_errors: of each branch.
+    """
+
+    audio: str
+    duration_s: float
+    severity: float | None
+    words: int
+    base_errors: int
+    robust_errors: int
 
 
 def read_labelled(clean: Sequence[Path], degraded: Sequence[Path]) -> list[LabelledClip]:
@@ -55,13 +74,75 @@ def read_labelled(clean: Sequence[Path], degraded: Sequence[Path]) -> list[Label
     return found
 
 
+def read_pairs(pairs: Sequence[GradedPairRecipe]) -> list[GradedPair]:
+    """Read the clips that both branches were graded on.
+
+    Raises:
+        TrainingError: a data set is not graded, or the two have no clip in common.
+    """
+    found: list[GradedPair] = []
+    for pair in pairs:
+        listing = listing_of(pair.base)
+        robust = {one.id: one for one in read_manifest(listing_of(pair.robust))}
+        count = len(found)
+        for one in read_manifest(listing):
+            other = robust.get(one.id)
+            if other is None:
+                continue
+            words, base = _graded(one, listing)
+            _, better = _graded(other, listing_of(pair.robust))
+            severity = one.extra.get("severity")
+            found.append(
+                GradedPair(
+                    str(listing.parent / one.audio),
+                    float(one.extra.get("duration_s") or 0.0),
+                    float(severity) if isinstance(severity, int | float) else None,
+                    words,
+                    base,
+                    better,
+                )
+            )
+        if len(found) == count:
+            raise TrainingError(f"{pair.base} and {pair.robust} have no clip in common")
+    return found
+
+
+def _graded(one: Utterance, listing: Path) -> tuple[int, int]:
+    """Return words of the reference and errors."""
+    names = ("base_hits", "base_substitutions", "base_deletions", "base_insertions")
+    if any(not isinstance(one.extra.get(name), int) for name in names):
+        raise TrainingError(f"{listing}: {one.id} is not graded; run mega-asr grade")
+    hits, substitutions, deletions, insertions = (int(one.extra[name]) for name in names)
+    return hits + substitutions + deletions, substitutions + deletions + insertions
+
+
+def which_is_better(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
+    """Return the clips whose branches differ, labelled by which has fewer errors."""
+    return [
+        LabelledClip(one.audio, one.duration_s, one.robust_errors < one.base_errors, one.severity)
+        for one in pairs
+        if one.robust_errors != one.base_errors
+    ]
+
+
 def balanced(clips: Sequence[LabelledClip], seed: int) -> list[LabelledClip]:
-    """Return all degraded clips and as many clean ones, drawn (repeated if there are fewer)."""
-    bad = [one for one in clips if one.degraded]
-    good = [one for one in clips if not one.degraded]
+    """Return as many clips of either label: all, and some of the rarer one again, drawn.
+
+    Raises:
+        TrainingError: all clips have one label.
+    """
+    bad = [one for one in clips if one.robust]
+    good = [one for one in clips if not one.robust]
+    if not bad or not good:
+        raise TrainingError(f"all {len(clips)} clips of the router have the same label")
     rng = np.random.default_rng([seed, 5])
-    drawn = rng.choice(len(good), len(bad), replace=len(good) < len(bad))
-    return [*bad, *(good[at] for at in drawn.tolist())]
+    most = max(len(bad), len(good))
+    return [
+        *bad,
+        *good,
+        *(bad[at] for at in rng.choice(len(bad), most - len(bad)).tolist()),
+        *(good[at] for at in rng.choice(len(good), most - len(good)).tolist()),
+    ]
 
 
 class RouterClips(Dataset[dict[str, Any]]):
@@ -86,12 +167,17 @@ class RouterClips(Dataset[dict[str, Any]]):
         try:
             samples = read_clip(Path(), clip.audio).samples
         except (AudioError, OSError):
-            return {"samples": None, "label": int(clip.degraded)}
+            return {"samples": None, "label": int(clip.robust)}
         longest = int(recipe.longest_s * SAMPLE_RATE)
         if samples.size > longest:
             start = int(rng.integers(samples.size - longest + 1))
             samples = samples[start : start + longest]
-        return {"samples": _varied(samples, recipe, rng), "label": int(clip.degraded)}
+        hard = recipe.label == "degraded" and not clip.robust and rng.random() < recipe.hard_share
+        if hard:
+            kind = list(HARD)[int(rng.integers(len(HARD)))]
+            samples = HARD[kind](samples, rng)
+        varied = samples if hard and kind == "quiet" else _varied(samples, recipe, rng)
+        return {"samples": varied, "label": int(clip.robust)}
 
 
 def _varied(

@@ -1,0 +1,97 @@
+"""How good a router is: as a classifier, on clips hard for it, and by the words it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from megaasr.audio.clips import read_clip
+from megaasr.route.router import THRESHOLD, Router
+from megaasr.train.hard_negatives import HARD
+from megaasr.train.router_data import GradedPair, LabelledClip
+
+_HARD_CLIPS = 200
+
+
+def classification(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
+    """Return accuracy, precision, recall and F1 at threshold 0.5, AUC, and accuracy on clean clips
+    and those of severity 0.3 and more.
+
+    Args:
+        router: to be judged.
+        clips: with labels.
+    """
+    scores = np.array([_probability(router, one.audio) for one in clips], dtype=np.float64)
+    labels = np.array([one.robust for one in clips])
+    chosen = scores >= THRESHOLD
+    hits = float((chosen & labels).sum())
+    precision, recall = hits / max(1, chosen.sum()), hits / max(1, labels.sum())
+    severe = np.array([(one.severity or 0.0) >= 0.3 or not one.robust for one in clips])
+    return {
+        "accuracy": round(float((chosen == labels).mean()), 5),
+        "accuracy_severity_0.3": round(float((chosen == labels)[severe].mean()), 5),
+        "precision": round(float(precision), 5),
+        "recall": round(float(recall), 5),
+        "f1": round(float(2 * precision * recall / max(1e-9, precision + recall)), 5),
+        "auc": round(auc(scores, labels), 5),
+    }
+
+
+def hard_negatives(router: Router, clips: Sequence[LabelledClip], seed: int) -> dict[str, float]:
+    """Return the share of clean clips that are taken for clean, made hard in each way.
+
+    Args:
+        router: to be judged.
+        clips: clean ones; the first 200 are used.
+        seed: of what is done to them.
+    """
+    found: dict[str, float] = {}
+    chosen = [read_clip(Path(), one.audio).samples for one in clips[:_HARD_CLIPS]]
+    for name, change in HARD.items():
+        kept = [
+            router.decide(change(samples, np.random.default_rng([seed, 8, at]))).route == "base"
+            for at, samples in enumerate(chosen)
+        ]
+        if kept:
+            found[f"accuracy_{name}"] = round(float(np.mean(kept)), 5)
+    return found
+
+
+def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float]:
+    """Return the error rates that both branches, routing and the oracle give on graded pairs.
+
+    Args:
+        router: to be judged.
+        pairs: clips whose errors in both branches are known.
+    """
+    if not pairs:
+        return {}
+    robust = np.array([_probability(router, one.audio) >= THRESHOLD for one in pairs])
+    base_errors = np.array([one.base_errors for one in pairs])
+    robust_errors = np.array([one.robust_errors for one in pairs])
+    words = max(1, sum(one.words for one in pairs))
+    errors = {
+        "base": base_errors,
+        "robust": robust_errors,
+        "routed": np.where(robust, robust_errors, base_errors),
+        "oracle": np.minimum(base_errors, robust_errors),
+    }
+    return {f"wer_{name}": round(float(one.sum()) / words, 5) for name, one in errors.items()}
+
+
+def auc(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
+    """Return the area under the ROC curve: how often a degraded clip scores above a clean one."""
+    positive, negative = int(labels.sum()), int((~labels).sum())
+    if not positive or not negative:
+        return float("nan")
+    ranks = rankdata(scores)
+    wins = float(ranks[labels].sum()) - positive * (positive + 1) / 2
+    return wins / (positive * negative)
+
+
+def _probability(router: Router, audio: str) -> float:
+    return router.decide(read_clip(Path(), audio).samples).degraded_probability or 0.0
