@@ -49,6 +49,7 @@ COMMANDS = (
     LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),
     LazyCommand("grade", "megaasr.cli.grade", "Measure the base model's error on every clip."),
     LazyCommand("merge", "megaasr.cli.merge", "Make one checkpoint of base and adapter."),
+    LazyCommand("pack", "megaasr.cli.pack", "Put base, adapter and router into one folder."),
     LazyCommand("train", "megaasr.cli.train", "Train a model from a recipe."),
     LazyCommand("bench", "megaasr.cli.bench", "Compare systems on a test set."),
     LazyCommand("report", "megaasr.cli.report", "Make a page and tables of results."),

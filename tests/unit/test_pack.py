@@ -1,0 +1,79 @@
+"""A model of base, adapters and router in one folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from megaasr.adapter.peft_layout import read_adapter
+from megaasr.adapter.write import write_adapter
+from megaasr.cli.main import main
+from megaasr.model.hub import find_model
+from megaasr.model.parts import find_parts, fingerprint
+from megaasr.transcribe.recognizer import MegaASR
+
+TINY = find_parts(find_model("tiny"))
+
+
+def pack(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["pack", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def test_a_packed_model_says_what_its_parts_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model"
+    assert pack("-o", out, "--adapter", TINY.adapter, "--router", TINY.router) == 0
+    assert "base, adapter, router" in capsys.readouterr().out
+    parts = find_parts(out)
+    assert fingerprint(parts.base) == fingerprint(TINY.base)
+    sound = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
+    for route in ("auto", "robust"):
+        said = [
+            MegaASR.load(model, route=route).transcribe(sound, sample_rate=16_000)  # type: ignore[arg-type]
+            for model in ("tiny", out)
+        ]
+        assert said[0].text == said[1].text
+        assert [one.degraded_probability for one in said[0].segments] == [
+            one.degraded_probability for one in said[1].segments
+        ]
+    # Packed again into itself, with the adapter twice: the sum of both.
+    assert TINY.adapter is not None
+    twice = ["--adapter", TINY.adapter, "--adapter", TINY.adapter]
+    assert pack("-o", out, "--base", out, *twice, "--dtype", "float32") == 0
+    one, two = read_adapter(TINY.adapter), read_adapter(find_parts(out).adapter or out)
+    for name, layer in one.layers.items():
+        assert torch.allclose(two.layers[name].delta(), 2 * layer.delta(), atol=1e-5)
+    assert find_parts(out).router is not None
+
+
+def test_what_does_not_belong_together_is_refused(
+    tmp_path: Path, random_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert TINY.adapter is not None
+    out = tmp_path / "out"
+    assert pack("-o", out, "--base", random_checkpoint, "--adapter", TINY.adapter) == 1
+    assert "trained on other weights" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert pack("-o", out, "--adapter", tmp_path / "empty") == 2
+    assert "holds no adapter" in capsys.readouterr().err
+    broken = tmp_path / "router.safetensors"
+    broken.write_bytes(b"no router")
+    assert pack("-o", out, "--router", broken) == 1
+    assert not out.exists()
+
+
+def test_an_adapter_of_an_unnamed_base_is_taken(tmp_path: Path) -> None:
+    assert TINY.adapter is not None
+    found = read_adapter(TINY.adapter)
+    write_adapter(
+        found, tmp_path / "a", base="", fingerprint=fingerprint(TINY.base), dtype=torch.float32
+    )
+    shutil.copytree(TINY.base, tmp_path / "b", ignore=shutil.ignore_patterns("*/"))
+    assert pack("-o", tmp_path / "m", "--base", tmp_path / "b", "--adapter", tmp_path / "a") == 0
