@@ -40,7 +40,8 @@ def load_recipe(kind: type[R], source: str | Path, overrides: Sequence[str] = ()
     Args:
         kind: the recipe class to fill.
         source: a TOML file, or the name of a shipped recipe such as `synthesize-tiny`.
-        overrides: `table.field=value` strings; values are read as TOML, else as text.
+        overrides: `table.field=value` strings; values are read as TOML, else as text. Of a list of
+            tables, `phases.0.field` is a field of the first.
 
     Raises:
         UsageError: the file is missing or not TOML, a key is unknown, or a value is wrong.
@@ -100,10 +101,22 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     value = parsed["value"]
     *tables, name = key.strip().split(".")
     for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
+        inner = _inner(values, table)
+        if not isinstance(inner, dict | list):
             raise UsageError(f"--set {override}: {table} is a value, not a table")
+        values = inner  # type: ignore[assignment]
+    if isinstance(values, list):
+        raise UsageError(
+            f"--set {override}: {'.'.join(tables)} is a list; name a field of an entry"
+        )
     values[name] = value
+
+
+def _inner(values: Any, table: str) -> Any:
+    """Return a table inside another, made if it is not there, or an entry of a list of tables."""
+    if isinstance(values, list):
+        return values[int(table)] if table.isdecimal() and int(table) < len(values) else None
+    return values.setdefault(table, {})
 
 
 def _explain(kind: type[BaseModel], error: ValidationError) -> str:

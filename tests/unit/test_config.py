@@ -4,6 +4,7 @@ import pytest
 
 from megaasr.config import load_recipe, shipped_recipes
 from megaasr.errors import UsageError
+from megaasr.pipeline.recipe import PipelineRecipe
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.synthesize.plan import CorpusRecipe
 from megaasr.train.base_recipe import BaseRecipe
@@ -12,6 +13,7 @@ from megaasr.train.router_recipe import RouterRecipe
 from megaasr.train.sft_recipe import SFTRecipe
 
 KINDS = {
+    "pipeline-tiny": PipelineRecipe,
     "rl-1.7b": RLRecipe,
     "rl-tiny": RLRecipe,
     "router-tiny": RouterRecipe,
@@ -31,6 +33,17 @@ def test_every_shipped_recipe_is_valid() -> None:
     assert set(shipped_recipes()) == set(KINDS)
     for name, kind in KINDS.items():
         load_recipe(kind, name)
+
+
+def test_overrides_reach_entries_of_lists() -> None:
+    recipe = load_recipe(SFTRecipe, "sft-tiny", ["phases.1.sample=7", "phases.0.rates.encoder=0.5"])
+    assert recipe.phases[1].sample == 7
+    assert recipe.phases[0].rates.encoder == 0.5
+    for override in ("phases.9.sample=7", "phases.first.sample=7"):
+        with pytest.raises(UsageError, match="is a value, not a table"):
+            load_recipe(SFTRecipe, "sft-tiny", [override])
+    with pytest.raises(UsageError, match="is a list"):
+        load_recipe(SFTRecipe, "sft-tiny", ["phases.0=7"])
 
 
 def test_overrides_reach_tables() -> None:

@@ -51,6 +51,7 @@ COMMANDS = (
     LazyCommand("merge", "megaasr.cli.merge", "Make one checkpoint of base and adapter."),
     LazyCommand("pack", "megaasr.cli.pack", "Put base, adapter and router into one folder."),
     LazyCommand("train", "megaasr.cli.train", "Train a model from a recipe."),
+    LazyCommand("recipe", "megaasr.cli.recipe", "Run a whole pipeline, from text to report."),
     LazyCommand("bench", "megaasr.cli.bench", "Compare systems on a test set."),
     LazyCommand("report", "megaasr.cli.report", "Make a page and tables of results."),
     LazyCommand("score", "megaasr.cli.score", "Score a file of predictions."),

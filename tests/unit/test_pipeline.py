@@ -1,0 +1,218 @@
+"""Pipelines: the plan, what is done again and what not, what stays after a failure."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megaasr.audio import files
+from megaasr.audio.waveform import Waveform
+from megaasr.cli.main import main
+from megaasr.config import load_recipe
+from megaasr.errors import UsageError
+from megaasr.pipeline.recipe import PipelineRecipe, Step, plan
+from megaasr.pipeline.running import Done, Pipeline, StepFailedError
+
+TABLE = "filename,fold,category\n1.wav,1,rain\n"
+
+
+def listing(source: str, made: str) -> dict[str, Any]:
+    """A step that is quick: `mega-asr manifest` lists a corpus."""
+    return {
+        "name": Path(made).stem,
+        "what": f"{source} listed",
+        "run": ["manifest", "esc-50", source, "{flags}", "--output", made],
+        "reads": [f"{source}/meta/esc50.csv"],
+        "makes": [made],
+    }
+
+
+def recipe(**changes: Any) -> PipelineRecipe:
+    values: dict[str, Any] = {
+        "what": "a test",
+        "sizes": {
+            "small": {"what": "quick", "duration": "seconds", "values": {"flags": ""}},
+            "large": {"what": "slow", "duration": "years", "values": {"flags": "-x\n{out}/y"}},
+        },
+        "steps": [listing("{out}/noise", "{out}/first.jsonl")],
+    }
+    return PipelineRecipe.model_validate({**values, **changes})
+
+
+def test_names_are_filled_in_and_empty_arguments_left_out(tmp_path: Path) -> None:
+    (small,) = plan(recipe(), "small", tmp_path)
+    assert small.arguments == (
+        *("manifest", "esc-50", f"{tmp_path}/noise"),
+        *("--output", f"{tmp_path}/first.jsonl"),
+    )
+    (large,) = plan(recipe(), "large", tmp_path)
+    assert large.arguments[3:5] == ("-x", f"{tmp_path}/y")
+    assert large.reads == (tmp_path / "noise/meta/esc50.csv",)
+    with pytest.raises(UsageError, match="no size huge, but small, large"):
+        plan(recipe(), "huge", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([listing("{out}/a", "{out}/b")] * 2, "same name"),
+        ([listing("{in}/a", "{out}/b")], "nothing says what in is"),
+        ([{**listing("{out}/a", "{out}/b"), "sizes": ["medium"]}], "no size medium"),
+    ],
+)
+def test_broken_pipelines_are_refused(steps: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        recipe(steps=steps)
+
+
+def test_the_shipped_pipeline_hangs_together(tmp_path: Path) -> None:
+    """What a step reads was made by a step before it, in every size."""
+    found = load_recipe(PipelineRecipe, "pipeline-tiny")
+    for size in found.sizes:
+        there: set[Path] = set()
+        for step in plan(found, size, tmp_path):
+            assert set(step.reads) <= there, step.name
+            there.update(step.makes)
+            for argument in step.arguments:
+                assert "{out}" not in argument
+
+
+# Running, with real commands of the package
+
+
+def steps(folder: Path) -> list[Step]:
+    def step(name: str) -> Step:
+        made = folder / f"{name}.jsonl"
+        return Step(
+            name=name,
+            what=name,
+            arguments=("manifest", "esc-50", str(folder / "noise"), "--output", str(made)),
+            reads=(folder / "noise/meta/esc50.csv",),
+            makes=(made,),
+            processes=1,
+        )
+
+    return [step("one"), step("two")]
+
+
+class Log:
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    def __call__(self, step: Step, done: Done | None) -> None:
+        if done is None:
+            self.started.append(step.name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    noise = tmp_path / "run" / "noise"
+    (noise / "meta").mkdir(parents=True)
+    (noise / "meta/esc50.csv").write_text(TABLE)
+    (noise / "audio").mkdir()
+    for name in ("1.wav", "2.wav"):
+        waveform = Waveform(np.full(16_000, 0.1, np.float32), 16_000)
+        files.write(noise / "audio" / name, waveform)
+    return tmp_path / "run"
+
+
+def run(folder: Path, some: list[Step] | None = None) -> list[str]:
+    log = Log()
+    Pipeline(some or steps(folder), folder, "0").run(log)
+    return log.started
+
+
+def whys(folder: Path) -> dict[str, str]:
+    return {one.step.name: one.why for one in Pipeline(steps(folder), folder, "0").standing()}
+
+
+def test_what_is_done_and_unchanged_is_not_done_again(folder: Path, tmp_path: Path) -> None:
+    assert run(folder) == ["one", "two"]
+    assert run(folder) == []
+    state = json.loads((folder / "pipeline.json").read_text())["steps"]["one"]
+    assert state["command"].startswith("mega-asr manifest")
+    assert set(state["made"]) == {"{out}/one.jsonl"}
+    # Moved as a whole, it still holds.
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert run(tmp_path / "elsewhere") == []
+
+
+def test_changes_are_noticed(folder: Path) -> None:
+    run(folder)
+    (folder / "two.jsonl").unlink()
+    assert whys(folder) == {"one": "", "two": "{out}/two.jsonl is gone"}
+    assert run(folder) == ["two"]
+    (folder / "one.jsonl").write_text("{}")
+    assert "changed by somebody" in whys(folder)["one"]
+    assert run(folder) == ["one"]
+    (folder / "noise/meta/esc50.csv").write_text(TABLE + "2.wav,1,wind\n")
+    assert set(whys(folder).values()) == {"its command or what it reads has changed"}
+    assert run(folder) == ["one", "two"]
+    other = [
+        one.model_copy(update={"arguments": (*one.arguments, "--split", "1")})
+        for one in steps(folder)[:1]
+    ]
+    assert run(folder, other) == ["one"]
+
+
+def test_a_failed_step_says_why_and_keeps_the_others(folder: Path) -> None:
+    one, two = steps(folder)
+    wrong = ("manifest", "esc-50", str(folder / "nothing"), "--output", str(folder / "two.jsonl"))
+    broken = two.model_copy(update={"arguments": wrong})
+    with pytest.raises(StepFailedError, match=r"step two failed .*two\.log") as failed:
+        run(folder, [one, broken])
+    assert "nothing is no folder" in str(failed.value)
+    assert whys(folder) == {"one": "", "two": "not done yet"}
+    lazy = two.model_copy(update={"arguments": ("--version",)})
+    with pytest.raises(StepFailedError, match="did not make"):
+        run(folder, [one, lazy])
+    assert run(folder) == ["two"]
+
+
+def test_a_step_after_a_changed_one_is_planned_too(folder: Path) -> None:
+    one, two = steps(folder)
+    after = two.model_copy(update={"reads": one.makes})
+    run(folder, [one, after])
+    (folder / "one.jsonl").unlink()
+    standing = Pipeline([one, after], folder, "0").standing()
+    assert [bool(found.why) for found in standing] == [True, True]
+    # It turns out to be the same again, so the second need not be run.
+    assert run(folder, [one, after]) == ["one"]
+
+
+def test_the_command_shows_its_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["recipe", "tiny", "--smoke", "--plan", "-o", str(tmp_path / "out")])
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    assert "size smoke" in shown
+    assert "mega-asr train rl rl-tiny" in shown
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as ended:
+        main(["recipe", "huge", "-o", str(tmp_path / "out")])
+    assert ended.value.code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("flite") and shutil.which("espeak-ng")), reason="no voices")
+def test_every_step_of_the_shipped_pipeline_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "smoke"
+    with pytest.raises(SystemExit) as ended:
+        main(["recipe", "tiny", "--smoke", "-o", str(out)])
+    assert not ended.value.code, capsys.readouterr().err
+    assert (out / "report" / "index.html").is_file()
+    result = json.loads((out / "bench" / "result.json").read_text())
+    names = [system["name"] for system in result["systems"]]
+    assert names == ["base", "plain", "a2s", "dg-wgpo", "routed", "routed-better"]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:  # nothing is left to do
+        main(["recipe", "tiny", "--smoke", "-o", str(out)])
+    assert not ended.value.code
+    assert ": mega-asr" not in capsys.readouterr().out
