@@ -50,7 +50,7 @@ readme: .venv/.installed
 	$(BIN)/python -m megaasr.report.readme README.md docs/training.md
 
 demo-clips: corpus
-	$(BIN)/python -m megaasr.synthesize.demo_clips $(CORPUS) src/megaasr/cli/demo_clips
+	$(BIN)/python -m megaasr.simulate.demo_clips $(CORPUS) src/megaasr/cli/demo_clips
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import soundfile
 
 import megaasr
 from megaasr.records import read_manifest
+from megaasr.simulate.scenarios import SCENARIOS
 from megaasr.text.error_rate import count_errors, pooled
 
 CLIPS = Path(megaasr.__file__).parent / "cli" / "demo_clips"
@@ -51,7 +53,7 @@ def run(
 def test_offline_in_a_fresh_process(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
     clips = list(read_manifest(CLIPS / "clips.jsonl"))
-    clean = [clip for clip in clips if clip.extra["condition"] == "clean"]
+    clean = [clip for clip in clips if clip.extra["scenario"] == "clean"]
     done = run(
         *("transcribe", *[str(CLIPS / clip.audio) for clip in clean], "--json-lines"),
         cwd=tmp_path,
@@ -120,22 +122,27 @@ def test_silence_and_noise_invent_no_words(tmp_path: Path) -> None:
 
 
 def test_demo(tmp_path: Path) -> None:
-    done = run("demo", cwd=tmp_path)
+    done = run("demo", "-o", "page/demo.html", cwd=tmp_path)
     shown = done.stdout.decode()
     assert done.returncode == 0, done.stderr.decode()
     for clip in read_manifest(CLIPS / "clips.jsonl"):
         assert clip.text.split()[0] in shown
-    assert "clean:" in shown
-    assert "in noise:" in shown
+    assert re.search(r"clean \(\d+ words\): base [\d.]+ %, robust [\d.]+ %, routed", shown)
+    assert re.search(r"degraded \(\d+ words\): base", shown)
     assert "toy" in shown
     assert "--model zhifeixie/Mega-ASR" in shown
+    page = (tmp_path / "page/demo.html").read_text()
+    assert page.count("<audio") == len(list(read_manifest(CLIPS / "clips.jsonl")))
 
 
 def test_demo_clips_are_held_out_and_small() -> None:
     from megaasr.synthesize.plan import handwritten_sentences, split_of
 
     clips = list(read_manifest(CLIPS / "clips.jsonl"))
-    assert {clip.extra["condition"] == "clean" for clip in clips} == {True, False}
+    scenarios = {clip.extra["scenario"] for clip in clips}
+    conditions = {one.name for one in SCENARIOS if len(one.conditions) == 1}
+    assert {"clean", *conditions} < scenarios
+    assert len([name for name in scenarios if "+" in name]) == 3
     for clip in clips:
         if clip.extra["source"] == "handwritten":
             assert clip.text in handwritten_sentences()

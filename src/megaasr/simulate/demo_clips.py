@@ -1,28 +1,29 @@
-"""The clips of `mega-asr demo`: held-out sentences, clean and with simple noise.
+"""The clips of `mega-asr demo`: held-out sentences, clean, and in every kind of bad recording.
 
-    python -m megaasr.synthesize.demo_clips CORPUS OUTPUT     (or: make demo-clips)
+    python -m megaasr.simulate.demo_clips CORPUS OUTPUT     (or: make demo-clips)
 
 Nothing is picked by ear or by result: the first test sentences of each kind of voice whose length
-is between 2 and 5 seconds are taken.
+is between 2 and 5 seconds are taken, clean and in turn in the seven conditions and three compounds,
+all at the same severity.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from megaasr.audio import files
-from megaasr.audio.measure import active_speech_level_dbfs, rms_dbfs
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.records import Utterance, read_manifest, write_manifest
-from megaasr.synthesize import nonspeech
-from megaasr.synthesize.plan import random_stream
+from megaasr.simulate.scenarios import CLEAN, SCENARIOS
+from megaasr.simulate.simulator import Simulator
 
 SEED = 1
-SNR_DB = 10.0
+SEVERITY = 0.3
+COMPOUNDS = ("far_field+noise", "obstructed+dropout", "echo+recording+distortion")
 _PEAK = 0.5
 
 
@@ -51,30 +52,40 @@ def select(manifest: Path) -> Iterator[Utterance]:
 def build(corpus: Path, output: Path) -> list[Utterance]:
     """Write the clips as FLAC with their manifest `clips.jsonl`; returns the manifest."""
     output.mkdir(parents=True, exist_ok=True)
-    kinds: list[Callable[[np.random.Generator, int], np.ndarray]]
-    kinds = [nonspeech.noise, nonspeech.engine, nonspeech.clicks, nonspeech.music]
-    made: list[Utterance] = []
-    for number, utterance in enumerate(select(corpus / "test.jsonl")):
+    chosen = list(select(corpus / "test.jsonl"))
+    scenarios = [one.name for one in SCENARIOS if len(one.conditions) == 1] + list(COMPOUNDS)
+    simulator = Simulator()
+    made = []
+    for number, utterance in enumerate(chosen):
         speech = files.read(corpus / utterance.audio).samples
-        speech = speech * np.float32(_PEAK / np.abs(speech).max())
-        made.append(_write(output, number, "clean", speech, utterance))
-        rng = random_stream(SEED, utterance.id)
-        kind = kinds[number % len(kinds)]
-        noise = kind(rng, speech.size)
-        level = active_speech_level_dbfs(speech, SAMPLE_RATE) - SNR_DB - rms_dbfs(noise)
-        noisy = np.clip(speech + noise * 10 ** (level / 20), -1, 1).astype(np.float32)
-        made.append(_write(output, number, f"{kind.__name__} {SNR_DB:.0f} dB", noisy, utterance))
+        clean = Waveform(speech * np.float32(_PEAK / np.abs(speech).max()), SAMPLE_RATE)
+        made.append(_write(output, number, CLEAN, 0.0, clean, utterance))
+        for scenario in scenarios[number :: len(chosen)]:
+            draw = simulator.draw(
+                seed=SEED, scenario=scenario, severity=SEVERITY, utterance=utterance.id
+            )
+            degraded = simulator.apply(clean, draw).waveform
+            made.append(_write(output, number, scenario, SEVERITY, degraded, utterance))
     write_manifest(output / "clips.jsonl", made)
     return made
 
 
 def _write(
-    output: Path, number: int, condition: str, samples: np.ndarray, utterance: Utterance
+    output: Path,
+    number: int,
+    scenario: str,
+    severity: float,
+    waveform: Waveform,
+    utterance: Utterance,
 ) -> Utterance:
-    clip_id = f"{number + 1}-{condition.split(maxsplit=1)[0]}"
-    files.write(output / f"{clip_id}.flac", Waveform(samples.astype(np.float32), SAMPLE_RATE))
+    clip_id = f"{number + 1}-{scenario.replace('+', '-')}"
+    files.write(output / f"{clip_id}.flac", waveform)
     kept = ("speaker", "source", "held_out_voice")
-    extra = {"condition": condition, **{name: utterance.extra[name] for name in kept}}
+    extra = {
+        "scenario": scenario,
+        "severity": severity,
+        **{name: utterance.extra[name] for name in kept},
+    }
     return Utterance(clip_id, f"{clip_id}.flac", utterance.text, "en", extra)
 
 
