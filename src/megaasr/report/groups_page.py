@@ -62,7 +62,7 @@ def _group(one: dict[str, Any], sound: Waveform | None) -> str:
         words = word_diff(one["reference"], sample["text"], language, "bench")
         cut = " <small>cut off</small>" if sample["truncated"] else ""
         rows.append(
-            f"<tr><td>{words}{cut}</td><td>{percent(sample['error_rate'])}</td>{parts}"
+            f"<tr><td class=words>{words}{cut}</td><td>{percent(sample['error_rate'])}</td>{parts}"
             f"<td>{sample['advantage']:+.2f}</td></tr>"
         )
     heads = "".join(f"<th>{head}</th>" for head in _HEADS)
