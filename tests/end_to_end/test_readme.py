@@ -29,7 +29,11 @@ def commands(document: str = README) -> list[str]:
     joined = "\n".join(blocks).replace("\\\n", " ").splitlines()
     lines = [re.sub(r"\s+#.*", "", line).strip() for line in joined]
     hub = ("Qwen/", "zhifeixie/")
-    needing_a_corpus = ("mega-asr grade", "mega-asr train", "mega-asr recipe")  # tested on toys elsewhere
+    needing_a_corpus = (
+        "mega-asr grade",
+        "mega-asr train",
+        "mega-asr recipe",
+    )  # tested on toys elsewhere
     return [
         line
         for line in lines

@@ -13,6 +13,8 @@ from megaasr.train.router_recipe import RouterRecipe
 from megaasr.train.sft_recipe import SFTRecipe
 
 KINDS = {
+    "pipeline-compare-rl": PipelineRecipe,
+    "pipeline-compare-sft": PipelineRecipe,
     "pipeline-tiny": PipelineRecipe,
     "rl-1.7b": RLRecipe,
     "rl-tiny": RLRecipe,

@@ -575,7 +575,9 @@ def test_the_page_shows_groups_and_lets_nothing_run(tmp_path: Path) -> None:
     log.write(10, [a_group([0.5, 0.5], 0.5, ["a", "a"])])
     page = groups_page(read_groups(tmp_path / "groups.jsonl"), "run", lambda audio: None)
     assert "<script" not in page
-    assert page.index("<td class=words>a b</td>") < page.index("alert"), "the best sample comes first"
+    assert page.index("<td class=words>a b</td>") < page.index("alert"), (
+        "the best sample comes first"
+    )
     assert "nothing is learnt" in page
     log.forget_after(5)
     assert [one["step"] for one in read_groups(tmp_path / "groups.jsonl")] == [5]
