@@ -127,8 +127,9 @@ def _file_of(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise UsageError(f"there is no test set {path}")
-    if (path / LISTING_FILE).is_file():
-        return path / LISTING_FILE
+    for name in (LISTING_FILE, "graded.jsonl"):
+        if (path / name).is_file():
+            return path / name
     found = sorted(one for one in path.iterdir() if one.suffix in {".jsonl", ".csv", ".tsv"})
     if len(found) != 1:
         raise UsageError(
