@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import torch
 
 from megaasr.adapter.peft_layout import read_adapter
 from megaasr.adapter.write import write_adapter
+from megaasr.audio import files
+from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.model.hub import find_model
 from megaasr.model.parts import find_parts, fingerprint
+from megaasr.records import Utterance, write_manifest
 from megaasr.transcribe.recognizer import MegaASR
 
 TINY = find_parts(find_model("tiny"))
@@ -77,3 +81,39 @@ def test_an_adapter_of_an_unnamed_base_is_taken(tmp_path: Path) -> None:
     )
     shutil.copytree(TINY.base, tmp_path / "b", ignore=shutil.ignore_patterns("*/"))
     assert pack("-o", tmp_path / "m", "--base", tmp_path / "b", "--adapter", tmp_path / "a") == 0
+
+
+def test_the_card_tells_what_the_parts_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = []
+    for at, scenario in enumerate(("clean", "noise")):
+        sound = (0.1 * np.random.default_rng(at).standard_normal(16_000)).astype(np.float32)
+        files.write(tmp_path / f"{at}.wav", Waveform(sound, 16_000))
+        extra = {"scenario": scenario, "severity": 0.5 * at, "duration_s": 1.0}
+        listed.append(Utterance(f"u{at}", f"{at}.wav", "red boats", "en", extra))
+    write_manifest(tmp_path / "test.jsonl", listed)
+    out, bench = tmp_path / "model", tmp_path / "bench"
+    parts = ["--adapter", TINY.adapter, "--router", TINY.router]
+    assert pack("-o", out, *parts) == 0
+    systems = [f"--system={out}{route}" for route in ("@base", "@robust", "")]
+    command = ["bench", str(tmp_path / "test.jsonl"), "-o", str(bench), *systems]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert not ended.value.code
+    shutil.copy(TINY.base / "results.json", out)
+    capsys.readouterr()
+    assert (
+        pack("-o", out, *parts, "--measured", bench / "result.json", "--made-from", "a test") == 0
+    )
+    card = (out / "README.md").read_text()
+    assert "Made from a test" in card
+    assert "| clean | 1 |" in card
+    assert "(2 clips, of which\n1 are not degraded)" in card
+    facts = json.loads((out / "parts.json").read_text())
+    assert facts["adapter"]["layers"] > 40
+    assert facts["measured"]["rates"]["all"]["base"][0] == 1.0
+    with pytest.raises(SystemExit):
+        main([*command[:4], *systems[:2]])
+    assert pack("-o", out, *parts, "--measured", bench / "result.json") == 2
+    assert "a card needs" in capsys.readouterr().err

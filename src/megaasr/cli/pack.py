@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import shutil
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from megaasr.errors import UsageError
+
+if TYPE_CHECKING:
+    from megaasr.model.parts import ModelParts
 
 app = typer.Typer(add_completion=False)
 
@@ -36,6 +42,17 @@ def pack(
         Path | None, typer.Option(help="File of mega-asr train router.", exists=True)
     ] = None,
     dtype: Annotated[_Type, typer.Option(help="Of the adapter's file.")] = _Type.FLOAT16,
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            help="result.json of mega-asr bench on MODEL@base, MODEL@robust and MODEL: writes "
+            "parts.json, and the model card again if there is one.",
+            exists=True,
+        ),
+    ] = None,
+    made_from: Annotated[
+        str, typer.Option(help="For the card: what the adapter was trained by.")
+    ] = "A2S-SFT",
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
     """Make a model that transcribe, bench and the library take by its folder.
@@ -74,8 +91,52 @@ def pack(
         (output / ROUTER).mkdir(exist_ok=True)
         _replace(router, output / ROUTER / "best_acc_model.safetensors")
     parts = find_parts(output)
+    if measured is not None:
+        _describe(output, parts, measured, made_from)
     held = [name for name, part in (("adapter", parts.adapter), ("router", parts.router)) if part]
     typer.echo(f"{output}: base{''.join(f', {one}' for one in held)}")
+
+
+def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -> None:
+    """Write what the adapter and the router are and do, and the card with it."""
+    from safetensors import safe_open
+
+    from megaasr.adapter.peft_layout import WEIGHTS_FILE, read_adapter
+    from megaasr.atomic import write_atomically
+    from megaasr.report.model_card import PARTS_FILE, model_card, read_json
+    from megaasr.report.parts_card import measured as rates_of
+    from megaasr.score.result import Result
+
+    if parts.adapter is None or parts.router is None:
+        raise UsageError(f"{output}: a card of the parts needs an adapter and a router")
+    layers = read_adapter(parts.adapter).layers
+    weights = parts.adapter / WEIGHTS_FILE
+    with safe_open(parts.router, "numpy") as tensors:
+        sizes = [math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys()]  # noqa: SIM118
+    try:
+        found = rates_of(Result.read(measured))
+    except ValueError as error:
+        raise UsageError(f"{measured}: {error}") from error
+    facts: dict[str, Any] = {
+        "made_from": made_from,
+        "adapter": {
+            "layers": len(layers),
+            "rank": max(layer.rank for layer in layers.values()),
+            "numbers": sum(one.a.numel() + one.b.numel() for one in layers.values()) / 1e6,
+            "adapter_mb": weights.stat().st_size / 1e6,
+            "adapter_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        },
+        "router": {
+            "router_numbers": sum(sizes) / 1e6,
+            "router_mb": parts.router.stat().st_size / 1e6,
+            "router_sha256": hashlib.sha256(parts.router.read_bytes()).hexdigest(),
+        },
+        "measured": found,
+    }
+    write_atomically(output / PARTS_FILE, json.dumps(facts, indent=1) + "\n")
+    if (output / "results.json").is_file():
+        results = read_json(output / "results.json")
+        write_atomically(output / "README.md", model_card(results["facts"], results, facts))
 
 
 def _copy(source: Path, target: Path) -> None:

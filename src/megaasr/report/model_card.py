@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from megaasr.report.parts_card import parts_section
+
+PARTS_FILE = "parts.json"
 _CARD = """---
 license: apache-2.0
 language: [en]
@@ -62,14 +65,17 @@ joined from them (up to 30 s, in no other row); those by voice split the second 
 """
 
 
-def model_card(facts: dict[str, Any], results: dict[str, Any]) -> str:
+def model_card(
+    facts: dict[str, Any], results: dict[str, Any], parts: dict[str, Any] | None = None
+) -> str:
     """Return the card as Markdown.
 
     Args:
         facts: every field that the template names besides the tables (see `cli.publish`).
         results: what `megaasr.score.manifest.summarize` returns.
+        parts: of the adapter and the router, see `parts_card`; None if there are none.
     """
-    return _CARD.format(
+    card = _CARD.format(
         **facts,
         table=results_table(results),
         nonspeech_sentence=_nonspeech_sentence(results["nonspeech"]),
@@ -77,6 +83,7 @@ def model_card(facts: dict[str, Any], results: dict[str, Any]) -> str:
             f"The token budget ended the text of {results['token_budget_hits']} clips."
         ),
     )
+    return card if parts is None else card + parts_section(parts)
 
 
 def results_table(results: dict[str, Any]) -> str:
