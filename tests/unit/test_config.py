@@ -21,6 +21,7 @@ KINDS = {
     "router-tiny": RouterRecipe,
     "sft-1.7b": SFTRecipe,
     "sft-tiny": SFTRecipe,
+    "sft-tiny-more": SFTRecipe,
     "sft-tiny-plain": SFTRecipe,
     "simulate-default": SimulatedCorpusRecipe,
     "simulate-degraded-test": SimulatedCorpusRecipe,

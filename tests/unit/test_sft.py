@@ -485,3 +485,22 @@ def test_the_dry_run_of_the_command(
     assert not ended.value.code
     assert "memory without activations" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_from_another_run_s_adapter(
+    finished: Path, random_checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    phases = [{"name": "more", "scope": "llm", "stages": [0.3], "rates": {"llm": 1e-2}}]
+    plan = recipe(random_checkpoint, data, phases=phases, adapter=str(finished / "adapter"))
+    result = read_adapter(SFTTraining(plan, tmp_path / "run").train())
+    before = read_adapter(finished / "adapter")
+    more = read_adapter(tmp_path / "run" / "more" / "adapter")
+    assert set(result.layers) == set(before.layers)
+    for name, layer in result.layers.items():
+        change = more.layers[name].delta() if name in more.layers else 0.0
+        assert torch.allclose(layer.delta(), before.layers[name].delta() + change, atol=1e-6)
+    with pytest.raises(TrainingError, match="holds no adapter"):
+        SFTTraining(plan.model_copy(update={"adapter": tmp_path}), tmp_path / "other")
+    write_adapter(before, tmp_path / "a", base="x", fingerprint="x", dtype=torch.float32)
+    with pytest.raises(CheckpointError, match="trained on other weights"):
+        SFTTraining(plan.model_copy(update={"adapter": tmp_path / "a"}), tmp_path / "another")

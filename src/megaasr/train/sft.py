@@ -23,12 +23,13 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from megaasr.adapter.merge import add_to
-from megaasr.adapter.peft_layout import Adapter, is_adapter, read_adapter
+from megaasr.adapter.peft_layout import WEIGHTS_FILE, Adapter, is_adapter, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.atomic import write_atomically
+from megaasr.errors import TrainingError
 from megaasr.model.hub import find_model
 from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
-from megaasr.model.parts import find_parts, fingerprint
+from megaasr.model.parts import find_parts, fingerprint, require_parent
 from megaasr.model.qwen3_asr import Qwen3ASR
 from megaasr.train.clips import read_clips
 from megaasr.train.lora_trainer import BetweenSteps, Collator, LoraTrainer
@@ -73,8 +74,9 @@ class SFTTraining:
         self._report = report
         self.run = RunFolder(folder, recipe, main=self.main)
         self.data = TrainingData(recipe)
-        self.run.claim_data(*self.data.manifests)
         self.base = find_parts(find_model(recipe.model)).base
+        self.start = self._read_start()
+        self.run.claim_data(*self.data.manifests, *self._start_files())
         self.fingerprint = fingerprint(self.base)
         self.validation = (
             Validation(read_clips(recipe.dev), recipe.evaluate_clips) if self.main else None
@@ -82,7 +84,7 @@ class SFTTraining:
 
     def train(self) -> Path:
         """Run what is left of the phases; return the folder of the joined adapter."""
-        done: list[Adapter] = []
+        done = [self.start] if self.start is not None else []
         for number, phase in enumerate(self.recipe.phases):
             result = self.run.folder / phase.name / "adapter"
             if not is_adapter(result):
@@ -94,6 +96,20 @@ class SFTTraining:
             self._write(join(done, "adapter"), final)
         self._wait()
         return final
+
+    def _read_start(self) -> Adapter | None:
+        """Return the adapter that training goes on from."""
+        folder = self.recipe.adapter
+        if folder is None:
+            return None
+        if not is_adapter(folder):
+            raise TrainingError(f"{folder} holds no adapter to go on from")
+        adapter = read_adapter(folder)
+        require_parent(adapter, self.base)
+        return adapter
+
+    def _start_files(self) -> list[Path]:
+        return [] if self.recipe.adapter is None else [self.recipe.adapter / WEIGHTS_FILE]
 
     def _run_phase(
         self, number: int, phase: PhaseRecipe, before: list[Adapter], result: Path

@@ -83,6 +83,9 @@ class SFTRecipe(Recipe):
     """Supervised fine-tuning from acoustic to semantic, progressively."""
 
     model: str = Field(description="base: a name that mega-asr transcribe takes")
+    adapter: Path | None = Field(
+        default=None, description="of another run, to go on from; None: from the base"
+    )
     data: tuple[Path, ...] = Field(
         default=(), description="graded data sets (mega-asr grade), taken together"
     )
