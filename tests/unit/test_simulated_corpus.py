@@ -600,7 +600,9 @@ def test_an_error_in_a_process_comes_back_with_its_traceback() -> None:
 
 
 _PROGRAM = """
-import sys
+import signal, sys
+# As on a terminal: a shell has programs that it starts in the background ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from megaasr.simulate.corpus.build import build_corpus
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
