@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -139,7 +140,12 @@ def test_a_readme_without_markers_is_refused() -> None:
 
 def test_the_card_is_made_from_the_results() -> None:
     results = json.loads((TINY / "results.json").read_text())
-    assert (TINY / "README.md").read_text() == model_card(results["facts"], results)
+    parts = json.loads((TINY / "parts.json").read_text())
+    assert (TINY / "README.md").read_text() == model_card(results["facts"], results, parts)
+    for folder, key in (("mega-asr-merged", "adapter"), ("audio_quality_router", "router")):
+        (weights,) = (TINY / folder).glob("*.safetensors")
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        assert parts[key][f"{key}_sha256"] == digest, "run: mega-asr pack … --measured"
 
 
 def test_links_lead_somewhere() -> None:
