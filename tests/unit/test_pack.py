@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def test_a_packed_model_says_what_its_parts_say(
     assert pack("-o", out, "--adapter", TINY.adapter, "--router", TINY.router) == 0
     assert "base, adapter, router" in capsys.readouterr().out
     parts = find_parts(out)
+    assert parts.adapter is not None
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in parts.adapter.iterdir():  # others on the machine may read it, as far as we let them
+        assert file.stat().st_mode & 0o777 == 0o666 & ~umask
     assert fingerprint(parts.base) == fingerprint(TINY.base)
     sound = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
     for route in ("auto", "robust"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from megaasr.adapter.peft_layout import CONFIG_FILE, PARENT, WEIGHTS_FILE, Adapter, LowRank
-from megaasr.atomic import write_atomically
+from megaasr.atomic import atomic_file, write_atomically
 
 
 def join(adapters: Sequence[Adapter], name: str) -> Adapter:
@@ -42,7 +42,7 @@ def write_adapter(
         fingerprint: of that model's weights, see `megaasr.model.parts.fingerprint`.
         dtype: of the file; cast once.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     ranks = {name: layer.rank for name, layer in adapter.layers.items()}
@@ -52,9 +52,8 @@ def write_adapter(
     for name, layer in adapter.layers.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = layer.a.to(dtype).contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = layer.b.to(dtype).contiguous()
-    part = folder / f".{WEIGHTS_FILE}.part"
     # A single entry: several would be written in a random order.
-    save_file(tensors, part, {PARENT: fingerprint})
+    weights = save(tensors, {PARENT: fingerprint})
     config = {
         "peft_type": "LORA",
         "base_model_name_or_path": base,
@@ -68,5 +67,7 @@ def write_adapter(
         "rank_pattern": others,
         "alpha_pattern": others,
     }
-    part.replace(folder / WEIGHTS_FILE)
+    # Not safetensors' own file, which nobody else may read.
+    with atomic_file(folder / WEIGHTS_FILE) as file:
+        file.write(weights)
     write_atomically(folder / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
