@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,16 @@ def speechlike(rng: np.random.Generator) -> NDArray[np.float32]:
     time = np.arange(48_000) / 16_000
     envelope = np.clip(np.sin(2 * np.pi * 3 * time), 0, 1)
     return (0.2 * envelope * rng.standard_normal(time.size)).astype(np.float32)
+
+
+@pytest.fixture
+def fresh_process_state() -> Iterator[None]:
+    """One thread of torch; afterwards accelerate has forgotten its processes."""
+    import torch
+    from accelerate.state import AcceleratorState
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.set_num_threads(threads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,7 @@ from megaasr.train.sft_recipe import SFTRecipe
 SIMULATION = {"seed": 3, "num_clips": 7, "shard_size": 4, "max_duration_s": 5.0}
 
 
-@pytest.fixture(autouse=True)
-def _one_process() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("fresh_process_state")
 
 
 @pytest.fixture(scope="module")

@@ -43,13 +43,7 @@ from megaasr.train.sft_recipe import LoraRecipe
 DEMO = Path(__file__).parents[2] / "src/megaasr/cli/demo_clips"
 
 
-@pytest.fixture(autouse=True)
-def _fresh_process_state() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("fresh_process_state")
 
 
 @pytest.fixture(scope="module")

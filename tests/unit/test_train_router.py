@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,7 @@ from megaasr.train.router_recipe import RouterRecipe
 RATE = 16_000
 
 
-@pytest.fixture(autouse=True)
-def _one_process() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("fresh_process_state")
 
 
 def hum(seed: int, seconds: float = 1.0) -> NDArray[np.float32]:
