@@ -225,3 +225,6 @@ def test_what_the_command_refuses(
     (out / "clips.jsonl").write_text(json.dumps({"settings": {"model": "other"}}) + "\n")
     assert run("--data", labelled, "-o", out) == 2
     assert "another folder" in capsys.readouterr().err
+    (out / "clips.jsonl").write_text("somebody's own notes")
+    assert run("--data", labelled, "-o", out) == 2
+    assert (out / "clips.jsonl").read_text() == "somebody's own notes"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaasr.errors import UsageError
+from megaasr.score.predictions import read_log
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Waveform
@@ -113,18 +114,18 @@ class _Hearing:
     ) -> None:
         self._test_set, self._path, self._blocks = test_set, path, blocks
         self._known: dict[str, dict[str, Any]] = {}
+        head = json.dumps({"settings": settings}) + "\n"
         if not path.is_file():
-            path.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
+            path.write_text(head, encoding="utf-8")
             return
-        rows = list(_whole_rows(path))
-        if not rows or rows[0].get("settings") != settings:
+        with path.open("rb") as lines:  # before anything is cut off what may be another's file
+            ours = lines.readline() == head.encode()
+        if not ours:
             raise UsageError(
                 f"{path.parent} holds a calibration of other clips or another model; choose "
                 "another folder"
             )
-        self._known = {str(row["id"]): row for row in rows[1:]}
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        path.write_text(lines, encoding="utf-8")  # without a last line that was cut off
+        self._known = {str(row["id"]): row for row in read_log(path) if "id" in row}
 
     @property
     def failed(self) -> int:
@@ -215,11 +216,3 @@ class _Hearing:
         if value is None:
             raise UsageError(f"clip {clip.id} has no field {self._blocks}, which --blocks asks for")
         return str(value)
-
-
-def _whole_rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,7 +79,8 @@ class PredictionLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[tuple[str, str], Prediction] = {}
-        for record in _read_log(path):
+        known = {"system", "id", *(one.name for one in fields(Prediction))}
+        for record in read_log(path, lambda record: record.keys() == known):
             system, clip = record.pop("system"), record.pop("id")
             self._known[system, clip] = Prediction(**record)
 
@@ -103,10 +104,20 @@ class PredictionLog:
         self._known |= {(system, clip): one for clip, one in said.items()}
 
 
-def _read_log(path: Path) -> Iterator[dict[str, Any]]:
+def read_log(
+    path: Path, accept: Callable[[dict[str, Any]], bool] = lambda record: True
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSONL file that a killed process may have left, up to a damaged one.
+
+    The damaged one and what follows it are cut off the file, so that it can be appended to; do
+    so after the last record was taken.
+
+    Args:
+        path: of the file; one that is not there has no records.
+        accept: whether a record is one of ours; one that is not counts as damaged.
+    """
     if not path.is_file():
         return
-    known = {"system", "id", *(one.name for one in fields(Prediction))}
     good = 0
     content = path.read_bytes()
     for line in content.splitlines(keepends=True):
@@ -114,7 +125,7 @@ def _read_log(path: Path) -> Iterator[dict[str, Any]]:
             record = json.loads(line.decode("utf-8"))
         except ValueError:
             break  # only the last line can be cut off, and what follows a damaged one is doubtful
-        if not line.endswith(b"\n") or not isinstance(record, dict) or record.keys() != known:
+        if not line.endswith(b"\n") or not isinstance(record, dict) or not accept(record):
             break
         good += len(line)
         yield record
