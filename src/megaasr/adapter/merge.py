@@ -6,7 +6,6 @@ weight is changed in float32 and rounded once to the type it had.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.atomic import remove_leftovers, write_atomically
 from megaasr.errors import CheckpointError, UsageError
+from megaasr.hashing import file_sha256
 
 MARKER = "mega_asr_merge.json"
 _WEIGHTS = "*.safetensors"
@@ -67,7 +67,7 @@ def merge(
     files = sorted(base.glob(_WEIGHTS))
     if not files:
         raise CheckpointError(f"{base} holds no .safetensors weights")
-    parents = Parents({file.name: _sha256(file) for file in files}, adapter.sha256)
+    parents = Parents({file.name: file_sha256(file) for file in files}, adapter.sha256)
     if _is_done(output, base, parents):
         return False
     left = set(adapter.layers)
@@ -154,8 +154,3 @@ def _merge_file(file: Path, adapter: Adapter, target: Path) -> None:
     part = target.with_name(f".mega-asr-{target.name}.part")
     save_file(merged, part, metadata)
     part.replace(target)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -8,7 +8,6 @@ folded into B, so that a module's change is B A and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -21,6 +20,7 @@ import torch
 
 from megaasr.adapter.names import native_name, split_key, trained_name
 from megaasr.errors import CheckpointError
+from megaasr.hashing import file_sha256
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 BLOCKS_FILE = "mega_lora_blocks.json"
@@ -109,7 +109,7 @@ def read_adapter(folder: Path) -> Adapter:
         raise CheckpointError(f"{weights} cannot be read: {error}") from error
     blocks = folder / BLOCKS_FILE
     layers = _layers(tensors, config, _json(blocks) if blocks.is_file() else {}, folder)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = file_sha256(weights)
     base = config.get("base_model_name_or_path")
     return Adapter(folder.name, layers, digest, base, metadata.get(PARENT))
 

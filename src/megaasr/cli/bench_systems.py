@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
+from megaasr.hashing import file_sha256
 from megaasr.score.peers import PEERS, Peer, Value
 from megaasr.score.predictions import Prediction, System
 
@@ -116,7 +116,7 @@ class MegaSystem:
             settings["route"] = self.route
         if self.adapter is not None:
             settings["adapter"] = self.adapter
-            settings["adapter_sha256"] = _sha256(Path(self.adapter) / WEIGHTS_FILE)
+            settings["adapter_sha256"] = file_sha256(Path(self.adapter) / WEIGHTS_FILE)
         return settings
 
     def prepare(self) -> None:
@@ -187,8 +187,3 @@ def load_system(
     return MegaSystem(
         spec.name, spec.model, place, offline, batch_size, language, route, spec.adapter
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

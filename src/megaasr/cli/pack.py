@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -103,6 +102,7 @@ def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -
 
     from megaasr.adapter.peft_layout import WEIGHTS_FILE, read_adapter
     from megaasr.atomic import write_atomically
+    from megaasr.hashing import file_sha256
     from megaasr.report.model_card import PARTS_FILE, model_card, read_json
     from megaasr.report.parts_card import measured as rates_of
     from megaasr.score.result import Result
@@ -124,12 +124,12 @@ def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -
             "rank": max(layer.rank for layer in layers.values()),
             "numbers": sum(one.a.numel() + one.b.numel() for one in layers.values()) / 1e6,
             "adapter_mb": weights.stat().st_size / 1e6,
-            "adapter_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "adapter_sha256": file_sha256(weights),
         },
         "router": {
             "router_numbers": sum(sizes) / 1e6,
             "router_mb": parts.router.stat().st_size / 1e6,
-            "router_sha256": hashlib.sha256(parts.router.read_bytes()).hexdigest(),
+            "router_sha256": file_sha256(parts.router),
         },
         "measured": found,
     }
@@ -147,6 +147,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _replace(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    from megaasr.atomic import atomic_file
+
+    with source.open("rb") as content, atomic_file(target) as file:
+        shutil.copyfileobj(content, file)

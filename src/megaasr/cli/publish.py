@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -79,6 +78,7 @@ def _check_inputs(run: Path, corpus: Path) -> None:
 
 def _facts(run: Path, corpus: Path, output: Path) -> dict[str, Any]:
     """Collect what the card says from the files of run, corpus and model."""
+    from megaasr.hashing import file_sha256
     from megaasr.records import read_manifest
     from megaasr.report.model_card import read_json
     from megaasr.synthesize.plan import CorpusRecipe
@@ -97,8 +97,8 @@ def _facts(run: Path, corpus: Path, output: Path) -> dict[str, Any]:
         "decoder": f"{text['num_hidden_layers']} layers of width {text['hidden_size']}",
         "vocabulary": text["vocab_size"],
         "size_mb": weights.stat().st_size / 1e6,
-        "weights_sha256": _sha256(weights),
-        "test_sha256": _sha256(corpus / "test.jsonl"),
+        "weights_sha256": file_sha256(weights),
+        "test_sha256": file_sha256(corpus / "test.jsonl"),
         "corpus_recipe": _recipe_command(CorpusRecipe, read_json(corpus / "recipe.json")),
         "train_clips": len(train),
         "train_hours": sum(float(u.extra["duration_s"]) for u in train) / 3600,
@@ -150,7 +150,3 @@ def _training_time(metrics: Path) -> tuple[float, float]:
             heard[row["step"]] = row["audio_s_per_s"] * row["seconds"]
             seconds += row["seconds"]
     return sum(heard.values()), seconds
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, UsageError
 from megaasr.grade.bands import grade
 from megaasr.grade.work import GradeFolder, Share, relative_audio, require_unique
+from megaasr.hashing import file_sha256
 from megaasr.model.interface import Request, Route, SpeechModel
 from megaasr.records import Utterance, read_manifest
 
@@ -94,7 +94,7 @@ class Grading:
         self._size, self._route = shard_size, route
         identity = {
             "schema": 1,
-            "manifest_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "manifest_sha256": file_sha256(path),
             "clips": len(self._utterances),
             "shard_size": shard_size,
             "container": container,

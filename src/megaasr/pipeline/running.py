@@ -15,6 +15,7 @@ from pathlib import Path
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import MegaASRError
+from megaasr.hashing import file_sha256
 from megaasr.pipeline.recipe import Step
 
 STATE_FILE, LOGS = "pipeline.json", "logs"
@@ -197,8 +198,7 @@ class Pipeline:
                 names = sorted(one.relative_to(path).as_posix() for one in path.rglob("*"))
                 self._hashes[place] = hashlib.sha256("\n".join(names).encode()).hexdigest()
             else:
-                with path.open("rb") as file:
-                    self._hashes[place] = hashlib.file_digest(file, "sha256").hexdigest()
+                self._hashes[place] = file_sha256(path)
         return self._hashes[place]
 
     def _short(self, path: Path) -> str:

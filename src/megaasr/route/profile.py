@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
+from megaasr.hashing import file_sha256
 from megaasr.model.hub import find_model
 from megaasr.model.parts import find_parts
 from megaasr.route.decision import RouteChoice
@@ -86,4 +86,4 @@ class RoutingProfile:
 def router_sha256(model: str | Path, *, offline: bool = False) -> str | None:
     """Return the hash of a model's router; None if it has none."""
     path = find_parts(find_model(str(model), offline=offline)).router
-    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    return None if path is None else file_sha256(path)

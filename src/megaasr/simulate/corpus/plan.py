@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from megaasr.errors import UsageError
+from megaasr.hashing import file_sha256
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.mix import draw_scenario, grid_cell
@@ -118,7 +118,7 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
         RecordError: a line of the manifest is no utterance.
     """
     try:
-        sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
+        sha256 = file_sha256(manifest)
         listed = tuple(read_manifest(manifest))
     except OSError as error:
         raise UsageError(f"manifest {manifest}: {error.strerror or error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -13,6 +12,7 @@ from typing import Any
 
 from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.errors import UsageError
+from megaasr.hashing import file_sha256
 from megaasr.simulate.corpus.columns import AUDIO
 from megaasr.simulate.corpus.folder import locked
 from megaasr.simulate.corpus.listing import LISTING_FILE
@@ -86,7 +86,7 @@ def _shards(corpus: Path) -> dict[str, int]:
 def _claim(output: Path, corpus: Path, shard_size: int) -> None:
     """Note what is exported, or check that this export is the one in the folder."""
     marker = output / EXPORT_FILE
-    listing = hashlib.sha256((corpus / LISTING_FILE).read_bytes()).hexdigest()
+    listing = file_sha256(corpus / LISTING_FILE)
     wanted = json.dumps({"listing_sha256": listing, "shard_size": shard_size}, indent=2) + "\n"
     if marker.is_file() and marker.read_text(encoding="utf-8") != wanted:
         raise UsageError(
