@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import soundfile
 from megaasr.cli.main import COMMANDS, main
 from megaasr.errors import ModelNotFoundError
 from megaasr.model.interface import Recognition, Request
+from megaasr.transcribe.outputs import OutputFolder
 
 RATE = 16_000
 # A whole command line in another process, with the model of this file and time to interrupt it.
@@ -481,6 +483,22 @@ def test_ctrl_c_leaves_whole_files_only() -> None:
     before = [n for n in (len(names), len(names) - 1) if f": {40 - n} transcribed" in err]
     assert len(before) == 1
     assert f"{before[0]} already done" in err or not before[0]
+
+
+def test_a_ctrl_c_before_anything_was_reported_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = OutputFolder.write
+
+    def write_and_be_interrupted(*arguments: Any) -> None:
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OutputFolder, "write", write_and_be_interrupted)
+    result = run(wav("a.wav"), wav("b.wav"), "-o", "out", "-f", "txt")
+    assert result.status == 130
+    assert "interrupted, 2 files: 0 transcribed" in result.err
+    assert "a.txt" in written()
 
 
 def test_a_ctrl_c_that_python_swallows_still_ends_the_run() -> None:

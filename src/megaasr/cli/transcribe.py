@@ -265,7 +265,7 @@ class _Run:
         """Transcribe everything and show a summary, whatever happens."""
         from megaasr.transcribe.recognizer import MegaASR
 
-        ended = "stopped by an error"
+        ended, error_follows = "stopped by an error", True
         try:
             with self._screen, Interruption() as interruption:
                 asr = MegaASR(
@@ -287,12 +287,12 @@ class _Run:
                     self._report(outcome)
                     interruption.check()
                 self._report_untouched()
-            ended = ""
+            ended, error_follows = "", False
         except KeyboardInterrupt:
-            ended = "interrupted"
+            ended, error_follows = "interrupted", False
             raise
         finally:
-            self._screen.summarize(ended, loading_s=model.loading_s)
+            self._screen.summarize(ended, error_follows=error_follows, loading_s=model.loading_s)
 
     def _audios(self) -> Iterator[Audio]:
         """Yield what has to be transcribed."""
