@@ -52,7 +52,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(clips: Path) -> Path:
     done = run(
         *("bench", "clips.jsonl", "--system", "tiny", "--system", "other=predictions:theirs.txt"),
-        *("--output", "out", "--replications", 500),
+        *("--system", "oracle:tiny,other", "--output", "out", "--replications", 500),
         cwd=clips,
     )
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def bench(clips: Path) -> Path:
 
 def test_the_result(bench: Path) -> None:
     result = Result.read(bench / "result.json")
-    assert [system.name for system in result.systems] == ["tiny", "other"]
+    assert [system.name for system in result.systems] == ["tiny", "other", "oracle"]
     assert result.test_set.unusable == {
         "broken": result.clips[4]
         .hypotheses["tiny"]
@@ -76,6 +76,9 @@ def test_the_result(bench: Path) -> None:
     assert "broken.flac" in result.test_set.unusable["broken"]
     whole = result.groups_by("overall")[0].rates
     assert whole["other"]["bench"].counts[2] == 2  # the two words of the clip without prediction
+    assert whole["oracle"]["bench"].rate <= min(
+        whole[one]["bench"].rate for one in ("tiny", "other")
+    )
     assert result.systems[0].rtfx is not None
     assert result.clips[0].hypotheses["tiny"].errors("bench").rate < 0.5
     assert (bench / "open_asr_leaderboard" / "tiny.jsonl").is_file()
@@ -107,6 +110,7 @@ def test_the_report(bench: Path, clips: Path) -> None:
         (["nowhere.jsonl", "--system", "tiny"], "there is no test set nowhere.jsonl"),
         (["clips.jsonl", "--system", "a=tiny", "--system", "a=tiny"], "two systems are called a"),
         (["clips.jsonl", "--system", "tiny", "--baseline", "x"], "the systems are tiny"),
+        (["clips.jsonl", "--system", "oracle:tiny,b", "--system", "tiny"], "no system b, tiny was"),
         (["clips.jsonl", "--system", "no-such-model"], "no model no-such-model"),
         (["clips.jsonl", "--system", "predictions:nowhere"], "nowhere: No such file"),
         (["clips.jsonl", "--system", "tiny", "--audio-root", "elsewhere"], "--audio-root"),

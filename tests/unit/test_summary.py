@@ -12,6 +12,7 @@ from megaasr.report.benchmark_tables import readme_tables
 from megaasr.score.assembly import Entry, assemble
 from megaasr.score.exports import write_leaderboard, write_submission
 from megaasr.score.groups import divide
+from megaasr.score.oracle import best_of
 from megaasr.score.predictions import UNUSABLE, Prediction
 from megaasr.score.result import Clip, Hypothesis, Result
 from megaasr.score.summary import Settings
@@ -106,6 +107,55 @@ def test_a_graded_test_set_is_divided_by_difficulty(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(graded.to_json())
     assert Result.read(tmp_path / "result.json") == graded
     assert any("Error rate of the graded clip" in one.markdown() for one in readme_tables(graded))
+
+
+def test_voices_apart() -> None:
+    clips = tuple(
+        TestClip(c.id, c.audio, c.text, language=c.language, held_out_voice=heldout)
+        for c, heldout in zip(CLIPS, (False, True, True, False, None), strict=True)
+    )
+    result = assemble(TestSetFile(Path("x"), Path(), "manifest", clips), [BASE], QUICK, "")
+    assert [(one.name, one.rates["base"]["bench"].clips) for one in result.groups_by("voice")] == [
+        ("heard in training", 2),
+        ("held out", 2),
+    ]
+
+
+def test_routers_are_judged_by_their_probabilities() -> None:
+    scores = {"a": 0.4, "b": 0.9, "c": 0.8, "d": 0.0}
+    answers = {
+        c.id: said(c.text, route="robust", degraded_probability=scores.get(c.id)) for c in CLIPS
+    }
+    routed = Entry("routed", "megaasr", answers)
+    result = assemble(TEST_SET, [BASE, routed], QUICK, "")
+    assert result.routing == {
+        "routed": {
+            "clips": 4,
+            "accuracy": 0.75,  # a, of severity 0.1, was taken for clean
+            "accuracy_severity_0.3": 1.0,
+            "precision": 1.0,
+            "recall": round(2 / 3, 5),
+            "f1": 0.8,
+            "auc": 1.0,
+        }
+    }
+    table = next(one for one in readme_tables(result) if one.caption.startswith("Routers"))
+    assert "| routed | 4 | 75.00 | 100.00 | 100.00 | 66.67 | 80.00 | 100.00 |" in table.markdown()
+    assert Result.model_validate_json(result.to_json()) == result
+
+
+def test_the_oracle_takes_the_better_system_for_each_clip() -> None:
+    other = Entry("other", "megaasr", {c.id: said("one two three four") for c in CLIPS})
+    best = best_of([BASE.said, other.said], CLIPS)
+    assert [best[c.id].text for c in CLIPS] == [
+        WORDS,
+        "one two three four",  # the base has a word less
+        "one two three four",  # the base has nothing
+        WORDS,
+        "今天天汽很好",
+    ]
+    assert best["a"].route is None
+    assert best["a"].seconds is None
 
 
 def test_failures_and_speed(result: Result) -> None:

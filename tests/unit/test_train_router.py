@@ -29,7 +29,7 @@ from megaasr.train.router_data import (
     read_pairs,
     which_is_better,
 )
-from megaasr.train.router_metrics import auc, routed_words
+from megaasr.train.router_metrics import routed_words
 from megaasr.train.router_recipe import RouterRecipe
 
 RATE = 16_000
@@ -162,12 +162,6 @@ def test_only_clean_clips_are_made_hard(data: Path) -> None:
         same = np.array_equal(plain[at]["samples"], hard[at]["samples"])
         assert same == clip.robust
         assert hard[at]["label"] == int(clip.robust)
-
-
-def test_auc_and_words() -> None:
-    scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
-    assert auc(scores, labels) == pytest.approx(0.75)
-    assert np.isnan(auc(scores, np.array([True] * 4)))
 
 
 def test_words_of_routing(data: Path) -> None:

@@ -37,7 +37,7 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
         list[str],
         typer.Option(
             help="[NAME=]MODEL (MODEL+ADAPTER: another adapter; MODEL@base, MODEL@robust: one "
-            "branch), predictions:FILE, "
+            "branch), predictions:FILE, oracle:NAME,NAME (the better one for each clip), "
             "whisper:NAME, faster-whisper:NAME or pipeline:NAME; may be given several times.",
             show_default=False,
         ),
@@ -112,22 +112,30 @@ class _Options:
 
 def _run(specs: Sequence[Spec], clips: TestSetFile, output: Path, options: _Options) -> list[Entry]:
     """Ask every system, or look its predictions up, and return all that was said."""
-    from megaasr.cli.bench_systems import FILE, load_system
+    from megaasr.cli.bench_systems import FILE, ORACLE, load_system
     from megaasr.cli.progress import progress_bar
     from megaasr.score.assembly import Entry
     from megaasr.score.from_file import look_up
+    from megaasr.score.oracle import best_of
     from megaasr.score.predictions import PredictionLog
     from megaasr.score.running import PREDICTIONS_FILE, claim, run_system
 
     running = {
-        spec.name: load_system(spec, **asdict(options)) for spec in specs if spec.kind != FILE
+        spec.name: load_system(spec, **asdict(options))
+        for spec in specs
+        if spec.kind not in {FILE, ORACLE}
     }
     if running:
         clips.require_audio()
     claim(output, clips, list(running.values()))
     log = PredictionLog(output / PREDICTIONS_FILE)
-    entries = []
+    entries: list[Entry] = []
     for spec in specs:
+        if spec.kind == ORACLE:
+            among = [one.said for one in entries if one.name in spec.chosen_from]
+            settings = {"systems": spec.model}
+            entries.append(Entry(spec.name, ORACLE, best_of(among, clips.clips), None, settings))
+            continue
         if spec.kind == FILE:
             said = look_up(Path(spec.model), clips.clips)
             entries.append(Entry(spec.name, FILE, said, settings={"file": spec.model}))

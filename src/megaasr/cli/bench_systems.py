@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from megaasr.transcribe.recording import Outcome
 
 FILE = "predictions"
+ORACLE = "oracle"
 _ROUTES = ("auto", "base", "robust")
 
 
@@ -28,8 +29,8 @@ class Spec:
 
     Attributes:
         name: in the result.
-        kind: `megaasr`, `predictions` or one of `PEERS`.
-        model: a model's name or folder, or the file of predictions.
+        kind: `megaasr`, `predictions`, `oracle` or one of `PEERS`.
+        model: a model's name or folder, the file of predictions, or the oracle's systems.
         route: of one of our models, after an @: `auto`, `base`, `robust`.
         adapter: folder of an adapter instead of the model's own, after a +.
     """
@@ -40,18 +41,31 @@ class Spec:
     route: str = "auto"
     adapter: str | None = None
 
+    @property
+    def chosen_from(self) -> list[str]:
+        """The systems of which an oracle takes the better one for each clip."""
+        return self.model.split(",") if self.kind == ORACLE else []
+
 
 def parse_systems(texts: list[str]) -> list[Spec]:
-    """Read `[NAME=]MODEL[+ADAPTER][@ROUTE]`, `[NAME=]predictions:FILE`, `[NAME=]whisper:large-v3` …
+    """Read `[NAME=]MODEL[+ADAPTER][@ROUTE]`, `[NAME=]predictions:FILE`, `[NAME=]oracle:A,B`,
+    `[NAME=]whisper:large-v3` …
 
     Raises:
-        UsageError: a text is empty, or two systems have the same name.
+        UsageError: a text is empty, two systems have the same name, or an oracle chooses among
+            systems that were not named before it.
     """
     specs = [_parse(text) for text in texts]
     for at, spec in enumerate(specs):
         if spec.name in {one.name for one in specs[:at]}:
             raise UsageError(
                 f"two systems are called {spec.name}; give one another name: --system NAME=…"
+            )
+        unknown = set(spec.chosen_from) - {one.name for one in specs[:at]}
+        if unknown:
+            raise UsageError(
+                f"--system {ORACLE}:{spec.model}: no system {', '.join(sorted(unknown))} was named "
+                "before it"
             )
     return specs
 
@@ -61,7 +75,7 @@ def _parse(text: str) -> Spec:
     if not equals or "/" in name or ":" in name:  # a path or hub id that has an equals sign
         name, rest = "", text
     kind, colon, model = rest.partition(":")
-    if not colon or kind not in {FILE, *PEERS}:
+    if not colon or kind not in {FILE, ORACLE, *PEERS}:
         kind, model = "megaasr", rest
     route = "auto"
     if kind == "megaasr" and model.rpartition("@")[2] in _ROUTES:
@@ -73,7 +87,9 @@ def _parse(text: str) -> Spec:
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
     shown = model.rstrip("/")
     default = Path(shown).stem if kind == FILE else (Path(shown).name or shown)
-    if kind not in {"megaasr", FILE}:
+    if kind == ORACLE:
+        default = ORACLE
+    elif kind not in {"megaasr", FILE}:
         default = f"{kind}-{default}"
     if adapter is not None:
         default = f"{default}+{_run_of(Path(adapter))}"
@@ -152,7 +168,8 @@ def _prediction(outcome: Outcome) -> Prediction:
         return Prediction("", error=str(outcome.error))
     heard = [one for one in found.segments if one.route is not None]
     sure = [one.confidence for one in heard if one.confidence is not None]
-    probabilities = [one.degraded_probability for one in heard if one.degraded_probability]
+    scores = [one.degraded_probability for one in heard]
+    probabilities = [one for one in scores if one is not None]
     return Prediction(
         found.text,
         language=found.language,

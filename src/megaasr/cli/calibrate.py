@@ -53,8 +53,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     """
     from megaasr.atomic import write_atomically
     from megaasr.report.calibration_page import calibration_page
+    from megaasr.route.decision import THRESHOLD
     from megaasr.route.profile import RoutingProfile, router_sha256
-    from megaasr.route.router import THRESHOLD
     from megaasr.score.calibration import calibrate as fit
     from megaasr.score.test_set import read_test_set
 

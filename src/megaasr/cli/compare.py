@@ -49,7 +49,7 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     paired tests, and the threshold of the router that would have been best; without, where the
     branches disagree and how sure each is.
     """
-    from megaasr.route.router import THRESHOLD
+    from megaasr.route.decision import THRESHOLD
     from megaasr.score.branches import compared, judge, match_references
     from megaasr.score.test_set import read_test_set
     from megaasr.transcribe.guard import Caution

@@ -50,7 +50,7 @@ def demo(
     from rich.table import Table
 
     from megaasr.records import read_manifest
-    from megaasr.route.router import THRESHOLD
+    from megaasr.route.decision import THRESHOLD
     from megaasr.score.branches import compared
     from megaasr.score.test_set import read_test_set
     from megaasr.transcribe.guard import Caution

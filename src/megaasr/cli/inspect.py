@@ -44,7 +44,8 @@ def inspect(
     from megaasr.audio.quality import advice, measure_quality
     from megaasr.audio.waveform import SAMPLE_RATE
     from megaasr.errors import AudioError, UsageError
-    from megaasr.route.router import THRESHOLD, find_router
+    from megaasr.route.decision import THRESHOLD
+    from megaasr.route.router import find_router
     from megaasr.transcribe.speech_activity import detect_speech
 
     if picture is not None and len(audio) > 1:

@@ -78,6 +78,7 @@ def _part(number: int, result: Result, audio_root: Path | None, parts: int) -> s
         ("Scenarios", _heat_maps(number, result, first)),
         ("Categories", _html(categories(result))),
         ("Failures", _failures(result, first)),
+        ("Routing", _html(tables.routing(result))),
         ("Break-downs", _divisions(result, first)),
         ("Worst clips", shown.worst()),
         ("Most changed clips", shown.most_changed()),

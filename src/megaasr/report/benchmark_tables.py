@@ -18,12 +18,15 @@ DIVISIONS = {
     "size": "Conditions in the scenario",
     "scenario": "Scenario",
     "difficulty": "Error rate of the graded clip (mega-asr grade)",
+    "voice": "Voice",
     "language": "Language",
     "snr": "Speech-to-noise ratio",
     "duration": "Length of the clip",
     "route": "Route that was taken",
 }
 """Break-downs that are shown as tables, with their titles."""
+
+_README_DIVISIONS = ("category", "severity", "size", "difficulty", "voice")
 
 
 def headline(result: Result, normalizer: str) -> Table:
@@ -98,19 +101,36 @@ def failures(result: Result, normalizer: str) -> Table:
     return Table("Clips with a failure, in %", ("failure", *(s.name for s in result.systems)), rows)
 
 
+def routing(result: Result) -> Table | None:
+    """Return how well each router tells degraded clips from clean ones; None without a router."""
+    if not result.routing:
+        return None
+    measures = ("accuracy", "accuracy_severity_0.3", "precision", "recall", "f1", "auc")
+    rows = [
+        [name, f"{found['clips']:g}", *(percent(found[one], 2) for one in measures)]
+        for name, found in result.routing.items()
+    ]
+    names = ("accuracy", "accuracy without severity below 0.3", "precision", "recall", "F1", "AUC")
+    return Table(
+        "Routers: degraded clips told from clean ones, in %", ("system", "clips", *names), rows
+    )
+
+
 def all_tables(result: Result) -> list[Table]:
     """Return every table but the heat maps, in the order of the report."""
     first = next(iter(result.normalizers))
     tables = [headline(result, name) for name in result.normalizers]
     divisions = (division(result, by, first) for by in DIVISIONS)
-    return _present([*tables, categories(result), *divisions, failures(result, first)])
+    return _present(
+        [*tables, categories(result), *divisions, failures(result, first), routing(result)]
+    )
 
 
 def readme_tables(result: Result) -> list[Table]:
     """Return the tables that a README has room for."""
     first = next(iter(result.normalizers))
-    chosen = (division(result, by, first) for by in ("category", "severity", "size", "difficulty"))
-    return _present([headline(result, first), *chosen, failures(result, first)])
+    chosen = (division(result, by, first) for by in _README_DIVISIONS)
+    return _present([headline(result, first), *chosen, failures(result, first), routing(result)])
 
 
 def _present(tables: Iterable[Table | None]) -> list[Table]:

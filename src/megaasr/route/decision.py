@@ -7,6 +7,9 @@ from typing import Literal
 
 from megaasr.model.interface import Route
 
+THRESHOLD = 0.5
+"""Probability of "degraded" from which on the robust branch hears a piece."""
+
 RouteChoice = Literal["auto", "base", "robust", "both"]
 """Who decides which branch of the model hears a piece: the router, or the caller. With `both`, both
 branches hear every piece; kept is the one that the router chooses, or else the surer one."""

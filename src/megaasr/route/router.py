@@ -16,10 +16,8 @@ from megaasr.model.hub import find_model
 from megaasr.model.loading import choose_device
 from megaasr.model.parts import find_parts
 from megaasr.route.classifier import AudioQualityClassifier, read_classifier
-from megaasr.route.decision import RouteDecision
+from megaasr.route.decision import THRESHOLD, RouteDecision
 
-THRESHOLD = 0.5
-"""From this probability of being degraded on, the robust branch hears a stretch; as released."""
 WINDOW_S = 30.0
 """Longer audio is looked at in windows of at most this length, as in training."""
 _SHORTEST = 400  # samples: one frame of the spectrogram

@@ -12,6 +12,7 @@ from typing import Literal
 
 from megaasr.score.predictions import UNUSABLE, Prediction
 from megaasr.score.result import Clip, Result, System, TestSet
+from megaasr.score.routing import routing
 from megaasr.score.summary import (
     NORMALIZERS,
     Settings,
@@ -92,6 +93,7 @@ def assemble(
         baseline=settings.baseline or entries[0].name,
         groups=tuple(group_rates(clips, settings)),
         comparisons=tuple(comparisons(clips, settings)),
+        routing=routing(clips),
         clips=tuple(clips),
         machine=_machine(),
         versions=_versions(),

@@ -14,6 +14,7 @@ _DURATIONS_S = ((0.0, 2.0), (2.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0))
 _SNRS_DB = ((-5.0, 0.0), (0.0, 5.0), (5.0, 10.0))
 _HARD = 0.3
 _DIFFICULTIES = ("below 30 %", "30 % and above")
+_VOICES = ("heard in training", "held out")
 CLEAN_PART = CLEAN
 """The part of the clips without degradation, in the division by severity."""
 
@@ -60,6 +61,10 @@ def _difficulty(clip: Clip) -> str | None:
     return _DIFFICULTIES[clip.base_error_rate >= _HARD]
 
 
+def _voice(clip: Clip) -> str | None:
+    return None if clip.held_out_voice is None else _VOICES[clip.held_out_voice]
+
+
 def _snr(clip: Clip) -> str | None:
     return None if clip.snr_db is None else _bin(clip.snr_db, _SNRS_DB, unit=" dB")
 
@@ -97,6 +102,7 @@ _DIVISIONS: tuple[tuple[str, Callable[[Clip], str | None], Sequence[str]], ...] 
     ("size", _size, ("0", "1", "2", "3", "4", "5")),
     ("severity", _severity, [CLEAN_PART, *_names(_SEVERITIES)]),
     ("difficulty", _difficulty, _DIFFICULTIES),
+    ("voice", _voice, _VOICES),
     ("snr", _snr, _names(_SNRS_DB, " dB")),
     ("duration", _duration, _names(_DURATIONS_S, " s")),
 )

@@ -88,6 +88,7 @@ class Clip(_Record):
         origin: `real` or `simulated`; None if unknown.
         scenario, severity, snr_db: of simulated clips.
         base_error_rate: of the model that graded the test set (`mega-asr grade`); None if none did.
+        held_out_voice: nobody with this voice was trained on; None if unknown.
         block: what is drawn as a whole by the bootstrap (speaker, recording); None for the clip.
         hypotheses: by system.
     """
@@ -103,6 +104,7 @@ class Clip(_Record):
     severity: float | None = None
     snr_db: float | None = None
     base_error_rate: float | None = None
+    held_out_voice: bool | None = None
     block: str | None = None
     hypotheses: dict[str, Hypothesis]
 
@@ -139,7 +141,7 @@ class Group(_Record):
 
     Attributes:
         by: what the set was divided by: `overall`, `language`, `category`, `scenario`, `size`
-            (number of conditions), `severity`, `snr`, `duration` or `route`.
+            (number of conditions), `severity`, `difficulty`, `voice`, `snr`, `duration` or `route`.
         name: the part: `en`, `noise / simulated`, `0.2 to 0.4`, ...
         rates: by system, then by normaliser. For `route` each system has its own clips.
     """
@@ -219,7 +221,7 @@ class Result(_Record):
         measure: `WER`, `CER`, or `mixed` where the test set has languages of both kinds.
         normalizers: name and version; the first is the headline.
         bootstrap: of all intervals.
-        groups, comparisons: computed from the clips.
+        groups, comparisons, routing: computed from the clips.
         baseline: the system that the others are compared with.
         machine, versions: where and with what it ran.
     """
@@ -235,6 +237,7 @@ class Result(_Record):
     baseline: str
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...]
+    routing: dict[str, dict[str, float]] = Field(default_factory=dict)
     clips: tuple[Clip, ...]
     machine: dict[str, str | int | float | None]
     versions: dict[str, str]

@@ -27,7 +27,7 @@ from megaasr.text.failures import find_failures
 NORMALIZERS = ("bench", "default")
 """The headline first, which can be compared with published tables; then the sensible one."""
 
-COMPARED = (OVERALL, "category", "severity", "size", "difficulty", "language")
+COMPARED = (OVERALL, "category", "severity", "size", "difficulty", "voice", "language")
 """Divisions whose parts are compared between systems; the others are shown without a test."""
 
 
@@ -94,6 +94,7 @@ def score_clips(
                 severity=clip.severity,
                 snr_db=clip.snr_db,
                 base_error_rate=clip.base_error_rate,
+                held_out_voice=clip.held_out_voice,
                 block=_block(clip, blocks),
                 hypotheses={system: rows[at] for system, rows in hypotheses.items()},
             )

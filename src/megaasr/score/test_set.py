@@ -49,6 +49,7 @@ class TestClip:
     snr_db: float | None = None
     base_error_rate: float | None = None
     speaker: str | None = None
+    held_out_voice: bool | None = None
     record: Mapping[str, Any] | None = None
 
 
@@ -173,6 +174,7 @@ def _clip(record: dict[str, Any]) -> tuple[Kind, TestClip]:
         duration_s=_number(record, "duration_s", "duration"),
         base_error_rate=_number(record, "base_error_rate"),
         speaker=_text_or_none(record.get("speaker")),
+        held_out_voice=_boolean_or_none(record.get("held_out_voice")),
         record=record,
     )
     if "subset" in record and "answer" in record:
@@ -219,6 +221,10 @@ def _number(record: Mapping[str, Any], *names: str) -> float | None:
 
 def _text_or_none(value: Any) -> str | None:
     return None if value in (None, "") else str(value)
+
+
+def _boolean_or_none(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _lowest_snr(draw: Any) -> float | None:

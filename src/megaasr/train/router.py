@@ -29,7 +29,7 @@ from megaasr.train.router_data import (
     read_pairs,
     which_is_better,
 )
-from megaasr.train.router_metrics import classification, hard_negatives, routed_words
+from megaasr.train.router_metrics import as_classifier, hard_negatives, routed_words
 from megaasr.train.router_recipe import RouterRecipe
 from megaasr.train.run import RunFolder, last_checkpoint, read_json
 
@@ -101,7 +101,7 @@ def train_router(
         router = Router(network)
         found = {
             "step": step,
-            **classification(router, dev),
+            **as_classifier(router, dev),
             **hard_negatives(router, clean, recipe.seed),
             **routed_words(router, dev_pairs),
         }

@@ -6,39 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from megaasr.audio.clips import read_clip
-from megaasr.route.router import THRESHOLD, Router
+from megaasr.route.accuracy import classification
+from megaasr.route.decision import THRESHOLD
+from megaasr.route.router import Router
 from megaasr.train.hard_negatives import HARD
 from megaasr.train.router_data import GradedPair, LabelledClip
 
 _HARD_CLIPS = 200
 
 
-def classification(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
-    """Return accuracy, precision, recall and F1 at threshold 0.5, AUC, and accuracy on clean clips
-    and those of severity 0.3 and more.
+def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
+    """Return the measures of `route.accuracy.classification` at threshold 0.5.
 
     Args:
         router: to be judged.
         clips: with labels.
     """
-    scores = np.array([_probability(router, one.audio) for one in clips], dtype=np.float64)
-    labels = np.array([one.robust for one in clips])
-    chosen = scores >= THRESHOLD
-    hits = float((chosen & labels).sum())
-    precision, recall = hits / max(1, chosen.sum()), hits / max(1, labels.sum())
-    severe = np.array([(one.severity or 0.0) >= 0.3 or not one.robust for one in clips])
-    return {
-        "accuracy": round(float((chosen == labels).mean()), 5),
-        "accuracy_severity_0.3": round(float((chosen == labels)[severe].mean()), 5),
-        "precision": round(float(precision), 5),
-        "recall": round(float(recall), 5),
-        "f1": round(float(2 * precision * recall / max(1e-9, precision + recall)), 5),
-        "auc": round(auc(scores, labels), 5),
-    }
+    return classification(
+        [_probability(router, one.audio) for one in clips],
+        [one.robust for one in clips],
+        [one.severity for one in clips],
+        THRESHOLD,
+    )
 
 
 def hard_negatives(router: Router, clips: Sequence[LabelledClip], seed: int) -> dict[str, float]:
@@ -81,16 +72,6 @@ def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float
         "oracle": np.minimum(base_errors, robust_errors),
     }
     return {f"wer_{name}": round(float(one.sum()) / words, 5) for name, one in errors.items()}
-
-
-def auc(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
-    """Return the area under the ROC curve: how often a degraded clip scores above a clean one."""
-    positive, negative = int(labels.sum()), int((~labels).sum())
-    if not positive or not negative:
-        return float("nan")
-    ranks = rankdata(scores)
-    wins = float(ranks[labels].sum()) - positive * (positive + 1) / 2
-    return wins / (positive * negative)
 
 
 def _probability(router: Router, audio: str) -> float:
