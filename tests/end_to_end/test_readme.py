@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from megaasr.report.model_card import model_card
-from megaasr.report.readme import fill, section, sections
+from megaasr.report.readme import fill, page, section, sections
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -131,6 +131,11 @@ def test_the_numbers_are_the_results(document: str, name: str) -> None:
 def test_the_documents_have_all_results() -> None:
     kept = {path.stem for path in (ROOT / "docs" / "results").glob("*.json")}
     assert {"tiny", *kept} == {*sections(README), *sections(TRAINING)}
+
+
+@pytest.mark.parametrize("kept", sorted((ROOT / "docs" / "results").glob("*.json")))
+def test_a_report_stands_beside_each_result(kept: Path) -> None:
+    assert kept.with_suffix(".html").read_text() == page(kept.stem, ROOT), "run: make readme"
 
 
 def test_a_readme_without_markers_is_refused() -> None:

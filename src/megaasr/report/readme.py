@@ -3,7 +3,8 @@
 python -m megaasr.report.readme README.md docs/training.md     (or: make readme)
 
 `tiny` comes from the shipped model's results; every other section NAME from
-`docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's result.
+`docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's result; beside it
+stands the report on it, NAME.html, without the clips.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from importlib import resources
 from pathlib import Path
 
 from megaasr.atomic import write_atomically
+from megaasr.report.benchmark_page import benchmark_page
 from megaasr.report.benchmark_tables import readme_tables
 from megaasr.report.model_card import read_json, results_section
 from megaasr.score.result import Result
 
 RESULTS = "docs/results"
+SHIPPED = "tiny"
 _SECTION = re.compile(r"<!-- (?P<name>[a-z0-9-]+):start -->\n")
 
 
@@ -43,11 +46,16 @@ def fill(text: str, name: str, content: str) -> str:
 
 def section(name: str, folder: Path) -> str:
     """Return what belongs into a section; `folder` is the one that has `docs/results`."""
-    if name == "tiny":
+    if name == SHIPPED:
         shipped = resources.files("megaasr.model") / "shipped" / "tiny" / "results.json"
         return results_section(read_json(Path(str(shipped))))
     result = Result.read(folder / RESULTS / f"{name}.json")
     return "\n\n".join(table.markdown() for table in readme_tables(result))
+
+
+def page(name: str, folder: Path) -> str:
+    """Return the report on a kept result; `folder` is the one that has `docs/results`."""
+    return benchmark_page([Result.read(folder / RESULTS / f"{name}.json")])
 
 
 def main() -> None:
@@ -65,7 +73,10 @@ def main() -> None:
     for document in documents:
         text = document.read_text(encoding="utf-8")
         for name in sections(text):
-            text = fill(text, name, section(name, _root(document)))
+            folder = _root(document)
+            text = fill(text, name, section(name, folder))
+            if name != SHIPPED:
+                write_atomically(folder / RESULTS / f"{name}.html", page(name, folder))
         write_atomically(document, text)
 
 
