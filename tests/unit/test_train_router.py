@@ -24,6 +24,7 @@ from megaasr.train.router_data import (
     GradedPair,
     LabelledClip,
     RouterClips,
+    as_often_as_it_matters,
     balanced,
     read_labelled,
     read_pairs,
@@ -227,3 +228,16 @@ def test_an_interrupted_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
 def test_incomplete_recipes_are_refused(data: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         recipe(data, **changes)
+
+
+def test_a_clip_weighs_what_the_wrong_branch_costs() -> None:
+    pairs = [
+        GradedPair(f"{at}", 1.0, 0.5, 10, *errors)
+        for at, errors in enumerate([(7, 3), (1, 2), (5, 5)])
+    ]
+    assert [(one.audio, one.robust) for one in as_often_as_it_matters(pairs)] == [
+        *[("0", True)] * 4,
+        ("1", False),
+    ]
+    with pytest.raises(TrainingError, match="same label"):
+        as_often_as_it_matters(pairs[:1])

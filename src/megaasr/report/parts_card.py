@@ -26,15 +26,18 @@ _ORDER = ("base", "robust", "routed")
 
 
 def measured(result: Result) -> dict[str, Any]:
-    """Return what a card needs of a benchmark of `MODEL@base`, `MODEL@robust` and `MODEL`.
+    """Return what a card needs of a benchmark of `MODEL@base`, `MODEL@robust`, `MODEL`; and others.
 
     Raises:
-        ValueError: the result has not these three systems.
+        ValueError: the result has not these three systems of one model.
     """
-    names = {_role(system.name): system.name for system in result.systems}
-    if set(names) != set(_ORDER) or len(result.systems) != len(_ORDER):
-        found = ", ".join(system.name for system in result.systems)
-        raise ValueError(f"a card needs MODEL@base, MODEL@robust and MODEL, not {found}")
+    systems = [system.name for system in result.systems]
+    model = next((one for one in systems if {f"{one}@base", f"{one}@robust"} <= set(systems)), None)
+    if model is None:
+        raise ValueError(
+            f"a card needs MODEL@base, MODEL@robust and MODEL, not {', '.join(systems)}"
+        )
+    names = {"base": f"{model}@base", "robust": f"{model}@robust", "routed": model}
     normalizer = next(iter(result.normalizers))
     groups = {
         "all": result.groups_by(OVERALL)[0],
@@ -81,10 +84,6 @@ def parts_section(facts: dict[str, Any]) -> str:
         command=found["command"],
         table="\n".join(rows),
     )
-
-
-def _role(name: str) -> str:
-    return next((role for role in _ORDER[:2] if name.endswith(f"@{role}")), "routed")
 
 
 def _rates(group: Group, names: dict[str, str], normalizer: str) -> dict[str, list[float]]:

@@ -23,6 +23,7 @@ from megaasr.route.router import Router
 from megaasr.train.lora_trainer import BetweenSteps, LengthSampler
 from megaasr.train.router_data import (
     RouterClips,
+    as_often_as_it_matters,
     balanced,
     collate,
     read_labelled,
@@ -81,12 +82,12 @@ def train_router(
     run = RunFolder(folder, recipe)
     dev_pairs = read_pairs(recipe.dev_pairs)
     if recipe.label == "better":
-        labelled, known = which_is_better(read_pairs(recipe.pairs)), which_is_better(dev_pairs)
+        clips, dev = as_often_as_it_matters(read_pairs(recipe.pairs)), which_is_better(dev_pairs)
+        clean = []
     else:
-        labelled = read_labelled(recipe.clean, recipe.degraded)
         known = read_labelled(recipe.dev_clean, recipe.dev_degraded)
-    clips, dev = balanced(labelled, recipe.seed), balanced(known, recipe.seed)
-    clean = [one for one in known if not one.robust] if recipe.label == "degraded" else []
+        clips = balanced(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
+        dev, clean = balanced(known, recipe.seed), [one for one in known if not one.robust]
     set_seed(recipe.seed)
     sizes = RouterSizes(**recipe.sizes.model_dump())
     objective = _Objective(AudioQualityClassifier(sizes, recipe.dropout), recipe.label_smoothing)

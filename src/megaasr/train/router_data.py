@@ -125,16 +125,33 @@ def which_is_better(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
     ]
 
 
+def as_often_as_it_matters(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
+    """Return the clips whose branches differ, each as often as their errors differ.
+
+    So the loss weighs a clip by what the wrong branch costs there, and probability 0.5 is where
+    both branches cost the same.
+
+    Raises:
+        TrainingError: one branch is nowhere better.
+    """
+    found = [
+        clip
+        for pair in pairs
+        for clip in which_is_better([pair]) * abs(pair.robust_errors - pair.base_errors)
+    ]
+    _require_both_labels(found)
+    return found
+
+
 def balanced(clips: Sequence[LabelledClip], seed: int) -> list[LabelledClip]:
     """Return as many clips of either label: all, and some of the rarer one again, drawn.
 
     Raises:
         TrainingError: all clips have one label.
     """
+    _require_both_labels(clips)
     bad = [one for one in clips if one.robust]
     good = [one for one in clips if not one.robust]
-    if not bad or not good:
-        raise TrainingError(f"all {len(clips)} clips of the router have the same label")
     rng = np.random.default_rng([seed, 5])
     most = max(len(bad), len(good))
     return [
@@ -143,6 +160,11 @@ def balanced(clips: Sequence[LabelledClip], seed: int) -> list[LabelledClip]:
         *(bad[at] for at in rng.choice(len(bad), most - len(bad)).tolist()),
         *(good[at] for at in rng.choice(len(good), most - len(good)).tolist()),
     ]
+
+
+def _require_both_labels(clips: Sequence[LabelledClip]) -> None:
+    if len({one.robust for one in clips}) < 2:
+        raise TrainingError(f"all {len(clips)} clips of the router have the same label")
 
 
 class RouterClips(Dataset[dict[str, Any]]):
