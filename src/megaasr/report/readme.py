@@ -69,7 +69,7 @@ def main() -> None:
         name, _, path = one.partition("=")
         kept = _root(documents[0]) / RESULTS / f"{name}.json"
         kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, Result.read(path).without_clips().to_json())
+        write_atomically(kept, Result.read(path).without_clips().model_dump_json() + "\n")
     for document in documents:
         text = document.read_text(encoding="utf-8")
         for name in sections(text):
