@@ -174,6 +174,12 @@ def drawn(lines: list[Line]) -> Xml.Element:
     return Xml.fromstring(html)
 
 
+def test_twelve_lines_of_a_chart_can_be_told_apart() -> None:
+    chart = line_chart("t", "a", ["x"], [Line(str(n), [1.0], [None]) for n in range(12)])
+    keys = re.findall(r'<svg class="(key s\d)".*?(<path class="mark.*?/>)', chart)
+    assert len(set(keys)) == 12
+
+
 def test_a_chart_has_a_line_a_band_and_marks_for_each_system() -> None:
     lines = [Line(f"s{n}", [10.0 * n, 20.0], [(5.0, 15.0), (10.0, 40.0)]) for n in range(6)]
     chart = drawn(lines)

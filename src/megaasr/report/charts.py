@@ -9,7 +9,7 @@ from html import escape
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 44
 SERIES = 6
-"""Lines that can be told apart; further ones repeat the first's style."""
+"""Styles of lines; the next so many lines have hollow marks, further ones repeat."""
 _MARKS = ("circle", "square", "triangle", "diamond", "cross", "bar")
 
 
@@ -117,4 +117,5 @@ def _mark(number: int, x: float, y: float) -> str:
         "cross": f"M{x - 4:.1f} {y - 1.5:.1f}h8v3h-8ZM{x - 1.5:.1f} {y - 4:.1f}h3v8h-3Z",
         "bar": f"M{x - 2:.1f} {y - 5:.1f}h4v10h-4Z",
     }
-    return f'<path class="mark" d="{shapes[_MARKS[number % SERIES]]}"/>'
+    hollow = " hollow" if number // SERIES % 2 else ""
+    return f'<path class="mark{hollow}" d="{shapes[_MARKS[number % SERIES]]}"/>'
