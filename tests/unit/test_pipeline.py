@@ -216,7 +216,7 @@ def test_every_step_of_the_shipped_pipeline_runs(
     assert (out / "report" / "index.html").is_file()
     result = json.loads((out / "bench" / "result.json").read_text())
     names = [system["name"] for system in result["systems"]]
-    assert names == ["base", "plain", "a2s", "dg-wgpo", "routed", "routed-better"]
+    assert names == ["base", "plain", "a2s", "dg-wgpo", "routed", "routed-better", "oracle"]
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:  # nothing is left to do
         main(["recipe", "tiny", "--smoke", "-o", str(out)])
