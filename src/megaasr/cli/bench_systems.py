@@ -168,8 +168,7 @@ def _prediction(outcome: Outcome) -> Prediction:
         return Prediction("", error=str(outcome.error))
     heard = [one for one in found.segments if one.route is not None]
     sure = [one.confidence for one in heard if one.confidence is not None]
-    scores = [one.degraded_probability for one in heard]
-    probabilities = [one for one in scores if one is not None]
+    probabilities = [o.degraded_probability for o in heard if o.degraded_probability is not None]
     return Prediction(
         found.text,
         language=found.language,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+STOPPED = "stopped by an error"
+"""How a run ended that an error is shown of; without any work done, the error is enough."""
 # What may steer a terminal or break a line, and JSON does not escape by itself.
 _NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
@@ -133,15 +135,14 @@ class Screen:
         """Show a warning in one line."""
         self._say("warning", message, "yellow")
 
-    def summarize(self, ended: str, *, error_follows: bool, loading_s: float) -> None:
+    def summarize(self, ended: str, *, loading_s: float) -> None:
         """Say what was done, in one line; to be called when the bar is gone.
 
         Args:
             ended: how the run ended before its time, or empty.
-            error_follows: an error will be shown; without any work done, it is enough.
             loading_s: seconds that went into loading the model; not counted as transcribing.
         """
-        if error_follows and not self._transcribed + self._skipped + self._failed:
+        if ended == STOPPED and not self._transcribed + self._skipped + self._failed:
             return  # the error says it all
         seconds = max(time.monotonic() - self._began - loading_s, 1e-3)
         counts = [f"{self._transcribed} transcribed"]

@@ -16,7 +16,7 @@ import typer
 from megaasr.cli.audio_arguments import UnusableFolder, expand
 from megaasr.cli.interruption import Interruption
 from megaasr.cli.lazy_model import Branch, ModelWhenNeeded
-from megaasr.cli.screen import Lines, Screen
+from megaasr.cli.screen import STOPPED, Lines, Screen
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
 from megaasr.model.hub import SHIPPED, find_model
@@ -265,7 +265,7 @@ class _Run:
         """Transcribe everything and show a summary, whatever happens."""
         from megaasr.transcribe.recognizer import MegaASR
 
-        ended, error_follows = "stopped by an error", True
+        ended = STOPPED
         try:
             with self._screen, Interruption() as interruption:
                 asr = MegaASR(
@@ -287,12 +287,12 @@ class _Run:
                     self._report(outcome)
                     interruption.check()
                 self._report_untouched()
-            ended, error_follows = "", False
+            ended = ""
         except KeyboardInterrupt:
-            ended, error_follows = "interrupted", False
+            ended = "interrupted"
             raise
         finally:
-            self._screen.summarize(ended, error_follows=error_follows, loading_s=model.loading_s)
+            self._screen.summarize(ended, loading_s=model.loading_s)
 
     def _audios(self) -> Iterator[Audio]:
         """Yield what has to be transcribed."""

@@ -68,8 +68,8 @@ def train_router(
 ) -> dict[str, float]:
     """Train a router, or go on; return the metrics of the best checkpoint on dev.
 
-    The best is the one with the highest accuracy at threshold 0.5 over dev, both labels counting
-    the same; of equals the one with the higher AUC.
+    The best is the one with the highest accuracy at threshold 0.5 over dev, where both labels count
+    the same if the label is `degraded`; of equals the one with the higher AUC.
 
     Args:
         recipe: what to train.
