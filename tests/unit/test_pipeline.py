@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +182,29 @@ def test_a_failed_step_says_why_and_keeps_the_others(folder: Path) -> None:
     with pytest.raises(StepFailedError, match="did not make"):
         run(folder, [one, lazy])
     assert run(folder) == ["two"]
+
+
+def test_what_ends_the_pipeline_ends_its_step(folder: Path) -> None:
+    """The step hangs on a pipe that nobody writes to, until SIGTERM, sent to the pipeline alone."""
+    table = folder / "noise/meta/esc50.csv"
+    table.unlink()
+    os.mkfifo(table)
+    hanging = folder / "hanging.toml"
+    hanging.write_text(
+        'what = "a test"\n[sizes.full]\nwhat = "all"\nduration = "for ever"\nvalues = {}\n'
+        '[[steps]]\nname = "one"\nwhat = "hangs"\nmakes = ["{out}/one.jsonl"]\n'
+        f'run = ["manifest", "esc-50", "{folder}/noise", "--output", "{{out}}/one.jsonl"]\n'
+    )
+    command = [sys.executable, "-m", "megaasr", "recipe", str(hanging), "-o", str(folder)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as pipeline,
+        table.open("wb", buffering=0) as pipe,  # opens when the step opens its end
+    ):
+        pipeline.send_signal(signal.SIGTERM)
+        assert pipeline.wait(60) == 128 + signal.SIGTERM
+        with pytest.raises(BrokenPipeError):  # nobody is there to read
+            pipe.write(b"filename")
+    assert (folder / "logs/one.seconds.json").is_file()
 
 
 def test_a_step_after_a_changed_one_is_planned_too(folder: Path) -> None:

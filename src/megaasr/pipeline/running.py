@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
+from typing import IO
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import MegaASRError
@@ -153,19 +157,11 @@ class Pipeline:
         if step.processes > 1:  # two processes with all threads each would slow each other down
             environment.setdefault("OMP_NUM_THREADS", "1")
         with log.open("ab") as lines:
-            ended = subprocess.run(
-                [*program, *step.arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=lines,
-                stderr=lines,
-                env=environment,
-                check=False,
-            )
-        if ended.returncode:
+            status = _run_and_end_together([*program, *step.arguments], lines, environment)
+        if status:
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
             raise StepFailedError(
-                f"step {step.name} failed (status {ended.returncode}); {log} ends with:\n"
-                + "\n".join(last)
+                f"step {step.name} failed (status {status}); {log} ends with:\n" + "\n".join(last)
             )
         return f"mega-asr {' '.join(step.arguments)}"
 
@@ -224,3 +220,32 @@ class Pipeline:
         steps = {name: asdict(done) for name, done in self._done.items()}
         text = json.dumps({"schema": SCHEMA, "steps": steps}, indent=1, ensure_ascii=False)
         write_atomically(self.out / STATE_FILE, text + "\n")
+
+
+def _run_and_end_together(
+    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
+) -> int:
+    """Run a command and return its exit status; what ends this process ends the command too.
+
+    A terminal sends Ctrl-C to both, but `kill` or a batch system's SIGTERM reaches this process
+    alone: the command would work on, and write into the folder while the next sitting does.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    main = threading.current_thread() is threading.main_thread()  # others may not decide
+    before = signal.signal(signal.SIGTERM, end) if main else None
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+        )
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
