@@ -11,6 +11,7 @@ import pytest
 
 from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition, Request
+from megaasr.route.decision import RouteChoice
 from megaasr.text.error_rate import disagreement
 from megaasr.transcribe.guard import (
     Caution,
@@ -188,6 +189,16 @@ def test_no_retry_hears_once_and_both_hears_twice() -> None:
         hearing = Hearing(np.zeros(16_000, np.float32), "base", Heard(1.0))
         Listener(model, LIMITS, **options).hear([hearing])
         assert len(hearing.attempts) == count
+
+
+@pytest.mark.parametrize("route", ["base", "robust"])
+def test_who_asks_for_one_branch_gets_words_of_that_branch_only(route: RouteChoice) -> None:
+    model = Rigged(lambda request: FINE if request.route != route else LOOP)
+    said = MegaASR(model, route=route).transcribe(noise(6), sample_rate=16_000)
+    assert {request.route for request in model.asked} == {route}
+    assert said.segments[0].flags
+    by_itself = MegaASR(model).transcribe(noise(6), sample_rate=16_000)
+    assert by_itself.segments[0].text == FINE.text
 
 
 def noise(seconds: float) -> np.ndarray:

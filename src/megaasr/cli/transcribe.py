@@ -103,8 +103,8 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     route: Annotated[
         _Route,
         typer.Option(
-            help="Which branch hears a piece; auto: the router decides; both: each piece is heard "
-            "by both, and the report says where they disagree."
+            help="Which branch hears a piece; auto: the router decides; base, robust: this one "
+            "alone; both: each piece is heard by both, and the report says where they disagree."
         ),
     ] = _Route.AUTO,
     threshold: Annotated[

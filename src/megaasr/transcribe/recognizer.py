@@ -70,8 +70,8 @@ class MegaASR:
         batch_size: how many pieces the model hears at once, at least 1.
         router: decides for each piece whether the model's robust branch hears it; None where
             there is none.
-        route: `auto` (the router decides; without one the base hears everything), `base`,
-            `robust` or `both`.
+        route: `auto` (the router decides; without one the base hears everything), `base` or
+            `robust` (this branch alone, also where its text is suspicious), or `both`.
         detector: hears where somebody speaks; None leaves voice-activity detection out.
         caution: what is done about texts that may not be what was said.
         calibration: from the model's probabilities to confidence.
@@ -99,7 +99,11 @@ class MegaASR:
         self._batch_size = batch_size
         self._guards = caution.thresholds
         self._listener = Listener(
-            model, caution.thresholds, retry=caution.retry, both=route == "both"
+            model,
+            caution.thresholds,
+            retry=caution.retry,
+            both=route == "both",
+            alone=route in ("base", "robust"),
         )
         self._per_recording: _PerRecording = {
             "detector": detector,

@@ -3,7 +3,7 @@
 The attempts, in this order, until one has no failed check:
 
 1. the branch that was chosen, likeliest tokens,
-2. the other branch (if there is one),
+2. the other branch (if there is one, and nobody asked for the first alone),
 3. the chosen branch with sampling, at each of `TEMPERATURES`,
 4. the chosen branch on the two halves of the piece, cut at a quiet place (from 4 s on).
 
@@ -103,12 +103,20 @@ class Listener:
         limits: what is suspicious.
         retry: whether there are second attempts at all.
         both: let both branches hear every piece.
+        alone: never ask the other branch than the one that was chosen.
     """
 
     def __init__(
-        self, model: SpeechModel, limits: GuardThresholds, *, retry: bool = True, both: bool = False
+        self,
+        model: SpeechModel,
+        limits: GuardThresholds,
+        *,
+        retry: bool = True,
+        both: bool = False,
+        alone: bool = False,
     ) -> None:
         self._model, self._limits, self._retry, self._both = model, limits, retry, both
+        self._two = bool(getattr(model, "has_robust_route", False)) and not alone
 
     def hear(self, hearings: Sequence[Hearing]) -> None:
         """Hear pieces in one batch, and those again that need it; results are in the hearings.
@@ -117,9 +125,8 @@ class Listener:
             ModelError: the model fails.
         """
         self._try(hearings, [one.route for one in hearings])
-        two = bool(getattr(self._model, "has_robust_route", False))
         again = [one for one in hearings if self._both or (self._retry and one.failing)]
-        if two and again:
+        if self._two and again:
             self._try(again, [_other(one.route) for one in again])
         for temperature in TEMPERATURES if self._retry else ():
             again = [one for one in hearings if one.failing and _may_help(one)]
