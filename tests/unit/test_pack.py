@@ -19,6 +19,7 @@ from megaasr.cli.main import main
 from megaasr.model.hub import find_model
 from megaasr.model.parts import find_parts, fingerprint
 from megaasr.records import Utterance, write_manifest
+from megaasr.transcribe.confidence import Calibration, read_calibration
 from megaasr.transcribe.recognizer import MegaASR
 
 TINY = find_parts(find_model("tiny"))
@@ -102,16 +103,20 @@ def test_the_card_tells_what_the_parts_do(
     out, bench = tmp_path / "model", tmp_path / "bench"
     parts = ["--adapter", TINY.adapter, "--router", TINY.router]
     assert pack("-o", out, *parts) == 0
-    systems = [f"--system={out}{route}" for route in ("@base", "@robust", "")]
+    roles = (("base", "@base"), ("robust", "@robust"), ("routed", ""))
+    systems = [f"--system={role}={out}{branch}" for role, branch in roles]
     command = ["bench", str(tmp_path / "test.jsonl"), "-o", str(bench), *systems]
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert not ended.value.code
-    shutil.copy(TINY.base / "results.json", out)
     capsys.readouterr()
-    assert (
-        pack("-o", out, *parts, "--measured", bench / "result.json", "--made-from", "a test") == 0
-    )
+    assert "Robust adapter" not in (out / "base/README.md").read_text()  # the parts stay behind
+    sure = tmp_path / "confidence.json"
+    sure.write_text(Calibration(0.5, -1.0).to_json())
+    told = ["--measured", bench / "result.json", "--made-from", "a test", "--confidence", sure]
+    assert pack("-o", out, *told) == 0
+    assert find_parts(out).adapter is not None
+    assert read_calibration(find_parts(out).base) == Calibration(0.5, -1.0)
     card = (out / "README.md").read_text()
     assert "Made from a test" in card
     assert "| clean | 1 |" in card
@@ -123,3 +128,7 @@ def test_the_card_tells_what_the_parts_do(
         main([*command[:4], *systems[:2]])
     assert pack("-o", out, *parts, "--measured", bench / "result.json") == 2
     assert "a card needs" in capsys.readouterr().err
+    sure.write_text('{"slope": "steep"}')
+    assert pack("-o", tmp_path / "new", "--confidence", sure) == 1
+    assert "confidence.json is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -243,7 +243,10 @@ def test_every_step_of_the_shipped_pipeline_runs(
     assert (out / "report" / "index.html").is_file()
     result = json.loads((out / "bench" / "result.json").read_text())
     names = [system["name"] for system in result["systems"]]
-    assert names == ["base", "plain", "a2s", "dg-wgpo", "routed", "routed-better", "oracle"]
+    assert names == ["base", "robust", "routed", "plain", "a2s", "other-label", "oracle"]
+    card = (out / "model" / "README.md").read_text()
+    assert "## Robust adapter and router" in card
+    assert "Made from A2S-SFT, then DG-WGPO" in card
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:  # nothing is left to do
         main(["recipe", "tiny", "--smoke", "-o", str(out)])

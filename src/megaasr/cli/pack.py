@@ -28,7 +28,7 @@ class _Type(StrEnum):
 
 
 @app.command()
-def pack(
+def pack(  # noqa: PLR0913, PLR0917 (options)
     output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
     base: Annotated[
         str, typer.Option(help="The base: tiny, a folder, a hub id; it may be OUTPUT itself.")
@@ -44,10 +44,13 @@ def pack(
     measured: Annotated[
         Path | None,
         typer.Option(
-            help="result.json of mega-asr bench on MODEL@base, MODEL@robust and MODEL: writes "
-            "parts.json, and the model card again if there is one.",
+            help="result.json of mega-asr bench on MODEL@base, MODEL@robust and MODEL (or named "
+            "base, robust, routed): writes parts.json, and the model card if the base has one.",
             exists=True,
         ),
+    ] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="File of mega-asr confidence.", exists=True)
     ] = None,
     made_from: Annotated[
         str, typer.Option(help="For the card: what the adapter was trained by.")
@@ -65,6 +68,7 @@ def pack(
     from megaasr.model.hub import find_model
     from megaasr.model.parts import ADAPTER, ROUTER, find_parts, fingerprint, require_parent
     from megaasr.route.classifier import read_classifier
+    from megaasr.transcribe.confidence import FILE, Calibration
 
     source = find_parts(find_model(base, offline=offline)).base
     for one in adapter or ():
@@ -75,6 +79,8 @@ def pack(
         require_parent(found, source)
     if router is not None:
         read_classifier(router)  # a broken one is noticed before anything is written
+    if confidence is not None:
+        Calibration.read(confidence)
     output.mkdir(parents=True, exist_ok=True)
     if source.resolve() != output.resolve():
         _copy(source, output / "base")
@@ -90,6 +96,8 @@ def pack(
         (output / ROUTER).mkdir(exist_ok=True)
         _replace(router, output / ROUTER / "best_acc_model.safetensors")
     parts = find_parts(output)
+    if confidence is not None:
+        _replace(confidence, parts.base / FILE)
     if measured is not None:
         _describe(output, parts, measured, made_from)
     held = [name for name, part in (("adapter", parts.adapter), ("router", parts.router)) if part]
@@ -103,7 +111,7 @@ def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -
     from megaasr.adapter.peft_layout import WEIGHTS_FILE, read_adapter
     from megaasr.atomic import write_atomically
     from megaasr.hashing import file_sha256
-    from megaasr.report.model_card import PARTS_FILE, model_card, read_json
+    from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
     from megaasr.report.parts_card import measured as rates_of
     from megaasr.score.result import Result
 
@@ -134,16 +142,26 @@ def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -
         "measured": found,
     }
     write_atomically(output / PARTS_FILE, json.dumps(facts, indent=1) + "\n")
-    if (output / "results.json").is_file():
-        results = read_json(output / "results.json")
+    if (parts.base / RESULTS_FILE).is_file():
+        results = read_json(parts.base / RESULTS_FILE)
         write_atomically(output / "README.md", model_card(results["facts"], results, facts))
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy the files of a base, one by one, so that a kill leaves no half file under its name."""
+    """Copy the files of a base, one by one, so that a kill leaves no half file under its name.
+
+    What its card says about parts that lie beside it, and do not come along, is left out.
+    """
+    from megaasr.atomic import write_atomically
+    from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
+
     target.mkdir(exist_ok=True)
-    for file in sorted(one for one in source.iterdir() if one.is_file()):
+    files = sorted(one for one in source.iterdir() if one.is_file() and one.name != PARTS_FILE)
+    for file in files:
         _replace(file, target / file.name)
+    if (source / PARTS_FILE).is_file() and (target / RESULTS_FILE).is_file():
+        results = read_json(target / RESULTS_FILE)
+        write_atomically(target / "README.md", model_card(results["facts"], results))
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from megaasr.report.parts_card import parts_section
 
-PARTS_FILE = "parts.json"
+PARTS_FILE, RESULTS_FILE = "parts.json", "results.json"
 _CARD = """---
 license: apache-2.0
 language: [en]

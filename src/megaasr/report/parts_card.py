@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from megaasr.score.result import OVERALL, Group, Result
@@ -26,18 +27,21 @@ _ORDER = ("base", "robust", "routed")
 
 
 def measured(result: Result) -> dict[str, Any]:
-    """Return what a card needs of a benchmark of `MODEL@base`, `MODEL@robust`, `MODEL`; and others.
+    """Return what a card needs of a benchmark of one model's branches; others may be in it.
+
+    They are the systems `MODEL@base`, `MODEL@robust`, `MODEL`, or those named `base`, `robust`,
+    `routed`.
 
     Raises:
-        ValueError: the result has not these three systems of one model.
+        ValueError: the result has not these three systems.
     """
     systems = [system.name for system in result.systems]
-    model = next((one for one in systems if {f"{one}@base", f"{one}@robust"} <= set(systems)), None)
-    if model is None:
+    names = next((names for names in _roles(systems) if set(names.values()) <= set(systems)), None)
+    if names is None:
         raise ValueError(
-            f"a card needs MODEL@base, MODEL@robust and MODEL, not {', '.join(systems)}"
+            "a card needs MODEL@base, MODEL@robust and MODEL, or base, robust and routed, not "
+            + ", ".join(systems)
         )
-    names = {"base": f"{model}@base", "robust": f"{model}@robust", "routed": model}
     normalizer = next(iter(result.normalizers))
     groups = {
         "all": result.groups_by(OVERALL)[0],
@@ -84,6 +88,13 @@ def parts_section(facts: dict[str, Any]) -> str:
         command=found["command"],
         table="\n".join(rows),
     )
+
+
+def _roles(systems: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Return what a model's three systems may be called."""
+    yield {role: role for role in _ORDER}
+    for model in systems:
+        yield {"base": f"{model}@base", "robust": f"{model}@robust", "routed": model}
 
 
 def _rates(group: Group, names: dict[str, str], normalizer: str) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 The model's probability of a word is the product of its tokens' probabilities. Networks are surer
 than they are right, the more so on bad audio; a logistic curve on the log-odds (Platt scaling),
-fitted by `benchmarks/confidence.py` and kept beside the weights as `confidence.json`, mends that.
+fitted by `mega-asr confidence` and kept beside the weights as `confidence.json`, mends that.
 Models without that file give the plain probability.
 """
 
@@ -34,6 +34,19 @@ class Calibration:
     slope: float = 1.0
     intercept: float = 0.0
 
+    @classmethod
+    def read(cls, path: Path) -> Calibration:
+        """Read a `confidence.json`.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(float(found["slope"]), float(found["intercept"]))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+
     def __call__(self, probability: float) -> float:
         """Return the confidence, 0..1, of a word with this probability."""
         inside = self.slope * logit(probability) + self.intercept
@@ -57,13 +70,7 @@ def read_calibration(folder: Path) -> Calibration:
         CheckpointError: the file is damaged.
     """
     path = folder / FILE
-    if not path.is_file():
-        return Calibration()
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return Calibration(float(found["slope"]), float(found["intercept"]))
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+    return Calibration.read(path) if path.is_file() else Calibration()
 
 
 def fit(probabilities: Sequence[float], right: Sequence[bool]) -> Calibration:
