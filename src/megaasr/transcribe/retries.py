@@ -116,7 +116,7 @@ class Listener:
         alone: bool = False,
     ) -> None:
         self._model, self._limits, self._retry, self._both = model, limits, retry, both
-        self._two = bool(getattr(model, "has_robust_route", False)) and not alone
+        self._alone = alone
 
     def hear(self, hearings: Sequence[Hearing]) -> None:
         """Hear pieces in one batch, and those again that need it; results are in the hearings.
@@ -125,8 +125,10 @@ class Listener:
             ModelError: the model fails.
         """
         self._try(hearings, [one.route for one in hearings])
+        # Asked only now: the command's model is loaded when it is first asked something.
+        two = bool(getattr(self._model, "has_robust_route", False)) and not self._alone
         again = [one for one in hearings if self._both or (self._retry and one.failing)]
-        if self._two and again:
+        if two and again:
             self._try(again, [_other(one.route) for one in again])
         for temperature in TEMPERATURES if self._retry else ():
             again = [one for one in hearings if one.failing and _may_help(one)]
