@@ -184,7 +184,7 @@ def test_sampling_is_not_tried_where_it_cannot_help() -> None:
 
 
 def test_no_retry_hears_once_and_both_hears_twice() -> None:
-    for options, count in (({"retry": False}, 1), ({"retry": False, "both": True}, 2)):
+    for options, count in (({"retry": False}, 1), ({"retry": False, "route": "both"}, 2)):
         model = Rigged(lambda request: LOOP)
         hearing = Hearing(np.zeros(16_000, np.float32), "base", Heard(1.0))
         Listener(model, LIMITS, **options).hear([hearing])

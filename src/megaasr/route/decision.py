@@ -11,8 +11,8 @@ THRESHOLD = 0.5
 """Probability of "degraded" from which on the robust branch hears a piece."""
 
 RouteChoice = Literal["auto", "base", "robust", "both"]
-"""Who decides which branch of the model hears a piece: the router, or the caller. With `both`, both
-branches hear every piece; kept is the one that the router chooses, or else the surer one."""
+"""Which branch hears a piece: the one that the router chooses (and the other where its text is
+suspicious), one alone, or both, of which the less suspicious or else the surer text is kept."""
 
 
 @dataclass(frozen=True, slots=True)

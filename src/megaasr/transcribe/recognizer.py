@@ -98,13 +98,7 @@ class MegaASR:
         self._model = model
         self._batch_size = batch_size
         self._guards = caution.thresholds
-        self._listener = Listener(
-            model,
-            caution.thresholds,
-            retry=caution.retry,
-            both=route == "both",
-            alone=route in ("base", "robust"),
-        )
+        self._listener = Listener(model, caution.thresholds, retry=caution.retry, route=route)
         self._per_recording: _PerRecording = {
             "detector": detector,
             "calibration": calibration,

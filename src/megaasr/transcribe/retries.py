@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.model.interface import Recognition, Request, Route, Samples, SpeechModel
 from megaasr.records import Attempt, Check
+from megaasr.route.decision import RouteChoice
 from megaasr.text.error_rate import disagreement
 from megaasr.text.languages import UNSPACED
 from megaasr.transcribe.guard import GuardThresholds, Heard, examine
@@ -102,8 +103,8 @@ class Listener:
         model: hears.
         limits: what is suspicious.
         retry: whether there are second attempts at all.
-        both: let both branches hear every piece.
-        alone: never ask the other branch than the one that was chosen.
+        route: `auto` asks the branch that was not chosen where a text is suspicious, `both` always,
+            `base` and `robust` never.
     """
 
     def __init__(
@@ -112,11 +113,9 @@ class Listener:
         limits: GuardThresholds,
         *,
         retry: bool = True,
-        both: bool = False,
-        alone: bool = False,
+        route: RouteChoice = "auto",
     ) -> None:
-        self._model, self._limits, self._retry, self._both = model, limits, retry, both
-        self._alone = alone
+        self._model, self._limits, self._retry, self._route = model, limits, retry, route
 
     def hear(self, hearings: Sequence[Hearing]) -> None:
         """Hear pieces in one batch, and those again that need it; results are in the hearings.
@@ -126,9 +125,8 @@ class Listener:
         """
         self._try(hearings, [one.route for one in hearings])
         # Asked only now: the command's model is loaded when it is first asked something.
-        two = bool(getattr(self._model, "has_robust_route", False)) and not self._alone
-        again = [one for one in hearings if self._both or (self._retry and one.failing)]
-        if two and again:
+        if getattr(self._model, "has_robust_route", False):
+            again = [one for one in hearings if self._wants_other(one)]
             self._try(again, [_other(one.route) for one in again])
         for temperature in TEMPERATURES if self._retry else ():
             again = [one for one in hearings if one.failing and _may_help(one)]
@@ -136,6 +134,11 @@ class Listener:
         for one in hearings:
             if self._retry and one.failing and _may_help(one):
                 self._try_halves(one)
+
+    def _wants_other(self, one: Hearing) -> bool:
+        if self._route == "auto":
+            return self._retry and one.failing
+        return self._route == "both"
 
     def _try(
         self, hearings: Sequence[Hearing], routes: Sequence[Route], temperature: float = 0.0
