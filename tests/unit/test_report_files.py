@@ -8,7 +8,7 @@ import pytest
 
 from example_results import example_result
 from megaasr.cli.main import main
-from megaasr.report.readme import fill, sections
+from megaasr.report.readme import fill, kept_as, sections
 
 
 def test_the_command_writes_page_and_tables(
@@ -29,6 +29,13 @@ def test_the_command_writes_page_and_tables(
     with pytest.raises(SystemExit) as refused:
         main([*arguments, "--baseline", "nobody"])
     assert refused.value.code == 2
+
+
+def test_a_short_section_shows_the_result_of_the_whole_one() -> None:
+    text = "<!-- bench short:start -->\n<!-- bench short:end -->\n"
+    assert sections(text) == ["bench short"]
+    assert [kept_as(name) for name in (*sections(text), "bench")] == ["bench", "bench"]
+    assert fill(text, "bench short", "new") == text.replace("start -->\n", "start -->\nnew\n")
 
 
 def test_sections_of_a_readme_are_filled_by_name() -> None:

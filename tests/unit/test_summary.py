@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megaasr.errors import RecordError, UsageError
-from megaasr.report.benchmark_tables import readme_tables
+from megaasr.report.benchmark_tables import document_tables
 from megaasr.score.assembly import Entry, assemble
 from megaasr.score.exports import write_leaderboard, write_submission
 from megaasr.score.groups import divide
@@ -106,7 +106,11 @@ def test_a_graded_test_set_is_divided_by_difficulty(tmp_path: Path) -> None:
     assert ("30 % and above", "bench") in compared
     (tmp_path / "result.json").write_text(graded.to_json())
     assert Result.read(tmp_path / "result.json") == graded
-    assert any("Error rate of the graded clip" in one.markdown() for one in readme_tables(graded))
+    graded_by = "Error rate of the graded clip"
+    assert any(graded_by in one.markdown() for one in document_tables(graded))
+    short = document_tables(graded, short=True)
+    assert "Clips with a failure, in %" in [one.caption for one in short]
+    assert not any(graded_by in one.markdown() for one in short)
 
 
 def test_voices_apart() -> None:
@@ -139,7 +143,7 @@ def test_routers_are_judged_by_their_probabilities() -> None:
             "auc": 1.0,
         }
     }
-    table = next(one for one in readme_tables(result) if one.caption.startswith("Routers"))
+    table = next(one for one in document_tables(result) if one.caption.startswith("Routers"))
     assert "| routed | 4 | 75.00 | 100.00 | 100.00 | 66.67 | 80.00 | 100.00 |" in table.markdown()
     assert Result.model_validate_json(result.to_json()) == result
 

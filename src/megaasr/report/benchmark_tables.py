@@ -26,7 +26,7 @@ DIVISIONS = {
 }
 """Break-downs that are shown as tables, with their titles."""
 
-_README_DIVISIONS = ("category", "severity", "size", "difficulty", "voice")
+_DOCUMENT_DIVISIONS = ("category", "severity", "size", "difficulty", "voice")
 
 
 def headline(result: Result, normalizer: str) -> Table:
@@ -126,10 +126,10 @@ def all_tables(result: Result) -> list[Table]:
     )
 
 
-def readme_tables(result: Result) -> list[Table]:
-    """Return the tables that a README has room for."""
+def document_tables(result: Result, *, short: bool = False) -> list[Table]:
+    """Return the tables that a document has room for; if `short`, those that a README has."""
     first = next(iter(result.normalizers))
-    chosen = (division(result, by, first) for by in _README_DIVISIONS)
+    chosen = (division(result, by, first) for by in _DOCUMENT_DIVISIONS[: 1 if short else None])
     return _present([headline(result, first), *chosen, failures(result, first), routing(result)])
 
 

@@ -2,9 +2,9 @@
 
 python -m megaasr.report.readme README.md docs/training.md     (or: make readme)
 
-`tiny` comes from the shipped model's results; every other section NAME from
-`docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's result; beside it
-stands the report on it, NAME.html, without the clips.
+`tiny` comes from the shipped model's results; every other section NAME, or "NAME short" with
+fewer tables, from `docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's
+result; beside it stands the report on it, NAME.html, without the clips.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 
 from megaasr.atomic import write_atomically
 from megaasr.report.benchmark_page import benchmark_page
-from megaasr.report.benchmark_tables import readme_tables
+from megaasr.report.benchmark_tables import document_tables
 from megaasr.report.model_card import read_json, results_section
 from megaasr.score.result import Result
 
 RESULTS = "docs/results"
 SHIPPED = "tiny"
-_SECTION = re.compile(r"<!-- (?P<name>[a-z0-9-]+):start -->\n")
+_SHORT = " short"
+_SECTION = re.compile(r"<!-- (?P<name>[a-z0-9-]+(?: short)?):start -->\n")
 
 
 def sections(text: str) -> list[str]:
@@ -49,8 +50,14 @@ def section(name: str, folder: Path) -> str:
     if name == SHIPPED:
         shipped = resources.files("megaasr.model") / "shipped" / "tiny" / "results.json"
         return results_section(read_json(Path(str(shipped))))
-    result = Result.read(folder / RESULTS / f"{name}.json")
-    return "\n\n".join(table.markdown() for table in readme_tables(result))
+    result = Result.read(folder / RESULTS / f"{kept_as(name)}.json")
+    tables = document_tables(result, short=name.endswith(_SHORT))
+    return "\n\n".join(table.markdown() for table in tables)
+
+
+def kept_as(name: str) -> str:
+    """Return the name of the result that a section shows."""
+    return name.removesuffix(_SHORT)
 
 
 def page(name: str, folder: Path) -> str:
@@ -76,7 +83,8 @@ def main() -> None:
             folder = _root(document)
             text = fill(text, name, section(name, folder))
             if name != SHIPPED:
-                write_atomically(folder / RESULTS / f"{name}.html", page(name, folder))
+                shown = kept_as(name)
+                write_atomically(folder / RESULTS / f"{shown}.html", page(shown, folder))
         write_atomically(document, text)
 
 
