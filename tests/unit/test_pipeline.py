@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.config import load_recipe, shipped_recipes
-from megaasr.errors import UsageError
+from megaasr.errors import MegaASRError, UsageError
 from megaasr.pipeline.recipe import PipelineRecipe, Step, plan
 from megaasr.pipeline.running import Done, Pipeline, StepFailedError
 
@@ -50,12 +52,12 @@ def recipe(**changes: Any) -> PipelineRecipe:
 
 def test_names_are_filled_in_and_empty_arguments_left_out(tmp_path: Path) -> None:
     (small,) = plan(recipe(), "small", tmp_path)
-    assert small.arguments == (
+    assert small.command(tmp_path) == (
         *("manifest", "esc-50", f"{tmp_path}/noise"),
         *("--output", f"{tmp_path}/first.jsonl"),
     )
     (large,) = plan(recipe(), "large", tmp_path)
-    assert large.arguments[3:5] == ("-x", f"{tmp_path}/y")
+    assert large.command(tmp_path)[3:5] == ("-x", f"{tmp_path}/y")
     assert large.reads == (tmp_path / "noise/meta/esc50.csv",)
     with pytest.raises(UsageError, match="no size huge, but small, large"):
         plan(recipe(), "huge", tmp_path)
@@ -88,8 +90,14 @@ def test_the_shipped_pipelines_hang_together(name: str, tmp_path: Path) -> None:
         for step in plan(found, size, tmp_path):
             assert set(step.reads) <= there, step.name
             there.update(step.makes)
-            for argument in step.arguments:
-                assert "{out}" not in argument
+            for argument in step.command(tmp_path):
+                assert not re.search(r"\{[a-z]+\}", argument)
+
+
+def test_values_of_a_size_name_the_folder_only() -> None:
+    size = {"what": "x", "duration": "x", "values": {"flags": "", "data": "{flags}/y"}}
+    with pytest.raises(ValueError, match=r"data may name \{out\} only"):
+        recipe(sizes={"small": size})
 
 
 # Running, with real commands of the package
@@ -101,7 +109,7 @@ def steps(folder: Path) -> list[Step]:
         return Step(
             name=name,
             what=name,
-            arguments=("manifest", "esc-50", str(folder / "noise"), "--output", str(made)),
+            arguments=("manifest", "esc-50", "{out}/noise", "--output", f"{{out}}/{made.name}"),
             reads=(folder / "noise/meta/esc50.csv",),
             makes=(made,),
             processes=1,
@@ -152,6 +160,95 @@ def test_what_is_done_and_unchanged_is_not_done_again(folder: Path, tmp_path: Pa
     assert run(tmp_path / "elsewhere") == []
 
 
+def test_a_folder_may_have_any_name(folder: Path, tmp_path: Path) -> None:
+    """Also one that is a part of an option, or a model's name."""
+    shutil.move(folder, tmp_path / "output")
+    assert run(tmp_path / "output") == ["one", "two"]
+    shutil.move(tmp_path / "output", tmp_path / "o")
+    assert run(tmp_path / "o") == []
+
+
+def merging(folder: Path, name: str, *more: str) -> Step:
+    """A step that writes into a folder of its own."""
+    return Step(
+        name=name,
+        what=name,
+        arguments=("pack", "--output", "{out}/model", *more),
+        reads=(folder / "noise/meta/esc50.csv",),
+        makes=(folder / "model/base/model.safetensors",),
+        processes=1,
+    )
+
+
+def test_what_was_made_of_other_inputs_is_set_aside(folder: Path) -> None:
+    own = [merging(folder, "pack"), merging(folder, "again")]
+    assert run(folder, own) == ["pack", "again"]
+    (folder / "model/old").touch()
+    (folder / "model/base/model.safetensors").unlink()
+    assert run(folder, own) == ["pack"]  # of the same inputs: gone on in the same folder
+    assert (folder / "model/old").exists()
+    changed = [own[0], merging(folder, "again", "--dtype", "float32")]
+    assert run(folder, changed) == ["again"]  # the folder is another step's
+    assert (folder / "model/old").exists()
+    (folder / "noise/meta/esc50.csv").write_text(TABLE + "2.wav,1,wind\n")
+    assert run(folder, own) == ["pack", "again"]
+    assert not (folder / "model/old").exists()
+    assert (folder / "model.before/old").exists()
+
+
+def test_what_was_begun_for_other_inputs_is_set_aside(folder: Path) -> None:
+    """Also if it was killed with SIGKILL, which tells nobody."""
+    broken = merging(folder, "pack", "--router", "nothing")
+    with pytest.raises(StepFailedError, match="does not exist"):
+        run(folder, [broken])
+    (folder / "model").mkdir()
+    (folder / "model/old").touch()
+    assert run(folder, [merging(folder, "pack")]) == ["pack"]
+    assert (folder / "model.before/old").exists()
+
+
+def test_a_folder_is_for_one_run_and_its_step(folder: Path) -> None:
+    """A step that outlives a run that was killed keeps the folder."""
+    table = folder / "noise/meta/esc50.csv"
+    content = table.read_text()
+    table.unlink()
+    os.mkfifo(table)
+    script = (
+        "import sys, pathlib; sys.path[:0] = [sys.argv[1]]; import test_pipeline as t; "
+        "t.Pipeline([t.steps(pathlib.Path(sys.argv[2]))[0].model_copy(update={'reads': ()})], "
+        "pathlib.Path(sys.argv[2]), '0').run(t.Log())"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(folder)]
+    with subprocess.Popen(command) as killed, table.open("wb", buffering=0) as pipe:
+        killed.kill()
+        killed.wait()
+        with pytest.raises(MegaASRError, match=r"another run is at work in .*process [0-9]+"):
+            run(folder, steps(folder)[:1])
+        pipe.write(content.encode())
+    table.unlink()
+    table.write_text(content)
+    for _ in range(300):
+        try:
+            assert run(folder, steps(folder)[:1]) == ["one"]
+            break
+        except MegaASRError:
+            time.sleep(0.1)
+    else:
+        pytest.fail("the step never ended")
+
+
+def test_a_new_base_makes_everything_after_it_new(tmp_path: Path) -> None:
+    scratch = plan(load_recipe(PipelineRecipe, "pipeline-tiny"), "scratch", tmp_path)
+    base = tmp_path / "base/model/model.safetensors"
+    users = [
+        one for one in scratch if str(tmp_path / "base/model") in " ".join(one.command(tmp_path))
+    ]
+    assert len(users) > 15
+    assert all(base in one.reads for one in users)
+    full = plan(load_recipe(PipelineRecipe, "pipeline-tiny"), "full", tmp_path)
+    assert not any(base in one.reads for one in full)
+
+
 def test_changes_are_noticed(folder: Path) -> None:
     run(folder)
     (folder / "two.jsonl").unlink()
@@ -172,7 +269,7 @@ def test_changes_are_noticed(folder: Path) -> None:
 
 def test_a_failed_step_says_why_and_keeps_the_others(folder: Path) -> None:
     one, two = steps(folder)
-    wrong = ("manifest", "esc-50", str(folder / "nothing"), "--output", str(folder / "two.jsonl"))
+    wrong = ("manifest", "esc-50", "{out}/nothing", "--output", "{out}/two.jsonl")
     broken = two.model_copy(update={"arguments": wrong})
     with pytest.raises(StepFailedError, match=r"step two failed .*two\.log") as failed:
         run(folder, [one, broken])
@@ -224,11 +321,28 @@ def test_the_command_shows_its_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not ended.value.code
     shown = capsys.readouterr().out
     assert "size smoke" in shown
-    assert "mega-asr train rl rl-tiny" in shown
+    assert "torchrun --standalone --nproc-per-node 2 -m megaasr train rl rl-tiny" in shown
+    assert "--made-from 'A2S-SFT, then DG-WGPO'" in shown
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit) as ended:
         main(["recipe", "huge", "-o", str(tmp_path / "out")])
     assert ended.value.code == 2
+    assert "compare-rl, compare-sft, tiny" in capsys.readouterr().err
+
+
+def test_what_the_steps_need_is_asked_for_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'what = "a test"\nmodules = ["json", "nobody_has_this"]\nprograms = ["nor-this"]\n'
+        '[sizes.full]\nwhat = "all"\nduration = "none"\n[[steps]]\nname = "one"\nwhat = "x"\n'
+        'run = ["--version"]\nmakes = ["{out}/x"]\n'
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["recipe", str(mine), "-o", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "need nobody_has_this, nor-this, not installed" in capsys.readouterr().err
 
 
 @pytest.mark.slow

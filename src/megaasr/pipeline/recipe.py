@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import re
+import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -13,6 +17,7 @@ from megaasr.config import Recipe
 from megaasr.errors import UsageError
 
 _PLACE = re.compile(r"\{([a-z_0-9]+)\}")
+_OUT = "{out}"
 
 
 class StepRecipe(Recipe):
@@ -24,7 +29,9 @@ class StepRecipe(Recipe):
         min_length=1, description="arguments of mega-asr; one that becomes empty is left out"
     )
     reads: tuple[str, ...] = Field(
-        default=(), description="files that decide about its result, made by steps before it"
+        default=(),
+        description="files that decide about its result, made by steps before it; one that becomes "
+        "empty is left out",
     )
     makes: tuple[str, ...] = Field(min_length=1, description="files that are there when it is done")
     processes: int = Field(default=1, gt=0, description="started by torchrun if more than 1")
@@ -43,6 +50,8 @@ class PipelineRecipe(Recipe):
     """A chain of steps in several sizes."""
 
     what: str = Field(min_length=1)
+    modules: tuple[str, ...] = Field(default=(), description="that its steps import")
+    programs: tuple[str, ...] = Field(default=(), description="that its steps call")
     sizes: dict[str, SizeRecipe] = Field(min_length=1)
     steps: tuple[StepRecipe, ...] = Field(min_length=1)
 
@@ -51,6 +60,10 @@ class PipelineRecipe(Recipe):
         names = [step.name for step in self.steps]
         if len(set(names)) < len(names):
             raise UsageError(f"two steps have the same name ({', '.join(names)})")
+        for size, about in self.sizes.items():
+            for name, text in about.values.items():
+                if set(_PLACE.findall(text)) - {"out"}:
+                    raise UsageError(f"size {size}: {name} may name {_OUT} only, not {text}")
         for step in self.steps:
             for size in step.sizes:
                 if size not in self.sizes:
@@ -66,9 +79,17 @@ class PipelineRecipe(Recipe):
                         )
         return self
 
+    def absent(self) -> list[str]:
+        """Return the modules and programs that are not installed here."""
+        modules = [one for one in self.modules if importlib.util.find_spec(one) is None]
+        return [*modules, *(one for one in self.programs if shutil.which(one) is None)]
+
 
 class Step(Recipe):
-    """A step of one size, in one folder, all names filled in."""
+    """A step of one size, in one folder.
+
+    In `arguments` the folder of the run is still called `{out}`, since it may be moved.
+    """
 
     name: str
     what: str
@@ -76,6 +97,25 @@ class Step(Recipe):
     reads: tuple[Path, ...]
     makes: tuple[Path, ...]
     processes: int
+
+    def command(self, out: Path) -> tuple[str, ...]:
+        """Return the arguments in a folder."""
+        return tuple(one.replace(_OUT, out.as_posix()) for one in self.arguments)
+
+    def shown(self, out: Path) -> str:
+        """Return the command as a shell takes it."""
+        program = "mega-asr"
+        if self.processes > 1:
+            program = f"torchrun --standalone --nproc-per-node {self.processes} -m megaasr"
+        return f"{program} {shlex.join(self.command(out))}"
+
+    def folder(self, out: Path) -> Path | None:
+        """Return the folder below `out` that it is told to write into; None if there is none."""
+        command = self.command(out)
+        for option, value in itertools.pairwise(command):
+            if option in {"--output", "-o"} and out in Path(value).parents:
+                return Path(value)
+        return None
 
 
 def plan(recipe: PipelineRecipe, size: str, out: Path) -> list[Step]:
@@ -91,17 +131,18 @@ def plan(recipe: PipelineRecipe, size: str, out: Path) -> list[Step]:
     """
     if size not in recipe.sizes:
         raise UsageError(f"there is no size {size}, but {', '.join(recipe.sizes)}")
-    place = {"out": out.as_posix()}
     given = recipe.sizes[size].values
+    movable = {**given, "out": _OUT}
+    place = {"out": out.as_posix()}
     values = {**{name: _filled(text, place) for name, text in given.items()}, **place}
     return [
         Step(
             name=step.name,
             what=step.what,
             arguments=tuple(
-                part for text in step.run for part in _filled(text, values).split("\n") if part
+                part for text in step.run for part in _filled(text, movable).split("\n") if part
             ),
-            reads=tuple(Path(_filled(one, values)) for one in step.reads),
+            reads=tuple(Path(one) for text in step.reads if (one := _filled(text, values))),
             makes=tuple(Path(_filled(one, values)) for one in step.makes),
             processes=step.processes,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import MegaASRError
 from megaasr.hashing import file_sha256
 from megaasr.pipeline.recipe import Step
 
-STATE_FILE, LOGS = "pipeline.json", "logs"
+STATE_FILE, LOGS, LOCK = "pipeline.json", "logs", ".pipeline.lock"
+BEFORE = ".before"
+"""Ending of a folder that holds what a step made of other inputs, or with another command."""
 SCHEMA = 1
 
 
@@ -92,30 +95,55 @@ class Pipeline:
     def run(self, report: Callable[[Step, Done | None], None]) -> None:
         """Run what has to be run; each step goes on where it was stopped, if it was.
 
+        A step that was run or begun with another command or other inputs starts anew; what it made
+        then is kept beside, in `FOLDER.before`, until that happens again.
+
         Args:
             report: called before a step with None, and after it (or where it need not be run)
                 with how it was done.
 
         Raises:
             StepFailedError: a step failed.
+            MegaASRError: another process is at work in the folder.
         """
-        for step in self.steps:
-            if not self._why(step, set()):
-                report(step, self._done[step.name])
-                continue
-            report(step, None)
-            key, began = self._key(step), time.monotonic()
-            spent = self._spent(step, key)
-            with self._sitting(step, key, spent, began):
-                command = self._start(step)
-            absent = [path for path in step.makes if not path.exists()]
-            if absent:
-                raise StepFailedError(f"step {step.name} did not make {absent[0]}")
-            seconds = round(spent + time.monotonic() - began, 1)
-            made = {self._short(path): self._sha256(path) for path in step.makes}
-            self._done[step.name] = Done(key, command, seconds, self._version, made)
-            self._write()
+        with _alone(self.out) as lock:
+            for step in self.steps:
+                self._do(step, lock, report)
+
+    def _do(
+        self, step: Step, lock: IO[str] | None, report: Callable[[Step, Done | None], None]
+    ) -> None:
+        if not self._why(step, set()):
             report(step, self._done[step.name])
+            return
+        report(step, None)
+        key, began = self._key(step), time.monotonic()
+        self._set_aside(step, key)
+        spent = self._spent(step, key)
+        with self._sitting(step, key, spent, began):
+            command = self._start(step, lock)
+        absent = [path for path in step.makes if not path.exists()]
+        if absent:
+            raise StepFailedError(f"step {step.name} did not make {absent[0]}")
+        seconds = round(spent + time.monotonic() - began, 1)
+        made = {self._short(path): self._sha256(path) for path in step.makes}
+        self._done[step.name] = Done(key, command, seconds, self._version, made)
+        self._write()
+        report(step, self._done[step.name])
+
+    def _set_aside(self, step: Step, key: str) -> None:
+        """Move away what a step made for another key; its command would refuse to go on with it."""
+        begun = self._sat(step).get("key")
+        done = self._done.get(step.name)
+        before = begun or (done.key if done else key)
+        folder = step.folder(self.out)
+        writers = [one for one in self.steps if one.folder(self.out) == folder]
+        # Of several steps that write into one folder the first makes it, the others add to it.
+        if before == key or folder is None or not folder.is_dir() or writers[0] != step:
+            return
+        aside = folder.with_name(folder.name + BEFORE)
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
 
     def _why(self, step: Step, changed: set[Path]) -> str:
         """Return why a step has to be run; empty if its result holds."""
@@ -137,7 +165,7 @@ class Pipeline:
     def _key(self, step: Step) -> str:
         """Return what decides about a step's result, as a hash."""
         content = {
-            "arguments": [self._without_place(one) for one in step.arguments],
+            "arguments": list(step.arguments),
             "processes": step.processes,
             "reads": [
                 [self._short(path), self._sha256(path) if path.exists() else None]
@@ -146,7 +174,7 @@ class Pipeline:
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def _start(self, step: Step) -> str:
+    def _start(self, step: Step, lock: IO[str] | None) -> str:
         program = [sys.executable, "-m", "megaasr"]
         if step.processes > 1:
             launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -157,34 +185,43 @@ class Pipeline:
         if step.processes > 1:  # two processes with all threads each would slow each other down
             environment.setdefault("OMP_NUM_THREADS", "1")
         with log.open("ab") as lines:
-            status = _run_and_end_together([*program, *step.arguments], lines, environment)
+            began = lines.tell()
+            command = [*program, *step.command(self.out)]
+            status = _run_and_end_together(command, lines, environment, lock)
         if status:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
             raise StepFailedError(
-                f"step {step.name} failed (status {status}); {log} ends with:\n" + "\n".join(last)
+                f"step {step.name} failed (status {status}); {log} says:\n{_reason(log, began)}"
             )
-        return f"mega-asr {' '.join(step.arguments)}"
+        return step.shown(self.out)
 
     @contextmanager
     def _sitting(self, step: Step, key: str, spent: float, began: float) -> Iterator[None]:
-        """Keep the time of a sitting that does not finish, for the next one."""
-        path = self.out / LOGS / f"{step.name}.seconds.json"
+        """Keep what a sitting that does not finish is for, and its time, for the next one."""
+        path = self._sat_file(step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"key": key, "seconds": spent}))  # a kill tells nobody
         try:
             yield
         except BaseException:
-            path.parent.mkdir(parents=True, exist_ok=True)
             seconds = spent + time.monotonic() - began
             write_atomically(path, json.dumps({"key": key, "seconds": seconds}))
             raise
         path.unlink(missing_ok=True)
 
     def _spent(self, step: Step, key: str) -> float:
-        try:
-            text = (self.out / LOGS / f"{step.name}.seconds.json").read_text(encoding="utf-8")
-            known = json.loads(text)
-        except (OSError, ValueError):
-            return 0.0
+        known = self._sat(step)
         return float(known["seconds"]) if known.get("key") == key else 0.0
+
+    def _sat(self, step: Step) -> dict[str, Any]:
+        """Return key and seconds of sittings that did not finish; empty if there were none."""
+        try:
+            known = json.loads(self._sat_file(step).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def _sat_file(self, step: Step) -> Path:
+        return self.out / LOGS / f"{step.name}.seconds.json"
 
     def _sha256(self, path: Path) -> str:
         status = path.stat()
@@ -198,11 +235,10 @@ class Pipeline:
         return self._hashes[place]
 
     def _short(self, path: Path) -> str:
-        return self._without_place(path.as_posix())
-
-    def _without_place(self, text: str) -> str:
-        """Return a text in which the folder of the run has no place, so that it may be moved."""
-        return text.replace(self.out.as_posix(), "{out}")
+        """Return a path in which the folder of the run has no place, so that it may be moved."""
+        if path.is_relative_to(self.out):
+            return f"{{out}}/{path.relative_to(self.out).as_posix()}"
+        return path.as_posix()
 
     def _read(self) -> dict[str, Done]:
         try:
@@ -222,8 +258,47 @@ class Pipeline:
         write_atomically(self.out / STATE_FILE, text + "\n")
 
 
+def _reason(log: Path, began: int) -> str:
+    """Return what a sitting said of its failure: its errors, or else its last lines."""
+    with log.open("rb") as content:
+        content.seek(began)
+        lines = content.read().decode("utf-8", errors="replace").strip().splitlines()
+    errors = dict.fromkeys(one for one in lines if one.startswith("mega-asr: error:"))
+    return "\n".join(errors or lines[-3:])
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[IO[str] | None]:
+    """Keep the folder of a run for this process and the step that it runs.
+
+    The step inherits the lock: if this process is killed, the folder stays taken until the step
+    ends, too.
+
+    Raises:
+        MegaASRError: another run is at work there, or a step that outlived one.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs at once are the user's care
+        yield None
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise MegaASRError(
+                f"another run is at work in {out}, or a step of one that was killed "
+                f"({lock.read().strip() or 'unknown process'}); wait until it ends, or end it"
+            ) from error
+        except OSError:  # a network file system without locks
+            pass
+        yield lock
+
+
 def _run_and_end_together(
-    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
+    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str], lock: IO[str] | None
 ) -> int:
     """Run a command and return its exit status; what ends this process ends the command too.
 
@@ -238,9 +313,18 @@ def _run_and_end_together(
     before = signal.signal(signal.SIGTERM, end) if main else None
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            pass_fds=() if lock is None else (lock.fileno(),),
         )
         try:
+            if lock is not None:
+                lock.truncate(0)
+                lock.write(f"process {process.pid}")
+                lock.flush()
             return process.wait()
         except BaseException:
             process.terminate()
