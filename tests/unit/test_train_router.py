@@ -103,6 +103,15 @@ def test_labels_of_degraded(data: Path) -> None:
     assert found[12].severity == 0.1
 
 
+def test_what_is_in_a_degraded_set_is_degraded_unless_it_says_clean(tmp_path: Path) -> None:
+    rows = [{}, {"scenario": "clean"}, {"scenario": "noise", "severity": None}]
+    listed = [Utterance(str(at), f"{at}.wav", "a", "en", row) for at, row in enumerate(rows)]
+    write_manifest(tmp_path / "real.jsonl", listed)
+    found = read_labelled([tmp_path / "real.jsonl"], [tmp_path / "real.jsonl"])
+    assert [one.robust for one in found] == [False, False, False, True, False, True]
+    assert {one.severity for one in found} == {None}
+
+
 def test_labels_of_better_come_from_graded_pairs(data: Path, tmp_path: Path) -> None:
     plan = recipe(data)
     pairs = read_pairs(plan.dev_pairs)
@@ -215,6 +224,45 @@ def test_an_interrupted_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
     results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut")]
     assert results[0] == results[1]
+    steps = [row["step"] for row in rows(tmp_path / "cut" / "metrics.jsonl") if "accuracy" in row]
+    assert steps == sorted(set(steps))
+    # What somebody deleted is made again; the finished run is not trained again.
+    (tmp_path / "cut" / FILE).unlink()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    train_router(plan, tmp_path / "cut")
+    assert (tmp_path / "cut" / FILE).is_file()
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_belongs_to_its_clips(data: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "dev.jsonl"
+    write_manifest(mine, [Utterance("x", str(data / "c0.wav"), "a", "en", {"duration_s": 1.0})])
+    plan = recipe(data, dev_clean=[mine], epochs=1)
+    train_router(plan, tmp_path / "run")
+    with mine.open("a", encoding="utf-8") as lines:
+        lines.write(mine.read_text().replace('"x"', '"y"'))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(TrainingError, match="started on other data"):
+        train_router(plan, tmp_path / "run")
+
+
+def test_a_broken_dev_clip_ends_no_training(data: Path, tmp_path: Path) -> None:
+    listed = [("x", data / "c0.wav"), ("broken", tmp_path / "nothing.wav")]
+    clean = [Utterance(name, str(path), "a", "en", {"duration_s": 1.0}) for name, path in listed]
+    write_manifest(tmp_path / "dev.jsonl", clean)
+    found = train_router(recipe(data, dev_clean=[tmp_path / "dev.jsonl"], epochs=1), tmp_path / "r")
+    assert 0.0 <= found["accuracy"] <= 1.0
+
+
+def test_branches_that_never_differ_on_dev_judge_nothing(data: Path, tmp_path: Path) -> None:
+    pairs = [{"base": data / "base.jsonl", "robust": data / "robust.jsonl"}]
+    same = [{"base": data / "base.jsonl", "robust": data / "base.jsonl"}]
+    plan = recipe(data, label="better", pairs=pairs, dev_pairs=same, clean=[], degraded=[])
+    with pytest.raises(TrainingError, match="same errors on every dev clip"):
+        train_router(plan, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

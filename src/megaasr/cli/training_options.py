@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,9 @@ def needing_libraries() -> Iterator[None]:
     from megaasr.errors import UsageError
 
     try:
+        for name in ("accelerate", "peft"):  # some are imported late
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
         yield
     except ModuleNotFoundError as error:
         extra = "tensorboard" if error.name == "tensorboard" else "train"

@@ -26,12 +26,17 @@ def classification(
         labels: whether the clip is degraded (or the robust branch better on it).
         severities: 0..1; None where it is not known.
         threshold: at which a clip counts as degraded.
+
+    Raises:
+        ValueError: there are no clips.
     """
+    if not len(scores):
+        raise ValueError("a router is judged on clips, and there are none")
     probability, degraded = np.array(scores, dtype=np.float64), np.array(labels, dtype=np.bool_)
     chosen = probability >= threshold
     hits = float((chosen & degraded).sum())
     precision, recall = hits / max(1, chosen.sum()), hits / max(1, degraded.sum())
-    severe = np.array([(one or 0.0) >= SEVERE for one in severities]) | ~degraded
+    severe = np.array([(s or 0.0) >= SEVERE for s in severities], np.bool_) | ~degraded
     right = chosen == degraded
     return {
         "accuracy": round(float(right.mean()), 5),

@@ -18,8 +18,10 @@ from torch.nn import functional
 from transformers import Trainer, TrainingArguments, set_seed
 
 from megaasr.atomic import write_atomically
+from megaasr.errors import TrainingError
 from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
 from megaasr.route.router import Router
+from megaasr.train.clips import listing_of
 from megaasr.train.lora_trainer import BetweenSteps, LengthSampler
 from megaasr.train.router_data import (
     RouterClips,
@@ -80,6 +82,7 @@ def train_router(
         TrainingError: the folder belongs to another recipe, or data are missing.
     """
     run = RunFolder(folder, recipe)
+    run.claim_data(*_listings(recipe))
     dev_pairs = read_pairs(recipe.dev_pairs)
     if recipe.label == "better":
         clips, dev = as_often_as_it_matters(read_pairs(recipe.pairs)), which_is_better(dev_pairs)
@@ -88,6 +91,10 @@ def train_router(
         known = read_labelled(recipe.dev_clean, recipe.dev_degraded)
         clips = balanced(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
         dev, clean = balanced(known, recipe.seed), [one for one in known if not one.robust]
+    if not dev:
+        raise TrainingError(
+            "both branches have the same errors on every dev clip: nothing to judge"
+        )
     set_seed(recipe.seed)
     sizes = RouterSizes(**recipe.sizes.model_dump())
     objective = _Objective(AudioQualityClassifier(sizes, recipe.dropout), recipe.label_smoothing)
@@ -108,7 +115,7 @@ def train_router(
         }
         network.train()
         log(found)
-        best = read_json(results)
+        best = read_json(results) if (folder / FILE).is_file() else None
         if best is None or _rank(found) > _rank(best):
             write_classifier(folder / FILE, network)
             write_atomically(results, json.dumps(found, indent=1) + "\n")
@@ -127,9 +134,20 @@ def train_router(
             )
         ],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+    checkpoint = last_checkpoint(folder)
+    run.forget_after(-1 if checkpoint is None else int(checkpoint.rpartition("-")[2]))
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if not ((folder / FILE).is_file() and results.is_file()):  # somebody deleted them
+        validate(steps)
     found: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
     return found
+
+
+def _listings(recipe: RouterRecipe) -> list[Path]:
+    """Return the manifests that decide about the result."""
+    pairs = [*recipe.pairs, *recipe.dev_pairs]
+    sets = [*recipe.clean, *recipe.degraded, *recipe.dev_clean, *recipe.dev_degraded]
+    return [listing_of(one) for one in (*sets, *(p for x in pairs for p in (x.base, x.robust)))]
 
 
 def _rank(found: dict[str, Any]) -> tuple[float, float]:

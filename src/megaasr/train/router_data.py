@@ -59,16 +59,15 @@ class GradedPair:
 
 
 def read_labelled(clean: Sequence[Path], degraded: Sequence[Path]) -> list[LabelledClip]:
-    """Read clips with words; in degraded sets the scenario says what they are."""
+    """Read clips with words; in degraded sets those of scenario `clean` are clean."""
     found = []
     for number, path in enumerate([*clean, *degraded]):
         listing = listing_of(path)
         for one in read_manifest(listing):
             if not one.text:
                 continue  # noises are neither clean nor degraded speech
-            scenario = one.extra.get("scenario", CLEAN)
-            bad = number >= len(clean) and scenario != CLEAN
-            severity = float(one.extra["severity"]) if bad and "severity" in one.extra else None
+            bad = number >= len(clean) and one.extra.get("scenario") != CLEAN
+            severity = _severity(one) if bad else None
             duration_s = float(one.extra.get("duration_s") or 0.0)
             found.append(LabelledClip(str(listing.parent / one.audio), duration_s, bad, severity))
     return found
@@ -91,12 +90,11 @@ def read_pairs(pairs: Sequence[GradedPairRecipe]) -> list[GradedPair]:
                 continue
             words, base = _graded(one, listing)
             _, better = _graded(other, listing_of(pair.robust))
-            severity = one.extra.get("severity")
             found.append(
                 GradedPair(
                     str(listing.parent / one.audio),
                     float(one.extra.get("duration_s") or 0.0),
-                    float(severity) if isinstance(severity, int | float) else None,
+                    _severity(one),
                     words,
                     base,
                     better,
@@ -105,6 +103,11 @@ def read_pairs(pairs: Sequence[GradedPairRecipe]) -> list[GradedPair]:
         if len(found) == count:
             raise TrainingError(f"{pair.base} and {pair.robust} have no clip in common")
     return found
+
+
+def _severity(one: Utterance) -> float | None:
+    severity = one.extra.get("severity")
+    return float(severity) if isinstance(severity, int | float) else None
 
 
 def _graded(one: Utterance, listing: Path) -> tuple[int, int]:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megaasr.audio.clips import read_clip
+from megaasr.errors import AudioError
 from megaasr.route.accuracy import classification
 from megaasr.route.decision import THRESHOLD
 from megaasr.route.router import Router
@@ -24,10 +26,11 @@ def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, fl
         router: to be judged.
         clips: with labels.
     """
+    known = [(one, p) for one in clips if (p := _probability(router, one.audio)) is not None]
     return classification(
-        [_probability(router, one.audio) for one in clips],
-        [one.robust for one in clips],
-        [one.severity for one in clips],
+        [probability for _, probability in known],
+        [one.robust for one, _ in known],
+        [one.severity for one, _ in known],
         THRESHOLD,
     )
 
@@ -41,7 +44,8 @@ def hard_negatives(router: Router, clips: Sequence[LabelledClip], seed: int) -> 
         seed: of what is done to them.
     """
     found: dict[str, float] = {}
-    chosen = [read_clip(Path(), one.audio).samples for one in clips[:_HARD_CLIPS]]
+    read = [_samples(one.audio) for one in clips[:_HARD_CLIPS]]
+    chosen = [one for one in read if one is not None]
     for name, change in HARD.items():
         kept = [
             router.decide(change(samples, np.random.default_rng([seed, 8, at]))).route == "base"
@@ -61,7 +65,7 @@ def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float
     """
     if not pairs:
         return {}
-    robust = np.array([_probability(router, one.audio) >= THRESHOLD for one in pairs])
+    robust = np.array([(_probability(router, one.audio) or 0.0) >= THRESHOLD for one in pairs])
     base_errors = np.array([one.base_errors for one in pairs])
     robust_errors = np.array([one.robust_errors for one in pairs])
     words = max(1, sum(one.words for one in pairs))
@@ -74,5 +78,14 @@ def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float
     return {f"wer_{name}": round(float(one.sum()) / words, 5) for name, one in errors.items()}
 
 
-def _probability(router: Router, audio: str) -> float:
-    return router.decide(read_clip(Path(), audio).samples).degraded_probability or 0.0
+def _probability(router: Router, audio: str) -> float | None:
+    samples = _samples(audio)
+    return None if samples is None else router.decide(samples).degraded_probability
+
+
+def _samples(audio: str) -> NDArray[np.float32] | None:
+    """Return a clip; None if it cannot be read: one broken file does not end a training."""
+    try:
+        return read_clip(Path(), audio).samples
+    except (AudioError, OSError):
+        return None

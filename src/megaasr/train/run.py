@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ class RunFolder:
         }
         if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != found:
             raise TrainingError(
-                f"{self.folder} was started on another {manifests[0].name} than {manifests[0]}; "
-                "choose that corpus again, or another run folder"
+                f"{self.folder} was started on other data than {_named(manifests)}; choose those "
+                "again, or another run folder"
             )
         if self._main:
             _write(path, json.dumps(found, indent=2))
@@ -123,6 +124,11 @@ class RunFolder:
                 f"{self.folder} holds a run of another recipe ({', '.join(changed)} differ); "
                 "choose another folder, or delete this one to start again"
             )
+
+
+def _named(paths: Sequence[Path]) -> str:
+    shown = ", ".join(str(one) for one in paths[:2])
+    return f"{shown} and {len(paths) - 2} more" if len(paths) > 2 else shown
 
 
 def _write(path: Path, text: str) -> None:
