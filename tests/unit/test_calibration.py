@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.errors import UsageError
+from megaasr.model.hub import find_model
+from megaasr.model.parts import find_parts
 from megaasr.records import Utterance, write_manifest
 from megaasr.report.calibration_page import calibration_page
 from megaasr.route.profile import RoutingProfile, router_sha256
@@ -159,6 +162,9 @@ def test_another_router_is_refused(tmp_path: Path, random_checkpoint: Path) -> N
     profile().write(path)
     with pytest.raises(UsageError, match="another"):
         MegaASR.load(random_checkpoint, profile=path)
+    profile(route="base").write(path)
+    with pytest.raises(UsageError, match="another"):  # the better branch of another model, too
+        MegaASR.load(random_checkpoint, profile=path)
     profile(route="base", router_sha256=None).write(path)
     asr = MegaASR.load(random_checkpoint, profile=path)
     assert asr.transcribe(np.zeros(16_000, np.float32), sample_rate=16_000).text == ""
@@ -195,7 +201,9 @@ def test_the_command_end_to_end(
     assert run("--data", labelled, "-o", out, "--blocks", "speaker") == 0
     said = capsys.readouterr()
     assert "Routing does not help" in said.out
-    assert "1 clips could not be heard" in said.err
+    assert "gone.wav is left out" in said.err
+    assert "1 clip could not be heard" in said.err
+    assert "5 of 5 clips, 1 failed\n" in said.err
     found = RoutingProfile.read(out / "profile.json")
     assert found.measured["clips"] == 4
     assert "Is routing worth it here?" in (out / "calibration.html").read_text()
@@ -208,10 +216,48 @@ def test_the_command_end_to_end(
     assert sorted((out / "clips.jsonl").read_text().splitlines()) == sorted(
         line.rstrip("\n") for line in rows
     )
+    # Blocks may change, without hearing anything again.
+    capsys.readouterr()
+    assert run("--data", labelled, "-o", out, "--blocks", "town") == 2
+    assert "no field town" in capsys.readouterr().err
+    assert run("--data", labelled, "-o", out) == 0
+    # A clip that could not be heard is tried again.
+    shutil.copy(tmp_path / "0.wav", tmp_path / "gone.wav")
+    assert run("--data", labelled, "-o", out) == 0
+    assert "left out" not in capsys.readouterr().err.partition("5 of 5 clips\n")[2]
+    assert RoutingProfile.read(out / "profile.json").measured["clips"] == 5
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main(["transcribe", str(tmp_path / "0.wav"), "--profile", str(out / "profile.json")])
     assert not ended.value.code
+
+
+@pytest.mark.parametrize("command", ["calibrate", "bench"])
+def test_a_model_that_was_changed_in_its_folder_is_another_one(
+    command: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = find_parts(find_model("tiny"))
+    assert parts.adapter is not None
+    assert parts.router is not None
+    for source, name in ((parts.base, "base"), (parts.adapter, "mega-asr-merged")):
+        shutil.copytree(source, tmp_path / "m" / name, ignore=shutil.ignore_patterns("*/"))
+    (tmp_path / "m/audio_quality_router").mkdir()
+    shutil.copy(parts.router, tmp_path / "m/audio_quality_router")
+    given = ["--data", labelled, "--model", tmp_path / "m"]
+    if command == "bench":
+        given = [labelled, "--system", f"routed={tmp_path / 'm'}"]
+    arguments = [command, *map(str, given), "-o", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert not ended.value.code, capsys.readouterr().err
+    weights = tmp_path / "m/mega-asr-merged/adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "choose another folder" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_the_command_refuses(
@@ -222,6 +268,16 @@ def test_what_the_command_refuses(
     assert "has no router" in capsys.readouterr().err
     assert run("--data", labelled, "-o", out, "--blocks", "town") == 2
     assert "no field town" in capsys.readouterr().err
+    assert not out.exists()
+    nowhere = tmp_path / "nowhere.csv"
+    nowhere.write_text("audio,text\na.wav,red\nb.wav,boats\n")
+    assert run("--data", nowhere, "-o", out) == 2
+    assert "none of the first clips" in capsys.readouterr().err
+    mute = tmp_path / "mute.csv"
+    mute.write_text("audio,text\n0.wav,\n1.wav,\n")
+    assert run("--data", mute, "-o", tmp_path / "mute") == 2
+    assert "no clip has a word" in capsys.readouterr().err
+    out.mkdir()
     (out / "clips.jsonl").write_text(json.dumps({"settings": {"model": "other"}}) + "\n")
     assert run("--data", labelled, "-o", out) == 2
     assert "another folder" in capsys.readouterr().err

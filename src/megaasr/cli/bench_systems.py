@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,7 @@ class MegaSystem:
             "model": self.model,
             "language": self.language,
             "batch_size": self.batch_size,
+            **self._hashes,
         }
         if self.route != "auto":
             settings["route"] = self.route
@@ -134,6 +136,13 @@ class MegaSystem:
             settings["adapter"] = self.adapter
             settings["adapter_sha256"] = file_sha256(Path(self.adapter) / WEIGHTS_FILE)
         return settings
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        from megaasr.model.hub import find_model
+        from megaasr.model.parts import find_parts, part_hashes
+
+        return part_hashes(find_parts(find_model(self.model, offline=self.offline)))
 
     def prepare(self) -> None:
         """Load the model."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.score.predictions import read_log
 
@@ -51,7 +52,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     judged by cross-validation. Written are profile.json (for mega-asr transcribe --profile and
     MegaASR.load), calibration.html (the sweep) and clips.jsonl; a killed run goes on.
     """
-    from megaasr.atomic import write_atomically
+    from megaasr.model.hub import find_model
+    from megaasr.model.parts import find_parts, part_hashes
     from megaasr.report.calibration_page import calibration_page
     from megaasr.route.decision import THRESHOLD
     from megaasr.route.profile import RoutingProfile, router_sha256
@@ -62,11 +64,16 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     router = router_sha256(model, offline=offline)
     if router is None:
         raise UsageError(f"{model} has no router; there is no threshold to fit")
-    settings = {"model": model, "router": router, "language": language, "data": test_set.sha256}
+    together = [_block(clip, blocks) for clip in test_set.clips]
+    test_set.require_audio()
+    hashes = part_hashes(find_parts(find_model(model, offline=offline)))
+    settings = {"model": model, **hashes, "language": language, "data": test_set.sha256}
     output.mkdir(parents=True, exist_ok=True)
-    hearing = _Hearing(test_set, output / CLIPS_FILE, settings, blocks)
+    hearing = _Hearing(test_set, output / CLIPS_FILE, settings)
     hearing.hear(model, language, batch_size, device, offline=offline)
-    clips = hearing.clips()
+    clips = hearing.clips(together)
+    for name, reason in hearing.failed.items():
+        typer.echo(f"{name} is left out: {reason}", err=True)
     try:
         found = fit(clips, default=THRESHOLD, folds=folds, seed=seed)
     except ValueError as error:
@@ -87,14 +94,26 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     _show(found, THRESHOLD)
     typer.echo(f"{output / PROFILE_FILE}: mega-asr transcribe --profile; {output / PAGE_FILE}")
     if hearing.failed:
-        typer.echo(f"{hearing.failed} clips could not be heard and are left out", err=True)
+        count = len(hearing.failed)
+        typer.echo(f"{count} clip{'s' if count > 1 else ''} could not be heard", err=True)
+
+
+_RATES = {
+    "routed": "each clip with the threshold that other clips chose",
+    "fitted": "with the threshold that these very clips chose: too good",
+    "default": "with the threshold in use now",
+    "oracle": "with the better branch for each clip",
+}
 
 
 def _show(found: Calibration, default: float) -> None:
     low, high = found.threshold_interval
     for name, rate in found.rates.items():
         ends = found.intervals[name]
-        typer.echo(f"{name}: {100 * rate:.2f} % (95 % {100 * ends[0]:.1f} to {100 * ends[1]:.1f})")
+        about = f"; {_RATES[name]}" if name in _RATES else ""
+        typer.echo(
+            f"{name}: {100 * rate:.2f} % (95 % {100 * ends[0]:.1f} to {100 * ends[1]:.1f}{about})"
+        )
     typer.echo(f"threshold: {found.threshold:.3f} (95 % {low:.3f} to {high:.3f}), now {default:g}")
     typer.echo(found.advice)
 
@@ -106,17 +125,18 @@ class _Hearing:
         test_set: the clips.
         path: of the file; taken up again if it is there.
         settings: what the errors follow from; a file of other settings is refused.
-        blocks: field of the records.
+
+    Attributes:
+        failed: why clips could not be heard, by name. A later run tries them again.
     """
 
-    def __init__(
-        self, test_set: TestSetFile, path: Path, settings: dict[str, Any], blocks: str | None
-    ) -> None:
-        self._test_set, self._path, self._blocks = test_set, path, blocks
+    def __init__(self, test_set: TestSetFile, path: Path, settings: dict[str, Any]) -> None:
+        self._test_set, self._path = test_set, path
         self._known: dict[str, dict[str, Any]] = {}
+        self.failed: dict[str, str] = {}
         head = json.dumps({"settings": settings}) + "\n"
         if not path.is_file():
-            path.write_text(head, encoding="utf-8")
+            write_atomically(path, head)
             return
         with path.open("rb") as lines:  # before anything is cut off what may be another's file
             ours = lines.readline() == head.encode()
@@ -127,26 +147,20 @@ class _Hearing:
             )
         self._known = {str(row["id"]): row for row in read_log(path) if "id" in row}
 
-    @property
-    def failed(self) -> int:
-        """How many clips could not be heard."""
-        return sum("error" in row for row in self._known.values())
+    def clips(self, blocks: list[str | None]) -> list[RoutedClip]:
+        """Return what was heard, in the test set's order.
 
-    def clips(self) -> list[RoutedClip]:
-        """Return what was heard, in the test set's order."""
+        Args:
+            blocks: what each clip of the test set is kept together with.
+        """
         from megaasr.score.calibration import RoutedClip
 
-        rows = (self._known[clip.id] for clip in self._test_set.clips)
         return [
             RoutedClip(
-                row["id"],
-                tuple(row["probabilities"]),
-                tuple(row["errors"]),
-                row["words"],
-                row["block"],
+                clip.id, tuple(row["probabilities"]), tuple(row["errors"]), row["words"], block
             )
-            for row in rows
-            if "error" not in row
+            for clip, block in zip(self._test_set.clips, blocks, strict=True)
+            if (row := self._known.get(clip.id)) is not None
         ]
 
     def hear(
@@ -183,7 +197,11 @@ class _Hearing:
                     self._known[row["id"]] = row
                     lines.write(json.dumps(row, ensure_ascii=False) + "\n")
                 lines.flush()
-                advance(len(self._known), len(self._test_set.clips), "")
+                advance(
+                    len(self._known) + len(self.failed),
+                    len(self._test_set.clips),
+                    f"{len(self.failed)} failed" if self.failed else "",
+                )
 
     def _rows(
         self, asr: Any, clips: list[TestClip], language: str | None
@@ -198,21 +216,21 @@ class _Hearing:
             try:
                 heard.append((clip, read_clip(self._test_set.audio_root, clip.audio)))
             except AudioError as error:
-                yield {"id": clip.id, "error": error.reason}
+                self.failed[clip.audio] = error.reason
         outcomes = asr.transcribe_many([one for _, one in heard], language=language)
         for (clip, _), outcome in zip(heard, outcomes, strict=True):
             if outcome.error is not None:
-                yield {"id": clip.id, "error": outcome.error.reason}
+                self.failed[clip.audio] = outcome.error.reason
                 continue
-            found = routed_clip(
-                clip.id, compared(outcome.unwrap(), clip.audio, clip), self._block(clip)
-            )
-            yield {**asdict(found), "id": found.id}
+            row = asdict(routed_clip(clip.id, compared(outcome.unwrap(), clip.audio, clip)))
+            del row["block"]  # may be asked for otherwise next time
+            yield row
 
-    def _block(self, clip: TestClip) -> str | None:
-        if self._blocks is None:
-            return None
-        value = (clip.record or {}).get(self._blocks)
-        if value is None:
-            raise UsageError(f"clip {clip.id} has no field {self._blocks}, which --blocks asks for")
-        return str(value)
+
+def _block(clip: TestClip, field: str | None) -> str | None:
+    if field is None:
+        return None
+    value = (clip.record or {}).get(field)
+    if value is None:
+        raise UsageError(f"clip {clip.id} has no field {field}, which --blocks asks for")
+    return str(value)

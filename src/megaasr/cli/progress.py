@@ -23,7 +23,7 @@ def progress_bar(unit: str) -> Iterator[Advance]:
         nonlocal last
         if done == total or time.monotonic() - last >= LOG_EVERY_S:
             last = time.monotonic()
-            print(f"{done} of {total} {unit}, {remark}", file=sys.stderr, flush=True)
+            print(f"{done} of {total} {_with(unit, remark)}", file=sys.stderr, flush=True)
 
     yield advance
 
@@ -42,5 +42,9 @@ def _terminal(unit: str) -> Iterator[Advance]:
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(unit, total=None)
         yield lambda done, total, remark: progress.update(
-            task, completed=done, total=total, description=f"{unit}, {remark}"
+            task, completed=done, total=total, description=_with(unit, remark)
         )
+
+
+def _with(unit: str, remark: str) -> str:
+    return f"{unit}, {remark}" if remark else unit

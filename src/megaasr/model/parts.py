@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megaasr.adapter.names import native_name
-from megaasr.adapter.peft_layout import Adapter, is_adapter
+from megaasr.adapter.peft_layout import WEIGHTS_FILE, Adapter, is_adapter
 from megaasr.errors import CheckpointError
+from megaasr.hashing import file_sha256
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
 _MOST_SHOWN = 8
@@ -57,6 +58,17 @@ def fingerprint(base: Path) -> str:
     """
     found = sorted(line for path in base.glob("*.safetensors") for line in _tensors(path))
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def part_hashes(parts: ModelParts) -> dict[str, str]:
+    """Return what tells a model's parts from others': `base_fingerprint`, and, of those that it
+    has, `adapter_sha256` and `router_sha256`."""
+    found = {"base_fingerprint": fingerprint(parts.base)}
+    if parts.adapter is not None:
+        found["adapter_sha256"] = file_sha256(parts.adapter / WEIGHTS_FILE)
+    if parts.router is not None:
+        found["router_sha256"] = file_sha256(parts.router)
+    return found
 
 
 def require_parent(adapter: Adapter, base: Path) -> None:

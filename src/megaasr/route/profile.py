@@ -74,9 +74,9 @@ class RoutingProfile:
 
         Raises:
             ModelError: there is no such model.
-            UsageError: the routers differ; a threshold means nothing for another one.
+            UsageError: the routers differ; what was found for one means nothing for another.
         """
-        if self.route == "auto" and router_sha256(model, offline=offline) != self.router_sha256:
+        if router_sha256(model, offline=offline) != self.router_sha256:
             raise UsageError(
                 f"the profile was fitted with the router of {self.model}, and {model} has another "
                 "one; run mega-asr calibrate with it"

@@ -104,7 +104,7 @@ class Calibration:
             )
         return (
             f"Routing does not help on these clips: {figures}. Use the {better} branch for "
-            "everything, or give more clips if the interval is wide."
+            "everything that is like them, or give more clips if the interval is wide."
         )
 
 
@@ -144,12 +144,14 @@ def calibrate(
         replications: of the bootstrap.
 
     Raises:
-        ValueError: there are fewer than two blocks.
+        ValueError: there are fewer than two blocks, or no words.
     """
     names = [clip.block or clip.id for clip in clips]
     blocks = sorted(set(names))
     if len(blocks) < 2:
         raise ValueError("a threshold needs at least two clips (or blocks) with references")
+    if not any(clip.words for clip in clips):
+        raise ValueError("no clip has a word in its reference")
     candidates = _candidates(clips)
     table = np.stack([clip.at(candidates) for clip in clips])  # [clips, candidates]
     total = table.sum(axis=0)
