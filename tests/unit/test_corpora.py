@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,41 @@ def test_parts_are_cut_out_once(made: Path, tmp_path: Path) -> None:
     before = cut.stat().st_mtime_ns
     listed("wenetspeech", made, tmp_path)
     assert cut.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("made", ["wenetspeech"], indirect=True)
+def test_parts_beyond_a_cut_off_recording_are_problems(made: Path, tmp_path: Path) -> None:
+    sound(made / "audio/train/Y1.opus", 1.2)
+    written = make_manifest(LAYOUTS["wenetspeech"], made, tmp_path / "m.jsonl")
+    assert (written.clips, written.missing) == (1, 1)
+    assert written.problems is not None
+    assert "the recording at 1.20 s" in written.problems.read_text()
+
+
+@pytest.mark.parametrize("made", ["librispeech"], indirect=True)
+def test_a_manifest_behind_a_link_finds_its_recordings(made: Path, tmp_path: Path) -> None:
+    real = tmp_path / "other" / "disk" / "deep"
+    real.mkdir(parents=True)
+    (tmp_path / "lists").symlink_to(real)
+    output = tmp_path / "lists" / "m.jsonl"
+    make_manifest(LAYOUTS["librispeech"], made, output)
+    for listing in (output, real / "m.jsonl"):
+        assert all((listing.parent / one.audio).is_file() for one in read_manifest(listing))
+
+
+def test_archives_and_missing_tables_are_named(tmp_path: Path) -> None:
+    aishell(tmp_path)
+    wav = tmp_path / "data_aishell" / "wav"
+    shutil.rmtree(wav)
+    wav.mkdir()
+    (wav / "S0002.tar.gz").touch()
+    with pytest.raises(UsageError, match=r"archives \(S0002\.tar\.gz, …\): unpack"):
+        make_manifest(LAYOUTS["aishell-1"], tmp_path, tmp_path / "m.jsonl")
+    common_voice(tmp_path / "de")
+    for name in ("dev", "train"):
+        (tmp_path / "de" / f"{name}.tsv").unlink()
+    with pytest.raises(UsageError, match="choose with --split: validated"):
+        make_manifest(LAYOUTS["common-voice"], tmp_path / "de", tmp_path / "m.jsonl")
 
 
 @pytest.mark.parametrize("made", ["librispeech"], indirect=True)

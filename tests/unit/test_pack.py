@@ -80,6 +80,22 @@ def test_what_does_not_belong_together_is_refused(
     assert not out.exists()
 
 
+def test_a_used_folder_keeps_nothing_of_another_base(
+    tmp_path: Path, random_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model"
+    assert pack("-o", out, "--base", random_checkpoint) == 0
+    (out / "base/model-00002-of-00002.safetensors").write_bytes(b"a shard of the old one")
+    assert pack("-o", out, "--adapter", TINY.adapter) == 0
+    assert fingerprint(find_parts(out).base) == fingerprint(TINY.base)
+    capsys.readouterr()
+    assert pack("-o", out, "--base", random_checkpoint) == 1  # the adapter there is tiny's
+    assert "trained on other weights" in capsys.readouterr().err
+    assert fingerprint(find_parts(out).base) == fingerprint(TINY.base)
+    for option in ("--router", "--measured", "--confidence"):
+        assert pack("-o", out, option, tmp_path) == 2
+
+
 def test_an_adapter_of_an_unnamed_base_is_taken(tmp_path: Path) -> None:
     assert TINY.adapter is not None
     found = read_adapter(TINY.adapter)
@@ -124,6 +140,13 @@ def test_the_card_tells_what_the_parts_do(
     facts = json.loads((out / "parts.json").read_text())
     assert facts["adapter"]["layers"] > 40
     assert facts["measured"]["rates"]["all"]["base"][0] == 1.0
+    # Another router: what was measured with the old one says nothing of it.
+    assert pack("-o", tmp_path / "copy", *parts) == 0
+    shutil.copy(out / "parts.json", tmp_path / "copy")
+    shutil.copy(out / "README.md", tmp_path / "copy")
+    assert pack("-o", tmp_path / "copy", "--router", TINY.router) == 0
+    assert not (tmp_path / "copy/parts.json").exists()
+    assert not (tmp_path / "copy/README.md").exists()
     with pytest.raises(SystemExit):
         main([*command[:4], *systems[:2]])
     assert pack("-o", out, *parts, "--measured", bench / "result.json") == 2

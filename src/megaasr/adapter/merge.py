@@ -23,6 +23,8 @@ from megaasr.hashing import file_sha256
 
 MARKER = "mega_asr_merge.json"
 _WEIGHTS = "*.safetensors"
+_ABOUT_THE_BASE = ("README.md", "parts.json", "results.json", "confidence.json")
+"""Files that describe the base and what was measured with it: untrue of the sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def merge(
     output.mkdir(parents=True, exist_ok=True)
     write_atomically(output / MARKER, json.dumps(parents.to_json() | {"complete": False}, indent=1))
     for file in sorted(one for one in base.iterdir() if one.is_file()):
-        if file.suffix != ".safetensors":
+        if file.suffix != ".safetensors" and file.name not in _ABOUT_THE_BASE:
             shutil.copyfile(file, output / file.name)
     for number, file in enumerate(files, 1):
         _merge_file(file, adapter, output / file.name)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
+CARD = "README.md"
+_OF_A_BASE = (CARD, "results.json", "confidence.json")
+
 
 class _Type(StrEnum):
     """What `--dtype` takes."""
@@ -38,7 +41,8 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
         typer.Option(help="Folder in PEFT's layout; several are put side by side.", exists=True),
     ] = None,
     router: Annotated[
-        Path | None, typer.Option(help="File of mega-asr train router.", exists=True)
+        Path | None,
+        typer.Option(help="File of mega-asr train router.", exists=True, dir_okay=False),
     ] = None,
     dtype: Annotated[_Type, typer.Option(help="Of the adapter's file.")] = _Type.FLOAT16,
     measured: Annotated[
@@ -47,10 +51,12 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
             help="result.json of mega-asr bench on MODEL@base, MODEL@robust and MODEL (or named "
             "base, robust, routed): writes parts.json, and the model card if the base has one.",
             exists=True,
+            dir_okay=False,
         ),
     ] = None,
     confidence: Annotated[
-        Path | None, typer.Option(help="File of mega-asr confidence.", exists=True)
+        Path | None,
+        typer.Option(help="File of mega-asr confidence.", exists=True, dir_okay=False),
     ] = None,
     made_from: Annotated[
         str, typer.Option(help="For the card: what the adapter was trained by.")
@@ -75,7 +81,8 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
         if not is_adapter(one):
             raise UsageError(f"{one} holds no adapter")
     adapters = [read_adapter(one) for one in adapter or ()]
-    for found in adapters:
+    kept = [] if adapters or not is_adapter(output / ADAPTER) else [read_adapter(output / ADAPTER)]
+    for found in (*adapters, *kept):
         require_parent(found, source)
     if router is not None:
         read_classifier(router)  # a broken one is noticed before anything is written
@@ -95,6 +102,8 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
     if router is not None:
         (output / ROUTER).mkdir(exist_ok=True)
         _replace(router, output / ROUTER / "best_acc_model.safetensors")
+    if adapters or router is not None:
+        _forget_measured(output)
     parts = find_parts(output)
     if confidence is not None:
         _replace(confidence, parts.base / FILE)
@@ -144,13 +153,30 @@ def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -
     write_atomically(output / PARTS_FILE, json.dumps(facts, indent=1) + "\n")
     if (parts.base / RESULTS_FILE).is_file():
         results = read_json(parts.base / RESULTS_FILE)
-        write_atomically(output / "README.md", model_card(results["facts"], results, facts))
+        write_atomically(output / CARD, model_card(results["facts"], results, facts))
+
+
+def _forget_measured(output: Path) -> None:
+    """Drop what was measured with parts that have been replaced, and the card with it."""
+    from megaasr.atomic import write_atomically
+    from megaasr.model.parts import find_parts
+    from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
+
+    if not (output / PARTS_FILE).is_file():
+        return
+    (output / PARTS_FILE).unlink()
+    (output / CARD).unlink(missing_ok=True)
+    base = find_parts(output).base
+    if base == output and (base / RESULTS_FILE).is_file():
+        results = read_json(base / RESULTS_FILE)
+        write_atomically(output / CARD, model_card(results["facts"], results))
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy the files of a base, one by one, so that a kill leaves no half file under its name.
 
-    What its card says about parts that lie beside it, and do not come along, is left out.
+    What its card says about parts that lie beside it, and do not come along, is left out; so is
+    what an earlier base left in the folder.
     """
     from megaasr.atomic import write_atomically
     from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
@@ -159,9 +185,13 @@ def _copy(source: Path, target: Path) -> None:
     files = sorted(one for one in source.iterdir() if one.is_file() and one.name != PARTS_FILE)
     for file in files:
         _replace(file, target / file.name)
+    names = {one.name for one in files}
+    for old in [*target.glob("*.safetensors*"), *(target / one for one in _OF_A_BASE)]:
+        if old.name not in names:
+            old.unlink(missing_ok=True)
     if (source / PARTS_FILE).is_file() and (target / RESULTS_FILE).is_file():
         results = read_json(target / RESULTS_FILE)
-        write_atomically(target / "README.md", model_card(results["facts"], results))
+        write_atomically(target / CARD, model_card(results["facts"], results))
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -17,6 +17,9 @@ from megaasr.corpora.sound import Layout, Sound
 from megaasr.errors import AudioError, UsageError
 from megaasr.records import Utterance, write_manifest
 
+_SLACK_S = 0.1
+"""So much may a listed part go beyond its recording: times are rounded."""
+
 OnProgress = Callable[[int, int, float], None]
 
 
@@ -84,8 +87,12 @@ def make_manifest(
             done += 1
             on_progress(done, len(listed), audio_s)
     if not utterances:
-        reason = f": {problems[0]['reason']}" if problems else ""
-        raise UsageError(f"{root}: none of {len(problems)} recordings can be read{reason}")
+        if not problems:
+            raise UsageError(
+                f"{root} lists no recordings; splits of {layout.name}: {layout.splits}"
+            )
+        reason = problems[0]["reason"]
+        raise UsageError(f"{root}: none of {len(problems)} recordings can be read: {reason}")
     write_manifest(output, utterances)
     log = output.with_suffix(".errors.jsonl")
     log.unlink(missing_ok=True)
@@ -107,11 +114,18 @@ def _measured(
             target = clips / f"{sound.id}.flac"
             if not target.is_file():
                 whole = whole or files.read(path)
+                if sound.end_s > whole.duration_s + _SLACK_S:
+                    yield sound, _cut_off(sound.end_s, whole.duration_s)
+                    continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 files.write(target, _part(whole, sound.start_s, sound.end_s))
             yield sound, (target, round(sound.end_s - sound.start_s, 4))
         except AudioError as error:
             yield sound, error.reason
+
+
+def _cut_off(end_s: float, duration_s: float) -> str:
+    return f"it ends at {end_s:.2f} s, the recording at {duration_s:.2f} s: is the file whole?"
 
 
 def _part(whole: Waveform, start_s: float, end_s: float) -> Waveform:
@@ -121,6 +135,8 @@ def _part(whole: Waveform, start_s: float, end_s: float) -> Waveform:
 
 
 def _utterance(sound: Sound, place: Path, seconds: float, folder: Path) -> Utterance:
-    audio = Path(os.path.relpath(place, folder)).as_posix()
+    # Readers follow links before they follow "..", so the way starts where the folder really is.
+    real = place.parent.resolve() / place.name
+    audio = Path(os.path.relpath(real, folder.resolve())).as_posix()
     extra: dict[str, Any] = {**sound.extra, "duration_s": round(seconds, 4)}
     return Utterance(sound.id, audio, sound.text, sound.language, extra)

@@ -45,6 +45,11 @@ def common_voice(root: Path, split: str | None) -> Iterator[Sound]:
     require(root, "clips", corpus="one language of Common Voice")
     standard = [name for name in ("train", "dev", "test") if (root / f"{name}.tsv").is_file()]
     others = sorted(one.stem for one in root.glob("*.tsv"))
+    if split is None and not standard:
+        raise UsageError(
+            f"{root} has none of train.tsv, dev.tsv and test.tsv; choose with --split: "
+            f"{', '.join(others) or 'but there are no tables at all'}"
+        )
     wanted = chosen(split, others, root) if split is not None else standard
     for name in wanted:
         for row in _table(root / f"{name}.tsv", "\t"):
@@ -72,7 +77,10 @@ def aishell(root: Path, split: str | None) -> Iterator[Sound]:
     for line in _lines(listing):
         key, *words = line.split()
         texts[key] = "".join(words)
-    splits = sorted(one.name for one in require(root, "wav", corpus="AISHELL-1").iterdir())
+    wav = require(root, "wav", corpus="AISHELL-1")
+    splits = sorted(one.name for one in wav.iterdir() if one.is_dir())
+    if not splits and (packed := sorted(wav.glob("*.tar.gz"))):
+        raise UsageError(f"{wav} holds archives ({packed[0].name}, …): unpack them there first")
     for name in chosen(split, splits, root):
         for path in sorted((root / "wav" / name).glob("*/*.wav")):
             if path.stem in texts:  # a few recordings were never transcribed
