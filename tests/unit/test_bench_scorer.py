@@ -10,6 +10,7 @@ import pytest
 
 from megaasr.errors import RecordError
 from megaasr.score.bench_scorer import bench_language, read_answers, score_records
+from megaasr.score.predictions import read_predictions_file
 
 FOUR = Path(__file__).parent.parent / "golden" / "voices_in_the_wild_examples.jsonl"
 # By index: some words of the four published references changed.
@@ -134,6 +135,13 @@ def test_other_forms_and_broken_files(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"text": "a b", "pred_text": "a"}) + "\n")
     assert score_records(read_answers(path))["overall"]["errors"] == 1
+    log = path.with_name("log.jsonl")  # has texts, but no references
+    log.write_text('{"system": "a", "id": "x", "text": "said"}\n')
+    with pytest.raises(RecordError, match="log of mega-asr bench"):
+        read_answers(log)
+    log.write_text(log.read_text() + '{"system": "b", "id": "x", "text": "said so"}\n')
+    with pytest.raises(RecordError, match=r"several systems said \(a, b"):
+        read_predictions_file(log)
     path.write_text('{"prediction": "a"}\n')
     with pytest.raises(RecordError, match="line 1: no answer"):
         read_answers(path)

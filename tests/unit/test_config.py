@@ -18,6 +18,7 @@ KINDS = {
     "pipeline-tiny": PipelineRecipe,
     "rl-1.7b": RLRecipe,
     "rl-tiny": RLRecipe,
+    "router-released": RouterRecipe,
     "router-tiny": RouterRecipe,
     "sft-1.7b": SFTRecipe,
     "sft-tiny": SFTRecipe,

@@ -11,7 +11,7 @@ import pytest
 
 from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition, Request
-from megaasr.route.decision import RouteChoice
+from megaasr.route.decision import NO_ROUTER, RouteChoice
 from megaasr.text.error_rate import disagreement
 from megaasr.transcribe.guard import (
     Caution,
@@ -199,6 +199,8 @@ def test_who_asks_for_one_branch_gets_words_of_that_branch_only(route: RouteChoi
     assert said.segments[0].flags
     by_itself = MegaASR(model).transcribe(noise(6), sample_rate=16_000)
     assert by_itself.segments[0].text == FINE.text
+    added = "; the text of the robust branch was kept" if route == "base" else ""
+    assert by_itself.segments[0].route_reason == f"{NO_ROUTER.reason}{added}"
 
 
 def noise(seconds: float) -> np.ndarray:

@@ -116,11 +116,13 @@ def test_from_the_command_line(
         for part, value in (("A", layer.a), ("B", layer.b))
     }
     lora = write(tmp_path / "lora", tensors, r=3, lora_alpha=3)
+    (base / "README.md").write_text("what the base alone can do")
     for said in ("merged", "this merge was there already"):
         with pytest.raises(SystemExit) as ended:
             main(["merge", str(base), "--adapter", str(lora), "--output", str(tmp_path / "out")])
         assert ended.value.code == 0
         assert said in capsys.readouterr().out
+    assert not (tmp_path / "out" / "README.md").exists()  # it tells of the base
     with pytest.raises(SystemExit) as ended:
         main(["merge", str(base), "--output", str(tmp_path / "out2")])
     assert ended.value.code == 2

@@ -162,7 +162,10 @@ def advice(quality: Quality) -> list[str]:
     """Return what to do about a recording, in plain words; empty if nothing is wrong."""
     found = []
     if quality.speech_ratio < 0.02:
-        found.append("Almost nobody speaks in it: check that it is the right recording.")
+        found.append(
+            "Hardly any speech is found in it: it is the wrong recording, or the speech is too "
+            "degraded to be told from noise. mega-asr transcribe --no-vad hears all of it."
+        )
     if quality.speech_dbfs is not None and quality.speech_dbfs < -45:
         found.append("The speech is very quiet: record nearer to the microphone, or louder.")
     if quality.clipped_share > 1e-4:

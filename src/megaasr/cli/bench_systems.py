@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter
-from megaasr.audio.waveform import Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.errors import UsageError
 from megaasr.hashing import file_sha256
 from megaasr.score.peers import PEERS, Peer, Value
@@ -145,7 +147,7 @@ class MegaSystem:
         return part_hashes(find_parts(find_model(self.model, offline=self.offline)))
 
     def prepare(self) -> None:
-        """Load the model."""
+        """Load the model, and let it hear something: what happens once is not recognition."""
         from megaasr.transcribe.recognizer import MegaASR
 
         if self._asr is None:
@@ -157,6 +159,8 @@ class MegaSystem:
                 route=self.route,
                 adapter=self.adapter,
             )
+            noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
+            list(self._asr.transcribe_many([Waveform(noise, SAMPLE_RATE)]))
 
     def close(self) -> None:
         """Let go of the model."""

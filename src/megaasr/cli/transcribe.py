@@ -104,7 +104,8 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         _Route,
         typer.Option(
             help="Which branch hears a piece; auto: the router decides; base, robust: this one "
-            "alone; both: each piece is heard by both, and the report says where they disagree."
+            "alone; both: each piece is heard by both, and the surer text is kept (where they "
+            "differ: mega-asr compare)."
         ),
     ] = _Route.AUTO,
     threshold: Annotated[
@@ -117,7 +118,10 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         Path | None, typer.Option(help="Adapter folder, instead of the model's own.")
     ] = None,
     profile: Annotated[
-        Path | None, typer.Option(help="Route and threshold as mega-asr calibrate fitted them.")
+        Path | None,
+        typer.Option(
+            help="Route and threshold as mega-asr calibrate fitted them; --route, --threshold win."
+        ),
     ] = None,
     encoder_attention: Annotated[
         _Attention,
@@ -130,7 +134,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="Threshold of a guard, such as phrase_cycle=4 (docs/transcribe.md); inf or -inf "
+            help="Threshold of a guard, such as phrase_cycle=4 (docs/transcripts.md); inf or -inf "
             "switches it off.",
         ),
     ] = None,

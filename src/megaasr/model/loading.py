@@ -99,7 +99,7 @@ def choose_device(device: str | None) -> torch.device:
         torch.empty(1, device=place).cpu()  # a device such as `meta` has no numbers to give
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(
-            f"--device {device}: not available here ({str(error).splitlines()[0]}); "
+            f"device {device}: not available here ({str(error).splitlines()[0]}); "
             f"here there is {', '.join(_devices())}"
         ) from error
     return place

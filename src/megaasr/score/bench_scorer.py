@@ -107,6 +107,11 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
     """
     records = []
     for number, record in read_objects(path):
+        if {"system", "id", "text"} <= record.keys() and "answer" not in record:
+            raise RecordError(
+                f"{path} is the log of mega-asr bench, which has no references; score a file of "
+                "open_asr_leaderboard/ beside it, or see its result.json with mega-asr report"
+            )
         answer = next((record[n] for n in ("answer", "text") if record.get(n) is not None), None)
         if answer is None:
             raise RecordError(f"{path}, line {number}: no answer (or text) to score against")

@@ -144,7 +144,14 @@ def read_predictions_file(path: Path) -> dict[str, str]:
         RecordError: a line is no prediction, or two differ about one clip; names file and line.
     """
     said: dict[str, str] = {}
+    systems: set[str] = set()
     for number, record in read_objects(path):
+        systems |= {str(record["system"])} if "system" in record else set()
+        if len(systems) > 1:
+            raise RecordError(
+                f"{path} holds what several systems said ({', '.join(sorted(systems))}, …); give a "
+                "file of one, such as those of open_asr_leaderboard/ beside it"
+            )
         text = next((record[name] for name in _TEXT if record.get(name) is not None), None)
         names = [str(record[name]) for name in _ID if record.get(name) not in (None, "")]
         if not isinstance(text, str) or not names:

@@ -239,6 +239,8 @@ class MegaASR:
             ModelError: if the model fails.
             UsageError: if an argument cannot be used.
         """
+        if isinstance(audio, tuple) and any(isinstance(one, int | float) for one in audio):
+            raise UsageError("give the samples alone, and their rate as sample_rate=…")
         outcomes = self.transcribe_many(
             audio if isinstance(audio, list | tuple) else [audio],
             sample_rate=sample_rate,

@@ -170,7 +170,7 @@ class Recording:
             (*flags, *job.flags),
             best.attempt.route,
             decision.degraded_probability,
-            decision.reason or None,
+            _route_reason(decision, best.attempt.route),
             round(sum(sure) / len(sure), 4) if sure else None,
             best.attempt.mean_logprob,
             words,
@@ -293,6 +293,13 @@ def _attempt_of(segment: Segment) -> Attempt:
     failed = tuple(check.flag for check in segment.checks)
     route = segment.route or "base"
     return Attempt(route, 0.0, 1, segment.text, segment.mean_logprob, failed)
+
+
+def _route_reason(decision: RouteDecision, kept: str) -> str | None:
+    """Return why a piece went its way, and that the other branch's text was kept if it was."""
+    if not decision.reason or kept == decision.route:
+        return decision.reason or None
+    return f"{decision.reason}; the text of the {kept} branch was kept"
 
 
 def _route_of(segment: Segment) -> Route:
