@@ -102,6 +102,8 @@ def test_other_kinds_of_input(model: ToneModel, tmp_path: Path) -> None:
 def test_an_array_needs_a_rate(model: ToneModel) -> None:
     with pytest.raises(UsageError, match="sample_rate"):
         MegaASR(model).transcribe(tone(200, 1))
+    with pytest.raises(UsageError, match="the samples alone"):  # a tuple is a list of recordings
+        MegaASR(model).transcribe((tone(200, 1), 16_000))  # type: ignore[arg-type]
 
 
 def test_language_and_context_reach_the_model(model: ToneModel) -> None:
