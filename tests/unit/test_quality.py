@@ -83,7 +83,7 @@ def test_advice_names_what_is_wrong_and_only_that() -> None:
     bad = replace(fine, snr_db=3.0, clipped_share=0.01, bandwidth_hz=3400, dropouts_per_min=9)
     assert len(advice(bad)) == 4
     assert "noise" in advice(replace(fine, snr_db=3.0))[0]
-    assert "right recording" in advice(replace(fine, speech_ratio=0.0))[0]
+    assert "wrong recording" in advice(replace(fine, speech_ratio=0.0))[0]
 
 
 def test_too_little_audio_is_an_error() -> None:
