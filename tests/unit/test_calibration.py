@@ -12,6 +12,7 @@ import pytest
 
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
+from megaasr.cli.bench_systems import warm_up_clips
 from megaasr.cli.main import main
 from megaasr.errors import UsageError
 from megaasr.model.hub import find_model
@@ -230,6 +231,23 @@ def test_the_command_end_to_end(
     with pytest.raises(SystemExit) as ended:
         main(["transcribe", str(tmp_path / "0.wav"), "--profile", str(out / "profile.json")])
     assert not ended.value.code
+
+
+def test_a_benchmark_warms_both_branches_up() -> None:
+    said = MegaASR.load("tiny").transcribe(warm_up_clips())
+    assert [one.segments[0].route for one in said] == ["base", "robust"]
+
+
+def test_a_benchmark_begun_by_an_earlier_version_goes_on(labelled: Path, tmp_path: Path) -> None:
+    arguments = ["bench", str(labelled), "--system", "tiny", "-o", str(tmp_path / "out")]
+    marker = tmp_path / "out" / "run.json"
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code
+        known = json.loads(marker.read_text())
+        assert known["systems"]["tiny"].pop("base_fingerprint")
+        marker.write_text(json.dumps(known))
 
 
 @pytest.mark.parametrize("command", ["calibrate", "bench"])

@@ -237,6 +237,15 @@ def test_a_manifest_behind_a_link_finds_its_recordings(made: Path, tmp_path: Pat
         assert all((listing.parent / one.audio).is_file() for one in read_manifest(listing))
 
 
+@pytest.mark.parametrize("made", ["librispeech"], indirect=True)
+def test_a_link_below_the_manifest_stays_in_its_paths(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "speech").symlink_to(made)
+    output = tmp_path / "data" / "m.jsonl"
+    make_manifest(LAYOUTS["librispeech"], tmp_path / "data" / "speech", output)
+    assert all(one.audio.startswith("speech/") for one in read_manifest(output))
+
+
 def test_archives_and_missing_tables_are_named(tmp_path: Path) -> None:
     aishell(tmp_path)
     wav = tmp_path / "data_aishell" / "wav"

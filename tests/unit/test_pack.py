@@ -16,6 +16,7 @@ from megaasr.adapter.write import write_adapter
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
+from megaasr.errors import CheckpointError
 from megaasr.model.hub import find_model
 from megaasr.model.parts import find_parts, fingerprint
 from megaasr.records import Utterance, write_manifest
@@ -88,6 +89,13 @@ def test_a_used_folder_keeps_nothing_of_another_base(
     (out / "base/model-00002-of-00002.safetensors").write_bytes(b"a shard of the old one")
     assert pack("-o", out, "--adapter", TINY.adapter) == 0
     assert fingerprint(find_parts(out).base) == fingerprint(TINY.base)
+    (tmp_path / "x.safetensors").write_bytes(b"a page that says no such file")
+    with pytest.raises(CheckpointError, match=r"x\.safetensors is damaged"):
+        fingerprint(tmp_path)
+    (out / "base/confidence.json").write_text(Calibration(0.5, -1.0).to_json())
+    shutil.copytree(TINY.base, tmp_path / "bare", ignore=shutil.ignore_patterns("*/", "confidence*"))
+    assert pack("-o", out, "--base", tmp_path / "bare") == 0  # the same weights
+    assert read_calibration(out / "base") == Calibration(0.5, -1.0)
     capsys.readouterr()
     assert pack("-o", out, "--base", random_checkpoint) == 1  # the adapter there is tiny's
     assert "trained on other weights" in capsys.readouterr().err

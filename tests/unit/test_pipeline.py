@@ -194,6 +194,28 @@ def test_what_was_made_of_other_inputs_is_set_aside(folder: Path) -> None:
     assert run(folder, own) == ["pack", "again"]
     assert not (folder / "model/old").exists()
     assert (folder / "model.before/old").exists()
+    # Wanted again, it comes back; nothing is run, and nothing is lost.
+    (folder / "model/new").touch()
+    (folder / "noise/meta/esc50.csv").write_text(TABLE)
+    assert run(folder, own[:1]) == []
+    assert (folder / "model/old").exists()
+    assert not list((folder / "model").glob(".mega-asr*"))
+    assert (folder / "model.before-2/new").exists()
+    (folder / "model.before").mkdir()  # somebody's own
+    (folder / "noise/meta/esc50.csv").write_text(TABLE + "2.wav,1,snow\n")
+    assert run(folder, own[:1]) == ["pack"]
+    assert (folder / "model.before-3/old").exists()
+    assert not list((folder / "model.before").iterdir())
+
+
+def test_a_command_that_ended_well_is_not_run_for_other_inputs(folder: Path) -> None:
+    """It made what it should, but the recipe named another file: the next try goes on there."""
+    right = merging(folder, "pack")
+    with pytest.raises(StepFailedError, match="did not make"):
+        run(folder, [right.model_copy(update={"makes": (folder / "model/typo",)})])
+    (folder / "model/old").touch()
+    assert run(folder, [right]) == ["pack"]
+    assert (folder / "model/old").exists()
 
 
 def test_what_was_begun_for_other_inputs_is_set_aside(folder: Path) -> None:
@@ -335,14 +357,17 @@ def test_what_the_steps_need_is_asked_for_first(
 ) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text(
-        'what = "a test"\nmodules = ["json", "nobody_has_this"]\nprograms = ["nor-this"]\n'
+        'what = "a test"\nmodules = ["json", "nobody_has_this", "nor.this"]\n'
         '[sizes.full]\nwhat = "all"\nduration = "none"\n[[steps]]\nname = "one"\nwhat = "x"\n'
-        'run = ["--version"]\nmakes = ["{out}/x"]\n'
+        'run = ["--version"]\nmakes = ["{out}/x"]\nprograms = ["nor-that"]\n'
     )
     with pytest.raises(SystemExit) as ended:
         main(["recipe", str(mine), "-o", str(tmp_path / "out")])
     assert ended.value.code == 2
-    assert "need nobody_has_this, nor-this, not installed" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "need nobody_has_this, nor.this, nor-that, not installed" in said
+    found = load_recipe(PipelineRecipe, str(mine))
+    assert found.absent([]) == []  # where everything is done, nothing is needed
 
 
 @pytest.mark.slow

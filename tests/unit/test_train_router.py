@@ -30,7 +30,7 @@ from megaasr.train.router_data import (
     read_pairs,
     which_is_better,
 )
-from megaasr.train.router_metrics import routed_words
+from megaasr.train.router_metrics import as_classifier, routed_words
 from megaasr.train.router_recipe import RouterRecipe
 
 RATE = 16_000
@@ -231,6 +231,13 @@ def test_an_interrupted_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
     train_router(plan, tmp_path / "cut")
     assert (tmp_path / "cut" / FILE).is_file()
+    # Without the results, the weights that were the best stay.
+    (tmp_path / "whole" / "results.json").unlink()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    again = train_router(plan, tmp_path / "whole")
+    assert {**again, "step": 0} == {**results[0], "step": 0}
+    kept = load_file(tmp_path / "whole" / FILE)
+    assert all(torch.equal(whole[name], kept[name]) for name in whole)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -255,6 +262,10 @@ def test_a_broken_dev_clip_ends_no_training(data: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path / "dev.jsonl", clean)
     found = train_router(recipe(data, dev_clean=[tmp_path / "dev.jsonl"], epochs=1), tmp_path / "r")
     assert 0.0 <= found["accuracy"] <= 1.0
+    assert found["unread"] >= 1
+    clips = [LabelledClip(str(tmp_path / "nothing.wav"), 1.0, True)]
+    with pytest.raises(TrainingError, match=r"no clip of dev can be read, such as .*nothing\.wav"):
+        as_classifier(Router.load(tmp_path / "r" / FILE), clips)
 
 
 def test_branches_that_never_differ_on_dev_judge_nothing(data: Path, tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio import files
+from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
 from megaasr.hashing import file_sha256
 from megaasr.score.peers import PEERS, Peer, Value
@@ -159,8 +159,7 @@ class MegaSystem:
                 route=self.route,
                 adapter=self.adapter,
             )
-            noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-            list(self._asr.transcribe_many([Waveform(noise, SAMPLE_RATE)]))
+            list(self._asr.transcribe_many(warm_up_clips()))
 
     def close(self) -> None:
         """Let go of the model."""
@@ -173,6 +172,16 @@ class MegaSystem:
         return [
             _prediction(o) for o in self._asr.transcribe_many(waveforms, language=self.language)
         ]
+
+
+def warm_up_clips() -> list[Waveform]:
+    """Return speech that both branches hear: clean and degraded, from the demonstration."""
+    folder = resources.files("megaasr.cli") / "demo_clips"
+    clips = []
+    for name in ("1-clean.flac", "1-obstructed.flac"):
+        with resources.as_file(folder / name) as path:
+            clips.append(files.read(path))
+    return clips
 
 
 def _prediction(outcome: Outcome) -> Prediction:

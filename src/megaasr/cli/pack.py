@@ -179,16 +179,23 @@ def _copy(source: Path, target: Path) -> None:
     what an earlier base left in the folder.
     """
     from megaasr.atomic import write_atomically
+    from megaasr.errors import CheckpointError
+    from megaasr.model.parts import fingerprint
     from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
 
     target.mkdir(exist_ok=True)
+    try:
+        another = any(target.glob("*.safetensors")) and fingerprint(target) != fingerprint(source)
+    except CheckpointError:  # half of something
+        another = True
     files = sorted(one for one in source.iterdir() if one.is_file() and one.name != PARTS_FILE)
+    names = {one.name for one in files}
+    if another:
+        for old in [*target.glob("*.safetensors*"), *(target / one for one in _OF_A_BASE)]:
+            if old.name not in names:
+                old.unlink(missing_ok=True)
     for file in files:
         _replace(file, target / file.name)
-    names = {one.name for one in files}
-    for old in [*target.glob("*.safetensors*"), *(target / one for one in _OF_A_BASE)]:
-        if old.name not in names:
-            old.unlink(missing_ok=True)
     if (source / PARTS_FILE).is_file() and (target / RESULTS_FILE).is_file():
         results = read_json(target / RESULTS_FILE)
         write_atomically(target / CARD, model_card(results["facts"], results))

@@ -48,12 +48,14 @@ def recipe(
     pipeline = Pipeline(plan(found, chosen, output), output, __version__)
     about = found.sizes[chosen]
     typer.echo(f"{found.what}\nsize {chosen}: {about.what} ({about.duration})")
+    todo: list[str] = []
     for standing in pipeline.standing():
+        todo += [standing.step.name] if standing.why else []
         state = _took(standing.done) if standing.done else standing.why
         typer.echo(f"  {standing.step.name:18} {standing.step.what} [{state}]")
         if plan_only:
             typer.echo(f"  {'':18} {standing.step.shown(output)}")
-    if absent := found.absent():
+    if absent := found.absent(todo):
         wanted = f"the steps need {', '.join(absent)}, not installed here; {_INSTALL}"
         if not plan_only:
             raise UsageError(wanted)

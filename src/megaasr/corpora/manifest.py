@@ -135,8 +135,10 @@ def _part(whole: Waveform, start_s: float, end_s: float) -> Waveform:
 
 
 def _utterance(sound: Sound, place: Path, seconds: float, folder: Path) -> Utterance:
-    # Readers follow links before they follow "..", so the way starts where the folder really is.
-    real = place.parent.resolve() / place.name
-    audio = Path(os.path.relpath(real, folder.resolve())).as_posix()
+    if place.absolute().is_relative_to(folder.absolute()):
+        audio = place.absolute().relative_to(folder.absolute()).as_posix()
+    else:  # readers follow links before "..", so the way starts where the folder really is
+        real = place.parent.resolve() / place.name
+        audio = Path(os.path.relpath(real, folder.resolve())).as_posix()
     extra: dict[str, Any] = {**sound.extra, "duration_s": round(seconds, 4)}
     return Utterance(sound.id, audio, sound.text, sound.language, extra)

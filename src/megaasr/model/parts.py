@@ -55,6 +55,9 @@ def fingerprint(base: Path) -> str:
 
     It is a hash of every tensor's native name, type and shape and of its first and last kilobyte,
     so that 4 GB need not be read.
+
+    Raises:
+        CheckpointError: a file of weights is damaged.
     """
     found = sorted(line for path in base.glob("*.safetensors") for line in _tensors(path))
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
@@ -89,7 +92,12 @@ def _tensors(path: Path) -> Iterator[str]:
     """Yield a line for each tensor of a safetensors file (8 bytes of length, JSON, data)."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        try:
+            if length > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged: {error}; fetch it again") from error
         for key, about in header.items():
             if key == "__metadata__":
                 continue

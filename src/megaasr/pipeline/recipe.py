@@ -7,7 +7,7 @@ import itertools
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +36,7 @@ class StepRecipe(Recipe):
     makes: tuple[str, ...] = Field(min_length=1, description="files that are there when it is done")
     processes: int = Field(default=1, gt=0, description="started by torchrun if more than 1")
     sizes: tuple[str, ...] = Field(default=(), description="only in these sizes; none: in all")
+    programs: tuple[str, ...] = Field(default=(), description="that it calls")
 
 
 class SizeRecipe(Recipe):
@@ -51,7 +52,6 @@ class PipelineRecipe(Recipe):
 
     what: str = Field(min_length=1)
     modules: tuple[str, ...] = Field(default=(), description="that its steps import")
-    programs: tuple[str, ...] = Field(default=(), description="that its steps call")
     sizes: dict[str, SizeRecipe] = Field(min_length=1)
     steps: tuple[StepRecipe, ...] = Field(min_length=1)
 
@@ -79,10 +79,15 @@ class PipelineRecipe(Recipe):
                         )
         return self
 
-    def absent(self) -> list[str]:
-        """Return the modules and programs that are not installed here."""
-        modules = [one for one in self.modules if importlib.util.find_spec(one) is None]
-        return [*modules, *(one for one in self.programs if shutil.which(one) is None)]
+    def absent(self, steps: Collection[str]) -> list[str]:
+        """Return the modules and programs that some steps need and that are not installed here."""
+        if not steps:
+            return []
+        programs = {one: 0 for step in self.steps if step.name in steps for one in step.programs}
+        return [
+            *(one for one in self.modules if not _is_installed(one)),
+            *(one for one in programs if shutil.which(one) is None),
+        ]
 
 
 class Step(Recipe):
@@ -149,6 +154,13 @@ def plan(recipe: PipelineRecipe, size: str, out: Path) -> list[Step]:
         for step in recipe.steps
         if not step.sizes or size in step.sizes
     ]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # of a module inside another one
+        return False
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +20,10 @@ from typing import IO, Any
 from megaasr.atomic import write_atomically
 from megaasr.errors import MegaASRError
 from megaasr.hashing import file_sha256
+from megaasr.pipeline.aside import set_aside, take_back
 from megaasr.pipeline.recipe import Step
 
 STATE_FILE, LOGS, LOCK = "pipeline.json", "logs", ".pipeline.lock"
-BEFORE = ".before"
-"""Ending of a folder that holds what a step made of other inputs, or with another command."""
 SCHEMA = 1
 
 
@@ -43,6 +41,7 @@ class Done:
         seconds: that it took, all sittings together.
         version: of the package.
         made: SHA-256 of each file that it made.
+        folder: that it was told to write into; empty if there is none or it is not known.
     """
 
     key: str
@@ -50,6 +49,7 @@ class Done:
     seconds: float
     version: str
     made: dict[str, str]
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Pipeline:
         """Run what has to be run; each step goes on where it was stopped, if it was.
 
         A step that was run or begun with another command or other inputs starts anew; what it made
-        then is kept beside, in `FOLDER.before`, until that happens again.
+        then is kept beside, in `FOLDER.before`, and comes back if it is wanted again.
 
         Args:
             report: called before a step with None, and after it (or where it need not be run)
@@ -107,6 +107,7 @@ class Pipeline:
             MegaASRError: another process is at work in the folder.
         """
         with _alone(self.out) as lock:
+            self._done = self._read()  # another run may have ended since the plan was shown
             for step in self.steps:
                 self._do(step, lock, report)
 
@@ -116,34 +117,49 @@ class Pipeline:
         if not self._why(step, set()):
             report(step, self._done[step.name])
             return
-        report(step, None)
         key, began = self._key(step), time.monotonic()
-        self._set_aside(step, key)
+        if self._change_folders(step, key) and not self._why(step, set()):
+            report(step, self._done[step.name])
+            return
+        report(step, None)
         spent = self._spent(step, key)
         with self._sitting(step, key, spent, began):
             command = self._start(step, lock)
-        absent = [path for path in step.makes if not path.exists()]
-        if absent:
-            raise StepFailedError(f"step {step.name} did not make {absent[0]}")
-        seconds = round(spent + time.monotonic() - began, 1)
-        made = {self._short(path): self._sha256(path) for path in step.makes}
-        self._done[step.name] = Done(key, command, seconds, self._version, made)
-        self._write()
+            absent = [path for path in step.makes if not path.exists()]
+            if absent:
+                raise StepFailedError(f"step {step.name} did not make {absent[0]}")
+            seconds = round(spent + time.monotonic() - began, 1)
+            made = {self._short(path): self._sha256(path) for path in step.makes}
+            folder = self._folder(step)
+            self._done[step.name] = Done(key, command, seconds, self._version, made, folder)
+            self._write()
         report(step, self._done[step.name])
 
-    def _set_aside(self, step: Step, key: str) -> None:
-        """Move away what a step made for another key; its command would refuse to go on with it."""
-        begun = self._sat(step).get("key")
-        done = self._done.get(step.name)
-        before = begun or (done.key if done else key)
+    def _change_folders(self, step: Step, key: str) -> bool:
+        """Set aside what a step made for another key, since its command would refuse to go on with
+        it; tell whether what it made for this key came back, finished."""
         folder = step.folder(self.out)
         writers = [one for one in self.steps if one.folder(self.out) == folder]
         # Of several steps that write into one folder the first makes it, the others add to it.
-        if before == key or folder is None or not folder.is_dir() or writers[0] != step:
-            return
-        aside = folder.with_name(folder.name + BEFORE)
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
+        if folder is None or writers[0] != step:
+            return False
+        begun, done = self._sat(step), self._done.get(step.name)
+        before = begun.get("key") or (done.key if done else key)
+        where = begun.get("folder") or (done.folder if done else "")
+        if before != key and folder.is_dir() and where in {"", self._folder(step)}:
+            finished = asdict(done) if done and done.key == before else None
+            set_aside(folder, before, finished)
+            self._sat_file(step).unlink(missing_ok=True)
+        back, known = take_back(folder, key)
+        if back and known is not None:
+            self._done[step.name] = Done(**known)
+            self._write()
+            return True
+        return False
+
+    def _folder(self, step: Step) -> str:
+        folder = step.folder(self.out)
+        return "" if folder is None else self._short(folder)
 
     def _why(self, step: Step, changed: set[Path]) -> str:
         """Return why a step has to be run; empty if its result holds."""
@@ -199,12 +215,16 @@ class Pipeline:
         """Keep what a sitting that does not finish is for, and its time, for the next one."""
         path = self._sat_file(step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"key": key, "seconds": spent}))  # a kill tells nobody
+
+        def note(seconds: float) -> None:
+            known = {"key": key, "seconds": seconds, "folder": self._folder(step)}
+            write_atomically(path, json.dumps(known))
+
+        note(spent)  # a kill tells nobody
         try:
             yield
         except BaseException:
-            seconds = spent + time.monotonic() - began
-            write_atomically(path, json.dumps({"key": key, "seconds": seconds}))
+            note(spent + time.monotonic() - began)
             raise
         path.unlink(missing_ok=True)
 
@@ -272,7 +292,7 @@ def _alone(out: Path) -> Iterator[IO[str] | None]:
     """Keep the folder of a run for this process and the step that it runs.
 
     The step inherits the lock: if this process is killed, the folder stays taken until the step
-    ends, too.
+    ends, too (one of several processes: until their launcher does).
 
     Raises:
         MegaASRError: another run is at work there, or a step that outlived one.

@@ -18,6 +18,7 @@ from megaasr.score.test_set import TestClip, TestSetFile
 
 CHUNK = 64
 """Clips that are read, transcribed and written down together; what a kill can lose."""
+_HASHES = ("_sha256", "_fingerprint")
 RUN_FILE, PREDICTIONS_FILE = "run.json", "predictions.jsonl"
 OnProgress = Callable[[int, int, str], None]
 
@@ -42,12 +43,20 @@ def claim(output: Path, test_set: TestSetFile, systems: Sequence[System]) -> Non
         raise UsageError(f"{output} holds a benchmark of another test set; choose another folder")
     for system in systems:
         settings = {"kind": system.kind, **system.settings}
-        if known["systems"].setdefault(system.name, settings) != settings:
+        before = known["systems"].get(system.name, settings)
+        differing = sorted(
+            name
+            for name in {*before, *settings}
+            if before.get(name) != settings.get(name)
+            and not (name.endswith(_HASHES) and name not in before)  # of an earlier version
+        )
+        if differing:
             raise UsageError(
                 f"{output} holds predictions of a system {system.name} with other settings "
-                f"({json.dumps(known['systems'][system.name])}); give this one another name "
+                f"({', '.join(differing)} of {json.dumps(before)}); give this one another name "
                 "(--system NAME=…), or choose another folder"
             )
+        known["systems"][system.name] = settings
     write_atomically(marker, json.dumps(known, indent=1) + "\n")
 
 

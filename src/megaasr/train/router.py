@@ -104,15 +104,17 @@ def train_router(
         run.log(row)
         report(row)
 
-    def validate(step: int) -> None:
-        network = objective.network.eval()
-        router = Router(network)
-        found = {
+    def judged(router: Router, step: int) -> dict[str, Any]:
+        return {
             "step": step,
             **as_classifier(router, dev),
             **hard_negatives(router, clean, recipe.seed),
             **routed_words(router, dev_pairs),
         }
+
+    def validate(step: int) -> None:
+        network = objective.network.eval()
+        found = judged(Router(network), step)
         network.train()
         log(found)
         best = read_json(results) if (folder / FILE).is_file() else None
@@ -135,9 +137,12 @@ def train_router(
         ],
     )
     checkpoint = last_checkpoint(folder)
+    if (folder / FILE).is_file() and not results.is_file():  # somebody deleted it
+        kept = judged(Router.load(folder / FILE), steps)
+        write_atomically(results, json.dumps(kept, indent=1) + "\n")
     run.forget_after(-1 if checkpoint is None else int(checkpoint.rpartition("-")[2]))
     trainer.train(resume_from_checkpoint=checkpoint)
-    if not ((folder / FILE).is_file() and results.is_file()):  # somebody deleted them
+    if not (folder / FILE).is_file():  # the same with the weights; the last ones are left
         validate(steps)
     found: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
     return found

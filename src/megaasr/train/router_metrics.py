@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.clips import read_clip
-from megaasr.errors import AudioError
+from megaasr.errors import AudioError, TrainingError
 from megaasr.route.accuracy import classification
 from megaasr.route.decision import THRESHOLD
 from megaasr.route.router import Router
@@ -20,19 +20,27 @@ _HARD_CLIPS = 200
 
 
 def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
-    """Return the measures of `route.accuracy.classification` at threshold 0.5.
+    """Return the measures of `route.accuracy.classification` at threshold 0.5, and how many clips
+    could not be read, if there are such.
 
     Args:
         router: to be judged.
-        clips: with labels.
+        clips: with labels, at least one.
+
+    Raises:
+        TrainingError: none can be read.
     """
     known = [(one, p) for one in clips if (p := _probability(router, one.audio)) is not None]
-    return classification(
+    if not known:
+        raise TrainingError(f"no clip of dev can be read, such as {clips[0].audio}")
+    found = classification(
         [probability for _, probability in known],
         [one.robust for one, _ in known],
         [one.severity for one, _ in known],
         THRESHOLD,
     )
+    unread = len(clips) - len(known)
+    return {**found, "unread": unread} if unread else found
 
 
 def hard_negatives(router: Router, clips: Sequence[LabelledClip], seed: int) -> dict[str, float]:
@@ -65,7 +73,9 @@ def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float
     """
     if not pairs:
         return {}
-    robust = np.array([(_probability(router, one.audio) or 0.0) >= THRESHOLD for one in pairs])
+    said = [(one, _probability(router, one.audio)) for one in pairs]
+    pairs = [one for one, probability in said if probability is not None]
+    robust = np.array([p >= THRESHOLD for _, p in said if p is not None], np.bool_)
     base_errors = np.array([one.base_errors for one in pairs])
     robust_errors = np.array([one.robust_errors for one in pairs])
     words = max(1, sum(one.words for one in pairs))
