@@ -93,7 +93,8 @@ def test_a_used_folder_keeps_nothing_of_another_base(
     with pytest.raises(CheckpointError, match=r"x\.safetensors is damaged"):
         fingerprint(tmp_path)
     (out / "base/confidence.json").write_text(Calibration(0.5, -1.0).to_json())
-    shutil.copytree(TINY.base, tmp_path / "bare", ignore=shutil.ignore_patterns("*/", "confidence*"))
+    left = shutil.ignore_patterns("*/", "confidence*")
+    shutil.copytree(TINY.base, tmp_path / "bare", ignore=left)
     assert pack("-o", out, "--base", tmp_path / "bare") == 0  # the same weights
     assert read_calibration(out / "base") == Calibration(0.5, -1.0)
     capsys.readouterr()
