@@ -198,7 +198,8 @@ def test_a_toy_learns_both_labels(data: Path, tmp_path: Path) -> None:
     assert found["wer_routed"] == found["wer_oracle"] < found["wer_base"]
     pairs = [{"base": data / "base.jsonl", "robust": data / "robust.jsonl"}]
     AcceleratorState._reset_state(reset_partial_state=True)
-    plan = recipe(data, label="better", pairs=pairs, clean=[], degraded=[])
+    unused = {name: [tmp_path / "nowhere"] for name in ("clean", "degraded", "dev_clean")}
+    plan = recipe(data, label="better", pairs=pairs, **unused)
     better = train_router(plan, tmp_path / "better")
     assert better["accuracy"] == 1.0
     assert better["wer_routed"] == better["wer_oracle"]

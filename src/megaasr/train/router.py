@@ -150,8 +150,11 @@ def train_router(
 
 def _listings(recipe: RouterRecipe) -> list[Path]:
     """Return the manifests that decide about the result."""
-    pairs = [*recipe.pairs, *recipe.dev_pairs]
-    sets = [*recipe.clean, *recipe.degraded, *recipe.dev_clean, *recipe.dev_degraded]
+    pairs, sets = [*recipe.dev_pairs], [*recipe.dev_clean, *recipe.dev_degraded]
+    if recipe.label == "better":
+        pairs, sets = [*recipe.pairs, *pairs], []
+    else:
+        sets = [*recipe.clean, *recipe.degraded, *sets]
     return [listing_of(one) for one in (*sets, *(p for x in pairs for p in (x.base, x.robust)))]
 
 
