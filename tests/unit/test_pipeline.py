@@ -183,7 +183,7 @@ def merging(folder: Path, name: str, *more: str) -> Step:
 class Quick(Pipeline):
     """Its steps make their files at once: what becomes of folders does not depend on commands."""
 
-    def _start(self, step: Step, lock: object) -> str:
+    def _start(self, step: Step) -> str:
         for path in step.makes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(path.name)

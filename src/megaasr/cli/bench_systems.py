@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter
-from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
 from megaasr.hashing import file_sha256
@@ -174,14 +173,10 @@ class MegaSystem:
         ]
 
 
-def warm_up_clips() -> list[Waveform]:
+def warm_up_clips() -> list[str]:
     """Return speech that both branches hear: clean and degraded, from the demonstration."""
-    folder = resources.files("megaasr.cli") / "demo_clips"
-    clips = []
-    for name in ("1-clean.flac", "1-obstructed.flac"):
-        with resources.as_file(folder / name) as path:
-            clips.append(files.read(path))
-    return clips
+    folder = Path(str(resources.files("megaasr.cli") / "demo_clips"))
+    return [str(folder / name) for name in ("1-clean.flac", "1-obstructed.flac")]
 
 
 def _prediction(outcome: Outcome) -> Prediction:

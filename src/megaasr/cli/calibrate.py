@@ -56,17 +56,17 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.model.parts import find_parts, part_hashes
     from megaasr.report.calibration_page import calibration_page
     from megaasr.route.decision import THRESHOLD
-    from megaasr.route.profile import RoutingProfile, router_sha256
+    from megaasr.route.profile import RoutingProfile
     from megaasr.score.calibration import calibrate as fit
     from megaasr.score.test_set import read_test_set
 
     test_set = read_test_set(data, limit=limit)
-    router = router_sha256(model, offline=offline)
+    hashes = part_hashes(find_parts(find_model(model, offline=offline)))
+    router = hashes.get("router_sha256")
     if router is None:
         raise UsageError(f"{model} has no router; there is no threshold to fit")
     together = [_block(clip, blocks) for clip in test_set.clips]
     test_set.require_audio()
-    hashes = part_hashes(find_parts(find_model(model, offline=offline)))
     settings = {"model": model, **hashes, "language": language, "data": test_set.sha256}
     output.mkdir(parents=True, exist_ok=True)
     hearing = _Hearing(test_set, output / CLIPS_FILE, settings)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 CARD = "README.md"
-_OF_A_BASE = (CARD, "results.json", "confidence.json")
 
 
 class _Type(StrEnum):
@@ -120,7 +119,7 @@ def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -
     from megaasr.adapter.peft_layout import WEIGHTS_FILE, read_adapter
     from megaasr.atomic import write_atomically
     from megaasr.hashing import file_sha256
-    from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
+    from megaasr.report.model_card import PARTS_FILE
     from megaasr.report.parts_card import measured as rates_of
     from megaasr.score.result import Result
 
@@ -151,25 +150,30 @@ def _describe(output: Path, parts: ModelParts, measured: Path, made_from: str) -
         "measured": found,
     }
     write_atomically(output / PARTS_FILE, json.dumps(facts, indent=1) + "\n")
-    if (parts.base / RESULTS_FILE).is_file():
-        results = read_json(parts.base / RESULTS_FILE)
-        write_atomically(output / CARD, model_card(results["facts"], results, facts))
+    _write_card(parts.base, output, facts)
+
+
+def _write_card(base: Path, folder: Path, parts: dict[str, Any] | None = None) -> None:
+    """Write the card of a base, and of what stands beside it, if the base was measured."""
+    from megaasr.atomic import write_atomically
+    from megaasr.report.model_card import RESULTS_FILE, model_card, read_json
+
+    if (base / RESULTS_FILE).is_file():
+        results = read_json(base / RESULTS_FILE)
+        write_atomically(folder / CARD, model_card(results["facts"], results, parts))
 
 
 def _forget_measured(output: Path) -> None:
     """Drop what was measured with parts that have been replaced, and the card with it."""
-    from megaasr.atomic import write_atomically
     from megaasr.model.parts import find_parts
-    from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
+    from megaasr.report.model_card import PARTS_FILE
 
     if not (output / PARTS_FILE).is_file():
         return
     (output / PARTS_FILE).unlink()
     (output / CARD).unlink(missing_ok=True)
-    base = find_parts(output).base
-    if base == output and (base / RESULTS_FILE).is_file():
-        results = read_json(base / RESULTS_FILE)
-        write_atomically(output / CARD, model_card(results["facts"], results))
+    if find_parts(output).base == output:  # the base's card stands there, too
+        _write_card(output, output)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -178,10 +182,10 @@ def _copy(source: Path, target: Path) -> None:
     What its card says about parts that lie beside it, and do not come along, is left out; so is
     what an earlier base left in the folder.
     """
-    from megaasr.atomic import write_atomically
     from megaasr.errors import CheckpointError
     from megaasr.model.parts import fingerprint
-    from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
+    from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE
+    from megaasr.transcribe.confidence import FILE
 
     target.mkdir(exist_ok=True)
     try:
@@ -189,16 +193,15 @@ def _copy(source: Path, target: Path) -> None:
     except CheckpointError:  # half of something
         another = True
     files = sorted(one for one in source.iterdir() if one.is_file() and one.name != PARTS_FILE)
-    names = {one.name for one in files}
+    names, told = {one.name for one in files}, (CARD, RESULTS_FILE, FILE)
     if another:
-        for old in [*target.glob("*.safetensors*"), *(target / one for one in _OF_A_BASE)]:
+        for old in [*target.glob("*.safetensors*"), *(target / one for one in told)]:
             if old.name not in names:
                 old.unlink(missing_ok=True)
     for file in files:
         _replace(file, target / file.name)
-    if (source / PARTS_FILE).is_file() and (target / RESULTS_FILE).is_file():
-        results = read_json(target / RESULTS_FILE)
-        write_atomically(target / CARD, model_card(results["facts"], results))
+    if (source / PARTS_FILE).is_file():
+        _write_card(target, target)
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -75,6 +76,7 @@ def make_manifest(
     audio_s = 0.0
     clips = output.parent / f"{output.stem}-clips"
     listed = list(layout.read(root, split))
+    way = _way_from(output.parent)
     done = 0
     for path, group in itertools.groupby(listed, key=lambda one: one.path):
         for sound, found in _measured(path, list(group), clips):
@@ -83,7 +85,7 @@ def make_manifest(
             else:
                 place, seconds = found
                 audio_s += seconds
-                utterances.append(_utterance(sound, place, seconds, output.parent))
+                utterances.append(_utterance(sound, way(place), seconds))
             done += 1
             on_progress(done, len(listed), audio_s)
     if not utterances:
@@ -134,11 +136,21 @@ def _part(whole: Waveform, start_s: float, end_s: float) -> Waveform:
     return Waveform(samples.copy(), rate)
 
 
-def _utterance(sound: Sound, place: Path, seconds: float, folder: Path) -> Utterance:
-    if place.absolute().is_relative_to(folder.absolute()):
-        audio = place.absolute().relative_to(folder.absolute()).as_posix()
-    else:  # readers follow links before "..", so the way starts where the folder really is
-        real = place.parent.resolve() / place.name
-        audio = Path(os.path.relpath(real, folder.resolve())).as_posix()
+def _way_from(folder: Path) -> Callable[[Path], str]:
+    """Return what finds the way from a folder to a file, as readers will go it."""
+    lexical, real = folder.absolute(), folder.resolve()
+    resolved = functools.cache(Path.resolve)
+
+    def way(place: Path) -> str:
+        whole = place.absolute()
+        if whole.is_relative_to(lexical):
+            return whole.relative_to(lexical).as_posix()
+        # Readers follow links before "..", so the way starts where the folder really is.
+        return Path(os.path.relpath(resolved(whole.parent) / whole.name, real)).as_posix()
+
+    return way
+
+
+def _utterance(sound: Sound, audio: str, seconds: float) -> Utterance:
     extra: dict[str, Any] = {**sound.extra, "duration_s": round(seconds, 4)}
     return Utterance(sound.id, audio, sound.text, sound.language, extra)

@@ -35,14 +35,14 @@ def set_aside(folder: Path, key: str, done: dict[str, Any] | None) -> Path:
     return folder.rename(target)
 
 
-def take_back(folder: Path, key: str) -> tuple[bool, dict[str, Any] | None]:
+def take_back(folder: Path, key: str) -> dict[str, Any] | None:
     """Give a folder that was set aside its name again, if it was made for this key.
 
     Returns:
-        Whether there was one, and how it was done, if it was finished.
+        How it was done; None if there is no such folder, or it was not finished.
     """
     if folder.exists():
-        return False, None
+        return None
     for aside in sorted(folder.parent.glob(f"{glob.escape(folder.name)}{BEFORE}*")):
         try:
             note = json.loads((aside / NOTE).read_text(encoding="utf-8"))
@@ -52,8 +52,8 @@ def take_back(folder: Path, key: str) -> tuple[bool, dict[str, Any] | None]:
             (aside / NOTE).unlink()
             aside.rename(folder)
             done = note.get("done")
-            return True, done if isinstance(done, dict) else None
-    return False, None
+            return done if isinstance(done, dict) else None
+    return None
 
 
 def _names(folder: Path) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from typing import IO, Any
 from megaasr.atomic import write_atomically
 from megaasr.errors import MegaASRError
 from megaasr.hashing import file_sha256
+from megaasr.locking import exclusive
 from megaasr.pipeline.aside import set_aside, take_back
 from megaasr.pipeline.recipe import Step
 
@@ -80,6 +81,7 @@ class Pipeline:
         self.steps, self.out, self._version = tuple(steps), out, version
         self._done = self._read()
         self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._lock: int | None = None  # held while it runs, and by the step
 
     def standing(self) -> list[Standing]:
         """Tell which steps have to be run, and why; a step after one of them has to, too."""
@@ -106,14 +108,12 @@ class Pipeline:
             StepFailedError: a step failed.
             MegaASRError: another process is at work in the folder.
         """
-        with _alone(self.out) as lock:
+        with _alone(self.out) as self._lock:
             self._done = self._read()  # another run may have ended since the plan was shown
             for step in self.steps:
-                self._do(step, lock, report)
+                self._do(step, report)
 
-    def _do(
-        self, step: Step, lock: IO[str] | None, report: Callable[[Step, Done | None], None]
-    ) -> None:
+    def _do(self, step: Step, report: Callable[[Step, Done | None], None]) -> None:
         if not self._why(step, set()):
             report(step, self._done[step.name])
             return
@@ -124,7 +124,7 @@ class Pipeline:
         report(step, None)
         spent = self._spent(step, key)
         with self._sitting(step, key, spent, began):
-            command = self._start(step, lock)
+            command = self._start(step)
             absent = [path for path in step.makes if not path.exists()]
             if absent:
                 raise StepFailedError(f"step {step.name} did not make {absent[0]}")
@@ -150,12 +150,15 @@ class Pipeline:
             finished = asdict(done) if done and done.key == before else None
             set_aside(folder, before, finished)
             self._sat_file(step).unlink(missing_ok=True)
-        back, known = take_back(folder, key)
-        if back and known is not None:
+        known = take_back(folder, key)
+        if known is not None:
             self._done[step.name] = Done(**known)
             self._write()
-            return True
-        return False
+        return known is not None
+
+    def _note(self, process: int) -> None:
+        """Say who holds the folder; in place, since the file is what is locked."""
+        (self.out / LOCK).write_text(f"process {process}", encoding="utf-8")
 
     def _folder(self, step: Step) -> str:
         folder = step.folder(self.out)
@@ -190,7 +193,7 @@ class Pipeline:
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def _start(self, step: Step, lock: IO[str] | None) -> str:
+    def _start(self, step: Step) -> str:
         program = [sys.executable, "-m", "megaasr"]
         if step.processes > 1:
             launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -203,7 +206,7 @@ class Pipeline:
         with log.open("ab") as lines:
             began = lines.tell()
             command = [*program, *step.command(self.out)]
-            status = _run_and_end_together(command, lines, environment, lock)
+            status = _run_and_end_together(command, lines, environment, self._lock, self._note)
         if status:
             raise StepFailedError(
                 f"step {step.name} failed (status {status}); {log} says:\n{_reason(log, began)}"
@@ -288,7 +291,7 @@ def _reason(log: Path, began: int) -> str:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[IO[str] | None]:
+def _alone(out: Path) -> Iterator[int | None]:
     """Keep the folder of a run for this process and the step that it runs.
 
     The step inherits the lock: if this process is killed, the folder stays taken until the step
@@ -297,28 +300,23 @@ def _alone(out: Path) -> Iterator[IO[str] | None]:
     Raises:
         MegaASRError: another run is at work there, or a step that outlived one.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs at once are the user's care
-        yield None
-        return
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise MegaASRError(
-                f"another run is at work in {out}, or a step of one that was killed "
-                f"({lock.read().strip() or 'unknown process'}); wait until it ends, or end it"
-            ) from error
-        except OSError:  # a network file system without locks
-            pass
+    path = out / LOCK
+    path.touch()
+    busy = MegaASRError(
+        f"another run is at work in {out}, or a step of one that was killed "
+        f"({path.read_text(encoding='utf-8') or 'unknown process'}); wait until it ends, or end it"
+    )
+    with exclusive(path, busy) as lock:
         yield lock
 
 
 def _run_and_end_together(
-    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str], lock: IO[str] | None
+    command: Sequence[str],
+    log: IO[bytes],
+    environment: Mapping[str, str],
+    lock: int | None,
+    began: Callable[[int], object],
 ) -> int:
     """Run a command and return its exit status; what ends this process ends the command too.
 
@@ -338,13 +336,10 @@ def _run_and_end_together(
             stdout=log,
             stderr=log,
             env=environment,
-            pass_fds=() if lock is None else (lock.fileno(),),
+            pass_fds=() if lock is None else (lock,),
         )
         try:
-            if lock is not None:
-                lock.truncate(0)
-                lock.write(f"process {process.pid}")
-                lock.flush()
+            began(process.pid)
             return process.wait()
         except BaseException:
             process.terminate()

@@ -150,12 +150,14 @@ def train_router(
 
 def _listings(recipe: RouterRecipe) -> list[Path]:
     """Return the manifests that decide about the result."""
-    pairs, sets = [*recipe.dev_pairs], [*recipe.dev_clean, *recipe.dev_degraded]
+    sets: list[Path] = []
+    pairs = [*recipe.dev_pairs]
     if recipe.label == "better":
-        pairs, sets = [*recipe.pairs, *pairs], []
+        pairs = [*recipe.pairs, *pairs]
     else:
-        sets = [*recipe.clean, *recipe.degraded, *sets]
-    return [listing_of(one) for one in (*sets, *(p for x in pairs for p in (x.base, x.robust)))]
+        sets = [*recipe.clean, *recipe.degraded, *recipe.dev_clean, *recipe.dev_degraded]
+    graded = (one for pair in pairs for one in (pair.base, pair.robust))
+    return [listing_of(one) for one in (*sets, *graded)]
 
 
 def _rank(found: dict[str, Any]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from megaasr.train.hard_negatives import HARD
 from megaasr.train.router_data import GradedPair, LabelledClip
 
 _HARD_CLIPS = 200
+_Clip = TypeVar("_Clip", LabelledClip, GradedPair)
 
 
 def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
@@ -30,7 +32,7 @@ def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, fl
     Raises:
         TrainingError: none can be read.
     """
-    known = [(one, p) for one in clips if (p := _probability(router, one.audio)) is not None]
+    known = _judged(router, clips)
     if not known:
         raise TrainingError(f"no clip of dev can be read, such as {clips[0].audio}")
     found = classification(
@@ -73,12 +75,11 @@ def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float
     """
     if not pairs:
         return {}
-    said = [(one, _probability(router, one.audio)) for one in pairs]
-    pairs = [one for one, probability in said if probability is not None]
-    robust = np.array([p >= THRESHOLD for _, p in said if p is not None], np.bool_)
-    base_errors = np.array([one.base_errors for one in pairs])
-    robust_errors = np.array([one.robust_errors for one in pairs])
-    words = max(1, sum(one.words for one in pairs))
+    known = _judged(router, pairs)
+    robust = np.array([probability >= THRESHOLD for _, probability in known], np.bool_)
+    base_errors = np.array([one.base_errors for one, _ in known])
+    robust_errors = np.array([one.robust_errors for one, _ in known])
+    words = max(1, sum(one.words for one, _ in known))
     errors = {
         "base": base_errors,
         "robust": robust_errors,
@@ -88,9 +89,14 @@ def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float
     return {f"wer_{name}": round(float(one.sum()) / words, 5) for name, one in errors.items()}
 
 
-def _probability(router: Router, audio: str) -> float | None:
-    samples = _samples(audio)
-    return None if samples is None else router.decide(samples).degraded_probability
+def _judged(router: Router, clips: Sequence[_Clip]) -> list[tuple[_Clip, float]]:
+    """Return the clips that can be read, each with the router's probability."""
+    found = []
+    for one in clips:
+        samples = _samples(one.audio)
+        if samples is not None:
+            found.append((one, router.decide(samples).degraded_probability or 0.0))
+    return found
 
 
 def _samples(audio: str) -> NDArray[np.float32] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 from megaasr.atomic import write_atomically
 from megaasr.config import flat
 from megaasr.errors import CorpusError, UsageError
+from megaasr.locking import exclusive
 from megaasr.simulate import kernels
 from megaasr.simulate.corpus.plan import CorpusPlan
 
@@ -64,25 +64,9 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         CorpusError: another process is at work in it.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows: two builds at once are the user's care
+    busy = CorpusError(f"another process is at work in {folder}; wait until it ends, or end it")
+    with exclusive(folder, busy):
         yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise CorpusError(
-            f"another process is at work in {folder}; wait until it ends, or end it"
-        ) from error
-    except OSError:  # a network file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def _wanted(plan: CorpusPlan, content: Mapping[str, Any]) -> dict[str, Any]:
