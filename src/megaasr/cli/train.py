@@ -1,4 +1,5 @@
-"""`mega-asr train`: `base` from scratch, `sft` and `rl` of the robust adapter, `router`."""
+"""`mega-asr train`: `base` from scratch, `sft` and `rl` of the robust adapter, `router`, and the
+stages of `small`."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from megaasr.cli.train_rl import rl
+from megaasr.cli.train_small import check_stem, decoder, encode, language_model, stem
 from megaasr.cli.training_options import (
     OutputOption,
     SetOption,
@@ -130,3 +132,8 @@ def router(
 
 
 app.command()(rl)
+app.command()(stem)
+app.command("check-stem")(check_stem)
+app.command()(encode)
+app.command("language-model")(language_model)
+app.command()(decoder)

@@ -75,13 +75,18 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
 
 
 def build_processor(tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRProcessor:
-    """Return the native processor around a tokenizer, with the chat template of Qwen3-ASR."""
+    """Return the native processor around a tokenizer, with Qwen3-ASR's own feature extractor."""
     make_extractor: Any = Qwen3ASRFeatureExtractor
+    return processor_around(tokenizer, make_extractor())
+
+
+def processor_around(
+    tokenizer: PreTrainedTokenizerBase, extractor: Qwen3ASRFeatureExtractor
+) -> Qwen3ASRProcessor:
+    """Return the native processor of tokenizer and extractor, with Qwen3-ASR's chat template."""
     template = (resources.files("megaasr.model") / "chat_template.jinja").read_text("utf-8")
     return Qwen3ASRProcessor(
-        feature_extractor=make_extractor(),
-        tokenizer=tokenizer,
-        chat_template=template,
+        feature_extractor=extractor, tokenizer=tokenizer, chat_template=template
     )
 
 

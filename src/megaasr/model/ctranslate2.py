@@ -1,0 +1,81 @@
+"""Reads the binary weights of a CTranslate2 model, version 6 (`model.bin`), without CTranslate2.
+
+Layout (little-endian): version, specification name and revision; then the number of variables and
+each of them as name, rank, dimensions, type, byte count and data; then aliases, pairs of names.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.errors import CheckpointError
+
+VERSION = 6
+_TYPES: dict[int, type[np.generic]] = {
+    0: np.float32,
+    1: np.int8,
+    2: np.int16,
+    3: np.int32,
+    4: np.float16,
+}
+
+
+class _Reader:
+    """A cursor over bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def number(self, code: str) -> int:
+        """Read one integer of a `struct` code."""
+        (value,) = struct.unpack_from(f"<{code}", self._data, self._position)
+        self._position += struct.calcsize(code)
+        return int(value)
+
+    def text(self) -> str:
+        """Read a zero-terminated string that is preceded by its length."""
+        length = self.number("H")
+        start, self._position = self._position, self._position + length
+        return self._data[start : start + length].rstrip(b"\0").decode()
+
+    def array(self) -> NDArray[Any]:
+        """Read rank, dimensions, type and values of a variable."""
+        shape = [self.number("I") for _ in range(self.number("B"))]
+        dtype = np.dtype(_TYPES[self.number("B")])
+        length = self.number("I")
+        values = np.frombuffer(self._data, dtype, length // dtype.itemsize, self._position)
+        self._position += length
+        return values.reshape(shape)
+
+
+def read_ctranslate2(path: Path) -> dict[str, NDArray[Any]]:
+    """Return every variable of a model by name; aliases are left out.
+
+    Args:
+        path: `model.bin` of a converted model.
+
+    Raises:
+        CheckpointError: the file has another version, an unknown type, or is cut off.
+    """
+    reader = _Reader(path.read_bytes())
+    try:
+        version = reader.number("I")
+        if version != VERSION:
+            raise CheckpointError(
+                f"{path} has CTranslate2's version {version}; only version {VERSION} can be read"
+            )
+        reader.text()  # the specification's name
+        reader.number("I")  # and its revision
+        variables: dict[str, NDArray[Any]] = {}
+        for _ in range(reader.number("I")):
+            name = reader.text()
+            variables[name] = reader.array()
+    except (struct.error, KeyError, ValueError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); fetch it again") from error
+    return variables

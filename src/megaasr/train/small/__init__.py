@@ -1,0 +1,1 @@
+"""The stages that make `small`: stem, encoder frames, language model, decoder."""

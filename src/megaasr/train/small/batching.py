@@ -1,0 +1,64 @@
+"""Which examples make the batch of a step: a function of the seed and the step's number alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class BatchSchedule:
+    """Batches of examples of like length; every example comes once in an epoch.
+
+    Args:
+        lengths: of all examples, in any unit.
+        batch_length: most of that unit in a batch, padding included.
+        seed: of the order.
+    """
+
+    JITTER = 0.05
+    """Standard deviation of the lengths' noise, relative: batches differ from epoch to epoch."""
+
+    def __init__(self, lengths: Sequence[int], batch_length: float, seed: int) -> None:
+        if not lengths:
+            raise ValueError("there are no examples to make batches of")
+        self._lengths = np.asarray(lengths, dtype=np.float64)
+        self._batch_length = batch_length
+        self._seed = seed
+        self._epoch = -1
+        self._batches: list[list[int]] = []
+        self._first_steps = [0]
+
+    def batch(self, step: int) -> list[int]:
+        """Return the indices of the examples of a step, counted from 0 without end."""
+        while step >= self._first_steps[-1]:
+            epoch = len(self._first_steps) - 1
+            self._first_steps.append(self._first_steps[-1] + len(self._plan(epoch)))
+        epoch = int(np.searchsorted(self._first_steps, step, side="right")) - 1
+        return self._plan(epoch)[step - self._first_steps[epoch]]
+
+    def epoch(self, step: int) -> int:
+        """Return the epoch that a step belongs to, from 0."""
+        self.batch(step)
+        return int(np.searchsorted(self._first_steps, step, side="right")) - 1
+
+    def _plan(self, epoch: int) -> list[list[int]]:
+        if epoch != self._epoch:
+            rng = np.random.default_rng([self._seed, 3, epoch])
+            noise = rng.normal(1.0, self.JITTER, self._lengths.size)
+            packed = self._pack(np.argsort(self._lengths * noise, kind="stable").tolist())
+            self._batches = [packed[int(i)] for i in rng.permutation(len(packed))]
+            self._epoch = epoch
+        return self._batches
+
+    def _pack(self, order: Sequence[int]) -> list[list[int]]:
+        batches: list[list[int]] = []
+        batch: list[int] = []
+        longest = 0.0
+        for index in order:
+            longest = max(longest, float(self._lengths[index]))
+            if batch and longest * (len(batch) + 1) > self._batch_length:
+                batches.append(batch)
+                batch, longest = [], float(self._lengths[index])
+            batch.append(index)
+        return [*batches, batch]
