@@ -12,7 +12,7 @@ from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
-from megaasr.model.qwen3_asr import Qwen3ASR, audio_tokens, token_budget
+from megaasr.model.qwen3_asr import Qwen3ASR, token_budget
 
 LENGTHS = (400, 7_999, 16_000, 40_001, 128_000, 200_123)
 
@@ -158,4 +158,4 @@ def test_a_context_that_does_not_fit_is_refused(ours: Qwen3ASR) -> None:
 def test_the_length_rule_is_the_processors(ours: Qwen3ASR) -> None:
     frames = torch.arange(1, 400)
     expected = ours.processor._get_audio_token_length(frames).tolist()
-    assert [audio_tokens(int(n)) for n in frames] == expected
+    assert [ours.geometry.audio_tokens(int(n)) for n in frames] == expected

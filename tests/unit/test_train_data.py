@@ -12,7 +12,7 @@ from transformers import Qwen3ASRFeatureExtractor
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.config import load_recipe
-from megaasr.model.qwen3_asr import audio_tokens
+from megaasr.model.geometry import AudioGeometry
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.augment import add_noise, augment, mask
 from megaasr.train.base_recipe import BaseRecipe
@@ -121,7 +121,7 @@ def test_only_the_transcript_is_learnt(
         batch = builder.build(examples, (0, 0))
         tokens = (batch.inputs["input_ids"] == builder._prompt._audio_pad).sum(dim=1)
         frames = batch.inputs["input_features_mask"].sum(dim=1)
-        assert tokens.tolist() == [audio_tokens(int(n)) for n in frames]
+        assert tokens.tolist() == [AudioGeometry().audio_tokens(int(n)) for n in frames]
         for row, example in enumerate(examples):
             labels = batch.inputs["labels"][row]
             target = tokenizer.decode(labels[labels != IGNORE])

@@ -5,8 +5,9 @@ Which clips of a batch take the branch is state of the call (a context variable)
 several threads may use one model with different routes.
 
 The rows of a batch are not the same everywhere in Qwen3-ASR: the convolutions' output layer sees
-one-second chunks, batch-major, padding included; the encoder's layers and the projector see the
-valid tokens of all clips in one flat sequence; the decoder sees clips.
+chunks of mel frames (of a second in Qwen3-ASR), batch-major, padding included; the encoder's
+layers and the projector see the valid tokens of all clips in one flat sequence; the decoder sees
+clips.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def routed(
 
     Args:
         robust: for each clip.
-        chunks: one-second chunks in each clip's padded features.
+        chunks: chunks in each clip's padded features; their length is the model's.
         tokens: valid audio tokens of each clip.
         device: of the model.
     """

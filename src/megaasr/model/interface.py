@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 Route = Literal["base", "robust"]
+MAX_PIECE_S = 30.0
+"""Seconds of the longest piece of audio that a model is given."""
 
 
 @dataclass(frozen=True, slots=True)

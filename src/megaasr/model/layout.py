@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from megaasr.errors import CheckpointError
+from megaasr.model.geometry import halved
 
 if TYPE_CHECKING:
-    from transformers import Qwen3ASRConfig, Qwen3ASRProcessor
+    from transformers import Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 
 Layout = Literal["original", "native"]
 EncoderAttention = Literal["windowed", "global"]
@@ -64,6 +65,7 @@ _TEXT_FIELDS = (
     "attention_bias",
     "attention_dropout",
 )
+_EXTRACTOR_FIELDS = ("feature_size", "sampling_rate", "hop_length", "n_fft")
 # Without these the classes' defaults, which differ between the layouts, would decide unseen.
 _NEEDED = {
     "audio_config": (
@@ -75,7 +77,7 @@ _NEEDED = {
         *("num_attention_heads", "num_key_value_heads", "head_dim", "rope_theta"),
     ),
 }
-_GLOBAL_FRAMES = 100 * 3600  # an hour of mel frames: one attention window for any piece
+_GLOBAL_CHUNKS = 3600  # an hour of Qwen3-ASR's: one attention window for any piece
 _END_TOKENS = [151643, 151645]
 _PAD_TOKEN = 151645
 
@@ -120,8 +122,9 @@ def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen
     Args:
         folder: the checkpoint.
         attention: `windowed`, the encoder attends within windows of `n_window_infer` mel frames
-            (8 s), as Qwen designed it; `global`, within the whole piece, as the authors' package
-            does on transformers, and as Mega-ASR's published figures were made.
+            (8 s in Qwen3-ASR), as the checkpoint was designed; `global`, within the whole piece,
+            as the authors' package does on transformers, and as Mega-ASR's published figures were
+            made.
 
     Raises:
         CheckpointError: a field is missing, without which the model would be another one.
@@ -135,7 +138,7 @@ def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen
         found = Qwen3ASRConfig.from_pretrained(folder)
     audio: Any = found.audio_config
     if attention == "global":
-        audio.n_window_infer = _GLOBAL_FRAMES
+        audio.n_window_infer = 2 * int(audio.n_window) * _GLOBAL_CHUNKS
     return found
 
 
@@ -158,6 +161,8 @@ def _translated(thinker: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "audio_config": {
             "model_type": "qwen3_asr_encoder",
             **{name: audio[name] for name in _AUDIO_FIELDS if name in audio},
+            # The original cuts its table of sinusoids to the tokens of a chunk.
+            "max_position_embeddings": halved(2 * int(audio["n_window"])),
         },
         # The rotary positions of three axes are one axis for sound and text: plain Qwen3.
         "text_config": {
@@ -192,7 +197,7 @@ def original_processor(folder: Path) -> Qwen3ASRProcessor:
     """
     from importlib import resources
 
-    from transformers import Qwen2Tokenizer, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
+    from transformers import Qwen2Tokenizer, Qwen3ASRProcessor
 
     make: Any = Qwen2Tokenizer.from_pretrained
     tokenizer = make(
@@ -204,7 +209,44 @@ def original_processor(folder: Path) -> Qwen3ASRProcessor:
         },
     )
     template = (resources.files("megaasr.model") / "chat_template.jinja").read_text("utf-8")
-    extractor: Any = Qwen3ASRFeatureExtractor
     return Qwen3ASRProcessor(
-        feature_extractor=extractor(), tokenizer=tokenizer, chat_template=template
+        feature_extractor=feature_extractor(folder), tokenizer=tokenizer, chat_template=template
     )
+
+
+def feature_extractor(folder: Path) -> Qwen3ASRFeatureExtractor:
+    """Return the native feature extractor of a checkpoint in either layout.
+
+    Raises:
+        CheckpointError: the file that describes it is missing (native layout) or damaged.
+    """
+    from transformers import Qwen3ASRFeatureExtractor
+
+    make: Any = Qwen3ASRFeatureExtractor
+    if find_layout(folder) == "original":
+        return make(**_original_extractor(folder))  # type: ignore[no-any-return]
+    try:
+        return make.from_pretrained(folder)  # type: ignore[no-any-return]
+    except Exception as error:  # whatever transformers makes of a missing or damaged file
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"the feature extractor of {folder} cannot be read: {first}; is processor_config.json "
+            "there?"
+        ) from error
+
+
+def _original_extractor(folder: Path) -> dict[str, int]:
+    """Return what an original checkpoint says about its features, under the native names.
+
+    It describes Whisper's extractor, which pads differently; only the numbers count.
+    """
+    path = folder / "preprocessor_config.json"
+    numbers = {}
+    if path.is_file():  # without it, the native defaults are Qwen3-ASR's
+        try:
+            stated = json.loads(path.read_text(encoding="utf-8"))
+            numbers = {name: int(stated[name]) for name in _EXTRACTOR_FIELDS if name in stated}
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+    window = read_config(folder)["thinker_config"].get("audio_config", {}).get("n_window")
+    return numbers if window is None else {**numbers, "n_window": int(window)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import CheckpointError, UsageError
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model
 from megaasr.model.layout import (
     KEY_MAPPING,
@@ -176,4 +177,8 @@ def read_checkpoint(
             f"the tokenizer in {folder} does not fit its config.json ({AUDIO_PAD} has another "
             "number or none); is tokenizer.json missing?"
         )
+    try:
+        AudioGeometry.from_model(model.config, processor.feature_extractor)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} cannot be used: {error}") from error
     return model, processor

@@ -1,6 +1,6 @@
 """Qwen3-ASR through transformers' native classes: features, batches, greedy decoding.
 
-Together with `prompt` this is the only module that knows how the model is driven.
+Together with `geometry`, `inputs` and `prompt` this is all that knows how the model is driven.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from megaasr.adapter.gated import attach, routed
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
-from megaasr.model.interface import Recognition, Request
-from megaasr.model.prompt import AUDIO_PAD, parse_output, prompt_parts, token_id
+from megaasr.model.geometry import MAX_PIECE_SAMPLES, AudioGeometry
+from megaasr.model.inputs import Features, InputBuilder, end_tokens
+from megaasr.model.interface import MAX_PIECE_S, Recognition, Request
+from megaasr.model.prompt import parse_output
 from megaasr.model.token_scores import TokenScores, words_of
 
-MAX_PIECE_S = 30.0
 # Fast speech has about 6 words a second; a small tokenizer spends up to 3 tokens on a word.
 TOKENS_PER_S = 15
 TOKENS_AT_LEAST = 32
@@ -39,19 +40,6 @@ def token_budget(duration_s: float) -> int:
     return TOKENS_AT_LEAST + round(TOKENS_PER_S * duration_s)
 
 
-CHUNK_FRAMES = 100
-"""Mel frames of one second, which the encoder's convolutions see apart."""
-
-
-def audio_tokens(frames: int, chunk_frames: int = CHUNK_FRAMES) -> int:
-    """Return the encoder's output length for valid mel frames: 13 per whole second of 100
-    frames, the rest through three halvings (rounded up)."""
-    rest = frames % chunk_frames
-    for _ in range(3):
-        rest = (rest + 1) // 2
-    return frames // chunk_frames * 13 + rest
-
-
 class Qwen3ASR:
     """A loaded Qwen3-ASR model; implements `SpeechModel`.
 
@@ -61,6 +49,10 @@ class Qwen3ASR:
         processor: its native processor (feature extractor and tokenizer).
         batch_size: most pieces in one forward pass; halved when memory runs out.
         adapter: what the route `robust` adds to the weights; None if there is no such route.
+
+    Raises:
+        CheckpointError: the adapter does not fit the model, or the model's feature extractor and
+            encoder do not fit together.
     """
 
     def __init__(
@@ -78,8 +70,9 @@ class Qwen3ASR:
         self.model = model
         self.processor = processor
         self.batch_size = batch_size
-        self._audio_pad = token_id(processor.tokenizer, AUDIO_PAD)
         config: Any = model.config
+        self.geometry = AudioGeometry.from_model(config, processor.feature_extractor)
+        self._builder = InputBuilder(processor.tokenizer, self.geometry)
         self._positions = int(config.text_config.max_position_embeddings)
 
     @property
@@ -96,9 +89,11 @@ class Qwen3ASR:
             ModelError: the device has no memory left for a single piece.
         """
         for request in requests:
-            seconds = request.samples.size / SAMPLE_RATE
-            if not 0 < seconds <= MAX_PIECE_S + 1e-3:
-                raise UsageError(f"a piece of {seconds:.3f} s; the model takes 0 to 30 s")
+            if not 0 < request.samples.size <= MAX_PIECE_SAMPLES:
+                seconds = request.samples.size / SAMPLE_RATE
+                raise UsageError(
+                    f"a piece of {seconds:.3f} s; the model takes 0 to {MAX_PIECE_S:g} s"
+                )
             if request.route == "robust" and not self.has_robust_route:
                 raise UsageError(f"{self.name} has no adapter, so there is no robust route")
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
@@ -126,16 +121,16 @@ class Qwen3ASR:
         """
         features = [self._features(request) for request in requests]
         rows = [
-            self._prompt(request, audio_tokens(one.shape[1]))
-            for request, one in zip(requests, features, strict=True)
+            self._prompt(request, len(clip))
+            for request, clip in zip(requests, features, strict=True)
         ]
         device, dtype = self.model.device, self.model.dtype
         return {
             **{
                 k: v.to(device, dtype) if v.is_floating_point() else v.to(device)
-                for k, v in _pad_features(features).items()
+                for k, v in self._builder.pad_features(features).items()
             },
-            **{k: v.to(device) for k, v in self._pad_tokens(rows).items()},
+            **{k: v.to(device) for k, v in self._builder.pad_prompts(rows).items()},
         }
 
     def routed(
@@ -150,13 +145,13 @@ class Qwen3ASR:
         mask = inputs["input_features_mask"]
         return routed(
             [request.route == "robust" for request in requests],
-            mask.shape[1] // CHUNK_FRAMES,
-            [audio_tokens(int(frames)) for frames in mask.sum(dim=1)],
+            self.geometry.chunks(mask.shape[1]),
+            [self.geometry.audio_tokens(int(frames)) for frames in mask.sum(dim=1)],
             mask.device,
         )
 
-    def _features(self, request: Request) -> torch.Tensor:
-        """Log-mel features [mels, frames] of one clip, cut to its valid frames."""
+    def _features(self, request: Request) -> Features:
+        """Log-mel features [frames, mels] of one clip, cut to its valid frames."""
         extracted = self.processor.feature_extractor(
             [np.ascontiguousarray(request.samples, dtype=np.float32)],
             sampling_rate=SAMPLE_RATE,
@@ -165,17 +160,11 @@ class Qwen3ASR:
             return_tensors="pt",
         )
         valid = int(extracted["attention_mask"][0].sum())
-        features: torch.Tensor = extracted["input_features"][0, :, :valid]
+        features: Features = extracted["input_features"][0, :, :valid].T.numpy()
         return features
 
-    def _prompt(self, request: Request, audio: int) -> list[int]:
-        before, after = prompt_parts(request.context, request.language)
-        tokenizer = self.processor.tokenizer
-        prompt = [
-            *tokenizer(before)["input_ids"],
-            *[self._audio_pad] * audio,
-            *tokenizer(after)["input_ids"],
-        ]
+    def _prompt(self, request: Request, frames: int) -> list[int]:
+        prompt = self._builder.prompt(frames, request.context, request.language)
         room = self._positions - token_budget(request.samples.size / SAMPLE_RATE)
         if len(prompt) > room:
             raise UsageError(
@@ -183,16 +172,6 @@ class Qwen3ASR:
                 f"has {len(prompt)} tokens, and this model takes {room}; shorten the context"
             )
         return prompt
-
-    def _pad_tokens(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-        width = max(len(row) for row in rows)
-        pad = int(self.processor.tokenizer.pad_token_id)
-        ids = torch.full((len(rows), width), pad, dtype=torch.long)
-        attention = torch.zeros((len(rows), width), dtype=torch.long)
-        for number, row in enumerate(rows):
-            ids[number, width - len(row) :] = torch.tensor(row)
-            attention[number, width - len(row) :] = 1
-        return {"input_ids": ids, "attention_mask": attention}
 
     @torch.inference_mode()
     def _recognize_batch(self, requests: Sequence[Request]) -> list[Recognition]:
@@ -207,7 +186,7 @@ class Qwen3ASR:
                 **sampling,
                 num_beams=1,
                 max_new_tokens=max(budgets),
-                pad_token_id=int(self.processor.tokenizer.pad_token_id),
+                pad_token_id=self._builder.pad,
                 stopping_criteria=StoppingCriteriaList([_Budgets(prompt, budgets)]),
                 logits_processor=LogitsProcessorList([scores]),
             )
@@ -219,7 +198,7 @@ class Qwen3ASR:
         self, tokens: list[int], logprobs: list[float], budget: int, request: Request
     ) -> Recognition:
         """Cut a row at its end token and take the output format apart."""
-        ends = self._end_tokens()
+        ends = end_tokens(self.model)
         # Beyond its budget a row holds padding, which may be an end token itself.
         stop = next((i for i, token in enumerate(tokens[:budget]) if token in ends), None)
         kept = tokens[: budget if stop is None else stop]
@@ -251,10 +230,6 @@ class Qwen3ASR:
             if whole:
                 waiting = []
         return pieces
-
-    def _end_tokens(self) -> set[int]:
-        ends: Any = self.model.generation_config.eos_token_id
-        return {ends} if isinstance(ends, int) else set(ends or ())
 
     def _shrink(self, error: RuntimeError) -> None:
         """Halve the batch after running out of memory; pass every other error on."""
@@ -296,15 +271,3 @@ class _Budgets(StoppingCriteria):
     ) -> torch.BoolTensor:
         done: Any = input_ids.shape[1] >= self._ends.to(input_ids.device)
         return done  # type: ignore[no-any-return]
-
-
-def _pad_features(features: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Pad [mels, frames] features with masked zeros to a whole number of seconds."""
-    longest = max(one.shape[1] for one in features)
-    width = -(-longest // CHUNK_FRAMES) * CHUNK_FRAMES
-    padded = torch.zeros((len(features), features[0].shape[0], width))
-    valid = torch.zeros((len(features), width), dtype=torch.long)
-    for row, one in enumerate(features):
-        padded[row, :, : one.shape[1]] = one
-        valid[row, : one.shape[1]] = 1
-    return {"input_features": padded, "input_features_mask": valid}

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.prompt import AUDIO_PAD, prompt_parts, target_text, token_id
-from megaasr.model.qwen3_asr import CHUNK_FRAMES, audio_tokens
 from megaasr.train.log_mel import Features
 
 IGNORE = -100
@@ -47,7 +47,7 @@ class PromptTokens:
         before, after = prompt_parts(context, None)
         return [
             *self._encode(before),
-            *[self._audio_pad] * audio_tokens(frames),
+            *[self._audio_pad] * AudioGeometry().audio_tokens(frames),
             *self._encode(after),
         ]
 
@@ -58,7 +58,7 @@ class PromptTokens:
 def pad_features(features: Sequence[Features]) -> dict[str, torch.Tensor]:
     """Pad features [frames, mels] on the right with masked zeros, to a whole number of seconds."""
     longest = max(len(f) for f in features)
-    width = -(-longest // CHUNK_FRAMES) * CHUNK_FRAMES
+    width = AudioGeometry().padded_frames(longest)
     padded = np.zeros((len(features), features[0].shape[1], width), dtype=np.float32)
     valid = np.zeros((len(features), width), dtype=np.int64)
     for row, one in enumerate(features):
