@@ -37,7 +37,7 @@ from megaasr.train.run import RunFolder
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
 from megaasr.train.small.frames import FrameExample, FrameStore
-from megaasr.train.small.stem import encoder_config, feature_extractor
+from megaasr.train.small.stem import feature_extractor
 from megaasr.train.step_loop import Cadence, LearningRate, MetricsCallback, StepLoop
 
 IGNORE = -100
@@ -94,14 +94,9 @@ def assemble(
     load_decoder: Any = Qwen3ForCausalLM.from_pretrained
     tower, decoder = load_encoder(encoder), load_decoder(language_model, dtype=torch.float32)
     end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, "<|endoftext|>")
-    text = {
-        k: v for k, v in decoder.config.to_dict().items() if k not in {"architectures", "dtype"}
-    }
     config = Qwen3ASRConfig(
-        audio_config=encoder_config(
-            tower.config.downsample_hidden_size, decoder.config.hidden_size
-        ),
-        text_config={**text, "model_type": "qwen3", "attention_dropout": 0.0},
+        audio_config={**_sizes(tower.config), "output_dim": decoder.config.hidden_size},
+        text_config={**_sizes(decoder.config), "attention_dropout": 0.0},
         audio_token_id=token_id(tokenizer, AUDIO_PAD),
         timestamp_token_id=pad,  # only the forced aligner uses it
         pad_token_id=pad,
@@ -124,6 +119,12 @@ def assemble(
     return model, tokenizer
 
 
+def _sizes(config: Any) -> dict[str, Any]:
+    """A configuration as a table inside another one."""
+    values: dict[str, Any] = config.to_dict()
+    return {k: v for k, v in values.items() if k not in {"architectures", "dtype"}}
+
+
 class DecoderObjective(nn.Module):
     """Cross-entropy of the transcript and CTC on the projector's output.
 
@@ -138,7 +139,7 @@ class DecoderObjective(nn.Module):
         super().__init__()
         self.projector = model.model.multi_modal_projector
         self.decoder = model.model.language_model
-        width = model.config.text_config.hidden_size
+        width = self.decoder.config.hidden_size
         self.blank = nn.Linear(width, 1)
         self.scale = nn.Parameter(torch.tensor(1.0))
         self._audio_token = int(model.config.audio_token_id)

@@ -171,7 +171,8 @@ def example_samples(planned: PlannedExample, recipe: FramesRecipe, manifest: str
     if recipe.scenarios and rng.random() < recipe.degraded_share:
         samples = _degrade(samples, planned, recipe, rng)
     gain = 10 ** (rng.normal(0.0, recipe.gain_db) / 20)
-    return np.clip(samples * np.float32(gain), -1.0, 1.0)
+    scaled: Samples = np.clip(samples * np.float32(gain), -1.0, 1.0)
+    return scaled
 
 
 def _silence(seconds: float) -> Samples:

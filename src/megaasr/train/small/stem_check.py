@@ -113,7 +113,8 @@ def _samples(folder: Path, utterance: Utterance, degradation: Degradation | None
 @torch.inference_mode()
 def _whisper_frames(model: WhisperForConditionalGeneration, samples: Samples) -> torch.Tensor:
     """Whisper's encoder on the clip in its window of 30 s: [1500, width]."""
-    extractor: Any = WhisperFeatureExtractor()
+    make_extractor: Any = WhisperFeatureExtractor
+    extractor = make_extractor(feature_size=model.config.num_mel_bins)
     features = extractor([samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
     frames: torch.Tensor = model.model.encoder(features["input_features"]).last_hidden_state[0]
     return frames

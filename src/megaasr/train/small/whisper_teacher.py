@@ -1,7 +1,7 @@
-"""Whisper-base as the teacher of `small`: its weights in transformers' class, its log-mel features.
+"""Whisper as the teacher of `small`: its weights in transformers' class, its layers in ours.
 
 Whisper (Radford et al. 2022, arXiv 2212.04356; code and weights MIT). The weights come in
-CTranslate2's layout (see `make judge`).
+CTranslate2's layout (see `make judge`); every size can be read, and Whisper-base is what is used.
 """
 
 from __future__ import annotations
@@ -19,65 +19,73 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from megaasr.errors import CheckpointError
 from megaasr.model.ctranslate2 import read_ctranslate2
 
-WIDTH, LAYERS, HEADS, FFN = 512, 6, 8, 2048
-MEL_BINS, MAX_POSITIONS = 80, 1500
-VOCABULARY = 51865
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def load_whisper(folder: Path) -> WhisperForConditionalGeneration:
-    """Return Whisper-base in float32, in evaluation mode.
+    """Return Whisper in float32, in evaluation mode.
 
     Args:
         folder: holds `model.bin` in CTranslate2's layout.
 
     Raises:
-        CheckpointError: there is none, it is damaged, or it is another size of Whisper.
+        CheckpointError: there is none, it is damaged, or it is no Whisper.
     """
     path = folder / "model.bin"
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no model.bin; fetch Whisper-base with: make judge")
     arrays = read_ctranslate2(path)
-    model = WhisperForConditionalGeneration(_config())
-    state = {name: torch.from_numpy(values) for name, values in _native_arrays(arrays)}
+    config = _config(arrays)
+    model = WhisperForConditionalGeneration(config)
+    native = _native_arrays(arrays, config.encoder_layers)
+    state = {name: torch.from_numpy(values) for name, values in native}
     try:
         problems = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} is no Whisper-base: {error}") from error
+        raise CheckpointError(f"{path} is no Whisper: {error}") from error
     # k_proj has no bias in Whisper, and the output projection is the embedding.
     missing = [name for name in problems.missing_keys if name != "proj_out.weight"]
     if missing or problems.unexpected_keys:
         raise CheckpointError(
-            f"{path} is no Whisper-base: missing {missing[:3]}, "
+            f"{path} is no Whisper: missing {missing[:3]}, "
             f"unexpected {problems.unexpected_keys[:3]}"
         )
-    return model.eval()
+    model.train(False)
+    return model
 
 
-def _config() -> WhisperConfig:
+def _take(arrays: Arrays, name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise CheckpointError(f"the model has no {name}: it is no Whisper")
+    return arrays[name]
+
+
+def _config(arrays: Arrays) -> WhisperConfig:
+    """The sizes, read off the arrays."""
+    width, mel_bins, _ = _take(arrays, "encoder/conv1/weight").shape
+    ffn = len(_take(arrays, "encoder/layer_0/ffn/linear_0/bias"))
+    layers = sum(name.endswith("self_attention/linear_0/bias") for name in arrays) // 2
     return WhisperConfig(
-        vocab_size=VOCABULARY,
-        num_mel_bins=MEL_BINS,
-        d_model=WIDTH,
-        encoder_layers=LAYERS,
-        decoder_layers=LAYERS,
-        encoder_attention_heads=HEADS,
-        decoder_attention_heads=HEADS,
-        encoder_ffn_dim=FFN,
-        decoder_ffn_dim=FFN,
-        max_source_positions=MAX_POSITIONS,
-        max_target_positions=448,
-        attn_implementation="sdpa",
+        vocab_size=len(_take(arrays, "decoder/embeddings/weight")),
+        num_mel_bins=mel_bins,
+        d_model=width,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=int(_take(arrays, "encoder/num_heads")),
+        decoder_attention_heads=int(_take(arrays, "decoder/num_heads")),
+        encoder_ffn_dim=ffn,
+        decoder_ffn_dim=ffn,
+        max_source_positions=len(_take(arrays, "encoder/position_encodings/encodings")),
+        max_target_positions=len(_take(arrays, "decoder/position_encodings/encodings")),
+        pad_token_id=0,
     )
 
 
-def _native_arrays(arrays: Arrays) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _native_arrays(arrays: Arrays, layers: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield (name, values) as transformers names Whisper's parameters."""
 
     def take(name: str) -> NDArray[np.float32]:
-        if name not in arrays:
-            raise CheckpointError(f"the model has no {name}: it is no Whisper-base")
-        return arrays[name].astype(np.float32)
+        return _take(arrays, name).astype(np.float32)
 
     for number in (1, 2):
         for kind in ("weight", "bias"):
@@ -86,7 +94,7 @@ def _native_arrays(arrays: Arrays) -> Iterator[tuple[str, NDArray[np.float32]]]:
         target = f"model.{side}"
         yield f"{target}.embed_positions.weight", take(f"{side}/position_encodings/encodings")
         yield from _norm(take, f"{side}/layer_norm", f"{target}.layer_norm")
-        for layer in range(LAYERS):
+        for layer in range(layers):
             yield from _layer(take, f"{side}/layer_{layer}", f"{target}.layers.{layer}")
     yield "model.decoder.embed_tokens.weight", take("decoder/embeddings/weight")
 
@@ -140,8 +148,8 @@ def copy_layers(whisper: WhisperForConditionalGeneration, encoder: nn.Module) ->
         for name, values in source.items()
         if name.startswith(("layers.", "layer_norm."))
     }
-    for layer in range(LAYERS):  # the native class has a bias where Whisper has none
-        state[f"layers.{layer}.self_attn.k_proj.bias"] = torch.zeros(WIDTH)
+    for layer in range(whisper.config.encoder_layers):  # Whisper's keys have no bias, ours have
+        state[f"layers.{layer}.self_attn.k_proj.bias"] = torch.zeros(whisper.config.d_model)
     problems = encoder.load_state_dict(state, strict=False)
     convolutions = ("conv2d1.", "conv2d2.", "conv2d3.", "conv_out.")
     unfilled = [name for name in problems.missing_keys if not name.startswith(convolutions)]
