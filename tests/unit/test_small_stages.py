@@ -1,0 +1,439 @@
+"""The stages that make `small`, from the teacher's weights to a model that loads, at toy size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.small_whisper import LAYERS, WIDTH, write_ctranslate2, write_whisper
+from transformers import Qwen3ASRForConditionalGeneration, WhisperFeatureExtractor
+
+from megaasr.audio import files
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.config import load_recipe
+from megaasr.errors import CheckpointError, TrainingError
+from megaasr.model.ctranslate2 import read_ctranslate2
+from megaasr.model.interface import Request
+from megaasr.model.loading import load_model
+from megaasr.records import Utterance, write_manifest
+from megaasr.train.small.batching import BatchSchedule
+from megaasr.train.small.decoder import DecoderTraining
+from megaasr.train.small.decoder_recipe import DecoderRecipe
+from megaasr.train.small.frames import (
+    FramesRecipe,
+    FrameStore,
+    TrimmedEncoder,
+    encode_corpus,
+    example_samples,
+    plan_examples,
+)
+from megaasr.train.small.language_model import (
+    LanguageModelRecipe,
+    LanguageModelTraining,
+    read_sentences,
+)
+from megaasr.train.small.stem import StemRecipe, StemTraining, build_encoder
+from megaasr.train.small.stem_check import check_stem
+from megaasr.train.small.whisper_teacher import load_whisper
+
+TEXTS = ("Hello there, you.", "The door is open.", "Who called me?", "Turn left now.", "")
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whisper")
+    write_whisper(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten clips of tones, half a second to two seconds, and their manifests."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(3)
+    utterances = []
+    for number in range(10):
+        seconds = 0.6 + 0.15 * number
+        time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+        tone = 0.3 * np.sin(2 * np.pi * (200 + 40 * number) * time) + rng.normal(0, 0.01, time.size)
+        samples = tone.astype(np.float32)
+        files.write(folder / f"{number}.flac", Waveform(samples, SAMPLE_RATE))
+        text = TEXTS[number % len(TEXTS)]
+        utterances.append(
+            Utterance(
+                f"clip-{number}",
+                f"{number}.flac",
+                text,
+                "en" if text else None,
+                {"duration_s": round(seconds, 3)},
+            )
+        )
+    write_manifest(folder / "train-000.jsonl", utterances)
+    write_manifest(folder / "dev.jsonl", utterances[:4])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "sentences.jsonl"
+    words = ["left", "right", "door", "open", "hello", "street", "morning", "call"]
+    rng = np.random.default_rng(0)
+    texts = {" ".join(rng.choice(words, 6)).capitalize() + "." for _ in range(400)}
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in sorted(texts)))
+    return path
+
+
+def stem_recipe(whisper: Path, corpus: Path, **changes: object) -> StemRecipe:
+    values: dict[str, object] = {
+        "whisper": str(whisper),
+        "corpus": str(corpus),
+        "conv_channels": 8,
+        "steps": 6,
+        "batch_clips": 2,
+        "crop_s": 0.5,
+        "decay_steps": 2,
+        "warmup_steps": 1,
+        "log_steps": 2,
+        "evaluate_steps": 3,
+        "checkpoint_s": 1000.0,
+        **changes,
+    }
+    sets = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    return load_recipe(StemRecipe, "train-stem-small", sets)
+
+
+@pytest.fixture(scope="module")
+def encoder(whisper: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return StemTraining(stem_recipe(whisper, corpus), tmp_path_factory.mktemp("stem")).train()
+
+
+def frames_recipe(encoder: Path, corpus: Path, **changes: object) -> FramesRecipe:
+    values = {"encoder": str(encoder), "corpus": str(corpus), "workers": 1, **changes}
+    sets = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    return load_recipe(FramesRecipe, "encode-small", sets)
+
+
+@pytest.fixture(scope="module")
+def frames(encoder: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frames")
+    encode_corpus(frames_recipe(encoder, corpus, join_share=0.5), folder)
+    return folder
+
+
+def lm_recipe(sentences: Path, **changes: object) -> LanguageModelRecipe:
+    values = {
+        "sentences": str(sentences),
+        "steps": 6,
+        "batch_tokens": 200,
+        "log_steps": 2,
+        "evaluate_steps": 3,
+        "evaluate_sentences": 20,
+        "warmup_steps": 1,
+        "decay_steps": 2,
+        "checkpoint_s": 1000.0,
+        "decoder.vocabulary_size": 320,
+        "decoder.layers": 2,
+        "decoder.width": 32,
+        "decoder.heads": 2,
+        "decoder.kv_heads": 1,
+        "decoder.head_size": 16,
+        "decoder.ffn": 48,
+        **changes,
+    }
+    sets = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    return load_recipe(LanguageModelRecipe, "train-lm-small", sets)
+
+
+@pytest.fixture(scope="module")
+def language_model(sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return LanguageModelTraining(lm_recipe(sentences), tmp_path_factory.mktemp("lm")).train()
+
+
+def decoder_recipe(
+    frames: Path, encoder: Path, language_model: Path, corpus: Path
+) -> DecoderRecipe:
+    phase = {"manifests": ["train-000.jsonl"], "steps": 3, "max_s": 10.0, "batch_s": 4.0}
+    values = {
+        "frames": str(frames),
+        "encoder": str(encoder),
+        "language_model": str(language_model),
+        "dev": str(corpus / "dev.jsonl"),
+        "warmup_steps": 1,
+        "decay_steps": 2,
+        "evaluate_steps": 3,
+        "evaluate_clips": 2,
+        "log_steps": 1,
+        "checkpoint_s": 1e-6,
+    }
+    shipped = load_recipe(
+        DecoderRecipe, "train-decoder-small", [f"{k}={json.dumps(v)}" for k, v in values.items()]
+    )
+    return DecoderRecipe.model_validate(
+        shipped.model_dump() | {"phases": [{**phase, "ctc_only": True}, phase]}
+    )
+
+
+# The teacher's weights.
+
+
+def test_ctranslate2_arrays_come_back(tmp_path: Path) -> None:
+    arrays = {
+        "a/weight": np.arange(6, dtype=np.float16).reshape(2, 3),
+        "b": np.array(8, np.int16),
+        "c": np.arange(3, dtype=np.float32),
+    }
+    write_ctranslate2(tmp_path / "model.bin", arrays)
+    read = read_ctranslate2(tmp_path / "model.bin")
+    assert read.keys() == arrays.keys()
+    for name, values in arrays.items():
+        assert read[name].dtype == values.dtype
+        np.testing.assert_array_equal(read[name], values)
+
+
+def test_a_damaged_or_foreign_ctranslate2_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    write_ctranslate2(path, {"a": np.zeros(100, np.float32)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    with pytest.raises(CheckpointError, match=r"model\.bin is damaged"):
+        read_ctranslate2(path)
+    write_ctranslate2(path, {"a": np.zeros(100, np.float32)}, version=5)
+    with pytest.raises(CheckpointError, match="version 5"):
+        read_ctranslate2(path)
+
+
+def test_whisper_takes_every_weight_and_its_sizes(whisper: Path) -> None:
+    model = load_whisper(whisper)
+    arrays = read_ctranslate2(whisper / "model.bin")
+    assert (model.config.d_model, model.config.encoder_layers) == (WIDTH, LAYERS)
+    fused = arrays["decoder/layer_1/attention/linear_1/weight"]
+    values = model.model.decoder.layers[1].encoder_attn.v_proj.weight.detach().numpy()
+    np.testing.assert_array_equal(values, fused[WIDTH:].astype(np.float32))
+    assert not model.training
+
+
+def test_whisper_without_a_weight_is_refused(whisper: Path, tmp_path: Path) -> None:
+    arrays = read_ctranslate2(whisper / "model.bin")
+    del arrays["encoder/layer_1/ffn/linear_0/bias"]
+    write_ctranslate2(tmp_path / "model.bin", arrays)
+    with pytest.raises(CheckpointError, match="encoder/layer_1/ffn/linear_0/bias"):
+        load_whisper(tmp_path)
+    with pytest.raises(CheckpointError, match="make judge"):
+        load_whisper(tmp_path / "nowhere")
+
+
+def test_the_encoder_is_whispers_above_the_stem(whisper: Path) -> None:
+    """Whisper's layers in the native class, fed with Whisper's own stem, give Whisper's frames."""
+    teacher = load_whisper(whisper)
+    encoder = build_encoder(teacher, 8, 0).eval()
+    samples = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    make: Any = WhisperFeatureExtractor
+    features = make()([samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")["input_features"]
+    with torch.inference_mode():
+        expected = teacher.model.encoder(features).last_hidden_state[0]
+        hidden = torch.nn.functional.gelu(teacher.model.encoder.conv1(features))
+        hidden = torch.nn.functional.gelu(teacher.model.encoder.conv2(hidden))[0].T
+        hidden = hidden + teacher.model.encoder.embed_positions.weight
+        for layer in encoder.layers:
+            hidden = layer(hidden, torch.tensor([0, len(hidden)]))[0]
+        ours = encoder.ln_post(hidden)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
+
+
+# The stem.
+
+
+def test_the_stem_learns(whisper: Path, corpus: Path, tmp_path: Path) -> None:
+    recipe = stem_recipe(whisper, corpus, steps=60, evaluate_steps=30, decay_steps=10)
+    rows: list[dict[str, Any]] = []
+    StemTraining(recipe, tmp_path, rows.append).train()
+    scores = [row["dev_r2"] for row in rows if "dev_r2" in row]
+    assert scores[-1] > max(0.2, scores[0])
+
+
+def test_a_stem_that_was_stopped_continues_exactly(
+    whisper: Path, corpus: Path, tmp_path: Path
+) -> None:
+    recipe = stem_recipe(whisper, corpus)
+    whole = StemTraining(recipe, tmp_path / "whole").train()
+    stopped = StemTraining(recipe, tmp_path / "stopped")
+    losses = stopped._loop.losses
+
+    def stop(step: int) -> Any:
+        if step == 4:
+            raise KeyboardInterrupt
+        return losses(step)
+
+    stopped._loop.losses = stop
+    stopped._loop.cadence = type(stopped._loop.cadence)(2, 3, 1e-6)  # a checkpoint at every step
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    again = StemTraining(recipe, tmp_path / "stopped").train()
+    assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_check_stem_gives_both_rates(encoder: Path, whisper: Path, corpus: Path) -> None:
+    check = check_stem(encoder, whisper, corpus / "dev.jsonl", limit=1)
+    assert check.clips == 1
+    assert check.whisper.reference_length == check.fitted.reference_length == 3
+    assert check.ratio >= 0
+
+
+# Encoder frames.
+
+
+def test_the_trimmed_encoder_equals_the_whole_chunk(encoder: Path) -> None:
+    trimmed = TrimmedEncoder(encoder)
+    rng = np.random.default_rng(5)
+    clips = [rng.normal(0, 0.1, size).astype(np.float32) for size in (9_001, 24_017, 8_000)]
+    together = trimmed(clips)
+    native = trimmed._encoder
+    for samples, frames in zip(clips, together, strict=True):
+        features = trimmed._features(samples)
+        padded = torch.zeros(1, 128, 12_800)
+        padded[0, :, : features.shape[1]] = features
+        mask = (torch.arange(12_800) < features.shape[1]).long()[None]
+        native.n_window, native.n_window_infer = 6400, 12_800
+        with torch.inference_mode():
+            whole = native(input_features=padded, input_features_mask=mask).last_hidden_state
+        assert frames.shape == tuple(whole.shape)
+        np.testing.assert_allclose(frames.astype(np.float32), whole.numpy(), atol=4e-3)
+
+
+def test_every_clip_is_in_one_example(encoder: Path, corpus: Path) -> None:
+    from megaasr.records import read_manifest
+
+    recipe = frames_recipe(encoder, corpus, join_share=0.9)
+    utterances = list(read_manifest(corpus / "train-000.jsonl"))
+    planned = plan_examples(utterances, recipe, "train-000.jsonl")
+    ids = [u.id for example in planned for u in example.utterances]
+    assert sorted(ids) == sorted(u.id for u in utterances)
+    assert any(len(example.utterances) > 1 for example in planned)
+    assert planned == plan_examples(utterances, recipe, "train-000.jsonl")
+    for example in planned:
+        samples = example_samples(example, recipe, "train-000.jsonl")
+        assert samples.size < 30 * SAMPLE_RATE
+        assert np.abs(samples).max() <= 1.0
+
+
+def test_frames_match_their_index_and_are_kept(frames: Path, encoder: Path, corpus: Path) -> None:
+    store = FrameStore(frames, ["train-000.jsonl"])
+    shard = np.load(frames / "train-000.npy")
+    assert sum(example.frames for example in store.examples) == len(shard)
+    assert store.frames(store.examples[1]).shape == (store.examples[1].frames, WIDTH)
+    before = (frames / "train-000.npy").stat().st_mtime_ns
+    encode_corpus(frames_recipe(encoder, corpus, join_share=0.5), frames)
+    assert (frames / "train-000.npy").stat().st_mtime_ns == before
+    with pytest.raises(TrainingError, match="another recipe"):
+        encode_corpus(frames_recipe(encoder, corpus, join_share=0.1), frames)
+    with pytest.raises(TrainingError, match=r"train-007\.jsonl"):
+        FrameStore(frames, ["train-007.jsonl"])
+
+
+# The language model.
+
+
+def test_only_the_training_split_is_learnt(sentences: Path) -> None:
+    train, dev = read_sentences(sentences, "train"), read_sentences(sentences, "dev")
+    assert train
+    assert dev
+    assert not set(train) & set(dev)
+    with pytest.raises(TrainingError, match="mega-asr text"):
+        read_sentences(sentences.with_name("no.jsonl"), "train")
+
+
+def test_the_language_model_learns(sentences: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    recipe = lm_recipe(sentences, steps=60, evaluate_steps=30, learning_rate=5e-3)
+    LanguageModelTraining(recipe, tmp_path, rows.append).train()
+    bits = [row["dev_bits_per_word"] for row in rows if "dev_bits_per_word" in row]
+    assert bits[-1] < bits[0]
+
+
+# Batches.
+
+
+def test_every_example_comes_once_in_an_epoch() -> None:
+    lengths = np.random.default_rng(0).integers(10, 200, 57).tolist()
+    schedule = BatchSchedule(lengths, 500, 1)
+    step, epochs = 0, []
+    for epoch in range(2):
+        indices = []
+        while schedule.epoch(step) == epoch:
+            batch = schedule.batch(step)
+            assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 500
+            indices += batch
+            step += 1
+        assert sorted(indices) == list(range(57))
+        epochs.append(indices)
+    assert epochs[0] != epochs[1]
+    # Any step can be asked for first.
+    assert BatchSchedule(lengths, 500, 1).batch(step - 1) == schedule.batch(step - 1)
+
+
+# The decoder, and the model that comes out.
+
+
+@pytest.fixture(scope="module")
+def model_folder(
+    frames: Path,
+    encoder: Path,
+    language_model: Path,
+    corpus: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    recipe = decoder_recipe(frames, encoder, language_model, corpus)
+    return DecoderTraining(recipe, tmp_path_factory.mktemp("decoder")).train()
+
+
+def test_a_decoder_that_was_stopped_continues_exactly(
+    model_folder: Path,
+    frames: Path,
+    encoder: Path,
+    language_model: Path,
+    corpus: Path,
+    tmp_path: Path,
+) -> None:
+    recipe = decoder_recipe(frames, encoder, language_model, corpus)
+    training = DecoderTraining(recipe, tmp_path)
+    losses = training._loop.losses
+
+    def stop(step: int) -> Any:
+        if step == 4:
+            raise KeyboardInterrupt
+        return losses(step)
+
+    training._loop.losses = stop
+    with pytest.raises(KeyboardInterrupt):
+        training.train()
+    again = DecoderTraining(recipe, tmp_path).train()
+    expected = (model_folder / "model.safetensors").read_bytes()
+    assert (again / "model.safetensors").read_bytes() == expected
+
+
+def test_the_model_loads_here_and_in_transformers_alike(model_folder: Path) -> None:
+    ours = load_model(str(model_folder), device="cpu")
+    native = Qwen3ASRForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
+    samples = np.random.default_rng(1).normal(0, 0.1, 30_000).astype(np.float32)
+    (recognition,) = ours.recognize([Request(samples)])
+    assert recognition.tokens > 0
+    inputs = ours.inputs([Request(samples)])
+    native.train(False)
+    with torch.inference_mode():
+        expected = native(**inputs).logits
+        logits = ours.model(**inputs).logits
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder: Path) -> None:
+    from safetensors.torch import load_file
+
+    model = load_file(model_folder / "model.safetensors")
+    fitted = load_file(encoder / "model.safetensors")
+    for name, values in fitted.items():
+        half = values.to(torch.float16)
+        torch.testing.assert_close(model[f"model.audio_tower.{name}"], half, atol=0, rtol=0)
