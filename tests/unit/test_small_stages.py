@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.small_whisper import LAYERS, WIDTH, write_ctranslate2, write_whisper
 from transformers import Qwen3ASRForConditionalGeneration, WhisperFeatureExtractor
+from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
@@ -26,7 +27,7 @@ from megaasr.train.small.decoder_recipe import DecoderRecipe
 from megaasr.train.small.frames import (
     FramesRecipe,
     FrameStore,
-    TrimmedEncoder,
+    FrozenEncoder,
     encode_corpus,
     example_samples,
     plan_examples,
@@ -287,17 +288,17 @@ def test_check_stem_gives_both_rates(encoder: Path, whisper: Path, corpus: Path)
 
 
 def test_the_trimmed_encoder_equals_the_whole_chunk(encoder: Path) -> None:
-    trimmed = TrimmedEncoder(encoder)
+    trimmed = FrozenEncoder(encoder)
     rng = np.random.default_rng(5)
     clips = [rng.normal(0, 0.1, size).astype(np.float32) for size in (9_001, 24_017, 8_000)]
     together = trimmed(clips)
-    native = trimmed._encoder
+    native = Qwen3ASREncoder.from_pretrained(encoder).eval()
+    assert type(native) is Qwen3ASREncoder
     for samples, frames in zip(clips, together, strict=True):
         features = trimmed._features(samples)
         padded = torch.zeros(1, 128, 12_800)
-        padded[0, :, : features.shape[1]] = features
-        mask = (torch.arange(12_800) < features.shape[1]).long()[None]
-        native.n_window, native.n_window_infer = 6400, 12_800
+        padded[0, :, : len(features)] = torch.from_numpy(features.T)
+        mask = (torch.arange(12_800) < len(features)).long()[None]
         with torch.inference_mode():
             whole = native(input_features=padded, input_features_mask=mask).last_hidden_state
         assert frames.shape == tuple(whole.shape)
@@ -427,6 +428,8 @@ def test_the_model_loads_here_and_in_transformers_alike(model_folder: Path) -> N
         expected = native(**inputs).logits
         logits = ours.model(**inputs).logits
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+    assert inputs["input_features"].shape[-1] == 12_800  # what ours trims inside
+    assert type(ours.model.model.audio_tower) is not type(native.model.audio_tower)
 
 
 def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder: Path) -> None:

@@ -105,6 +105,11 @@ class AudioGeometry:
         """Audio tokens of a whole chunk: 13 in Qwen3-ASR, 1600 in `small`."""
         return halved(self.chunk_frames)
 
+    @property
+    def single_chunk(self) -> bool:
+        """Whether every clip lies in one chunk that it does not fill, as in `small`."""
+        return self.frames(MAX_PIECE_SAMPLES) < self.chunk_frames
+
     def frames(self, samples: int) -> int:
         """Return the valid mel frames of a clip, as the native extractor gives them for it alone.
 

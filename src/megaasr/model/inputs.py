@@ -91,16 +91,7 @@ class InputBuilder:
             `input_features`, float32 [clips, mels, frames], and `input_features_mask`, int64
             [clips, frames], 1 where there is sound.
         """
-        width = self.geometry.padded_frames(max(len(clip) for clip in features))
-        padded = np.zeros((len(features), features[0].shape[1], width), dtype=np.float32)
-        valid = np.zeros((len(features), width), dtype=np.int64)
-        for row, clip in enumerate(features):
-            padded[row, :, : len(clip)] = clip.T
-            valid[row, : len(clip)] = 1
-        return {
-            "input_features": torch.from_numpy(padded),
-            "input_features_mask": torch.from_numpy(valid),
-        }
+        return pad_features(features, self.geometry)
 
     def pad_prompts(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """Pad token ids on the left, as generation needs it: `input_ids` and `attention_mask`,
@@ -136,6 +127,20 @@ class InputBuilder:
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text)["input_ids"])
+
+
+def pad_features(features: Sequence[Features], geometry: AudioGeometry) -> dict[str, torch.Tensor]:
+    """Pad features as `InputBuilder.pad_features` does, without a tokenizer."""
+    width = geometry.padded_frames(max(len(clip) for clip in features))
+    padded = np.zeros((len(features), features[0].shape[1], width), dtype=np.float32)
+    valid = np.zeros((len(features), width), dtype=np.int64)
+    for row, clip in enumerate(features):
+        padded[row, :, : len(clip)] = clip.T
+        valid[row, : len(clip)] = 1
+    return {
+        "input_features": torch.from_numpy(padded),
+        "input_features_mask": torch.from_numpy(valid),
+    }
 
 
 def end_tokens(model: Any) -> frozenset[int]:

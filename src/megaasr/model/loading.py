@@ -178,7 +178,11 @@ def read_checkpoint(
             "number or none); is tokenizer.json missing?"
         )
     try:
-        AudioGeometry.from_model(model.config, processor.feature_extractor)
+        geometry = AudioGeometry.from_model(model.config, processor.feature_extractor)
     except CheckpointError as error:
         raise CheckpointError(f"{folder} cannot be used: {error}") from error
+    if geometry.single_chunk:
+        from megaasr.model.chunk_trimming import trim_chunks
+
+        trim_chunks(model.model.audio_tower)
     return model, processor

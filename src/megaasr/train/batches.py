@@ -18,6 +18,7 @@ from megaasr.train.base_recipe import AugmentRecipe, BaseRecipe
 from megaasr.train.collate import PromptTokens, pad_features, pad_tokens
 from megaasr.train.feature_store import FeatureStore
 from megaasr.train.log_mel import FLOOR_LOG10, FRAMES_PER_S, Features, finish
+from megaasr.train.prompt_context import draw_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +154,10 @@ class BatchBuilder:
         text = " ".join(u.text for u in utterances if u.text)
         context = ""
         if rng.random() < self._recipe.augment.context_share:
-            context = self._context(text, rng)
+            clips = self._store.clips
+            other = clips[int(rng.integers(len(clips)))].utterance.text
+            context = draw_context(text, other, rng)
         return self._prompt(frames, text, "en" if text else None, context)
-
-    def _context(self, text: str, rng: np.random.Generator) -> str:
-        """Hot words, some of them spoken and some not, or an unrelated earlier sentence."""
-        clips = self._store.clips
-        other = clips[int(rng.integers(len(clips)))].utterance.text
-        if rng.random() < 0.3:
-            return other
-        words = [w.strip(".,?!") for w in f"{text} {other}".split() if len(w) > 4]
-        chosen = rng.permutation(len(words))[: int(rng.integers(1, 6))]
-        return ", ".join(words[int(i)] for i in chosen)
 
 
 def augment_off(recipe: AugmentRecipe) -> AugmentRecipe:

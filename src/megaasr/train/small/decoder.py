@@ -29,10 +29,12 @@ from transformers import (
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.errors import TrainingError
-from megaasr.model.prompt import AUDIO_PAD, TURN_END, prompt_parts, target_text, token_id
+from megaasr.model.geometry import AudioGeometry
+from megaasr.model.inputs import IGNORE, InputBuilder
+from megaasr.model.prompt import AUDIO_PAD, TURN_END, token_id
 from megaasr.train.architecture import processor_around
-from megaasr.train.collate import pad_tokens
 from megaasr.train.evaluate import dev_error_rate
+from megaasr.train.prompt_context import draw_context
 from megaasr.train.run import RunFolder
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
@@ -40,7 +42,6 @@ from megaasr.train.small.frames import FrameExample, FrameStore
 from megaasr.train.small.stem import feature_extractor
 from megaasr.train.step_loop import Cadence, LearningRate, MetricsCallback, StepLoop
 
-IGNORE = -100
 FRAMES_PER_S = 50
 
 
@@ -199,12 +200,16 @@ class BatchMaker:
     Args:
         recipe: shares and masks.
         tokenizer: of the decoder.
+        geometry: of the encoder's audio.
     """
 
-    def __init__(self, recipe: DecoderRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, recipe: DecoderRecipe, tokenizer: PreTrainedTokenizerBase, geometry: AudioGeometry
+    ) -> None:
         self._recipe = recipe
         self._tokenizer = tokenizer
-        self._audio_token = token_id(tokenizer, AUDIO_PAD)
+        self._inputs = InputBuilder(tokenizer, geometry)
+        self._mel_frames_per_token = geometry.chunk_frames // geometry.chunk_tokens
 
     def __call__(
         self, store: FrameStore, indices: Sequence[int], stream: Sequence[int]
@@ -224,7 +229,7 @@ class BatchMaker:
         return FrameBatch(
             frames=torch.from_numpy(np.concatenate(frames)),
             frame_counts=torch.tensor([example.frames for example in examples]),
-            inputs=pad_tokens(rows),
+            inputs=self._inputs.pad_examples(rows),
             targets=torch.tensor([1 + token for row in targets for token in row], dtype=torch.long),
             target_counts=torch.tensor([len(row) for row in targets]),
         )
@@ -248,24 +253,11 @@ class BatchMaker:
         """Input ids and labels; only the assistant's turn is learnt."""
         context = ""
         if rng.random() < self._recipe.context_share:
-            context = self._context(example, store, rng)
-        before, after = prompt_parts(context, None)
-        prompt = [
-            *self._encode(before),
-            *[self._audio_token] * example.frames,
-            *self._encode(after),
-        ]
-        target = self._encode(target_text(example.text, "en" if example.text else None))
-        return [*prompt, *target], [*[IGNORE] * len(prompt), *target]
-
-    def _context(self, example: FrameExample, store: FrameStore, rng: np.random.Generator) -> str:
-        """Words of this text and of another one, or an unrelated earlier sentence."""
-        other = store.examples[int(rng.integers(len(store.examples)))].text
-        if rng.random() < 0.3:
-            return other
-        words = [w.strip(".,?!") for w in f"{example.text} {other}".split() if len(w) > 4]
-        chosen = rng.permutation(len(words))[: int(rng.integers(1, 6))]
-        return ", ".join(words[int(i)] for i in chosen)
+            other = store.examples[int(rng.integers(len(store.examples)))].text
+            context = draw_context(example.text, other, rng)
+        language = "en" if example.text else None
+        mel_frames = example.frames * self._mel_frames_per_token
+        return self._inputs.example(mel_frames, example.text, language, context)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text)["input_ids"])
@@ -315,7 +307,8 @@ class DecoderTraining:
         set_seed(recipe.seed)
         self.processor = processor_around(self.tokenizer, feature_extractor())
         self._phases = self._open_phases()
-        self._batches = BatchMaker(recipe, self.tokenizer)
+        geometry = AudioGeometry.from_model(self.model.config, self.processor.feature_extractor)
+        self._batches = BatchMaker(recipe, self.tokenizer, geometry)
         objective = DecoderObjective(self.model)
         self._objective, optimizer = self.accelerator.prepare(objective, self._optimizer(objective))
         self._loop = StepLoop(

@@ -31,6 +31,9 @@ from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
 from megaasr.hashing import file_sha256
+from megaasr.model.chunk_trimming import trim_chunks
+from megaasr.model.geometry import AudioGeometry, halved
+from megaasr.model.inputs import pad_features
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.scenarios import find_scenario
 from megaasr.simulate.simulator import Simulator
@@ -192,46 +195,46 @@ def _degrade(
     return simulator.apply(Waveform(samples, SAMPLE_RATE), draw).waveform.samples
 
 
-class TrimmedEncoder:
-    """Runs the encoder on the frames that a clip has, instead of on a whole chunk of 32 s.
-
-    A chunk's unused frames are zeros that no valid output sees, so the outputs are the same.
+class FrozenEncoder:
+    """The fitted encoder alone, for clips of up to 30 s.
 
     Args:
         folder: an encoder with its feature extractor.
     """
 
-    MARGIN_FRAMES = 64  # zeros behind the longest clip: more than the convolutions reach
-
     def __init__(self, folder: Path) -> None:
         load: Any = Qwen3ASREncoder.from_pretrained
         self._encoder = load(folder, attn_implementation="sdpa").eval()
+        trim_chunks(self._encoder)
         self._extractor: Any = Qwen3ASRFeatureExtractor.from_pretrained(folder)
+        sizes = self._encoder.config
+        self._geometry = AudioGeometry(
+            hop_samples=int(self._extractor.hop_length),
+            chunk_frames=2 * int(sizes.n_window),
+            window_frames=int(sizes.n_window_infer),
+        )
         for name in ("conv2d1", "conv2d2", "conv2d3"):
             getattr(self._encoder, name).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[Samples]) -> list[Frames]:
-        """Return float16 [frames, width] of each clip."""
+        """Return float16 [frames, width] of each clip.
+
+        Args:
+            clips: float32 [time] at 16 kHz.
+        """
         features = [self._features(samples) for samples in clips]
-        longest = max(one.shape[1] for one in features)
-        # The native encoder wants whole chunks: its chunk becomes the batch's width.
-        width = -(-(longest + self.MARGIN_FRAMES) // 16) * 16
-        self._encoder.n_window, self._encoder.n_window_infer = width // 2, width
-        padded = torch.zeros(len(clips), features[0].shape[0], width)
-        mask = torch.zeros(len(clips), width, dtype=torch.long)
-        for row, values in enumerate(features):
-            padded[row, :, : values.shape[1]] = values
-            mask[row, : values.shape[1]] = 1
-        hidden = self._encoder(input_features=padded, input_features_mask=mask).last_hidden_state
-        lengths = [-(-values.shape[1] // 8) for values in features]
+        inputs = pad_features(features, self._geometry)
+        hidden = self._encoder(**inputs).last_hidden_state
+        lengths = [halved(len(values)) for values in features]
         return [part.to(torch.float16).numpy() for part in torch.split(hidden, lengths)]
 
-    def _features(self, samples: Samples) -> torch.Tensor:
+    def _features(self, samples: Samples) -> Samples:
+        """Log-mel features [frames, mels] of one clip: its own, whatever is in the batch."""
         extracted = self._extractor(
-            [samples], sampling_rate=SAMPLE_RATE, padding=True, n_window=0, return_tensors="pt"
+            [samples], sampling_rate=SAMPLE_RATE, padding=True, n_window=0, return_tensors="np"
         )
-        features: torch.Tensor = extracted["input_features"][0]
+        features: Samples = extracted["input_features"][0].T
         return features
 
 
@@ -292,7 +295,7 @@ def _is_current(index: Path, manifest: Path) -> bool:
 
 def _encode_manifest(recipe: FramesRecipe, name: str, output: Path) -> None:
     torch.set_num_threads(1)
-    encoder = TrimmedEncoder(recipe.encoder)
+    encoder = FrozenEncoder(recipe.encoder)
     manifest = recipe.corpus / name
     planned = plan_examples(list(read_manifest(manifest)), recipe, name)
     # Clips of like length share a batch; the order in the shard is of no matter.

@@ -21,7 +21,7 @@ from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.simulator import Simulator
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
-from megaasr.train.small.frames import TrimmedEncoder
+from megaasr.train.small.frames import FrozenEncoder
 from megaasr.train.small.whisper_teacher import load_whisper
 
 STOP_RATIO = 1.3
@@ -77,7 +77,7 @@ def check_stem(
 
     teacher = load_whisper(whisper)
     tokenizer = Tokenizer.from_file(str(whisper / "tokenizer.json"))
-    trimmed = TrimmedEncoder(encoder)
+    trimmed = FrozenEncoder(encoder)
     encoders: dict[str, Encode] = {
         "whisper": lambda samples: _whisper_frames(teacher, samples),
         "fitted": lambda samples: _fitted_frames(trimmed, samples),
@@ -120,7 +120,7 @@ def _whisper_frames(model: WhisperForConditionalGeneration, samples: Samples) ->
     return frames
 
 
-def _fitted_frames(encoder: TrimmedEncoder, samples: Samples) -> torch.Tensor:
+def _fitted_frames(encoder: FrozenEncoder, samples: Samples) -> torch.Tensor:
     """The fitted encoder on the clip and the silence behind it that Whisper's decoder needs to
     find the end: without any it starts again (ours learns to do without)."""
     length = max(samples.size + round(_TAIL_S * SAMPLE_RATE), round(_MIN_WINDOW_S * SAMPLE_RATE))
