@@ -42,6 +42,7 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
     """Return the native model's configuration."""
     end = token_id(tokenizer, "<|im_end|>")
     pad = token_id(tokenizer, "<|endoftext|>")
+    geometry = recipe.geometry
     return Qwen3ASRConfig(
         audio_config={
             "model_type": "qwen3_asr_encoder",
@@ -51,6 +52,10 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
             "encoder_ffn_dim": recipe.encoder_ffn,
             "downsample_hidden_size": recipe.conv_channels,
             "output_dim": recipe.decoder_width,
+            "num_mel_bins": geometry.mel_bins,
+            "n_window": geometry.chunk_frames // 2,
+            "n_window_infer": geometry.window_frames,
+            "max_position_embeddings": geometry.chunk_tokens,
         },
         text_config={
             "model_type": "qwen3",
@@ -74,12 +79,22 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
     )
 
 
-def build_processor(tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRProcessor:
+def build_processor(
+    recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase
+) -> Qwen3ASRProcessor:
     """Return the native processor around a tokenizer, with the chat template of Qwen3-ASR."""
     make_extractor: Any = Qwen3ASRFeatureExtractor
+    geometry = recipe.geometry
     template = (resources.files("megaasr.model") / "chat_template.jinja").read_text("utf-8")
     return Qwen3ASRProcessor(
-        feature_extractor=make_extractor(),
+        feature_extractor=make_extractor(
+            sampling_rate=geometry.sample_rate,
+            hop_length=geometry.hop_samples,
+            n_fft=geometry.n_fft,
+            feature_size=geometry.mel_bins,
+            min_length=geometry.min_samples,
+            n_window=geometry.chunk_frames // 2,
+        ),
         tokenizer=tokenizer,
         chat_template=template,
     )
