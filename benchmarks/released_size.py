@@ -81,7 +81,7 @@ def _write(folder: Path, *, quick: bool) -> float:
     finally:
         torch.set_default_dtype(before)
     model.save_pretrained(folder)
-    build_processor(tokenizer).save_pretrained(folder)
+    build_processor(sizes, tokenizer).save_pretrained(folder)
     return float(sum(p.numel() for p in model.parameters()) / 1e6)
 
 

@@ -201,7 +201,7 @@ def _build(quick: bool) -> tuple[Any, Any]:
         decoder_ffn=3 * width,
     )
     model: Any = build_model(sizes, tokenizer, seed=1)
-    return model.eval(), build_processor(tokenizer)
+    return model.eval(), build_processor(sizes, tokenizer)
 
 
 def table(entry: Mapping[str, Any]) -> Table:

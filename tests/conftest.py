@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,13 @@ SENTENCES = (
     "Where did they park the old van?",
 )
 
+GEOMETRIES: dict[str, dict[str, int]] = {
+    "qwen3-asr": {},
+    # 400 mel frames and 50 audio tokens a second; no clip fills the one chunk of 32 s.
+    "small": {"hop_samples": 40, "chunk_frames": 12_800, "window_frames": 12_800},
+}
+"""Fields of the architecture in which the models differ that every part must work with."""
+
 
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,31 +33,55 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a native Qwen3-ASR of toy size and random weights (float32)."""
+def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the random checkpoint of a geometry, once."""
     from megaasr.train.architecture import build_model, build_processor
     from megaasr.train.base_recipe import ArchitectureRecipe
     from megaasr.train.tokenizer import train_tokenizer
 
-    sizes = ArchitectureRecipe(
-        vocabulary_size=340,
-        encoder_layers=2,
-        encoder_width=32,
-        encoder_heads=2,
-        encoder_ffn=64,
-        conv_channels=8,
-        decoder_layers=2,
-        decoder_width=32,
-        decoder_heads=2,
-        decoder_kv_heads=1,
-        decoder_head_size=16,
-        decoder_ffn=64,
-    )
-    tokenizer = train_tokenizer(SENTENCES, sizes.vocabulary_size)
-    folder = tmp_path_factory.mktemp("random-checkpoint")
-    build_model(sizes, tokenizer, seed=3).save_pretrained(folder)
-    build_processor(tokenizer).save_pretrained(folder)
-    return folder
+    sizes: dict[str, Any] = {
+        "vocabulary_size": 340,
+        "encoder_layers": 2,
+        "encoder_width": 32,
+        "encoder_heads": 2,
+        "encoder_ffn": 64,
+        "conv_channels": 8,
+        "decoder_layers": 2,
+        "decoder_width": 32,
+        "decoder_heads": 2,
+        "decoder_kv_heads": 1,
+        "decoder_head_size": 16,
+        "decoder_ffn": 64,
+    }
+
+    @cache
+    def make(geometry: str) -> Path:
+        recipe = ArchitectureRecipe(**sizes, **GEOMETRIES[geometry])
+        tokenizer = train_tokenizer(SENTENCES, recipe.vocabulary_size)
+        folder = tmp_path_factory.mktemp(f"random-{geometry}")
+        build_model(recipe, tokenizer, seed=3).save_pretrained(folder)
+        build_processor(recipe, tokenizer).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(checkpoint_of: Callable[[str], Path]) -> Path:
+    """A folder with a native Qwen3-ASR of toy size and random weights (float32)."""
+    return checkpoint_of("qwen3-asr")
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(checkpoint_of: Callable[[str], Path]) -> Path:
+    """The same in the geometry of `small`."""
+    return checkpoint_of("small")
+
+
+@pytest.fixture(scope="session", params=list(GEOMETRIES))
+def any_checkpoint(request: pytest.FixtureRequest, checkpoint_of: Callable[[str], Path]) -> Path:
+    """The random checkpoint of each geometry in turn."""
+    return checkpoint_of(request.param)
 
 
 @pytest.fixture

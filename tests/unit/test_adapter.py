@@ -206,11 +206,11 @@ def random_adapter(model: torch.nn.Module, rank: int = 3) -> Adapter:
 
 
 @pytest.fixture(scope="module")
-def trio(random_checkpoint: Path) -> tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]:
+def trio(any_checkpoint: Path) -> tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]:
     """The base, the same with side branches, and the same with the change in its weights."""
-    base = load_model(random_checkpoint, device="cpu")
-    routed = load_model(random_checkpoint, device="cpu")
-    merged = load_model(random_checkpoint, device="cpu")
+    base = load_model(any_checkpoint, device="cpu")
+    routed = load_model(any_checkpoint, device="cpu")
+    merged = load_model(any_checkpoint, device="cpu")
     adapter = random_adapter(base.model)
     attach(routed.model, adapter)
     routed.adapter = adapter
@@ -245,7 +245,7 @@ def test_off_is_the_base_bit_for_bit(trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]) 
     short = [replace(batch[0], samples=batch[0].samples[:1600])]
     robust = [replace(short[0], route="robust")]
     first = logits(routed, short)
-    for _ in range(1000):
+    for _ in range(1000 if routed.geometry.chunk_frames == 100 else 30):
         logits(routed, robust)
     assert torch.equal(logits(routed, short), first)
     assert torch.equal(logits(routed, batch), expected)

@@ -18,6 +18,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
+from conftest import GEOMETRIES
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
@@ -344,6 +345,39 @@ def test_a_run_without_short_steps_needs_no_short_clips(corpus: Path, tmp_path: 
         (True, 0),
         (True, 0),
     ]
+
+
+def test_the_geometry_of_small_trains_too(corpus: Path, tmp_path: Path) -> None:
+    settings = [f"architecture.{key}={value}" for key, value in GEOMETRIES["small"].items()]
+    recipe = toy_recipe(corpus, *settings, "steps=8", "short_first_steps=4", "evaluate_steps=8")
+    with pytest.raises(KeyboardInterrupt):
+        BaseTraining(recipe, tmp_path / "run", report=interrupting(3)).train()
+    BaseTraining(recipe, tmp_path / "run").train()
+    found = losses(tmp_path / "run")
+    assert sorted(found) == list(range(1, 9))
+    assert all(np.isfinite(one) for loss in found.values() for one in loss)
+    assert found[8][0] < found[2][0]
+    model = load_model(tmp_path / "run" / "model", device="cpu")
+    assert model.geometry == recipe.architecture.geometry
+    assert model.geometry.tokens_per_s == 50
+    # Features of both geometries lie in one folder.
+    shards = {path.name for path in (corpus / "features").glob("*.npy")}
+    assert "train-40-400-128-8000-00000.npy" in shards
+
+
+def test_a_run_of_before_the_geometry_was_in_the_recipe_goes_on(
+    corpus: Path, finished: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    written = json.loads((folder / "recipe.json").read_text())
+    for field in ("hop_samples", "n_fft", "mel_bins", "chunk_frames", "window_frames"):
+        del written["architecture"][field]
+    (folder / "recipe.json").write_text(json.dumps(written))
+    BaseTraining(toy_recipe(corpus), folder).train()
+    assert metrics(folder) == metrics(finished)
+    small = [f"architecture.{key}={value}" for key, value in GEOMETRIES["small"].items()]
+    with pytest.raises(TrainingError, match=r"another recipe \(architecture differ\)"):
+        BaseTraining(toy_recipe(corpus, *small), folder)
 
 
 RATES = OptimizerRecipe(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import TrainingError
+from megaasr.model.geometry import AudioGeometry
 from megaasr.records import Utterance, write_manifest
 from megaasr.simulate.corpus.build import build_corpus
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
@@ -80,8 +81,9 @@ def recipe(base: Path, speech: Path, **changes: Any) -> SFTRecipe:
 def test_fresh_clips_are_those_of_the_built_data_set(clean: Path, tmp_path: Path) -> None:
     build_corpus(clean, tmp_path, SimulatedCorpusRecipe.model_validate(SIMULATION), workers=1)
     built = read_clips([tmp_path])
-    expected = {clip.id: one for clip, one in zip(built, ClipFeatures(built), strict=False)}
-    fresh = FreshFeatures(supply(clean), 7)
+    features = ClipFeatures(built, AudioGeometry())
+    expected = {clip.id: features[number] for number, clip in enumerate(built)}
+    fresh = FreshFeatures(supply(clean), AudioGeometry(), 7)
     found = {clip.id: fresh[at] for at, clip in enumerate(fresh.clips)}
     assert set(expected) < set(found)
     for name, one in found.items():
@@ -94,7 +96,8 @@ def test_fresh_clips_are_those_of_the_built_data_set(clean: Path, tmp_path: Path
 
 
 def test_later_clips_are_others_and_none_is_heard_twice(clean: Path) -> None:
-    first, later = FreshFeatures(supply(clean), 12), FreshFeatures(supply(clean), 8, 12)
+    first = FreshFeatures(supply(clean), AudioGeometry(), 12)
+    later = FreshFeatures(supply(clean), AudioGeometry(), 8, 12)
     ids = [clip.id for clip in (*first.clips, *later.clips)]
     assert len(set(ids)) == 20
     assert first[0]["text"] == later[0]["text"]
@@ -146,4 +149,4 @@ def test_recipes_say_what_fresh_clips_need(random_checkpoint: Path, clean: Path)
 def test_speech_without_a_duration_is_refused(clean: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.jsonl", [Utterance("a", "a.flac", "x", "en", {})])
     with pytest.raises(TrainingError, match="a has no duration_s"):
-        FreshFeatures(FreshSpeech(tmp_path / "m.jsonl", "simulate-train-tiny"), 1)
+        FreshFeatures(FreshSpeech(tmp_path / "m.jsonl", "simulate-train-tiny"), AudioGeometry(), 1)

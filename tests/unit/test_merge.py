@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,9 @@ def adapter_for(folder: Path) -> Adapter:
     return random_adapter(load_model(folder, device="cpu").model)
 
 
-@pytest.mark.parametrize("layout", ["native", "original"])
-def test_merged_is_routed(layout: str, base: Path, tmp_path: Path) -> None:
-    folder = base if layout == "native" else ORIGINAL
+@pytest.mark.parametrize("kind", ["qwen3-asr", "small", "original layout"])
+def test_merged_is_routed(kind: str, checkpoint_of: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = ORIGINAL if kind == "original layout" else checkpoint_of(kind)
     adapter = adapter_for(folder)
     out = tmp_path / "merged"
     assert merge(folder, adapter, out)

@@ -18,8 +18,8 @@ LENGTHS = (400, 7_999, 16_000, 40_001, 128_000, 200_123)
 
 
 @pytest.fixture(scope="module")
-def ours(random_checkpoint: Path) -> Qwen3ASR:
-    return load_model(str(random_checkpoint), device="cpu", batch_size=8)
+def ours(any_checkpoint: Path) -> Qwen3ASR:
+    return load_model(str(any_checkpoint), device="cpu", batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def by_hand(folder: Path, clip: np.ndarray, language: str | None, context: str) 
     ]
     prompt = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     prompt += "language English<asr_text>" if language else ""
-    inputs = processor(text=[prompt], audio=[clip], sampling_rate=16_000)
+    # transformers' processor takes 50 whatever the checkpoint says, so it must be told.
+    window = {"n_window": processor.feature_extractor.n_window}
+    inputs = processor(text=[prompt], audio=[clip], sampling_rate=16_000, audio_kwargs=window)
     with torch.inference_mode():
         logits = model(**inputs).logits
         tokens = model.generate(
@@ -52,10 +54,10 @@ def by_hand(folder: Path, clip: np.ndarray, language: str | None, context: str) 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize(("language", "context"), [(None, ""), ("en", "pears, station")])
 def test_single_clips_equal_the_native_classes(
-    random_checkpoint: Path, ours: Qwen3ASR, length: int, language: str | None, context: str
+    any_checkpoint: Path, ours: Qwen3ASR, length: int, language: str | None, context: str
 ) -> None:
     clip = (0.1 * np.random.default_rng(length).standard_normal(length)).astype(np.float32)
-    inputs, logits, tokens = by_hand(random_checkpoint, clip, language, context)
+    inputs, logits, tokens = by_hand(any_checkpoint, clip, language, context)
     mine = ours.inputs([Request(clip, language, context)])
     assert torch.equal(mine["input_ids"], inputs["input_ids"])
     valid = inputs["input_features_mask"][0].bool()
@@ -98,9 +100,9 @@ def test_every_row_ends_at_its_own_budget(ours: Qwen3ASR, clips: list[np.ndarray
 
 
 def test_running_out_of_memory_halves_the_batch(
-    random_checkpoint: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+    any_checkpoint: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model(str(random_checkpoint), device="cpu", batch_size=8)
+    model = load_model(str(any_checkpoint), device="cpu", batch_size=8)
     whole = model.recognize([Request(clip) for clip in clips])
     generate, seen = model.model.generate, []
 
@@ -118,9 +120,9 @@ def test_running_out_of_memory_halves_the_batch(
 
 
 def test_no_memory_for_a_single_piece_is_a_model_error(
-    random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    any_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model(str(random_checkpoint), device="cpu")
+    model = load_model(str(any_checkpoint), device="cpu")
 
     def no_memory(**inputs: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -131,9 +133,9 @@ def test_no_memory_for_a_single_piece_is_a_model_error(
 
 
 def test_other_runtime_errors_are_not_swallowed(
-    random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    any_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model(str(random_checkpoint), device="cpu")
+    model = load_model(str(any_checkpoint), device="cpu")
 
     def broken(**inputs: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
@@ -156,6 +158,7 @@ def test_a_context_that_does_not_fit_is_refused(ours: Qwen3ASR) -> None:
 
 
 def test_the_length_rule_is_the_processors(ours: Qwen3ASR) -> None:
-    frames = torch.arange(1, 400)
-    expected = ours.processor._get_audio_token_length(frames).tolist()
+    frames = torch.arange(1, ours.geometry.frames(480_000) + 1)
+    window = ours.geometry.chunk_frames // 2
+    expected = ours.processor._get_audio_token_length(frames, window).tolist()
     assert [ours.geometry.audio_tokens(int(n)) for n in frames] == expected

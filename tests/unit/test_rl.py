@@ -15,18 +15,22 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from test_adapter import random_adapter
 
 from megaasr.adapter.peft_layout import read_adapter
+from megaasr.adapter.write import write_adapter
 from megaasr.audio.files import read
 from megaasr.cli.main import main
 from megaasr.errors import TrainingError, UsageError
+from megaasr.model.geometry import AudioGeometry
+from megaasr.model.inputs import Features, InputBuilder
+from megaasr.model.loading import read_checkpoint
+from megaasr.model.parts import fingerprint
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report.groups_page import groups_page, read_groups
 from megaasr.train.clips import Clip, ClipFeatures, read_clips
-from megaasr.train.collate import PromptTokens
 from megaasr.train.curves import RL, rows_of
 from megaasr.train.group_log import GroupLog
-from megaasr.train.log_mel import Features
 from megaasr.train.peft_model import with_adapter
 from megaasr.train.policy import Policy, make_prompts
 from megaasr.train.probe import Probed, measure, probe, recommend
@@ -104,8 +108,12 @@ def start(data: Path) -> Start:
 def heard(data: Path) -> list[Features]:
     """Features of three clips of different lengths."""
     clips = sorted(read_clips([data]), key=lambda one: one.duration_s)
-    read_all = ClipFeatures([clips[0], clips[len(clips) // 2], clips[-1]])
+    read_all = ClipFeatures([clips[0], clips[len(clips) // 2], clips[-1]], AudioGeometry())
     return [read_all[at]["features"] for at in range(3)]
+
+
+def builder_of(start: Start) -> InputBuilder:
+    return InputBuilder.of_model(start.model, start.processor)
 
 
 # The policy
@@ -133,20 +141,18 @@ def test_padding_changes_nothing_and_the_audio_everything(
     start: Start, heard: list[Features]
 ) -> None:
     tokenizer = start.processor.tokenizer
-    policy, tokens = Policy(start.model.eval(), 0.7), PromptTokens(tokenizer)
+    policy, builder = Policy(start.model.eval(), 0.7), builder_of(start)
     ids, mask = completions(tokenizer, SAID)
     with torch.no_grad():
-        together, entropy = policy(make_prompts(heard, tokens, 0), ids, mask)
+        together, entropy = policy(make_prompts(heard, builder), ids, mask)
         alone = []
         for at, one in enumerate(heard):
             rows = slice(2 * at, 2 * at + 2)
             width = int(mask[rows].sum(dim=1).max())
-            single = policy(make_prompts([one], tokens, 0), ids[rows, :width], mask[rows, :width])[
-                0
-            ]
+            single = policy(make_prompts([one], builder), ids[rows, :width], mask[rows, :width])[0]
             alone.append(torch.nn.functional.pad(single, (0, ids.shape[1] - width)))
         silent = [np.full_like(one, one.min()) for one in heard]
-        deaf = policy(make_prompts(silent, tokens, 0), ids, mask)[0]
+        deaf = policy(make_prompts(silent, builder), ids, mask)[0]
     apart = (together - torch.cat(alone)).abs() * mask
     assert float(apart.max()) < 1e-3
     changed = ((together - deaf).abs() * mask).amax(dim=1)
@@ -161,7 +167,7 @@ def test_one_prompt_for_all_copies_equals_a_copy_for_each(
     model = with_adapter(load_copy(start), "all", LoraRecipe(rank=2, alpha=4, dropout=0.0))
     tokenizer = start.processor.tokenizer
     policy = Policy(model.get_base_model(), 1.0)
-    prompts = make_prompts(heard, PromptTokens(tokenizer), 0)
+    prompts = make_prompts(heard, builder_of(start))
     ids, mask = completions(tokenizer, SAID)
     found = {}
     for way in (policy._shared, policy._copied):
@@ -188,7 +194,7 @@ def load_copy(start: Start) -> Any:
 
 def engine(start: Start, **changes: Any) -> NativeEngine:
     sampling = recipe(Path()).sampling.model_copy(update=changes)
-    return NativeEngine(start.model.eval(), start.processor.tokenizer, sampling, 8)
+    return NativeEngine(start.model.eval(), builder_of(start), sampling, 8)
 
 
 def test_draws_follow_from_the_seed_whatever_is_in_the_batch(
@@ -206,11 +212,10 @@ def test_draws_follow_from_the_seed_whatever_is_in_the_batch(
 
 
 def test_a_cold_draw_is_the_greedy_transcript(start: Start, heard: list[Features]) -> None:
-    tokenizer = start.processor.tokenizer
     cold = engine(start, temperature=1e-4).draw(heard, [(0,)] * 3)
     for of_clip, features in zip(cold, heard, strict=True):
         assert len({sample.ids for sample in of_clip}) == 1
-        prompts = make_prompts([features], PromptTokens(tokenizer), 0)
+        prompts = make_prompts([features], builder_of(start))
         with torch.no_grad():
             greedy = start.model.generate(
                 input_ids=prompts.ids,
@@ -289,6 +294,7 @@ def rigged_source(tmp_path: Path, texts: Sequence[str], **dynamic: Any) -> tuple
         score_batch,
         DynamicRecipe(**dynamic),
         0,
+        geometry=AudioGeometry(),
     )
     return source, rigged
 
@@ -510,6 +516,73 @@ def test_there_must_be_something_to_start_from(
         recipe(data).share(3)
     with pytest.raises(ValueError, match="grow"):
         recipe(data, thin=[{"below": 0.5, "keep": 1}, {"below": 0.1, "keep": 1}])
+
+
+# The geometry of `small`
+
+
+@pytest.fixture(scope="module")
+def small_recipe(
+    small_checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> RLRecipe:
+    """A run of two steps from a random model with a random adapter."""
+    model, _ = read_checkpoint(small_checkpoint, torch.float32)
+    folder = tmp_path_factory.mktemp("small-adapter")
+    adapter = random_adapter(model, rank=2)
+    write_adapter(
+        adapter, folder, base="x", fingerprint=fingerprint(small_checkpoint), dtype=torch.float32
+    )
+    sampling = {"samples": 3, "temperature": 1.0, "max_tokens": 12}
+    changes = {"steps": 2, "sampling": sampling, "dynamic": {"overlong_filter": False}}
+    return recipe(data, model=str(small_checkpoint), adapter=str(folder), **changes)
+
+
+def test_small_draws_what_it_generates_whatever_is_in_the_batch(
+    small_recipe: RLRecipe, data: Path
+) -> None:
+    start = load_start(small_recipe)
+    builder = builder_of(start)
+    clips = ClipFeatures(read_clips([data])[:2], builder.geometry)
+    sounds = [clips[0]["features"], clips[1]["features"], clips[0]["features"][:300]]
+    cold = small_recipe.sampling.model_copy(update={"temperature": 1e-4, "repetition_penalty": 1.0})
+    drawn = NativeEngine(start.model.eval(), builder, cold, 8).draw(sounds, [(0,)] * 3)
+    for of_clip, features in zip(drawn, sounds, strict=True):
+        prompts = make_prompts([features], builder)
+        assert int((prompts.ids == 5).sum()) == builder.geometry.audio_tokens(len(features))
+        with torch.no_grad():
+            greedy = start.model.generate(
+                input_ids=prompts.ids,
+                attention_mask=prompts.attention,
+                input_features=prompts.features,
+                input_features_mask=prompts.features_mask,
+                do_sample=False,
+                max_new_tokens=12,
+            )[0, prompts.ids.shape[1] :].tolist()
+        assert list(of_clip[0].ids) == greedy[: len(of_clip[0].ids)]
+    policy = Policy(start.model.eval(), 0.7)
+    ids, mask = completions(start.processor.tokenizer, SAID[:3])
+    with torch.no_grad():
+        together = policy(make_prompts(sounds, builder), ids, mask)[0]
+        alone = [
+            policy(make_prompts([one], builder), ids[row : row + 1], mask[row : row + 1])[0]
+            for row, one in enumerate(sounds)
+        ]
+    assert float(((together - torch.cat(alone)).abs() * mask).max()) < 1e-3
+
+
+def test_small_is_reinforced(small_recipe: RLRecipe, tmp_path: Path) -> None:
+    def by_number(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
+        # A random model says nothing that could be scored: its samples are told apart by number.
+        return replace(score_batch(h, r, languages), total=np.arange(len(h), dtype=float) % 3)
+
+    RLTraining(small_recipe, tmp_path, reward=by_number).train()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    moved = {group_of(n) for n, v in state["adapter"].items() if "lora_B" in n and v.any()}
+    assert moved == {"encoder", "aligner", "llm"}
+    rows = [row for _, row in rows_of(tmp_path / "metrics.jsonl") if "reward_total" in row]
+    assert rows
+    assert all(np.isfinite(value) for value in rows[-1].values())
+    assert rows[-1]["gradient_norm"] > 0
 
 
 # The probe, the page, the command

@@ -23,12 +23,13 @@ from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.config import load_recipe
 from megaasr.errors import CheckpointError, TrainingError, UsageError
+from megaasr.model.geometry import AudioGeometry
+from megaasr.model.inputs import IGNORE, InputBuilder
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model, read_checkpoint
 from megaasr.model.parts import fingerprint
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.clips import ClipFeatures, choose, read_clips
-from megaasr.train.collate import IGNORE, PromptTokens
 from megaasr.train.lora_trainer import Collator, LengthSampler
 from megaasr.train.scopes import group_of, modules_of
 from megaasr.train.sft import SFTTraining
@@ -192,11 +193,11 @@ def test_what_cannot_be_learnt_from_is_an_error_or_left_out(data: Path, tmp_path
         read_clips([tmp_path / "nothing"])
 
 
-def test_only_the_assistant_s_turn_is_learnt(random_checkpoint: Path, data: Path) -> None:
-    _, processor = read_checkpoint(random_checkpoint, torch.float32)
-    tokenizer = processor.tokenizer
-    examples = [ClipFeatures(read_clips([data]))[at] for at in (0, 19)]
-    batch = Collator(tokenizer, torch.float32)(examples)
+def test_only_the_assistant_s_turn_is_learnt(any_checkpoint: Path, data: Path) -> None:
+    builder = InputBuilder.of_model(*read_checkpoint(any_checkpoint, torch.float32))
+    tokenizer: Any = builder._tokenizer
+    examples = [ClipFeatures(read_clips([data]), builder.geometry)[at] for at in (0, 19)]
+    batch = Collator(builder, torch.float32)(examples)
     for row, words in enumerate((f"English<asr_text>{TEXTS[0]}", "None<asr_text>")):
         labels = batch["labels"][row]
         learnt = labels != IGNORE
@@ -208,13 +209,16 @@ def test_only_the_assistant_s_turn_is_learnt(random_checkpoint: Path, data: Path
         assert not batch["attention_mask"][row][last + 1 :].any()
 
 
-def test_a_batch_without_a_readable_clip_teaches_nothing(random_checkpoint: Path) -> None:
-    _, processor = read_checkpoint(random_checkpoint, torch.float32)
+def test_a_batch_without_a_readable_clip_teaches_nothing(any_checkpoint: Path) -> None:
+    model, processor = read_checkpoint(any_checkpoint, torch.float32)
+    collate = Collator(InputBuilder.of_model(model, processor), torch.float32)
     empty = {"features": None, "text": "words", "language": "en"}
-    batch = Collator(processor.tokenizer, torch.float32)([empty, empty])
+    batch = collate([empty, empty])
     assert bool((batch["labels"] == IGNORE).all())
+    with torch.inference_mode():
+        assert model(**batch).logits.isfinite().all()
     good = {"features": np.zeros((30, 128), np.float32), "text": "words", "language": "en"}
-    assert len(Collator(processor.tokenizer, torch.float32)([empty, good])["input_ids"]) == 1
+    assert len(collate([empty, good])["input_ids"]) == 1
 
 
 def test_a_clip_shorter_than_a_frame_has_no_example(tmp_path: Path) -> None:
@@ -225,16 +229,17 @@ def test_a_clip_shorter_than_a_frame_has_no_example(tmp_path: Path) -> None:
         for name in ("empty", "short")
     ]
     write_manifest(tmp_path / "m.jsonl", listed)
-    empty, short = ClipFeatures(read_clips([tmp_path / "m.jsonl"]))
+    empty, short = ClipFeatures(read_clips([tmp_path / "m.jsonl"]), AudioGeometry())
     assert empty["features"] is None
     assert short["features"] is None or len(short["features"])
 
 
-def test_the_prompt_of_training_is_that_of_inference(random_checkpoint: Path) -> None:
-    model = load_model(random_checkpoint)
+def test_the_prompt_of_training_is_that_of_inference(any_checkpoint: Path) -> None:
+    model = load_model(any_checkpoint)
     heard = np.zeros(16_000 * 2, np.float32)
     inputs = model.inputs([Request(heard, context="Albert")])
-    ids, labels = PromptTokens(model.processor.tokenizer)(200, "words", "en", "Albert")
+    frames = model.geometry.frames(heard.size)
+    ids, labels = model.builder.example(frames, "words", "en", "Albert")
     prompt = [one for one, label in zip(ids, labels, strict=True) if label == IGNORE]
     assert prompt == inputs["input_ids"][0].tolist()
 
@@ -279,6 +284,38 @@ def test_the_joined_adapter_is_the_stack_of_phases(
     with torch.inference_mode():
         other = plain.model(**inputs).logits
     assert (one - other).abs().max() < 1e-4
+
+
+def test_the_geometry_of_small_learns_and_merges(
+    small_checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    rates = {"encoder": 1e-2, "aligner": 1e-2, "llm": 1e-2}
+    phases = [{"name": "joint", "scope": "all", "epochs": 1, "stages": [0.7], "rates": rates}]
+    plan = recipe(small_checkpoint, data, phases=phases)
+    rows: list[dict[str, Any]] = []
+    folder = SFTTraining(plan, tmp_path / "run", report=rows.append).train()
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert len(losses) == 4
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0] - 0.05
+    moved = read_adapter(tmp_path / "run" / "joint" / "adapter").layers
+    assert {group_of(name) for name in moved} == {"encoder", "aligner", "llm"}
+    assert all(bool(layer.b.abs().max() > 0) for layer in moved.values())
+    merge(small_checkpoint, read_adapter(folder), tmp_path / "merged")
+    sound = (0.1 * np.random.default_rng(1).standard_normal(40_000)).astype(np.float32)
+    routed = load_model(small_checkpoint, adapter=folder)
+    merged = load_model(tmp_path / "merged")
+    assert merged.geometry == routed.geometry
+    batch = [Request(sound, route="robust"), Request(sound[:9_000]), Request(sound[:20_000])]
+    inputs = routed.inputs(batch)
+    with torch.inference_mode(), routed.routed(batch, inputs):
+        mixed = routed.model(**inputs).logits
+    with torch.inference_mode():
+        robust, base = merged.model(**inputs).logits, routed.model(**inputs).logits
+    valid = inputs["attention_mask"].bool()
+    assert (mixed[0, valid[0]] - robust[0, valid[0]]).abs().max() < 1e-4
+    assert (mixed[0, valid[0]] - base[0, valid[0]]).abs().max() > 0.01
+    assert torch.equal(mixed[1:][valid[1:]], base[1:][valid[1:]])
 
 
 def test_peft_alone_loads_the_joined_adapter(finished: Path, random_checkpoint: Path) -> None:

@@ -38,9 +38,20 @@ class InputBuilder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, geometry: AudioGeometry) -> None:
         self.geometry = geometry
-        self.pad = token_id(tokenizer, str(tokenizer.pad_token))
+        padding: Any = tokenizer.pad_token_id
+        self.pad = int(padding)
         self._tokenizer = tokenizer
         self._audio_pad = token_id(tokenizer, AUDIO_PAD)
+
+    @classmethod
+    def of_model(cls, model: Any, processor: Any) -> InputBuilder:
+        """Return the builder of a native model and its processor.
+
+        Raises:
+            CheckpointError: feature extractor and encoder do not fit together.
+        """
+        geometry = AudioGeometry.from_model(model.config, processor.feature_extractor)
+        return cls(processor.tokenizer, geometry)
 
     def prompt(self, frames: int, context: str = "", language: str | None = None) -> list[int]:
         """Return the token ids of a clip before the assistant's turn.

@@ -71,9 +71,13 @@ class Qwen3ASR:
         self.processor = processor
         self.batch_size = batch_size
         config: Any = model.config
-        self.geometry = AudioGeometry.from_model(config, processor.feature_extractor)
-        self._builder = InputBuilder(processor.tokenizer, self.geometry)
+        self.builder = InputBuilder.of_model(model, processor)
         self._positions = int(config.text_config.max_position_embeddings)
+
+    @property
+    def geometry(self) -> AudioGeometry:
+        """How the model's audio is counted."""
+        return self.builder.geometry
 
     @property
     def has_robust_route(self) -> bool:
@@ -128,9 +132,9 @@ class Qwen3ASR:
         return {
             **{
                 k: v.to(device, dtype) if v.is_floating_point() else v.to(device)
-                for k, v in self._builder.pad_features(features).items()
+                for k, v in self.builder.pad_features(features).items()
             },
-            **{k: v.to(device) for k, v in self._builder.pad_prompts(rows).items()},
+            **{k: v.to(device) for k, v in self.builder.pad_prompts(rows).items()},
         }
 
     def routed(
@@ -164,7 +168,7 @@ class Qwen3ASR:
         return features
 
     def _prompt(self, request: Request, frames: int) -> list[int]:
-        prompt = self._builder.prompt(frames, request.context, request.language)
+        prompt = self.builder.prompt(frames, request.context, request.language)
         room = self._positions - token_budget(request.samples.size / SAMPLE_RATE)
         if len(prompt) > room:
             raise UsageError(
@@ -186,7 +190,7 @@ class Qwen3ASR:
                 **sampling,
                 num_beams=1,
                 max_new_tokens=max(budgets),
-                pad_token_id=self._builder.pad,
+                pad_token_id=self.builder.pad,
                 stopping_criteria=StoppingCriteriaList([_Budgets(prompt, budgets)]),
                 logits_processor=LogitsProcessorList([scores]),
             )

@@ -17,6 +17,7 @@ from transformers import (
     Qwen3ASRProcessor,
 )
 
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.prompt import token_id
 from megaasr.train.base_recipe import ArchitectureRecipe
 
@@ -42,6 +43,7 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
     """Return the native model's configuration."""
     end = token_id(tokenizer, "<|im_end|>")
     pad = token_id(tokenizer, "<|endoftext|>")
+    geometry = recipe.geometry
     return Qwen3ASRConfig(
         audio_config={
             "model_type": "qwen3_asr_encoder",
@@ -51,6 +53,10 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
             "encoder_ffn_dim": recipe.encoder_ffn,
             "downsample_hidden_size": recipe.conv_channels,
             "output_dim": recipe.decoder_width,
+            "num_mel_bins": geometry.mel_bins,
+            "n_window": geometry.chunk_frames // 2,
+            "n_window_infer": geometry.window_frames,
+            "max_position_embeddings": geometry.chunk_tokens,
         },
         text_config={
             "model_type": "qwen3",
@@ -74,19 +80,34 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
     )
 
 
-def build_processor(tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRProcessor:
-    """Return the native processor around a tokenizer, with Qwen3-ASR's own feature extractor."""
+def build_extractor(geometry: AudioGeometry) -> Qwen3ASRFeatureExtractor:
+    """Return the native feature extractor of a geometry."""
     make_extractor: Any = Qwen3ASRFeatureExtractor
-    return processor_around(tokenizer, make_extractor())
+    extractor: Qwen3ASRFeatureExtractor = make_extractor(
+        sampling_rate=geometry.sample_rate,
+        hop_length=geometry.hop_samples,
+        n_fft=geometry.n_fft,
+        feature_size=geometry.mel_bins,
+        min_length=geometry.min_samples,
+        n_window=geometry.chunk_frames // 2,
+    )
+    return extractor
 
 
-def processor_around(
-    tokenizer: PreTrainedTokenizerBase, extractor: Qwen3ASRFeatureExtractor
+def build_processor(
+    recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase
 ) -> Qwen3ASRProcessor:
-    """Return the native processor of tokenizer and extractor, with Qwen3-ASR's chat template."""
+    """Return the native processor of a recipe around a tokenizer."""
+    return processor_of(recipe.geometry, tokenizer)
+
+
+def processor_of(geometry: AudioGeometry, tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRProcessor:
+    """Return the native processor around a tokenizer, with the chat template of Qwen3-ASR."""
     template = (resources.files("megaasr.model") / "chat_template.jinja").read_text("utf-8")
     return Qwen3ASRProcessor(
-        feature_extractor=extractor, tokenizer=tokenizer, chat_template=template
+        feature_extractor=build_extractor(geometry),
+        tokenizer=tokenizer,
+        chat_template=template,
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from megaasr.model.inputs import Features
 from megaasr.train.base_recipe import AugmentRecipe
-from megaasr.train.log_mel import FLOOR_LOG10, FRAMES_PER_S, Features
+from megaasr.train.log_mel import FLOOR_LOG10
 
 
 def augment(features: Features, recipe: AugmentRecipe, rng: np.random.Generator) -> Features:
@@ -41,8 +42,17 @@ def _smooth_spectrum(bins: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(shape / shape.mean())
 
 
-def mask(features: Features, recipe: AugmentRecipe, rng: np.random.Generator) -> Features:
-    """Blank out random bands and stretches of finished features (scaled, floored)."""
+def mask(
+    features: Features, recipe: AugmentRecipe, rng: np.random.Generator, frames_per_s: float
+) -> Features:
+    """Blank out random bands and stretches of finished features (scaled, floored).
+
+    Args:
+        features: [frames, mels].
+        recipe: number and widths of the masks.
+        rng: source of their places.
+        frames_per_s: mel frames of a second.
+    """
     features = features.copy()
     frames, bins = features.shape
     blank = features.mean()
@@ -50,8 +60,8 @@ def mask(features: Features, recipe: AugmentRecipe, rng: np.random.Generator) ->
         width = int(rng.integers(0, recipe.frequency_mask_bins + 1))
         start = int(rng.integers(0, bins - width + 1))
         features[:, start : start + width] = blank
-    longest = max(1, int(recipe.time_mask_s * FRAMES_PER_S))
-    for _ in range(round(recipe.time_masks_per_s * frames / FRAMES_PER_S)):
+    longest = max(1, int(recipe.time_mask_s * frames_per_s))
+    for _ in range(round(recipe.time_masks_per_s * frames / frames_per_s)):
         width = int(rng.integers(0, min(longest, frames) + 1))
         start = int(rng.integers(0, frames - width + 1))
         features[start : start + width] = blank

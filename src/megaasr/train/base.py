@@ -106,6 +106,7 @@ class BaseTraining:
             self.store = FeatureStore.open(
                 corpus / "train.jsonl",
                 corpus / "features",
+                self.recipe.architecture.geometry,
                 on_progress=lambda done, total: self.report({"features": done, "of": total}),
             )
             texts = [clip.utterance.text for clip in self.store.clips]
@@ -121,8 +122,8 @@ class BaseTraining:
 
     def _prepare_model(self) -> None:
         model = build_model(self.recipe.architecture, self.tokenizer, self.recipe.seed)
-        self.processor = build_processor(self.tokenizer)
-        objective = BaseObjective(model, self.phoneme_count)
+        self.processor = build_processor(self.recipe.architecture, self.tokenizer)
+        objective = BaseObjective(model, self.phoneme_count, self.store.geometry)
         # The convolutions are the dearest part on a CPU; this layout makes them 1.4 times faster.
         _channels_last(objective)
         groups = _parameter_groups(objective, self.recipe.optimizer.weight_decay)

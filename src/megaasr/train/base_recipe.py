@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
+from megaasr.errors import CheckpointError
+from megaasr.model.geometry import AudioGeometry
 
 
 class ArchitectureRecipe(Recipe):
-    """Sizes of a Qwen3-ASR model (names as in transformers' configuration)."""
+    """Sizes of a Qwen3-ASR model (names as in transformers' configuration) and its geometry."""
 
     vocabulary_size: int = Field(gt=300, description="entries of the BPE tokenizer")
     encoder_layers: int = Field(gt=0)
@@ -24,6 +26,34 @@ class ArchitectureRecipe(Recipe):
     decoder_kv_heads: int = Field(gt=0)
     decoder_head_size: int = Field(gt=0)
     decoder_ffn: int = Field(gt=0)
+    hop_samples: int = Field(default=160, gt=0, description="samples between two mel frames")
+    n_fft: int = Field(default=400, gt=0, description="samples under the window of a mel frame")
+    mel_bins: int = Field(default=128, gt=0)
+    chunk_frames: int = Field(
+        default=100, gt=0, multiple_of=2, description="mel frames of a chunk, 2 * n_window"
+    )
+    window_frames: int = Field(
+        default=800, gt=0, description="mel frames that attend to each other, n_window_infer"
+    )
+
+    @property
+    def geometry(self) -> AudioGeometry:
+        """How the model's audio is counted."""
+        return AudioGeometry(
+            hop_samples=self.hop_samples,
+            n_fft=self.n_fft,
+            mel_bins=self.mel_bins,
+            chunk_frames=self.chunk_frames,
+            window_frames=self.window_frames,
+        )
+
+    @model_validator(mode="after")
+    def _check_geometry(self) -> ArchitectureRecipe:
+        try:
+            _ = self.geometry
+        except CheckpointError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class AugmentRecipe(Recipe):

@@ -13,12 +13,16 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from megaasr.model.inputs import Features, InputBuilder
+from megaasr.model.interface import MAX_PIECE_S
 from megaasr.train.augment import augment, mask
 from megaasr.train.base_recipe import AugmentRecipe, BaseRecipe
-from megaasr.train.collate import PromptTokens, pad_features, pad_tokens
 from megaasr.train.feature_store import FeatureStore
-from megaasr.train.log_mel import FLOOR_LOG10, FRAMES_PER_S, Features, finish
+from megaasr.train.log_mel import FLOOR_LOG10, finish
 from megaasr.train.prompt_context import draw_context
+
+_MAX_PAUSE_S = 1.2
+"""Longest pause after each clip of a joined example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,8 @@ class Batch:
     """What one forward pass needs.
 
     Attributes:
-        inputs: the native model's arguments; features [batch, mels, frames], frames a multiple
-            of 100, padded on the right.
+        inputs: the native model's arguments; features [batch, mels, frames], frames a whole
+            number of chunks, padded on the right.
         phonemes: CTC targets, all clips one after another; `phoneme_lengths` cuts them.
         audio_s: seconds of audio, padding not counted.
     """
@@ -51,12 +55,12 @@ def plan_epoch(
 ) -> list[list[Example]]:
     """Return an epoch's batches: every clip once, alone or joined, batched by length."""
     rng = np.random.default_rng([recipe.seed, 1, epoch, int(short_only)])
-    frames = [clip.frames for clip in store.clips]
-    limit = recipe.short_first_s * FRAMES_PER_S if short_only else 30 * FRAMES_PER_S
-    order = [int(i) for i in rng.permutation(len(store)) if frames[int(i)] <= limit]
+    frames_per_s = store.geometry.frames_per_s
+    limit = (recipe.short_first_s if short_only else MAX_PIECE_S) * frames_per_s
+    order = [int(i) for i in rng.permutation(len(store)) if store.clips[int(i)].frames <= limit]
     join_share = 0.0 if short_only else recipe.augment.join_share
-    examples = sorted(_join(order, frames, join_share, recipe.augment.join_max_s, rng), key=_size)
-    batches = _pack(examples, recipe.batch_s * FRAMES_PER_S)
+    examples = sorted(_join(order, store, join_share, recipe.augment.join_max_s, rng), key=_size)
+    batches = _pack(examples, recipe.batch_s * frames_per_s)
     return [batches[int(i)] for i in rng.permutation(len(batches))]
 
 
@@ -66,21 +70,23 @@ def _size(example: Example) -> int:
 
 def _join(
     order: Sequence[int],
-    frames: Sequence[int],
+    store: FeatureStore,
     share: float,
     max_s: float,
     rng: np.random.Generator,
 ) -> Iterator[Example]:
     """Take clips in order; some examples go on taking clips up to a drawn length."""
+    frames = [clip.frames for clip in store.clips]
+    frames_per_s, pause = store.geometry.frames_per_s, store.geometry.frames_in(_MAX_PAUSE_S)
     pending = list(order)
     while pending:
         clips = [pending.pop()]
         total = frames[clips[0]]
-        # A pause of at most 1.2 s follows every clip, and silence may lead the example.
-        target = rng.uniform(6.0, max_s - 2.5) * FRAMES_PER_S if rng.random() < share else 0
-        while pending and total + frames[pending[-1]] + 120 <= target:
+        # A pause follows every clip, and silence may lead the example.
+        target = rng.uniform(6.0, max_s - 2.5) * frames_per_s if rng.random() < share else 0
+        while pending and total + frames[pending[-1]] + pause <= target:
             clips.append(pending.pop())
-            total += frames[clips[-1]] + 120
+            total += frames[clips[-1]] + pause
         yield Example(tuple(clips), total)
 
 
@@ -110,7 +116,8 @@ class BatchBuilder:
         self._phonemes = phonemes
         self._recipe = recipe
         self._plain = augment_off(recipe.augment)
-        self._prompt = PromptTokens(tokenizer)
+        self._inputs = InputBuilder(tokenizer, store.geometry)
+        self._geometry = store.geometry
 
     def build(
         self, examples: Sequence[Example], stream: Sequence[int], *, plain: bool = False
@@ -128,23 +135,27 @@ class BatchBuilder:
         rows = [self._tokens(e, len(f), rng) for e, f in zip(examples, features, strict=True)]
         phonemes = [[p for clip in e.clips for p in self._phonemes[clip]] for e in examples]
         return Batch(
-            inputs={**pad_features(features), **pad_tokens(rows)},
+            inputs={**self._inputs.pad_features(features), **self._inputs.pad_examples(rows)},
             phonemes=torch.tensor([p for one in phonemes for p in one], dtype=torch.long),
             phoneme_lengths=torch.tensor([len(one) for one in phonemes], dtype=torch.long),
-            audio_s=sum(len(f) for f in features) / FRAMES_PER_S,
+            audio_s=self._geometry.seconds(sum(len(f) for f in features)),
         )
 
     def _features(
         self, example: Example, recipe: AugmentRecipe, rng: np.random.Generator
     ) -> Features:
-        bins = 128
-        pieces = [_silence(rng.uniform(0.0, recipe.lead_s), bins)]
+        pieces = [self._silence(rng.uniform(0.0, recipe.lead_s))]
         for clip in example.clips:
             pieces.append(self._store.features(clip))
             if len(example.clips) > 1:
-                pieces.append(_silence(rng.uniform(0.1, 1.2), bins))
-        joined = augment(np.concatenate(pieces)[: 30 * FRAMES_PER_S], recipe, rng)
-        return mask(finish(joined), recipe, rng)
+                pieces.append(self._silence(rng.uniform(0.1, _MAX_PAUSE_S)))
+        whole = np.concatenate(pieces)[: self._geometry.frames_in(MAX_PIECE_S)]
+        joined = augment(whole, recipe, rng)
+        return mask(finish(joined), recipe, rng, self._geometry.frames_per_s)
+
+    def _silence(self, seconds: float) -> Features:
+        shape = (self._geometry.frames_in(seconds), self._geometry.mel_bins)
+        return np.full(shape, FLOOR_LOG10, dtype=np.float32)
 
     def _tokens(
         self, example: Example, frames: int, rng: np.random.Generator
@@ -157,14 +168,10 @@ class BatchBuilder:
             clips = self._store.clips
             other = clips[int(rng.integers(len(clips)))].utterance.text
             context = draw_context(text, other, rng)
-        return self._prompt(frames, text, "en" if text else None, context)
+        return self._inputs.example(frames, text, "en" if text else None, context)
 
 
 def augment_off(recipe: AugmentRecipe) -> AugmentRecipe:
     """Return the recipe with every augmentation switched off."""
     off = dict.fromkeys(("join_share", "lead_s", "context_share", "noise_share", "gain_db"), 0)
     return recipe.model_copy(update={**off, "frequency_masks": 0, "time_masks_per_s": 0.0})
-
-
-def _silence(seconds: float, bins: int) -> Features:
-    return np.full((round(seconds * FRAMES_PER_S), bins), FLOOR_LOG10, dtype=np.float32)

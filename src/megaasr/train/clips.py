@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from megaasr.audio.clips import read_clip
+from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, TrainingError
+from megaasr.model.geometry import AudioGeometry
+from megaasr.model.inputs import Features
+from megaasr.model.interface import MAX_PIECE_S
 from megaasr.records import read_manifest
-from megaasr.train.log_mel import FRAMES_PER_S, Features, finish, log_mel
+from megaasr.train.log_mel import finish, log_mel
 
-LONGEST_S = 30.0
+LONGEST_S = MAX_PIECE_S
 _LISTINGS = ("graded.jsonl", "simulated.jsonl")
 
 
@@ -118,10 +122,12 @@ class ClipFeatures(Dataset[dict[str, Any]]):
 
     Args:
         clips: of one stage.
+        geometry: of the model.
     """
 
-    def __init__(self, clips: Sequence[Clip]) -> None:
+    def __init__(self, clips: Sequence[Clip], geometry: AudioGeometry) -> None:
         self.clips = clips
+        self._geometry = geometry
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -132,13 +138,13 @@ class ClipFeatures(Dataset[dict[str, Any]]):
 
     def _features(self, clip: Clip) -> Features | None:
         try:
-            return features_of(read_clip(Path(), clip.audio).samples)
+            return features_of(read_clip(Path(), clip.audio).samples, self._geometry)
         except (AudioError, OSError):
             return None
 
 
-def features_of(samples: NDArray[np.float32]) -> Features | None:
-    """Return the log mel features of samples at 16 kHz, of 30 s at most; None if there is none."""
+def features_of(samples: NDArray[np.float32], geometry: AudioGeometry) -> Features | None:
+    """Return the log-mel features of samples at 16 kHz, of 30 s at most; None if there is none."""
     if not samples.size:
         return None
-    return finish(log_mel(samples[: int(LONGEST_S * 16_000)]))[: int(LONGEST_S * FRAMES_PER_S)]
+    return finish(log_mel(samples[: int(LONGEST_S * SAMPLE_RATE)], geometry))

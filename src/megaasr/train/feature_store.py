@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio import files
+from megaasr.model.geometry import AudioGeometry
 from megaasr.records import Utterance, read_manifest
 from megaasr.train.log_mel import log_mel
 
@@ -32,10 +33,21 @@ class StoredClip:
 
 
 class FeatureStore:
-    """The features of one manifest: float16 shards [frames, mels] beside an index."""
+    """The features of one manifest: float16 shards [frames, mels] beside an index.
 
-    def __init__(self, clips: list[StoredClip], shards: list[NDArray[np.float16]]) -> None:
+    Attributes:
+        clips: of the manifest, in its order.
+        geometry: of the features.
+    """
+
+    def __init__(
+        self,
+        clips: list[StoredClip],
+        shards: list[NDArray[np.float16]],
+        geometry: AudioGeometry,
+    ) -> None:
         self.clips = clips
+        self.geometry = geometry
         self._shards = shards
 
     def __len__(self) -> int:
@@ -52,6 +64,7 @@ class FeatureStore:
         cls,
         manifest: Path,
         folder: Path,
+        geometry: AudioGeometry,
         *,
         workers: int | None = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -60,18 +73,25 @@ class FeatureStore:
 
         Args:
             manifest: JSONL; it must not change once features exist.
-            folder: where the shards lie (they are a cache: it may be deleted at any time).
+            folder: where the shards lie (they are a cache: it may be deleted at any time); shards
+                of several geometries may lie there together.
+            geometry: of the model that the features are for.
             workers: processes that compute shards.
             on_progress: called with shards done and shards in all.
         """
         utterances = list(read_manifest(manifest))
         folder.mkdir(parents=True, exist_ok=True)
         jobs = [
-            (manifest.parent, folder / f"{manifest.stem}-{start // SHARD_CLIPS:05d}", batch)
+            _Job(
+                manifest.parent,
+                folder / f"{manifest.stem}{_tag(geometry)}-{start // SHARD_CLIPS:05d}",
+                batch,
+                geometry,
+            )
             for start in range(0, len(utterances), SHARD_CLIPS)
             if (batch := utterances[start : start + SHARD_CLIPS])
         ]
-        missing = [job for job in jobs if not _is_current(job[1], job[2])]
+        missing = [job for job in jobs if not _is_current(job.shard, job.batch)]
         if missing:
             # A forked child would inherit torch's thread pools in an undefined state.
             context = multiprocessing.get_context("spawn")
@@ -80,13 +100,32 @@ class FeatureStore:
                     on_progress(done, len(missing))
         clips: list[StoredClip] = []
         shards: list[NDArray[np.float16]] = []
-        for number, (_, shard, batch) in enumerate(jobs):
+        for number, job in enumerate(jobs):
             start = 0
-            for utterance, frames in zip(batch, _read_index(shard)["frames"], strict=True):
+            for utterance, frames in zip(job.batch, _read_index(job.shard)["frames"], strict=True):
                 clips.append(StoredClip(utterance, number, start, frames))
                 start += frames
-            shards.append(np.load(shard.with_suffix(".npy"), mmap_mode="r"))
-        return cls(clips, shards)
+            shards.append(np.load(job.shard.with_suffix(".npy"), mmap_mode="r"))
+        return cls(clips, shards, geometry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A shard to compute: the manifest's folder, the shard's path without ending, its clips."""
+
+    root: Path
+    shard: Path
+    batch: list[Utterance]
+    geometry: AudioGeometry
+
+
+def _tag(geometry: AudioGeometry) -> str:
+    """Return what names the shards of a geometry; Qwen3-ASR's have none."""
+    numbers = [
+        (one.hop_samples, one.n_fft, one.mel_bins, one.min_samples)
+        for one in (geometry, AudioGeometry())
+    ]
+    return "" if numbers[0] == numbers[1] else "-" + "-".join(map(str, numbers[0]))
 
 
 def _read_index(shard: Path) -> dict[str, Any]:
@@ -100,16 +139,18 @@ def _is_current(shard: Path, batch: list[Utterance]) -> bool:
     return index.is_file() and _read_index(shard)["ids"] == [u.id for u in batch]
 
 
-def _compute_shard(job: tuple[Path, Path, list[Utterance]]) -> None:
+def _compute_shard(job: _Job) -> None:
     import torch
 
     torch.set_num_threads(1)
-    root, shard, batch = job
-    features = [log_mel(files.read(root / u.audio).samples).astype(np.float16) for u in batch]
-    temporary = shard.with_suffix(".part.npy")
+    features = [
+        log_mel(files.read(job.root / clip.audio).samples, job.geometry).astype(np.float16)
+        for clip in job.batch
+    ]
+    temporary = job.shard.with_suffix(".part.npy")
     np.save(temporary, np.concatenate(features))
-    temporary.replace(shard.with_suffix(".npy"))
-    index = {"ids": [u.id for u in batch], "frames": [len(f) for f in features]}
-    part = shard.with_suffix(".part")
+    temporary.replace(job.shard.with_suffix(".npy"))
+    index = {"ids": [clip.id for clip in job.batch], "frames": [len(one) for one in features]}
+    part = job.shard.with_suffix(".part")
     part.write_text(json.dumps(index))
-    part.replace(shard.with_suffix(".json"))
+    part.replace(job.shard.with_suffix(".json"))

@@ -12,6 +12,7 @@ from megaasr.audio.files import read
 from megaasr.audio.waveform import Waveform
 from megaasr.config import load_recipe
 from megaasr.errors import AudioError, TrainingError
+from megaasr.model.geometry import AudioGeometry
 from megaasr.simulate.corpus.clips import ClipMaker
 from megaasr.simulate.corpus.columns import AUDIO, find_columns
 from megaasr.simulate.corpus.plan import CorpusPlan, plan_corpus
@@ -75,8 +76,10 @@ class FreshSpeech:
 class FreshFeatures(Dataset[dict[str, Any]]):
     """What `ClipFeatures` is for a data set, for clips `first` to `first + count` of a supply."""
 
-    def __init__(self, speech: FreshSpeech, count: int, first: int = 0) -> None:
-        self._speech, self._first = speech, first
+    def __init__(
+        self, speech: FreshSpeech, geometry: AudioGeometry, count: int, first: int = 0
+    ) -> None:
+        self._speech, self._geometry, self._first = speech, geometry, first
         self.clips = speech.clips(count, first)
 
     def __len__(self) -> int:
@@ -85,7 +88,8 @@ class FreshFeatures(Dataset[dict[str, Any]]):
     def __getitem__(self, at: int) -> dict[str, Any]:
         clip = self.clips[at]
         try:
-            features = features_of(self._speech.degraded(self._first + at).samples)
+            samples = self._speech.degraded(self._first + at).samples
+            features = features_of(samples, self._geometry)
         except AudioError:
             features = None
         return {"features": features, "text": clip.text, "language": clip.language}

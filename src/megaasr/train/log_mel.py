@@ -15,43 +15,43 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-HOP_SAMPLES = 160
-FFT_SAMPLES = 400
-FRAMES_PER_S = 100
+from megaasr.model.geometry import AudioGeometry
+from megaasr.model.inputs import Features
+
 FLOOR_LOG10 = -10.0
-Features = NDArray[np.float32]
 
 
 @lru_cache(maxsize=2)
-def _mel_filters(bins: int) -> torch.Tensor:
+def _mel_filters(bins: int, n_fft: int) -> torch.Tensor:
     from transformers import Qwen3ASRFeatureExtractor
 
     extractor: Any = Qwen3ASRFeatureExtractor
-    filters = extractor(feature_size=bins).mel_filters
+    filters = extractor(feature_size=bins, n_fft=n_fft).mel_filters
     return torch.from_numpy(filters.T.astype(np.float32))
 
 
-def log_mel(samples: NDArray[np.float32], bins: int = 128) -> Features:
+def log_mel(samples: NDArray[np.float32], geometry: AudioGeometry) -> Features:
     """Return log10 mel powers.
 
     Args:
-        samples: float32 [time], mono, 16 kHz; shorter than 0.5 s is padded as the model does.
-        bins: mel bands.
+        samples: float32 [time], mono, 16 kHz; shorter than the geometry's `min_samples` is padded
+            as the native extractor does.
+        geometry: of the model.
 
     Returns:
-        float32 [frames, bins], 100 frames a second, at least -10.
+        float32 [frames, mels], `geometry.frames(samples.size)` frames, at least -10.
     """
-    if samples.size < 8000:
-        samples = np.pad(samples, (0, 8000 - samples.size))
+    if samples.size < geometry.min_samples:
+        samples = np.pad(samples, (0, geometry.min_samples - samples.size))
     spectrum = torch.stft(
         torch.from_numpy(samples),
-        FFT_SAMPLES,
-        HOP_SAMPLES,
-        window=torch.hann_window(FFT_SAMPLES),
+        geometry.n_fft,
+        geometry.hop_samples,
+        window=torch.hann_window(geometry.n_fft),
         return_complex=True,
     )
     power = spectrum[:, :-1].abs() ** 2
-    mel = _mel_filters(bins) @ power
+    mel = _mel_filters(geometry.mel_bins, geometry.n_fft) @ power
     return np.asarray(mel.clamp(min=1e-10).log10().T.numpy())
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 from transformers import (
-    PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -21,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from megaasr.train.collate import PromptTokens, pad_features, pad_tokens
+from megaasr.model.inputs import IGNORE, InputBuilder
 from megaasr.train.memory import peak_memory_bytes
 from megaasr.train.optimizer import make_optimizer
 from megaasr.train.scopes import Group
@@ -35,31 +34,30 @@ class Collator:
     """Makes a batch of `ClipFeatures`' examples.
 
     Args:
-        tokenizer: of the model.
+        builder: makes the model's inputs.
         dtype: of the features.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> None:
-        self._tokens = PromptTokens(tokenizer)
-        self._dtype = dtype
+    def __init__(self, builder: InputBuilder, dtype: torch.dtype) -> None:
+        self._builder, self._dtype = builder, dtype
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return the native model's inputs; examples without features are left out.
 
         If none has any, a second of silence that nothing is learnt from keeps the step alive.
         """
-        heard = [one for one in examples if one["features"] is not None]
-        if not heard:
-            silence = np.full((100, 128), -1.5, dtype=np.float32)
-            ids, labels = self._tokens(100, "", None)
-            rows = [(ids, [-100] * len(labels))]
-            batch = {**pad_features([silence]), **pad_tokens(rows)}
-        else:
-            features = [one["features"] for one in heard]
-            rows = [
-                self._tokens(len(one["features"]), one["text"], one["language"]) for one in heard
-            ]
-            batch = {**pad_features(features), **pad_tokens(rows)}
+        builder = self._builder
+        readable = [example for example in examples if example["features"] is not None]
+        features = [example["features"] for example in readable]
+        rows = [
+            builder.example(len(example["features"]), example["text"], example["language"])
+            for example in readable
+        ]
+        if not readable:
+            silence = builder.silent_second()
+            ids, labels = builder.example(len(silence), "", None)
+            features, rows = [silence], [(ids, [IGNORE] * len(labels))]
+        batch = {**builder.pad_features(features), **builder.pad_examples(rows)}
         batch["input_features"] = batch["input_features"].to(self._dtype)
         return batch
 

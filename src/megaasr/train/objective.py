@@ -9,27 +9,41 @@ from torch import nn
 from torch.nn import functional
 from transformers import Qwen3ASRForConditionalGeneration
 
-# The encoder gives 12.5 frames a second, fewer than phonemes plus blanks need: the CTC head
-# gives four labels per frame. It is thrown away after training.
-LABELS_PER_FRAME = 4
+from megaasr.model.geometry import AudioGeometry
+
+LABELS_PER_S = 50
+"""About as many labels a second CTC needs for phonemes plus blanks."""
 BLANK = 0
 
 
+def labels_per_token(geometry: AudioGeometry) -> int:
+    """Return how many labels the CTC head gives for each audio token: 4 for Qwen3-ASR's 13 tokens
+    a second, which are fewer than phonemes plus blanks need, and 1 for 50 tokens a second."""
+    return max(1, round(LABELS_PER_S / geometry.tokens_per_s))
+
+
 class BaseObjective(nn.Module):
-    """The native model and its auxiliary CTC head.
+    """The native model and its auxiliary CTC head, which is thrown away after training.
 
     Args:
         model: the native model.
         phoneme_count: distinct phonemes; label 0 is CTC's blank, phonemes count from 1.
+        geometry: of the model's audio.
     """
 
-    def __init__(self, model: Qwen3ASRForConditionalGeneration, phoneme_count: int) -> None:
+    def __init__(
+        self,
+        model: Qwen3ASRForConditionalGeneration,
+        phoneme_count: int,
+        geometry: AudioGeometry,
+    ) -> None:
         super().__init__()
         self.model = model
         self.labels = phoneme_count + 1
+        self.labels_per_token = labels_per_token(geometry)
         config: Any = model.config
         width = config.audio_config.d_model
-        self.ctc_head = nn.Linear(width, LABELS_PER_FRAME * self.labels)
+        self.ctc_head = nn.Linear(width, self.labels_per_token * self.labels)
 
     def forward(
         self,
@@ -78,10 +92,11 @@ class BaseObjective(nn.Module):
         phonemes: torch.Tensor,
         lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """CTC over the packed encoder output [all valid frames, width]."""
-        frames = (inputs["input_ids"] == self.model.config.audio_token_id).sum(dim=1)
-        log_probs = self.ctc_head(encoded).view(-1, LABELS_PER_FRAME, self.labels).log_softmax(-1)
-        rows = torch.split(log_probs, frames.tolist())
+        """CTC over the packed encoder output [all audio tokens, width]."""
+        tokens = (inputs["input_ids"] == self.model.config.audio_token_id).sum(dim=1)
+        scores = self.ctc_head(encoded).view(-1, self.labels_per_token, self.labels)
+        log_probs = scores.log_softmax(-1)
+        rows = torch.split(log_probs, tokens.tolist())
         padded = nn.utils.rnn.pad_sequence([row.flatten(0, 1) for row in rows])
         if int(lengths.sum()) == 0:
             # Nobody speaks in this batch; distributed training still wants every gradient.
@@ -90,7 +105,7 @@ class BaseObjective(nn.Module):
         losses: torch.Tensor = functional.ctc_loss(
             padded,
             phonemes,
-            frames * LABELS_PER_FRAME,
+            tokens * self.labels_per_token,
             lengths,
             blank=BLANK,
             reduction="sum",

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from megaasr.train.collate import PromptTokens, pad_features
-from megaasr.train.log_mel import Features
+from megaasr.model.inputs import Features, InputBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +43,21 @@ class Prompts:
         )
 
 
-def make_prompts(features: Sequence[Features], tokens: PromptTokens, pad: int) -> Prompts:
+def make_prompts(features: Sequence[Features], builder: InputBuilder) -> Prompts:
     """Return the prompts of clips.
 
     Args:
         features: of each clip, float [frames, mels].
-        tokens: makes the token ids.
-        pad: id of the padding token.
+        builder: makes the model's inputs.
     """
-    rows = [tokens.prompt(len(one)) for one in features]
-    width = max(len(row) for row in rows)
-    ids = torch.full((len(rows), width), pad, dtype=torch.long)
-    attention = torch.zeros((len(rows), width), dtype=torch.long)
-    for number, row in enumerate(rows):
-        ids[number, width - len(row) :] = torch.tensor(row)
-        attention[number, width - len(row) :] = 1
-    sound = pad_features(features)
-    return Prompts(sound["input_features"], sound["input_features_mask"], ids, attention)
+    sound = builder.pad_features(features)
+    tokens = builder.pad_prompts([builder.prompt(len(clip)) for clip in features])
+    return Prompts(
+        sound["input_features"],
+        sound["input_features_mask"],
+        tokens["input_ids"],
+        tokens["attention_mask"],
+    )
 
 
 def embed(model: Any, prompts: Prompts) -> torch.Tensor:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
-from megaasr.train.collate import PromptTokens
+from megaasr.model.inputs import InputBuilder
 from megaasr.train.policy import Policy, Prompts, make_prompts
 from megaasr.train.policy_loss import policy_loss
 from megaasr.train.rl_groups import Group
@@ -36,7 +35,7 @@ class PolicyUpdate:
         accelerator: of the run.
         model: with its PEFT adapter; without it, it is the reference of the KL divergence.
         policy: over the same model, as it is; `prepare` gives the one that learns.
-        tokenizer: of the model.
+        builder: makes the model's inputs.
         recipe: of the run.
     """
 
@@ -45,12 +44,11 @@ class PolicyUpdate:
         accelerator: Accelerator,
         model: Any,
         policy: Policy,
-        tokenizer: Any,
+        builder: InputBuilder,
         recipe: RLRecipe,
     ) -> None:
         self._accelerator, self._model, self._policy = accelerator, model, policy
-        self._recipe = recipe
-        self._tokens, self._pad = PromptTokens(tokenizer), int(tokenizer.pad_token_id)
+        self._builder, self._recipe = builder, recipe
 
     def __call__(
         self, trained: Any, optimizer: Any, scheduler: Any, groups: Sequence[Group]
@@ -150,15 +148,10 @@ class PolicyUpdate:
     def _batch(self, groups: Sequence[Group]) -> _Batch:
         device = self._accelerator.device
         # A process without a readable clip keeps in step with the others on a silent second.
-        features = [one.features for one in groups] or [np.full((100, 128), -1.5, np.float32)]
-        rows = [sample.ids for group in groups for sample in group.samples] or [(self._pad,)]
-        prompts = make_prompts(features, self._tokens, self._pad)
-        width = max(len(row) for row in rows)
-        completions = torch.full((len(rows), width), self._pad, dtype=torch.long)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for at, row in enumerate(rows):
-            completions[at, : len(row)] = torch.tensor(row)
-            mask[at, : len(row)] = 1
+        features = [group.features for group in groups] or [self._builder.silent_second()]
+        rows = [sample.ids for group in groups for sample in group.samples]
+        prompts = make_prompts(features, self._builder)
+        completions, mask = self._builder.pad_completions(rows or [(self._builder.pad,)])
         valid = [one.valid for one in groups] or [torch.zeros(1, dtype=torch.bool)]
         weights = (mask * torch.cat(valid).unsqueeze(1)).float()
         if self._recipe.loss.aggregate == "sample":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megaasr.model.inputs import InputBuilder
 from megaasr.train.clips import read_clips
 from megaasr.train.prompt_schedule import PromptSchedule
 from megaasr.train.rewards import score_batch
@@ -80,17 +81,19 @@ def probe(
     schedule = PromptSchedule(read_clips(recipe.data), recipe.thin, recipe.seed)
     count = min(clips, len(schedule.clips))
     tokenizer = start.processor.tokenizer
+    builder = InputBuilder.of_model(start.model, start.processor)
     found = []
     for temperature in temperatures:
         on_progress(temperature)
         sampling = recipe.sampling.model_copy(update={"temperature": temperature})
         source = GroupSource(
             schedule,
-            NativeEngine(start.model, tokenizer, sampling, _SAMPLES_AT_ONCE),
+            NativeEngine(start.model, builder, sampling, _SAMPLES_AT_ONCE),
             lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
             partial(score_batch, recipe=recipe.reward),
             DynamicRecipe(tries=0, overlong_filter=False),
             recipe.seed,
+            geometry=builder.geometry,
         )
         drawn = source.draw(0, range(count), count, lambda found: found)
         found.append(measure(drawn.groups, temperature, delta))

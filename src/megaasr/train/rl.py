@@ -30,6 +30,7 @@ from transformers import get_cosine_schedule_with_warmup
 from megaasr.adapter.peft_layout import Adapter, is_adapter, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.atomic import write_atomically
+from megaasr.model.inputs import InputBuilder
 from megaasr.model.qwen3_asr import Qwen3ASR
 from megaasr.train.clips import listing_of, read_clips
 from megaasr.train.group_log import GroupLog
@@ -60,7 +61,8 @@ class RLTraining:
         folder: of the run; a started run is taken up again.
         report: called with every line of the metrics.
         reward: of transcripts; by default DG-WGPO's with the recipe's constants.
-        engine: makes the rollout engine of the model; by default the model draws itself.
+        engine: makes the rollout engine of the model and of what makes its inputs; by default the
+            model draws itself.
 
     Raises:
         TrainingError: the folder belongs to another recipe, or data or adapter are missing.
@@ -73,7 +75,7 @@ class RLTraining:
         folder: Path,
         report: Report = lambda row: None,
         reward: Reward | None = None,
-        engine: Callable[[Any, Any], RolloutEngine] | None = None,
+        engine: Callable[[Any, InputBuilder], RolloutEngine] | None = None,
     ) -> None:
         cuda = torch.cuda.is_available()
         bf16 = cuda and torch.cuda.is_bf16_supported()
@@ -96,20 +98,22 @@ class RLTraining:
             share_prompt=not recipe.gradient_checkpointing,
         )
         tokenizer = self.start.processor.tokenizer
-        self.update = PolicyUpdate(self.accelerator, self.model, self.policy, tokenizer, recipe)
         self.recognizer = Qwen3ASR(recipe.model, native, self.start.processor, batch_size=32)
+        builder = self.recognizer.builder
+        self.update = PolicyUpdate(self.accelerator, self.model, self.policy, builder, recipe)
         make = engine or (
-            lambda model, tokenizer: NativeEngine(
-                model, tokenizer, recipe.sampling, recipe.rollout_batch_size
+            lambda model, builder: NativeEngine(
+                model, builder, recipe.sampling, recipe.rollout_batch_size
             )
         )
         self.source = GroupSource(
             PromptSchedule(clips, recipe.thin, recipe.seed),
-            make(native, tokenizer),
+            make(native, builder),
             lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
             reward or partial(score_batch, recipe=recipe.reward),
             recipe.dynamic,
             recipe.seed,
+            geometry=builder.geometry,
         )
         self.validation = (
             Validation(read_clips(recipe.dev), recipe.evaluate_clips) if self.main else None

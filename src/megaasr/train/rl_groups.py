@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from megaasr.model.geometry import AudioGeometry
+from megaasr.model.inputs import Features
 from megaasr.model.prompt import parse_output
 from megaasr.train.clips import Clip, ClipFeatures
-from megaasr.train.log_mel import Features
 from megaasr.train.policy_loss import group_advantages, has_spread
 from megaasr.train.prompt_schedule import PromptSchedule
 from megaasr.train.rewards import Rewards
@@ -85,6 +86,7 @@ class GroupSource:
         reward: of transcripts.
         recipe: of dynamic sampling.
         seed: of the draws.
+        geometry: of the model's audio.
     """
 
     def __init__(
@@ -95,9 +97,12 @@ class GroupSource:
         reward: Reward,
         recipe: DynamicRecipe,
         seed: int,
+        *,
+        geometry: AudioGeometry,
     ) -> None:
         self._schedule, self._engine, self._decode = schedule, engine, decode
         self._reward, self._recipe, self._seed = reward, recipe, seed
+        self._geometry = geometry
 
     def draw(self, position: int, places: range, whole: int, gather: Gather) -> Drawn:
         """Return the groups of a step.
@@ -135,7 +140,7 @@ class GroupSource:
     def _groups(self, positions: Sequence[int], result: Drawn) -> list[Group | None]:
         began = time.monotonic()
         clips = [self._schedule(at) for at in positions]
-        read = ClipFeatures(clips)
+        read = ClipFeatures(clips, self._geometry)
         features = [read[at]["features"] for at in range(len(clips))]
         heard = [at for at, one in enumerate(features) if one is not None]
         result.unreadable += len(clips) - len(heard)

@@ -21,9 +21,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from megaasr.model.inputs import Features, InputBuilder, end_tokens
 from megaasr.model.qwen3_asr import token_budget
-from megaasr.train.collate import PromptTokens
-from megaasr.train.log_mel import FRAMES_PER_S, Features
 from megaasr.train.policy import Prompts, embed, make_prompts, positions_of
 from megaasr.train.rl_recipe import SamplingRecipe
 
@@ -65,17 +64,17 @@ class NativeEngine:
 
     Args:
         model: native, adapters injected.
-        tokenizer: of the model.
+        builder: makes the model's inputs.
         recipe: how to draw.
         batch_size: clips at once.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, recipe: SamplingRecipe, batch_size: int) -> None:
+    def __init__(
+        self, model: Any, builder: InputBuilder, recipe: SamplingRecipe, batch_size: int
+    ) -> None:
         self._model, self._recipe, self._batch_size = model, recipe, batch_size
-        self._tokens = PromptTokens(tokenizer)
-        self._pad = int(tokenizer.pad_token_id)
-        ends = model.generation_config.eos_token_id
-        self._ends = torch.tensor([ends] if isinstance(ends, int) else sorted(ends))
+        self._builder = builder
+        self._ends = torch.tensor(sorted(end_tokens(model)))
         self._warp = LogitsProcessorList(
             [
                 TemperatureLogitsWarper(recipe.temperature),
@@ -104,10 +103,11 @@ class NativeEngine:
         self, features: Sequence[Features], seeds: Sequence[Sequence[int]]
     ) -> list[list[Sample]]:
         copies = self._recipe.samples
-        prompts = make_prompts(features, self._tokens, self._pad)
+        prompts = make_prompts(features, self._builder)
         prompts = prompts.to(self._model.device, self._model.dtype)
         budgets = [
-            min(self._recipe.max_tokens, token_budget(len(one) / FRAMES_PER_S)) for one in features
+            min(self._recipe.max_tokens, token_budget(self._builder.geometry.seconds(len(clip))))
+            for clip in features
         ]
         chances = np.stack(
             [np.random.default_rng([*seed]).random((max(budgets), copies)) for seed in seeds], 1
@@ -138,7 +138,7 @@ class NativeEngine:
         going = torch.ones(len(scores), dtype=torch.bool, device=model.device)
         for step in range(len(chances)):
             token = self._choose(scores, drawn, chances[step])
-            drawn.append(torch.where(going, token, self._pad))
+            drawn.append(torch.where(going, token, self._builder.pad))
             going &= ~torch.isin(token, ends) & (step + 1 < limits)
             if not going.any():
                 break

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from megaasr.config import Recipe
@@ -114,7 +115,7 @@ class RunFolder:
         path = self.folder / "recipe.json"
         if not path.is_file():
             return
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _complete(type(recipe), json.loads(path.read_text(encoding="utf-8")))
         now = json.loads(recipe.resolved_json())
         changed = sorted(
             key for key in {*before, *now} - set(_FREE_FIELDS) if before.get(key) != now.get(key)
@@ -124,6 +125,15 @@ class RunFolder:
                 f"{self.folder} holds a run of another recipe ({', '.join(changed)} differ); "
                 "choose another folder, or delete this one to start again"
             )
+
+
+def _complete(kind: type[Recipe], written: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's recipe with the fields that came later: their defaults are what it ran on."""
+    try:
+        complete: dict[str, Any] = json.loads(kind.model_validate(written).resolved_json())
+    except ValidationError:  # another kind of recipe, or of another version
+        return written
+    return complete
 
 
 def _named(paths: Sequence[Path]) -> str:

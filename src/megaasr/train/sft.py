@@ -27,6 +27,7 @@ from megaasr.adapter.peft_layout import WEIGHTS_FILE, Adapter, is_adapter, read_
 from megaasr.adapter.write import join, write_adapter
 from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model
 from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
 from megaasr.model.parts import find_parts, fingerprint, require_parent
@@ -73,8 +74,8 @@ class SFTTraining:
         self.accumulation = recipe.accumulation(self.processes)
         self._report = report
         self.run = RunFolder(folder, recipe, main=self.main)
-        self.data = TrainingData(recipe)
         self.base = find_parts(find_model(recipe.model)).base
+        self.data = TrainingData(recipe, AudioGeometry.from_folder(self.base))
         self.start = self._read_start()
         self.run.claim_data(*self.data.manifests, *self._start_files())
         self.fingerprint = fingerprint(self.base)
@@ -160,7 +161,7 @@ class SFTTraining:
             step_clips=recipe.batch_size,
             seconds=seconds,
             train_dataset=data,
-            data_collator=Collator(recognizer.processor.tokenizer, recognizer.model.dtype),
+            data_collator=Collator(recognizer.builder, recognizer.model.dtype),
             callbacks=[
                 BetweenSteps(
                     recipe.evaluate_steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from megaasr.model.geometry import AudioGeometry
 from megaasr.train.clips import ClipFeatures, choose, listing_of, read_clips
 from megaasr.train.fresh_clips import FreshFeatures, FreshSpeech
 from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
@@ -16,6 +17,7 @@ class TrainingData:
 
     Args:
         recipe: of the run.
+        geometry: of the model's audio.
 
     Raises:
         TrainingError: a data set is not there, or a clip has no duration.
@@ -23,8 +25,8 @@ class TrainingData:
         RecordError: a line is no record.
     """
 
-    def __init__(self, recipe: SFTRecipe) -> None:
-        self._recipe = recipe
+    def __init__(self, recipe: SFTRecipe, geometry: AudioGeometry) -> None:
+        self._recipe, self._geometry = recipe, geometry
         self._graded = read_clips(recipe.data)
         clean = recipe.clean
         self._speech = FreshSpeech(clean.manifest, clean.simulation) if clean else None
@@ -44,8 +46,11 @@ class TrainingData:
         """
         if phase.fresh is not None and self._speech is not None:
             before = sum(one.fresh or 0 for one in self._recipe.phases[:number])
-            return [FreshFeatures(self._speech, phase.fresh, before)]
+            return [FreshFeatures(self._speech, self._geometry, phase.fresh, before)]
         return [
-            ClipFeatures(choose(self._graded, bound, phase.sample, (self._recipe.seed, number, at)))
+            ClipFeatures(
+                choose(self._graded, bound, phase.sample, (self._recipe.seed, number, at)),
+                self._geometry,
+            )
             for at, bound in enumerate(phase.stages)
         ]

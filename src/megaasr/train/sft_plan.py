@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model
 from megaasr.model.layout import model_config
 from megaasr.model.parts import find_parts
@@ -18,9 +20,10 @@ _BYTES = {"weights, bf16": 2, "adapter, fp32, with gradient and AdamW's two mome
 
 def describe_plan(recipe: SFTRecipe) -> str:
     """Return trainable parameters for each group, stages, steps, and an estimate of memory."""
-    model = _skeleton(recipe)
+    base = find_parts(find_model(recipe.model)).base
+    model = _skeleton(base)
     total = sum(p.numel() for p in model.parameters())
-    data = TrainingData(recipe)
+    data = TrainingData(recipe, AudioGeometry.from_folder(base))
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     lines = [
         f"base: {recipe.model}, {total / 1e6:.1f} M parameters",
@@ -50,14 +53,14 @@ def describe_plan(recipe: SFTRecipe) -> str:
     return "\n".join(lines)
 
 
-def _skeleton(recipe: SFTRecipe) -> Any:
+def _skeleton(base: Path) -> Any:
     """The model without weights, for its modules and sizes."""
     import torch
     from transformers import Qwen3ASRForConditionalGeneration
 
     build: Any = Qwen3ASRForConditionalGeneration
     with torch.device("meta"):
-        return build(model_config(find_parts(find_model(recipe.model)).base, "windowed"))
+        return build(model_config(base, "windowed"))
 
 
 def _trainable(model: Any, phase: PhaseRecipe, rank: int) -> dict[str, int]:

@@ -32,17 +32,17 @@ from megaasr.errors import TrainingError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import IGNORE, InputBuilder
 from megaasr.model.prompt import AUDIO_PAD, TURN_END, token_id
-from megaasr.train.architecture import processor_around
+from megaasr.train.architecture import processor_of
 from megaasr.train.evaluate import dev_error_rate
 from megaasr.train.prompt_context import draw_context
 from megaasr.train.run import RunFolder
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
 from megaasr.train.small.frames import FrameExample, FrameStore
-from megaasr.train.small.stem import feature_extractor
+from megaasr.train.small.stem import GEOMETRY
 from megaasr.train.step_loop import Cadence, LearningRate, MetricsCallback, StepLoop
 
-FRAMES_PER_S = 50
+FRAMES_PER_S = GEOMETRY.tokens_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +305,9 @@ class DecoderTraining:
         self.model, self.tokenizer = assemble(recipe.encoder, recipe.language_model, recipe.seed)
         self.run = RunFolder(run_dir, recipe, main=self.accelerator.is_main_process)
         set_seed(recipe.seed)
-        self.processor = processor_around(self.tokenizer, feature_extractor())
+        self.processor = processor_of(GEOMETRY, self.tokenizer)
         self._phases = self._open_phases()
-        geometry = AudioGeometry.from_model(self.model.config, self.processor.feature_extractor)
-        self._batches = BatchMaker(recipe, self.tokenizer, geometry)
+        self._batches = BatchMaker(recipe, self.tokenizer, GEOMETRY)
         objective = DecoderObjective(self.model)
         self._objective, optimizer = self.accelerator.prepare(objective, self._optimizer(objective))
         self._loop = StepLoop(

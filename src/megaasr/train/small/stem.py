@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 from transformers import (
-    Qwen3ASRFeatureExtractor,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
 )
@@ -33,18 +32,18 @@ from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
+from megaasr.model.geometry import AudioGeometry
 from megaasr.records import read_manifest
 from megaasr.simulate.scenarios import scenario_names
 from megaasr.simulate.simulator import Simulator
+from megaasr.train.architecture import build_extractor
 from megaasr.train.run import RunFolder
 from megaasr.train.small.whisper_teacher import copy_layers, load_whisper
 from megaasr.train.step_loop import Cadence, LearningRate, MetricsCallback, StepLoop
 
-HOP_SAMPLES, N_FFT = 40, 400
-N_WINDOW = 6400
-"""Half a chunk in mel frames: a chunk of 32 s, which no piece of 30 s ever fills."""
-MAX_POSITIONS = 1600
-WHISPER_HOP_SAMPLES = 160
+GEOMETRY = AudioGeometry(hop_samples=40, chunk_frames=12_800, window_frames=12_800)
+"""400 mel frames and 50 tokens a second; a chunk of 32 s, which no piece of 30 s ever fills."""
+_WHISPER_HOP_SAMPLES = 160
 
 
 class StemRecipe(Recipe):
@@ -69,13 +68,6 @@ class StemRecipe(Recipe):
     checkpoint_s: float = Field(gt=0)
 
 
-def feature_extractor() -> Qwen3ASRFeatureExtractor:
-    """Return `small`'s feature extractor: 128 mel bands, 400 frames a second."""
-    make: Any = Qwen3ASRFeatureExtractor
-    extractor: Qwen3ASRFeatureExtractor = make(hop_length=HOP_SAMPLES, n_window=N_WINDOW)
-    return extractor
-
-
 def build_encoder(
     whisper: WhisperForConditionalGeneration, conv_channels: int, seed: int
 ) -> Qwen3ASREncoder:
@@ -94,9 +86,9 @@ def build_encoder(
         encoder_ffn_dim=sizes.encoder_ffn_dim,
         downsample_hidden_size=conv_channels,
         output_dim=sizes.d_model,  # the decoder's width, once there is one
-        n_window=N_WINDOW,
-        n_window_infer=2 * N_WINDOW,
-        max_position_embeddings=MAX_POSITIONS,
+        n_window=GEOMETRY.chunk_frames // 2,
+        n_window_infer=GEOMETRY.window_frames,
+        max_position_embeddings=GEOMETRY.chunk_tokens,
     )
     config._attn_implementation = "sdpa"
     torch.manual_seed(seed)
@@ -129,7 +121,10 @@ class StemObjective(nn.Module):
         teacher: Any = whisper.model.encoder
         self._teacher = (teacher.conv1, teacher.conv2)  # a tuple: not in the checkpoint
         make_extractor: Any = WhisperFeatureExtractor
-        extractors = (make_extractor(feature_size=whisper.config.num_mel_bins), feature_extractor())
+        extractors = (
+            make_extractor(feature_size=whisper.config.num_mel_bins),
+            build_extractor(GEOMETRY),
+        )
         self._filters = tuple(_mel_filters(extractor) for extractor in extractors)
         for parameter in self.student.parameters():
             if parameter.ndim == 4:  # 1.4 times as fast on a CPU
@@ -149,14 +144,14 @@ class StemObjective(nn.Module):
 
     def _teacher_output(self, samples: torch.Tensor) -> torch.Tensor:
         """Whisper's stem [batch, frames, width], before its position code."""
-        features = _features(samples, WHISPER_HOP_SAMPLES, self._filters[0])
+        features = _features(samples, _WHISPER_HOP_SAMPLES, self._filters[0])
         for convolution in self._teacher:
             features = functional.gelu(convolution(features))
         return features.transpose(1, 2)
 
     def _student_output(self, samples: torch.Tensor) -> torch.Tensor:
         """Our stem [batch, frames, width], as the native encoder computes it."""
-        hidden = _features(samples, HOP_SAMPLES, self._filters[1]).unsqueeze(1)
+        hidden = _features(samples, GEOMETRY.hop_samples, self._filters[1]).unsqueeze(1)
         hidden = hidden.contiguous(memory_format=torch.channels_last)
         for name in ("conv2d1", "conv2d2", "conv2d3"):
             hidden = functional.gelu(self.student[name](hidden))
@@ -167,8 +162,8 @@ class StemObjective(nn.Module):
 
 def _features(samples: torch.Tensor, hop: int, filters: torch.Tensor) -> torch.Tensor:
     """Log-mel features [batch, bands, frames] as both native extractors compute them."""
-    window = torch.hann_window(N_FFT)
-    spectrum = torch.stft(samples, N_FFT, hop, window=window, return_complex=True)
+    window = torch.hann_window(GEOMETRY.n_fft)
+    spectrum = torch.stft(samples, GEOMETRY.n_fft, hop, window=window, return_complex=True)
     mel = (filters @ spectrum[..., :-1].abs().square()).clamp(min=1e-10).log10()
     floor = mel.amax(dim=(1, 2), keepdim=True) - 8.0
     return (torch.maximum(mel, floor) + 4.0) / 4.0
@@ -282,7 +277,7 @@ class StemTraining:
         folder = self.run_dir / "encoder"
         if self.accelerator.is_main_process:
             self.encoder.save_pretrained(folder)
-            feature_extractor().save_pretrained(folder)
+            build_extractor(GEOMETRY).save_pretrained(folder)
         self.accelerator.wait_for_everyone()
         return folder
 
