@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -264,25 +265,47 @@ class BatchMaker:
 
 
 class PhaseData:
-    """The examples of a phase and the order in which they come."""
+    """The examples of a phase and the order in which they come.
+
+    Args:
+        phase: of the recipe.
+        first_step: of the phase, counted from the start of the run.
+        folder: of the encoder frames; read when the phase begins, so that a run may start while
+            later parts are still being made.
+        seed: of the order.
+    """
 
     def __init__(self, phase: DecoderPhase, first_step: int, folder: Path, seed: int) -> None:
         self.phase = phase
         self.first_step = first_step
-        self.store = FrameStore(folder, phase.manifests)
-        limit = phase.max_s * FRAMES_PER_S
-        self._indices = [i for i, e in enumerate(self.store.examples) if e.frames <= limit]
-        if not self._indices:
-            raise TrainingError(f"{folder} holds no example of at most {phase.max_s} s")
-        self._schedule = BatchSchedule(
-            [self.store.examples[i].frames for i in self._indices],
-            phase.batch_s * FRAMES_PER_S,
-            seed,
-        )
+        self._folder = folder
+        self._seed = seed
 
     def batch(self, step: int) -> list[int]:
-        """Return the examples of a step, counted from the start of the run."""
+        """Return the examples of a step, counted from the start of the run.
+
+        Raises:
+            TrainingError: frames of the phase are missing, or all are too long.
+        """
         return [self._indices[i] for i in self._schedule.batch(step - self.first_step)]
+
+    @cached_property
+    def store(self) -> FrameStore:
+        """All examples of the phase's manifests."""
+        return FrameStore(self._folder, self.phase.manifests)
+
+    @cached_property
+    def _indices(self) -> list[int]:
+        limit = self.phase.max_s * FRAMES_PER_S
+        indices = [i for i, e in enumerate(self.store.examples) if e.frames <= limit]
+        if not indices:
+            raise TrainingError(f"{self._folder} holds no example of at most {self.phase.max_s} s")
+        return indices
+
+    @cached_property
+    def _schedule(self) -> BatchSchedule:
+        lengths = [self.store.examples[i].frames for i in self._indices]
+        return BatchSchedule(lengths, self.phase.batch_s * FRAMES_PER_S, self._seed)
 
 
 class DecoderTraining:
