@@ -7,9 +7,11 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 CORPUS ?= corpus/tiny
+CORPUS_SMALL ?= corpus/small
+ENGINES ?= corpus/engines
 RUN ?= runs/base-tiny
 
-.PHONY: demo test slow check benchmarks corpus degraded-test tiny readme demo-clips clean
+.PHONY: demo test slow check benchmarks corpus voices corpus-small degraded-test tiny readme demo-clips clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -34,6 +36,16 @@ corpus: .venv/.dev
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq flite espeak-ng; \
 	  else echo "flite and espeak-ng are needed: sudo apt-get install flite espeak-ng"; exit 1; fi; }
 	$(BIN)/mega-asr synthesize synthesize-tiny --output $(CORPUS)
+
+# Kokoro and hibari, by name and SHA-256; tools of the recipe synthesize-small, not dependencies.
+voices: .venv/.dev
+	$(BIN)/python -m pip install --quiet onnxruntime==1.32.0
+	$(BIN)/python -m megaasr.synthesize.engines $(ENGINES)
+
+# Days of computing: PARTS=2 is enough to begin with, more may be added later.
+corpus-small: voices
+	OMP_NUM_THREADS=1 $(BIN)/mega-asr synthesize synthesize-small --output $(CORPUS_SMALL) \
+	  --set engines=$(ENGINES) $(if $(PARTS),--set parts=$(PARTS))
 
 degraded-test: corpus
 	$(BIN)/mega-asr simulate corpus $(CORPUS)/test.jsonl --recipe simulate-degraded-test --output corpus/degraded-test

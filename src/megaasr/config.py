@@ -55,6 +55,15 @@ def load_recipe(kind: type[R], source: str | Path, overrides: Sequence[str] = ()
         raise UsageError(f"recipe {source}: {_explain(kind, error)}") from error
 
 
+def recipe_fields(source: str | Path) -> frozenset[str]:
+    """Return the top-level fields that a recipe sets, to tell what kind of recipe it is.
+
+    Raises:
+        UsageError: the file is missing or not TOML.
+    """
+    return frozenset(_read_toml(source))
+
+
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes inside the package."""
     folder = resources.files("megaasr.recipes")

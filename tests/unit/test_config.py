@@ -7,6 +7,7 @@ from megaasr.errors import UsageError
 from megaasr.pipeline.recipe import PipelineRecipe
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.synthesize.plan import CorpusRecipe
+from megaasr.synthesize.speech_plan import SpeechRecipe
 from megaasr.train.base_recipe import BaseRecipe
 from megaasr.train.rl_recipe import RLRecipe
 from megaasr.train.router_recipe import RouterRecipe
@@ -28,6 +29,7 @@ KINDS = {
     "simulate-degraded-test": SimulatedCorpusRecipe,
     "simulate-train-compound-tiny": SimulatedCorpusRecipe,
     "simulate-train-tiny": SimulatedCorpusRecipe,
+    "synthesize-small": SpeechRecipe,
     "synthesize-tiny": CorpusRecipe,
     "train-base-tiny": BaseRecipe,
 }

@@ -12,7 +12,10 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def synthesize(
-    recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (synthesize-tiny).")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="TOML file or shipped recipe (synthesize-tiny, synthesize-small)."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The corpus folder.")],
     workers: Annotated[
         int | None, typer.Option(min=1, help="Clips at the same time [default: cores].")
@@ -22,25 +25,31 @@ def synthesize(
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
-    """Speak generated sentences with flite and espeak-ng; resumes where it was stopped."""
+    """Speak sentences with text-to-speech programs; resumes where it was stopped."""
     from megaasr.cli.progress import progress_bar
-    from megaasr.config import load_recipe
+    from megaasr.config import load_recipe, recipe_fields
     from megaasr.synthesize.corpus import synthesize_corpus
     from megaasr.synthesize.plan import CorpusRecipe
+    from megaasr.synthesize.speech_corpus import synthesize_speech
+    from megaasr.synthesize.speech_plan import SpeechRecipe
 
-    plan = load_recipe(CorpusRecipe, recipe, set_ or [])
+    plan: CorpusRecipe | SpeechRecipe
+    if "sentences" in recipe_fields(recipe):
+        plan = load_recipe(SpeechRecipe, recipe, set_ or [])
+    else:
+        plan = load_recipe(CorpusRecipe, recipe, set_ or [])
     if dry_run:
         typer.echo(plan.resolved_json())
         return
     with progress_bar("clips") as advance:
-        failures = synthesize_corpus(
-            plan,
-            output,
-            workers=workers,
-            on_progress=lambda done, total, audio_s: advance(
-                done, total, f"{audio_s / 3600:.2f} h"
-            ),
-        )
+
+        def on_progress(done: int, total: int, audio_s: float) -> None:
+            advance(done, total, f"{audio_s / 3600:.2f} h")
+
+        if isinstance(plan, SpeechRecipe):
+            failures = synthesize_speech(plan, output, workers=workers, on_progress=on_progress)
+        else:
+            failures = synthesize_corpus(plan, output, workers=workers, on_progress=on_progress)
     for failure in failures:
         typer.echo(f"failed: {failure.clip_id}: {failure.reason}", err=True)
     typer.echo(f"{output}: train.jsonl, dev.jsonl, test.jsonl; {len(failures)} clips failed")

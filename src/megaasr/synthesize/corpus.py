@@ -71,7 +71,7 @@ def synthesize_corpus(
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         # Joined clips need their parts, so they wait for all others.
         for batch in ([c for c in clips if not c.parts], [c for c in clips if c.parts]):
-            for clip, made in _bounded_map(pool, make, batch):
+            for clip, made in bounded_map(pool, make, batch):
                 if isinstance(made, MegaASRError):
                     failures.append(ClipFailure(clip.id, str(made)))
                 else:
@@ -80,7 +80,9 @@ def synthesize_corpus(
                 on_progress(len(durations) + len(failures), len(clips), total_s)
     for split in SPLITS:
         mine = (clip for clip in clips if clip.split == split and clip.id in durations)
-        write_manifest(output / f"{split}.jsonl", (_record(c, durations[c.id]) for c in mine))
+        write_manifest(
+            output / f"{split}.jsonl", (manifest_record(c, durations[c.id]) for c in mine)
+        )
     return failures
 
 
@@ -89,7 +91,7 @@ def clip_path(clip_id: str) -> str:
     return f"audio/{clip_id.split('-', maxsplit=1)[0]}/{clip_id[:-3]}/{clip_id}.flac"
 
 
-def _bounded_map(
+def bounded_map(
     pool: ThreadPoolExecutor,
     make: Callable[[PlannedClip], tuple[PlannedClip, float | MegaASRError]],
     clips: Iterable[PlannedClip],
@@ -117,16 +119,11 @@ def _claim(output: Path, recipe: CorpusRecipe) -> None:
 def _make_clip(clip: PlannedClip, seed: int, output: Path) -> float:
     """Make one clip unless a whole file is there; return its length in seconds."""
     path = output / clip_path(clip.id)
-    if path.is_file():
-        try:
-            known = files.duration_s(path)
-        except AudioError:
-            known = None
-        if known:
-            return known
+    if cached := whole_duration_s(path):
+        return cached
     path.parent.mkdir(parents=True, exist_ok=True)
     if clip.parts:
-        samples = _join(clip, seed, output)
+        samples = join_clips(clip, seed, output)
     elif clip.voice is None:
         samples = draw_nonspeech(random_stream(seed, clip.id))
     else:
@@ -136,8 +133,16 @@ def _make_clip(clip: PlannedClip, seed: int, output: Path) -> float:
     return len(samples) / SAMPLE_RATE
 
 
-def _join(clip: PlannedClip, seed: int, output: Path) -> Samples:
-    """The clip's parts, each followed by its pause, over a faint noise floor."""
+def whole_duration_s(path: Path) -> float | None:
+    """Return the length of a clip that was made before; None if there is none, or no whole one."""
+    try:
+        return files.duration_s(path) if path.is_file() else None
+    except AudioError:
+        return None
+
+
+def join_clips(clip: PlannedClip, seed: int, output: Path) -> Samples:
+    """Return the clip's parts, each followed by its pause, over a faint noise floor."""
     pieces: list[Samples] = []
     for part, pause_s in zip(clip.parts, clip.pauses_s, strict=True):
         pieces.append(files.read(output / clip_path(part)).samples)
@@ -147,7 +152,8 @@ def _join(clip: PlannedClip, seed: int, output: Path) -> Samples:
     return np.clip(joined + floor, -1.0, 1.0).astype(np.float32)
 
 
-def _record(clip: PlannedClip, duration_s: float) -> Utterance:
+def manifest_record(clip: PlannedClip, duration_s: float) -> Utterance:
+    """Return the clip's line in a manifest."""
     extra: dict[str, object] = {"duration_s": round(duration_s, 3), "source": clip.source}
     if clip.voice is not None:
         extra |= {"speaker": clip.voice.speaker, "voice": clip.voice.to_json()}

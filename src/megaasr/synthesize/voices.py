@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from megaasr.errors import SynthesisError
+from megaasr.errors import SynthesisError, UsageError
 
 FLITE_VOICES = ("slt", "rms", "kal16")
 HELD_OUT_FLITE_VOICES = ("awb",)
@@ -48,11 +48,12 @@ class Voice:
     1.1 times as fast and at 105 instead of 95 Hz.
 
     Attributes:
-        engine: `flite` or `espeak-ng`.
-        name: flite's voice, or espeak-ng's `accent+variant`.
+        engine: `flite`, `espeak-ng`, `kokoro` or `hibari`.
+        name: flite's voice, espeak-ng's `accent+variant`, Kokoro's voice or mixture
+            (`af_sky*0.60+bm_fable*0.40`), hibari's voice.
         stretch: duration factor of the speech (1 = the voice's own tempo, 2 = twice as long).
         pitch: factor on the voice's fundamental frequency (flite's rms has no such control:
-            it speaks the same at every pitch).
+            it speaks the same at every pitch; Kokoro neither: it is always 1).
         scale: factor on the whole spectrum, formants and pitch alike (a longer or shorter
             vocal tract); made by playing at `scale` times the rate, tempo compensated.
         peak_db: level of the highest sample, in dB below full scale.
@@ -78,6 +79,22 @@ class Voice:
             "scale": self.scale,
             "peak_db": self.peak_db,
         }
+
+    @classmethod
+    def from_json(cls, speaker: str, manner: dict[str, Any]) -> Voice:
+        """Return the voice of a manifest's `speaker` and `voice` columns.
+
+        Raises:
+            UsageError: the speaker is no `engine:name`, or a field is missing or unknown.
+        """
+        engine, colon, name = speaker.partition(":")
+        fields = {"stretch", "pitch", "scale", "peak_db"}
+        if not colon or set(manner) != fields:
+            raise UsageError(
+                f"no voice: speaker {speaker!r} must be engine:name, and voice must have the "
+                f"fields {', '.join(sorted(fields))} (got {', '.join(sorted(manner))})"
+            )
+        return cls(engine, name, **{field: float(manner[field]) for field in fields})
 
 
 def draw_voice(rng: np.random.Generator, *, held_out: bool, flite_share: float = 0.5) -> Voice:

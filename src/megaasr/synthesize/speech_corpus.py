@@ -1,0 +1,237 @@
+"""Make the corpus of `small`: list by list, so that training can begin while it grows.
+
+Every list (`train-000.jsonl`, `dev.jsonl`, …) appears when its last clip is made, and `train.jsonl`
+holds the finished parts in order. Resumable; the same bytes whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.atomic import write_atomically
+from megaasr.audio import files
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.errors import MegaASRError, RecordError, SynthesisError, UsageError
+from megaasr.hashing import file_sha256
+from megaasr.locking import exclusive
+from megaasr.records import Utterance, read_manifest, write_manifest
+from megaasr.synthesize.corpus import (
+    RECIPE_FILE,
+    ClipFailure,
+    bounded_map,
+    clip_path,
+    join_clips,
+    manifest_record,
+    whole_duration_s,
+)
+from megaasr.synthesize.engines import require_engines
+from megaasr.synthesize.nonspeech import draw_nonspeech
+from megaasr.synthesize.plan import PlannedClip, random_stream
+from megaasr.synthesize.speakers import Speakers
+from megaasr.synthesize.speech_plan import SpeechPlan, SpeechRecipe, part_name, plan_speech
+from megaasr.synthesize.text_sentences import read_sentences
+
+MAX_CLIP_S = 30.0
+# A word is never spoken faster than this; a shorter clip lacks some.
+MIN_WORD_S = 0.1
+# How much of the corpus to make and where its inputs lie: the clips do not depend on it.
+_NOT_OF_THE_CLIPS = frozenset({"parts", "sentences", "engines"})
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Clips done and failed over all lists."""
+
+    total: int
+    report: Callable[[int, int, float], None]
+    done: int = 0
+    audio_s: float = 0.0
+    failures: list[ClipFailure] = field(default_factory=list)
+
+    def add(self, seconds: float, clips: int = 1) -> None:
+        self.done += clips
+        self.audio_s += seconds
+        self.report(self.done, self.total, self.audio_s)
+
+
+def synthesize_speech(
+    recipe: SpeechRecipe,
+    output: Path,
+    *,
+    workers: int | None = None,
+    on_progress: Callable[[int, int, float], None] = lambda done, total, audio_s: None,
+) -> list[ClipFailure]:
+    """Make every list that is not there yet.
+
+    Args:
+        recipe: what to make; a larger `parts` than before adds to the corpus.
+        output: the corpus folder; a folder made from other sentences or by a recipe that makes
+            other clips is refused, and so is one that another process is working in.
+        workers: clips made at the same time (default: the processor's cores).
+        on_progress: called with clips done, clips in all and seconds of audio so far.
+
+    Returns:
+        The clips that failed (they are tried again the next time); all others are in the lists.
+    """
+    sentences = read_sentences(recipe.sentences)
+    if recipe.shares.kokoro or recipe.shares.hibari:
+        require_engines(recipe.engines)
+    _claim(output, recipe)
+    refusal = UsageError(f"another process is making clips in {output}; wait until it has ended")
+    with exclusive(output, refusal), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        plan = plan_speech(recipe, sentences)
+        lists = {name: plan.clips(name) for name in plan.lists()}
+        progress = _Progress(sum(map(len, lists.values())), on_progress)
+        maker = _ClipMaker(recipe.seed, output, Speakers(recipe.engines))
+        for name, clips in lists.items():
+            _make_list(name, clips, maker, pool, progress)
+            _write_views(output, name, plan)
+    return progress.failures
+
+
+def _claim(output: Path, recipe: SpeechRecipe) -> None:
+    """Write into a new folder what its clips depend on, or check that nothing of it changed."""
+    output.mkdir(parents=True, exist_ok=True)
+    facts = recipe.model_dump(mode="json", exclude=set(_NOT_OF_THE_CLIPS))
+    facts["sentences_sha256"] = file_sha256(recipe.sentences)
+    marker = output / RECIPE_FILE
+    if not marker.is_file():
+        write_atomically(marker, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        return
+    before = json.loads(marker.read_text(encoding="utf-8"))
+    if changed := sorted(
+        key for key in facts.keys() | before.keys() if facts.get(key) != before.get(key)
+    ):
+        raise UsageError(
+            f"{output} holds a corpus of another recipe: {', '.join(changed)} changed (see "
+            f"{marker}); choose another folder, or delete this one"
+        )
+
+
+def _make_list(
+    name: str,
+    clips: Sequence[PlannedClip],
+    maker: _ClipMaker,
+    pool: ThreadPoolExecutor,
+    progress: _Progress,
+) -> None:
+    """Make a list's clips and write its manifest, unless it is complete already."""
+    manifest = maker.output / f"{name}.jsonl"
+    if (seconds := _complete_s(manifest, clips)) is not None:
+        progress.add(seconds, len(clips))
+        return
+    durations: dict[str, float] = {}
+    # Joined clips need their parts, so they wait for all others.
+    for batch in ([c for c in clips if not c.parts], [c for c in clips if c.parts]):
+        for clip, result in bounded_map(pool, maker.make, batch):
+            if isinstance(result, MegaASRError):
+                progress.failures.append(ClipFailure(clip.id, str(result)))
+                progress.add(0.0)
+            else:
+                durations[clip.id] = result
+                progress.add(result)
+    made = [clip for clip in clips if clip.id in durations]
+    write_manifest(manifest, (manifest_record(clip, durations[clip.id]) for clip in made))
+
+
+def _complete_s(manifest: Path, clips: Sequence[PlannedClip]) -> float | None:
+    """Return the seconds of audio of a list that lacks nothing; else None."""
+    if not manifest.is_file():
+        return None
+    try:
+        utterances = list(read_manifest(manifest))
+    except RecordError:
+        return None
+    if [utterance.id for utterance in utterances] != [clip.id for clip in clips]:
+        return None
+    if not all((manifest.parent / utterance.audio).is_file() for utterance in utterances):
+        return None
+    return sum(float(utterance.extra["duration_s"]) for utterance in utterances)
+
+
+def _write_views(output: Path, name: str, plan: SpeechPlan) -> None:
+    """Write the lists that are put together of others: the training parts, and test by voice."""
+    if name.startswith("train-"):
+        parts = [output / f"{part_name(number)}.jsonl" for number in range(plan.recipe.parts)]
+        ready = [path for path in parts if path.is_file()]
+        write_manifest(output / "train.jsonl", (u for path in ready for u in read_manifest(path)))
+    if name == "test":
+        held_out = [
+            u for u in read_manifest(output / "test.jsonl") if u.extra.get("held_out_voice")
+        ]
+        for engine in sorted({_engine(utterance) for utterance in held_out}):
+            chosen = (utterance for utterance in held_out if _engine(utterance) == engine)
+            write_manifest(output / f"test-held-out-{engine}.jsonl", chosen)
+
+
+def _engine(utterance: Utterance) -> str:
+    return str(utterance.extra["speaker"]).partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _ClipMaker:
+    """Makes clips of a corpus; threads may share it."""
+
+    seed: int
+    output: Path
+    speakers: Speakers
+
+    def make(self, clip: PlannedClip) -> tuple[PlannedClip, float | MegaASRError]:
+        """Make a clip unless a whole file is there; return its length in seconds, or the error."""
+        path = self.output / clip_path(clip.id)
+        try:
+            if cached := whole_duration_s(path):
+                return clip, cached
+            path.parent.mkdir(parents=True, exist_ok=True)
+            samples = self._samples(clip, path)
+            files.write(path, Waveform(samples, SAMPLE_RATE))
+        except MegaASRError as error:
+            return clip, error
+        return clip, len(samples) / SAMPLE_RATE
+
+    def _samples(self, clip: PlannedClip, path: Path) -> NDArray[np.float32]:
+        rng = random_stream(self.seed, f"{clip.id}-sound")
+        if clip.parts:
+            samples = join_clips(clip, self.seed, self.output)
+        elif clip.voice is None:
+            samples = draw_nonspeech(rng)
+        else:
+            spoken, rate = self.speakers.speak(
+                clip.text, clip.voice, rng, path.with_name(f".{clip.id}.wav")
+            )
+            speech = files.resample(spoken, rate, SAMPLE_RATE)
+            _check_length(clip, len(speech) / SAMPLE_RATE)
+            samples = _with_pauses(speech, clip.pauses_s, rng)
+        if len(samples) > MAX_CLIP_S * SAMPLE_RATE:
+            raise SynthesisError(
+                f"{len(samples) / SAMPLE_RATE:.1f} s are more than the {MAX_CLIP_S:g} s that a "
+                f"clip may have: {clip.text!r}"
+            )
+        return samples
+
+
+def _check_length(clip: PlannedClip, seconds: float) -> None:
+    words = len(clip.text.split())
+    if clip.voice is not None and seconds < MIN_WORD_S * words:
+        raise SynthesisError(
+            f"{clip.voice.speaker} gave {seconds:.2f} s for {words} words, too short to hold "
+            f"them all: {clip.text!r}"
+        )
+
+
+def _with_pauses(
+    speech: NDArray[np.float32], pauses_s: tuple[float, ...], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Put silence before and after, over a recorder's faint noise floor (-100 to -66 dB)."""
+    before, after = (round(pause * SAMPLE_RATE) for pause in pauses_s)
+    samples = np.pad(speech, (before, after))
+    floor = rng.normal(0.0, 10 ** rng.uniform(-5.0, -3.3), samples.size)
+    return np.clip(samples + floor, -1.0, 1.0).astype(np.float32)

@@ -1,0 +1,304 @@
+"""What the corpus of `small` will hold: every clip, drawn before any sound is made.
+
+The plan is a pure function of the recipe and of the sentences. Training clips come in numbered
+parts: a part is the same however many parts there are, and any prefix of its list, or of the list
+of all parts, is a balanced sample of engines, voices and sources of text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from megaasr.config import Recipe
+from megaasr.errors import UsageError
+from megaasr.synthesize.plan import PlannedClip, handwritten_sentences, random_stream, split_of
+from megaasr.synthesize.sentences import normalize
+from megaasr.synthesize.speakers import ENGINES, Engine, draw_speaker
+from megaasr.synthesize.text_sentences import SourceSentence
+from megaasr.synthesize.voices import Voice
+
+LIMITS_S = (15, 30)
+_HELD_OUT_ENGINES: tuple[Engine, ...] = ("kokoro", "flite", "espeak")
+
+
+class EngineShares(Recipe):
+    """Shares of the spoken clips, by engine; they sum to 1."""
+
+    kokoro: float = Field(ge=0, le=1, description="Kokoro: natural, many voices, dear")
+    hibari: float = Field(ge=0, le=1, description="hibari: natural, one voice, cheap")
+    flite: float = Field(ge=0, le=1, description="flite: slt, rms and kal16")
+    espeak: float = Field(ge=0, le=1, description="espeak-ng: accents and speaker variants")
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        if abs(sum(self.of(engine) for engine in ENGINES) - 1) > 1e-6:
+            raise ValueError("the shares of the engines must sum to 1")
+        return self
+
+    def of(self, engine: Engine) -> float:
+        """Return an engine's share."""
+        return float(getattr(self, engine))
+
+
+class SpeechRecipe(Recipe):
+    """A corpus of text from files, spoken by many voices (counts are clips)."""
+
+    seed: int = Field(ge=0, description="source of every choice")
+    sentences: Path = Field(description="JSONL of text, source and kind")
+    engines: Path = Field(description="where `make voices` put Kokoro and hibari")
+    parts: int = Field(ge=0, le=1000, description="parts of the training list")
+    part_spoken: int = Field(ge=1, description="sentences spoken in a part")
+    part_nonspeech: int = Field(ge=0, description="clips without speech in a part")
+    part_joined: int = Field(ge=0, description="joined clips to 15 s in a part, and to 30 s")
+    shares: EngineShares = Field(description="of the spoken clips, by engine")
+    mixtures: float = Field(ge=0, le=1, description="share of mixed voices among Kokoro's")
+    second_voice: float = Field(
+        ge=0, le=0.5, description="share of a part's spoken clips that repeat a sentence of it"
+    )
+    dev: int = Field(ge=0, description="development sentences, training voices")
+    test: int = Field(ge=0, description="test sentences in training voices")
+    test_held_out: int = Field(ge=0, description="test sentences in held-out voices")
+    handwritten: bool = Field(description="the hand-written sentences, in both kinds of voice")
+    joined: int = Field(ge=0, description="dev and test clips to 15 s, and as many to 30 s, each")
+    nonspeech_dev: int = Field(ge=0, description="development clips without speech")
+    nonspeech_test: int = Field(ge=0, description="test clips without speech")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPlan:
+    """The recipe with its sentences, split and in order.
+
+    Attributes:
+        recipe: what to make.
+        by_split: distinct sentences of each split, in the order in which they are used.
+    """
+
+    recipe: SpeechRecipe
+    by_split: dict[str, tuple[SourceSentence, ...]]
+
+    def lists(self) -> list[str]:
+        """Return the names of the manifests, in the order in which they are made."""
+        parts = [part_name(number) for number in range(self.recipe.parts)]
+        return [*parts[:1], "dev", *parts[1:2], "test", *parts[2:]]
+
+    def clips(self, name: str) -> list[PlannedClip]:
+        """Return the clips of a manifest (`dev`, `test`, `train-000`), in its order."""
+        if name == "dev":
+            return self._dev()
+        return self._test() if name == "test" else self._part(int(name.removeprefix("train-")))
+
+    def _part(self, number: int) -> list[PlannedClip]:
+        recipe = self.recipe
+        name = f"train-p{number:03d}"
+        rng = random_stream(recipe.seed, f"{name}-plan")
+        fresh = recipe.part_spoken - int(recipe.part_spoken * recipe.second_voice)
+        texts = self._train_sentences(number * fresh, fresh)
+        engines = _engines(rng, recipe.part_spoken, _shares(recipe.shares, ENGINES))
+        spoken = [
+            self._sentence(f"{name}-s{index:05d}", sentence, engine, held_out=False)
+            for index, (sentence, engine) in enumerate(zip(texts, engines, strict=False))
+        ]
+        spoken += self._second_voices(name, spoken, engines[fresh:], rng)
+        clips = [
+            *spoken,
+            *_nonspeech(name, recipe.part_nonspeech),
+            *_joins(recipe.seed, name, recipe.part_joined, spoken),
+        ]
+        return [clips[int(index)] for index in rng.permutation(len(clips))]
+
+    def _train_sentences(self, start: int, count: int) -> list[SourceSentence]:
+        """Sentences in order; after the last comes the first again (in other voices)."""
+        pool = self.by_split["train"]
+        if not pool:
+            raise UsageError("the sentences file has no sentence for training")
+        return [pool[index % len(pool)] for index in range(start, start + count)]
+
+    def _second_voices(
+        self,
+        name: str,
+        spoken: Sequence[PlannedClip],
+        engines: Sequence[Engine],
+        rng: np.random.Generator,
+    ) -> Iterator[PlannedClip]:
+        """Sentences of the part once more, by another speaker."""
+        waiting = [spoken[int(index)] for index in rng.permutation(len(spoken))]
+        for offset, engine in enumerate(engines):
+            clip_id = f"{name}-s{len(spoken) + offset:05d}"
+            voice = self._voice(clip_id, engine, held_out=False)
+            slot = next(
+                (i for i, c in enumerate(waiting) if c.voice and c.voice.speaker != voice.speaker),
+                0,
+            )
+            first = waiting.pop(slot)
+            yield PlannedClip(
+                clip_id, "sentence", first.source, first.text, voice, pauses_s=self._pauses(clip_id)
+            )
+
+    def _dev(self) -> list[PlannedClip]:
+        recipe = self.recipe
+        spoken = self._spoken("dev-s", self._taken("dev", 0, recipe.dev), ENGINES, held_out=False)
+        return [
+            *spoken,
+            *_nonspeech("dev", recipe.nonspeech_dev),
+            *_joins(recipe.seed, "dev", recipe.joined, spoken),
+        ]
+
+    def _test(self) -> list[PlannedClip]:
+        recipe = self.recipe
+        texts = self._taken("test", 0, recipe.test + recipe.test_held_out)
+        trained = self._spoken("test-s", texts[: recipe.test], ENGINES, held_out=False)
+        held_out = self._spoken("test-v", texts[recipe.test :], _HELD_OUT_ENGINES, held_out=True)
+        written = [
+            SourceSentence(text, "handwritten", "statement")
+            for text in (handwritten_sentences() if recipe.handwritten else [])
+        ]
+        return [
+            *trained,
+            *held_out,
+            *self._spoken("test-h", written, ENGINES, held_out=False),
+            *self._spoken("test-x", written, _HELD_OUT_ENGINES, held_out=True),
+            *_nonspeech("test", recipe.nonspeech_test),
+            *_joins(recipe.seed, "test", recipe.joined, trained),
+        ]
+
+    def _taken(self, split: str, start: int, count: int) -> Sequence[SourceSentence]:
+        pool = self.by_split[split]
+        if len(pool) < start + count:
+            raise UsageError(
+                f"{self.recipe.sentences} has {len(pool)} {split} sentences, and the recipe wants "
+                f"{start + count}; give a larger file, or ask for fewer (--set {split}=…)"
+            )
+        return pool[start : start + count]
+
+    def _spoken(
+        self,
+        prefix: str,
+        texts: Sequence[SourceSentence],
+        engines: tuple[Engine, ...],
+        *,
+        held_out: bool,
+    ) -> list[PlannedClip]:
+        rng = random_stream(self.recipe.seed, f"{prefix}-plan")
+        chosen = _engines(rng, len(texts), _shares(self.recipe.shares, engines))
+        return [
+            self._sentence(f"{prefix}{index:06d}", sentence, engine, held_out=held_out)
+            for index, (sentence, engine) in enumerate(zip(texts, chosen, strict=True))
+        ]
+
+    def _sentence(
+        self, clip_id: str, sentence: SourceSentence, engine: Engine, *, held_out: bool
+    ) -> PlannedClip:
+        return PlannedClip(
+            clip_id,
+            "sentence",
+            sentence.source,
+            sentence.text,
+            self._voice(clip_id, engine, held_out=held_out),
+            held_out,
+            pauses_s=self._pauses(clip_id),
+        )
+
+    def _voice(self, clip_id: str, engine: Engine, *, held_out: bool) -> Voice:
+        stream = random_stream(self.recipe.seed, clip_id)
+        return draw_speaker(engine, stream, held_out=held_out, mixtures=self.recipe.mixtures)
+
+    def _pauses(self, clip_id: str) -> tuple[float, float]:
+        """Silence before and after the speech, in seconds."""
+        rng = random_stream(self.recipe.seed, f"{clip_id}-pauses")
+        before, after = np.where(rng.random(2) < 0.4, 0.0, rng.uniform(0.0, (0.6, 0.8)))
+        return round(float(before), 3), round(float(after), 3)
+
+
+def part_name(number: int) -> str:
+    """Return the name of a part's manifest, `train-007`."""
+    return f"train-{number:03d}"
+
+
+def plan_speech(recipe: SpeechRecipe, sentences: Sequence[SourceSentence]) -> SpeechPlan:
+    """Split the sentences and put them in order, both by the hash of their words alone.
+
+    The hand-written sentences, which are a test of their own, are left out wherever they occur.
+    """
+    keyed = {normalize(sentence.text): sentence for sentence in reversed(sentences)}
+    for text in handwritten_sentences():
+        keyed.pop(normalize(text), None)
+    keyed.pop("", None)
+    by_split: dict[str, list[SourceSentence]] = {"train": [], "dev": [], "test": []}
+    for key in sorted(keyed, key=lambda key: _rank(recipe.seed, key)):
+        by_split[split_of(key)].append(keyed[key])
+    return SpeechPlan(recipe, {split: tuple(pool) for split, pool in by_split.items()})
+
+
+def _rank(seed: int, key: str) -> bytes:
+    return hashlib.sha256(f"{seed} {key}".encode()).digest()
+
+
+def _shares(shares: EngineShares, engines: tuple[Engine, ...]) -> dict[Engine, float]:
+    """The engines' shares; what the others have goes to the first, which has the most voices."""
+    taken = {engine: shares.of(engine) for engine in engines}
+    taken[engines[0]] += 1.0 - sum(taken.values())
+    return taken
+
+
+def _engines(rng: np.random.Generator, count: int, shares: dict[Engine, float]) -> list[Engine]:
+    """Engines in random order, each as often as its share says, to a clip."""
+    bounds = [round(count * upto) for upto in itertools.accumulate(shares.values())]
+    starts = [0, *bounds[:-1]]
+    listed = [
+        engine
+        for engine, start, stop in zip(shares, starts, bounds, strict=True)
+        for _ in range(start, stop)
+    ]
+    return [listed[int(index)] for index in rng.permutation(count)]
+
+
+def _nonspeech(name: str, count: int) -> list[PlannedClip]:
+    return [PlannedClip(f"{name}-n{i:05d}", "nonspeech", "nonspeech") for i in range(count)]
+
+
+def _joins(
+    seed: int, name: str, count: int, spoken: Sequence[PlannedClip]
+) -> Iterator[PlannedClip]:
+    """Clips of several sentences with pauses between them."""
+    for limit_s in LIMITS_S if spoken else ():
+        for number in range(count):
+            clip_id = f"{name}-j{limit_s}-{number:04d}"
+            parts, pauses = _fill(limit_s, spoken, random_stream(seed, clip_id))
+            if not parts:
+                continue
+            yield PlannedClip(
+                clip_id,
+                "joined",
+                "joined",
+                " ".join(part.text for part in parts),
+                parts=tuple(part.id for part in parts),
+                pauses_s=tuple(pauses),
+            )
+
+
+def _fill(
+    limit_s: float, pool: Sequence[PlannedClip], rng: np.random.Generator
+) -> tuple[list[PlannedClip], list[float]]:
+    """Take sentences in random order while they surely fit."""
+    parts: list[PlannedClip] = []
+    pauses: list[float] = []
+    room_s = limit_s
+    for index in rng.permutation(len(pool))[:40]:
+        clip, pause_s = pool[int(index)], round(float(rng.uniform(0.0, 1.0)), 3)
+        stretch = clip.voice.stretch if clip.voice else 1.0
+        # 0.45 s a word is slow at natural tempo, so that the slowest voices fit.
+        need_s = (0.45 * len(clip.text.split()) + 0.5) * stretch + sum(clip.pauses_s) + pause_s
+        if need_s > room_s:
+            break
+        parts.append(clip)
+        pauses.append(pause_s)
+        room_s -= need_s
+    return parts, pauses
