@@ -28,17 +28,20 @@ def text(
 ) -> None:
     """Fetch packages by name and write sentences.jsonl and sources.json.
 
-    The hand-written sentences of tiny's test split are always excluded.
+    The sentences of tiny's test split are always excluded, those written by hand and those of its
+    generator.
     """
     from megaasr.config import load_recipe
     from megaasr.synthesize.open_text import TextRecipe, collect_sentences, read_excluded_texts
-    from megaasr.synthesize.plan import handwritten_sentences
+    from megaasr.synthesize.plan import CorpusRecipe, handwritten_sentences, plan_corpus
 
     plan = load_recipe(TextRecipe, recipe, set_ or [])
     if dry_run:
         typer.echo(plan.resolved_json())
         return
+    tiny = plan_corpus(load_recipe(CorpusRecipe, "synthesize-tiny"))
     excluded = set(handwritten_sentences())
+    excluded |= {clip.text for clip in tiny if clip.split == "test" and clip.kind == "sentence"}
     for path in exclude or []:
         excluded |= read_excluded_texts(path)
     summary = collect_sentences(

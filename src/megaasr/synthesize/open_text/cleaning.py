@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
 
 from megaasr.synthesize.open_text.numbers import verbalize
+from megaasr.synthesize.open_text.spelling import Speller
 from megaasr.synthesize.open_text.wordlist import WordList
 
 MIN_WORDS, MAX_WORDS = 3, 30
-_MAX_LETTERS = 18  # of a word; longer ones are compounds of chemistry or typing errors
 _CHARACTERS = str.maketrans(
     {
         "‘": "'",
@@ -64,6 +63,7 @@ _EXPANSIONS = tuple(
         (r"(?<=[a-z])\s?/\s?(?=[a-z])", " or "),
     )
 )
+_EXPANDABLE = re.compile(r"[&+/]|\b(?:M(?:rs?|s)|Dr|etc|vs|[Oo]\.?[Kk])\b|\b(?:Prof|St|Col|Capt|Gen|Sen|Rev|e|i)\.")
 # Contractions that people type without the apostrophe, if nothing else is spelt so.
 _CONTRACTIONS = {
     form.replace("'", ""): form
@@ -73,10 +73,17 @@ _CONTRACTIONS = {
         "there's what's who's where's how's he's she's it'll that'll ain't"
     ).split()
 }
+_ITS = re.compile(
+    r"\b([Ii])ts (?=(?:a|an|the|not|so|very|really|pretty|just|like|been|going|all|my|your|okay|good|"
+    r"hard|easy|great|nice|cool|fun|funny|crazy|weird|kind|about|because|too|always|still|only|more|"
+    r"better|also|what|how|in|on|at|for|to)\b)"
+)
 _CONTRACTIONS |= {"theres": "there's", "alot": "a lot", "gonna": "going to", "wanna": "want to"}
 _UNWANTED = re.compile(r"https?:|www\.|\.com\b|\.org\b|[<>{}\[\]|\\^~=_@#*()]|\w/|/\w|[;:]\S|\d\w?-\d")
 _ALLOWED = re.compile(r"[A-Za-z',.?! -]+")
-_WORD = re.compile(r"[A-Za-z'-]+")
+_DIGIT = re.compile(r"\d")
+# Riddles' "Q:" and "A:", and an answer like "a, b".
+_LETTER_FIRST = re.compile(r"(?:Q|A|Ans),")
 _INNER_STOP = re.compile(r"[A-Za-z]\.(?=[\sA-Za-z,])|[?!](?=.*\w)")
 _ASKING = re.compile(
     r"(?:(?:so|and|but|well|oh|wow|okay|cool|yeah|nice),? )*(?:(?:what|how|why|when|where|who|whose|which)\b"
@@ -96,47 +103,66 @@ _SLURS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CleaningRules:
-    """How the sentences of one source are cleaned.
+class SentenceCleaner:
+    """Cleans the sentences of one source."""
 
-    Attributes:
-        words: the vocabulary; a sentence with a word that it lacks is dropped.
-        names: more lower-cased names, such as those of a book.
-        chat: the text was typed in haste: capitals, apostrophes and marks at the end are put in.
-    """
+    def __init__(
+        self, words: WordList, names: frozenset[str] = frozenset(), *, chat: bool = False
+    ) -> None:
+        """Take the vocabulary.
 
-    words: WordList
-    names: frozenset[str] = field(default=frozenset())
-    chat: bool = False
+        Args:
+            words: a sentence with a word that it lacks is dropped.
+            names: more lower-cased names, such as those of a book.
+            chat: the text was typed in haste: capitals, apostrophes and marks at the end are put
+                in.
+        """
+        self._speller = Speller(words, names, capitalize_names=chat)
+        self._chat = chat
+
+    def clean(self, sentence: str) -> str | None:
+        """Return the sentence as it can be spoken, or None if it is not wanted."""
+        if sentence.count(" ") > 2 * MAX_WORDS:
+            return None
+        text = verbalize(_expand(to_ascii(sentence)))
+        if _UNWANTED.search(text) or _DIGIT.search(text):
+            return None
+        text = _tidy_marks(_mend_chat(text) if self._chat else text)
+        if not text or not _ALLOWED.fullmatch(text) or text[-1] not in ".?!":
+            return None
+        if not MIN_WORDS <= text.count(" ") + 1 <= MAX_WORDS:
+            return None
+        if _LETTER_FIRST.match(text) or _INNER_STOP.search(text) or _SLURS.search(text):
+            return None
+        spelt = self._speller.spell(text.split(" "))
+        if spelt is None or _is_title(spelt) or _stutters(spelt):
+            return None
+        return spelt[0][0].upper() + " ".join(spelt)[1:]
 
 
-def clean_sentence(sentence: str, rules: CleaningRules) -> str | None:
-    """Return the sentence as it can be spoken, or None if it is not wanted."""
-    text = to_ascii(sentence)
-    text = verbalize(_expand(text))
-    if _UNWANTED.search(text) or any(character.isdecimal() for character in text):
-        return None
-    text = _mend_chat(text) if rules.chat else text
-    text = _tidy_marks(text)
-    if not text or not _ALLOWED.fullmatch(text) or text[-1] not in ".?!":
-        return None
-    if _INNER_STOP.search(text) or _SLURS.search(text):
-        return None
-    spelt = _spell(text, rules)
-    if spelt is None or not MIN_WORDS <= len(spelt.split()) <= MAX_WORDS:
-        return None
-    return spelt[0].upper() + spelt[1:]
+def _is_title(tokens: list[str]) -> bool:
+    """Whether most words have a capital, as in a title or a list of names."""
+    return 2 * sum(token[0].islower() for token in tokens) < len(tokens)
+
+
+def _stutters(tokens: list[str]) -> bool:
+    """Whether a word stands three times in a row."""
+    words = [token.strip(",.?!").lower() for token in tokens]
+    return any(a == b == c for a, b, c in zip(words, words[1:], words[2:], strict=False))
 
 
 def to_ascii(text: str) -> str:
     """Return the text with typographic quotes and dashes made plain, and accents taken off."""
+    if text.isascii():
+        return text.replace("`", "'")
     text = text.translate(_CHARACTERS)
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def _expand(text: str) -> str:
+    if not _EXPANDABLE.search(text):
+        return text
     for pattern, words in _EXPANSIONS:
         text = pattern.sub(words, text)
     return text
@@ -163,62 +189,10 @@ def _mend_chat(text: str) -> str:
     if not text:
         return text
     words = [_CONTRACTIONS.get(word.lower(), word) for word in text.split(" ")]
-    text = " ".join(words)
+    text = _ITS.sub(r"\1t's ", " ".join(words))
     text = re.sub(r"\bi(?=\b(?!\.)|')", "I", text)
     text = re.sub(r"^(?:(?:[Hh]a)+h?|[Ll]ol|[Hh]mm+|[Uu]mm*|[Uu]hh*)[,.!]*\s+", "", text)
     text = re.sub(r"[,.]?\s+(?:(?:[Hh]a)+h?|[Ll]ol)(?=[.?!]*$)", "", text)
     if text and text[-1] not in ".?!":
         text += "?" if _ASKING.match(text) else "."
     return text
-
-
-def _spell(text: str, rules: CleaningRules) -> str | None:
-    """Check every word against the vocabulary, and give names their capitals."""
-    tokens = text.split(" ")
-    for index, token in enumerate(tokens):
-        match = _WORD.search(token)
-        if match is None or match.start() != 0:
-            return None
-        word, tail = match[0], token[match.end() :]
-        spelt = _spell_word(word, rules, first=index == 0)
-        if spelt is None or len(tail) > 1:
-            return None
-        tokens[index] = spelt + tail
-    lowered = [token.strip(",.?!").lower() for token in tokens]
-    if any(a == b == c for a, b, c in zip(lowered, lowered[1:], lowered[2:], strict=False)):
-        return None
-    if not any(token[0].islower() for token in tokens):  # a title or a name
-        return None
-    return " ".join(tokens)
-
-
-def _spell_word(word: str, rules: CleaningRules, *, first: bool) -> str | None:
-    if word.lower() in ("i", "i'm", "i've", "i'd", "i'll"):
-        return "I" + word[1:].lower()
-    if len(word) > _MAX_LETTERS or word.startswith("-") or word.endswith("-"):
-        return None
-    parts = word.split("-")
-    if len(parts) > 4 or any(_is_shouted(part) for part in parts):
-        return None
-    spelt = [_spell_part(part, rules, first=first and not index) for index, part in enumerate(parts)]
-    return None if None in spelt else "-".join(part for part in spelt if part is not None)
-
-
-def _is_shouted(part: str) -> bool:
-    letters = part.replace("'", "").removesuffix("s")
-    return len(letters) > 1 and letters.isupper()
-
-
-def _spell_part(part: str, rules: CleaningRules, *, first: bool) -> str | None:
-    key = part.lower()
-    common = rules.words.has_common(key)
-    name = rules.words.has_name(key) or key.removesuffix("'s") in rules.names
-    if part != key and part != key.capitalize() and not part.startswith(("Mc", "Mac", "O'")):
-        return None  # camel case
-    if part == key:
-        if common:
-            return part
-        return part.capitalize() if rules.chat and name else None
-    if name:
-        return part
-    return part if common else None

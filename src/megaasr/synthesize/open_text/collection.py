@@ -13,7 +13,7 @@ from pathlib import Path
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import CorpusError
-from megaasr.synthesize.open_text.cleaning import CleaningRules, clean_sentence, to_ascii
+from megaasr.synthesize.open_text.cleaning import SentenceCleaner, to_ascii
 from megaasr.synthesize.open_text.exclusion import ExcludedTexts
 from megaasr.synthesize.open_text.packages import PackageFile, fetch_package, package_members
 from megaasr.synthesize.open_text.readers import READERS
@@ -150,7 +150,9 @@ def collect_sentences(
     if on_source:
         on_source(TEMPLATES_NAME, summaries[-1].sentences)
     _check_template_share(summaries, recipe.max_template_share)
-    lines = [json.dumps(asdict(sentence)) for sentence in collector.sentences]
+    # In the order of their hashes, so that the beginning of the file is a fair sample of it.
+    ordered = sorted(collector.sentences, key=lambda sentence: _rank(recipe.seed, sentence.text))
+    lines = [json.dumps(asdict(sentence)) for sentence in ordered]
     write_atomically(output / SENTENCES_FILE, "".join(f"{line}\n" for line in lines))
     summary = _summarize(collector.sentences, tuple(summaries))
     vocabulary = {
@@ -184,8 +186,8 @@ def _collect_source(
     names: frozenset[str] = frozenset()
     if source.min_name_count:
         names = frequent_names(raw, words, min_count=source.min_name_count)
-    rules = CleaningRules(words, names, source.chat)
-    cleaned = (clean_sentence(sentence, rules) for sentence in raw)
+    cleaner = SentenceCleaner(words, names, chat=source.chat)
+    cleaned = map(cleaner.clean, raw)
     fresh = list(collector.select_new(text for text in cleaned if text is not None))
     texts = _limit(fresh, source.max_sentences, seed)
     collector.release(set(fresh) - set(texts))
@@ -224,9 +226,13 @@ def _limit(texts: list[str], limit: int | None, seed: int) -> list[str]:
     """At most this many texts, drawn by their hash, in their order."""
     if limit is None or len(texts) <= limit:
         return texts
-    drawn = sorted(texts, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest())
+    drawn = sorted(texts, key=lambda text: _rank(seed, text))
     chosen = set(drawn[:limit])
     return [text for text in texts if text in chosen]
+
+
+def _rank(seed: int, text: str) -> bytes:
+    return hashlib.sha256(f"{seed} {text}".encode()).digest()
 
 
 def kind_of(text: str, kind: Kind) -> Kind:

@@ -185,6 +185,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"(?<![\d.,])(?P<whole>\d{1,3})\.(?P<part>\d{1,3})(?![\d.]*\d)"), _fraction),
     (re.compile(r"(?<![\w.,/:#'-])(?:\d{1,3}(?:,\d{3}){1,3}|\d+)(?![\d/:]|[.,]\d|\w|'|-\d)"), _plain),
 )
+_DIGIT = re.compile(r"\d")
 _PERCENT = re.compile(r"(?<=\d)\s?%")
 _RANGE = re.compile(r"(?<![\w.,/:-])(\d{1,3})\s?-\s?(\d{1,3})(?![\w/:-]|[.,]\d)")
 
@@ -196,7 +197,7 @@ def verbalize(text: str) -> str:
     replaced. What is not understood (codes, telephone numbers, dates with slashes, units) stays, so
     that the caller sees that digits are left.
     """
-    if not any(character.isdecimal() for character in text):
+    if not _DIGIT.search(text):
         return text
     text = _PERCENT.sub(" percent", text)
     text = _RANGE.sub(r"\1 to \2", text)
