@@ -44,6 +44,7 @@ COMMANDS = (
     LazyCommand("calibrate", "megaasr.cli.calibrate", "Fit the router to your own audio."),
     LazyCommand("inspect", "megaasr.cli.inspect", "Say what is wrong with a recording."),
     LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
+    LazyCommand("text", "megaasr.cli.text", "Collect natural English text from packages."),
     LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),
     LazyCommand("manifest", "megaasr.cli.manifest", "List a public corpus as it is published."),
     LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),

@@ -1,0 +1,57 @@
+"""`mega-asr text`: collect natural English sentences from packages and templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def text(
+    recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (text-small).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the text.")],
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(help="Test texts that must not appear: a manifest, or plain lines."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where packages are kept [default: OUTPUT/packages].")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="field=value, over the recipe.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Fetch packages by name and write sentences.jsonl and sources.json.
+
+    The sentences of tiny's test split are always excluded, those written by hand and those of its
+    generator.
+    """
+    from megaasr.config import load_recipe
+    from megaasr.synthesize.open_text import TextRecipe, collect_sentences, read_excluded_texts
+    from megaasr.synthesize.plan import CorpusRecipe, handwritten_sentences, plan_corpus
+
+    plan = load_recipe(TextRecipe, recipe, set_ or [])
+    if dry_run:
+        typer.echo(plan.resolved_json())
+        return
+    tiny = plan_corpus(load_recipe(CorpusRecipe, "synthesize-tiny"))
+    excluded = set(handwritten_sentences())
+    excluded |= {clip.text for clip in tiny if clip.split == "test" and clip.kind == "sentence"}
+    for path in exclude or []:
+        excluded |= read_excluded_texts(path)
+    summary = collect_sentences(
+        plan,
+        output,
+        frozenset(excluded),
+        cache=cache,
+        on_source=lambda name, count: typer.echo(f"{name}: {count} sentences"),
+    )
+    typer.echo(
+        f"{output}: {summary.sentences} sentences, {summary.words} words, "
+        f"{summary.distinct_words} distinct words, {summary.everyday_share:.0%} everyday"
+    )

@@ -1,0 +1,247 @@
+"""Our own sentences for what packages have little of: calls, commands, numbers, names, times.
+
+A frame is a sentence with alternatives `[please|could you]`, which may be empty or hold others, and
+slots `{name}`, filled from a lexicon (data/open_words.toml) or by a drawn number, time or price.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+
+from megaasr.errors import UsageError
+from megaasr.synthesize.open_text import numbers
+from megaasr.synthesize.open_text.recipe import KINDS, Kind
+
+_TOKEN = re.compile(r"\{(\w+)\}|\[|\]|\||[^{}\[\]|]+")
+_AN = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se|su|ku)|hour|honest)")
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSentence:
+    """A generated sentence and its kind."""
+
+    text: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    alternatives: tuple[_Sequence, ...]
+
+
+_Sequence = tuple["str | _Slot | _Choice", ...]
+
+
+def parse_frame(frame: str) -> _Sequence:
+    """Parse a frame.
+
+    Raises:
+        UsageError: a bracket is open or one too many, or a slot's name is not known.
+    """
+    tokens = [(match[0], match[1]) for match in _TOKEN.finditer(frame)]
+    if "".join(token for token, _ in tokens) != frame:
+        raise UsageError(f"frame {frame!r}: a brace is open")
+    parts, position = _parse(tokens, 0, frame, inside=False)
+    assert position == len(tokens)
+    return parts[0]
+
+
+def _parse(
+    tokens: list[tuple[str, str | None]], position: int, frame: str, *, inside: bool
+) -> tuple[list[_Sequence], int]:
+    alternatives: list[list[str | _Slot | _Choice]] = [[]]
+    while position < len(tokens):
+        token, slot = tokens[position]
+        position += 1
+        if slot:
+            if slot not in _HANDLERS and slot not in _words():
+                raise UsageError(f"frame {frame!r}: no slot {slot}")
+            alternatives[-1].append(_Slot(slot))
+        elif token == "[":
+            inner, position = _parse(tokens, position, frame, inside=True)
+            alternatives[-1].append(_Choice(tuple(inner)))
+        elif token == "]" and inside:
+            return [tuple(parts) for parts in alternatives], position
+        elif token == "|" and inside:
+            alternatives.append([])
+        elif token in "]|":
+            raise UsageError(f"frame {frame!r}: {token} outside of brackets")
+        else:
+            alternatives[-1].append(token)
+    if inside:
+        raise UsageError(f"frame {frame!r}: a bracket is open")
+    return [tuple(parts) for parts in alternatives], position
+
+
+@cache
+def _words() -> Mapping[str, tuple[str, ...]]:
+    data = tomllib.loads(_read("open_words.toml"))
+    return {name: tuple(entry.strip() for entry in text.split(",")) for name, text in data.items()}
+
+
+@cache
+def _frames() -> Mapping[Kind, tuple[_Sequence, ...]]:
+    data = tomllib.loads(_read("open_frames.toml"))
+    unknown = sorted(set(data) - set(KINDS))
+    if unknown:
+        raise UsageError(f"open_frames.toml: no kind {unknown[0]}; kinds are {', '.join(KINDS)}")
+    return {
+        kind: tuple(parse_frame(frame) for frame in data[kind]) for kind in KINDS if kind in data
+    }
+
+
+def _read(name: str) -> str:
+    return (resources.files("megaasr.synthesize") / "data" / name).read_text("utf-8")
+
+
+def frame_counts() -> dict[str, int]:
+    """Return the number of frames of each kind."""
+    return {kind: len(frames) for kind, frames in _frames().items()}
+
+
+class _Draw:
+    """Expands one frame; a word is not used twice in it if that can be avoided."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._used: set[str] = set()
+
+    def below(self, count: int) -> int:
+        return int(self._rng.integers(count))
+
+    def between(self, low: int, high: int) -> int:
+        """A whole number, both ends possible."""
+        return low + self.below(high - low + 1)
+
+    def expand(self, sequence: _Sequence) -> str:
+        out = []
+        for part in sequence:
+            if isinstance(part, str):
+                out.append(part)
+            elif isinstance(part, _Choice):
+                out.append(self.expand(part.alternatives[self.below(len(part.alternatives))]))
+            else:
+                out.append(self._fill(part.name))
+        return "".join(out)
+
+    def _fill(self, name: str) -> str:
+        choices = _words().get(name)
+        if choices is None:
+            return _HANDLERS[name](self)
+        for _ in range(8):
+            word = choices[self.below(len(choices))]
+            if word not in self._used:
+                break
+        self._used.add(word)
+        return word
+
+    def clock(self) -> str:
+        """A time of day as people say it."""
+        hour, draw = self.between(1, 12), self.below(12)
+        spoken = numbers.cardinal(hour)
+        if draw < 3:
+            return f"{spoken} o'clock"
+        if draw < 5:
+            return f"half past {spoken}"
+        if draw < 7:
+            minutes = ("a quarter", "ten", "twenty", "five")[self.below(4)]
+            return f"{minutes} {('past', 'to')[self.below(2)]} {spoken}"
+        if draw < 9:
+            return f"{spoken} in the {('morning', 'afternoon', 'evening')[self.below(3)]}"
+        return numbers.clock(hour, 5 * self.between(1, 11))
+
+    def price(self) -> str:
+        """An amount of money, most often a small one."""
+        amount, draw = self.between(2, (20, 99, 400, 2500)[self.below(4)]), self.below(6)
+        if draw == 0 and amount < 100:
+            return f"{numbers.cardinal(amount)} dollars and {numbers.cardinal(5 * self.between(1, 19))} cents"
+        if draw == 1 and amount < 100:
+            return f"{numbers.cardinal(amount)} ninety-nine"
+        unit = ("dollars", "dollars", "dollars", "dollars", "pounds", "euros")[draw]
+        return f"{numbers.cardinal(amount)} {unit}"
+
+    def date(self) -> str:
+        """A day of the year."""
+        day, month = numbers.ordinal(self.between(1, 31)), self._fill("month")
+        return f"the {day} of {month}" if self.below(2) else f"{month} {day}"
+
+    def digit_groups(self) -> str:
+        """A telephone number: seven or ten digits, zero mostly read as oh."""
+        text = "".join(str(self.below(10)) for _ in range((7, 10)[self.below(2)]))
+        spoken = numbers.digits(text)
+        return spoken.replace("zero", "oh") if self.below(3) else spoken
+
+    def spelling(self) -> str:
+        """Three to five digits of a code or a room."""
+        return numbers.digits("".join(str(self.below(10)) for _ in range(self.between(3, 5))))
+
+
+_HANDLERS: dict[str, Callable[[_Draw], str]] = {
+    "time": _Draw.clock,
+    "price": _Draw.price,
+    "date": _Draw.date,
+    "phone": _Draw.digit_groups,
+    "code": _Draw.spelling,
+    "year": lambda draw: numbers.year(draw.between(1880, 2035)),
+    "past_year": lambda draw: numbers.year(draw.between(1750, 2024)),
+    "few": lambda draw: numbers.cardinal(draw.between(2, 12)),
+    "teens": lambda draw: numbers.cardinal(draw.between(10, 60)),
+    "two_digits": lambda draw: numbers.cardinal(draw.between(11, 99)),
+    "three_digits": lambda draw: numbers.cardinal(draw.between(101, 999)),
+    "hundreds": lambda draw: numbers.cardinal(50 * draw.between(2, 30)),
+    "thousands": lambda draw: numbers.cardinal(draw.between(11, 999) * 100),
+    "large": lambda draw: numbers.cardinal(draw.between(1_001, 999_999)),
+    "tens": lambda draw: numbers.cardinal(10 * draw.between(1, 9)),
+    "minutes": lambda draw: numbers.cardinal((2, 3, 5, 10, 15, 20, 25, 30, 40, 45)[draw.below(10)]),
+    "nth": lambda draw: numbers.ordinal(draw.between(1, 31)),
+    "century": lambda draw: numbers.ordinal(draw.between(12, 21)),
+    "degrees": lambda draw: numbers.cardinal(draw.between(2, 99)),
+    "decimal": lambda draw: (
+        f"{numbers.cardinal(draw.below(20))} point {numbers.digits(str(draw.between(1, 99)))}"
+    ),
+    "score": lambda draw: (
+        f"{numbers.cardinal(draw.between(1, 9))} to {numbers.cardinal(draw.below(9)).replace('zero', 'nothing')}"
+    ),
+}
+# How often each kind is drawn.
+_WEIGHTS: dict[Kind, int] = {
+    "statement": 15,
+    "question": 18,
+    "command": 20,
+    "dialogue": 14,
+    "number": 14,
+    "name": 8,
+    "call": 11,
+}
+
+
+def generate_from_templates(seed: int) -> Iterator[TemplateSentence]:
+    """Yield sentences without end, some of them more than once; the seed alone decides them."""
+    rng = np.random.default_rng(seed)
+    frames = _frames()
+    kinds = [kind for kind in KINDS if kind in frames]
+    weights = np.cumsum([_WEIGHTS[kind] for kind in kinds])
+    while True:
+        kind = kinds[int(np.searchsorted(weights, rng.integers(weights[-1]), side="right"))]
+        draw = _Draw(rng)
+        sequence = frames[kind][draw.below(len(frames[kind]))]
+        yield TemplateSentence(_finish(draw.expand(sequence)), kind)
+
+
+def _finish(text: str) -> str:
+    """Tidy the spaces, choose a or an, and start with a capital."""
+    text = re.sub(r"\s+([,.?!])", r"\1", " ".join(text.split()))
+    text = _AN.sub(r"\1n ", text)
+    return text[0].upper() + text[1:]
