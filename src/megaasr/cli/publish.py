@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from megaasr.atomic import write_atomically
+from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
     from megaasr.config import Recipe
@@ -17,23 +21,65 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def publish(
-    run: Annotated[Path, typer.Argument(help="The run folder of `mega-asr train base`.")],
-    corpus: Annotated[Path, typer.Option(help="The corpus folder; its test split is scored.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="The run folder of `mega-asr train base`, or the folder of `mega-asr recipe small`."
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the model goes.")],
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="After `train base`: the corpus folder; its test split is scored."),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best available].")
     ] = None,
 ) -> None:
-    """Copy the stored weights, score them, and write `results.json` and the model card."""
+    """Copy the stored weights and write `results.json` and the model card.
+
+    The card of small takes its figures from the benchmarks in the recipe's folder; after
+    `train base` the test split of the corpus is scored here.
+    """
+    if (run / "decoder" / "model").is_dir():
+        _publish_small(run, output)
+    elif corpus is None:
+        raise UsageError("after `mega-asr train base`, name the corpus too: --corpus FOLDER")
+    else:
+        _publish_base(run, corpus, output, device)
+
+
+def _publish_small(run: Path, output: Path) -> None:
+    from safetensors import safe_open
+
+    from megaasr.report.small_card import small_card, small_facts, small_results
+
+    lists = small_results(run)
+    _copy_model(run / "decoder" / "model", output)
+    facts = small_facts(run, output)
+    with safe_open(output / "model.safetensors", "numpy") as tensors:
+        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
+    facts["millions"] = sum(math.prod(shape) for shape in shapes) / 1e6
+    results = json.dumps({"facts": facts, "lists": lists}, indent=2) + "\n"
+    write_atomically(output / "results.json", results)
+    write_atomically(output / "README.md", small_card(facts, lists))
+    typer.echo(f"{output}: the model and its card")
+
+
+def _copy_model(source: Path, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.iterdir()):
+        shutil.copy2(file, output / file.name)
+
+
+def _publish_base(run: Path, corpus: Path, output: Path, device: str | None) -> None:
     from megaasr.cli.progress import progress_bar
     from megaasr.model.loading import load_model
     from megaasr.report.model_card import model_card, results_table
     from megaasr.score.manifest import score_manifest, summarize
 
     _check_inputs(run, corpus)  # before anything is copied over an older model
-    output.mkdir(parents=True, exist_ok=True)
-    for file in sorted((run / "model").iterdir()):
-        shutil.copy2(file, output / file.name)
+    _copy_model(run / "model", output)
     model = load_model(str(output), device=device, offline=True, batch_size=32)
     with progress_bar("clips") as advance:
         scored, seconds = score_manifest(

@@ -63,7 +63,9 @@ _EXPANSIONS = tuple(
         (r"(?<=[a-z])\s?/\s?(?=[a-z])", " or "),
     )
 )
-_EXPANDABLE = re.compile(r"[&+/]|\b(?:M(?:rs?|s)|Dr|etc|vs|[Oo]\.?[Kk])\b|\b(?:Prof|St|Col|Capt|Gen|Sen|Rev|e|i)\.")
+_EXPANDABLE = re.compile(
+    r"[&+/]|\b(?:M(?:rs?|s)|Dr|etc|vs|[Oo]\.?[Kk])\b|\b(?:Prof|St|Col|Capt|Gen|Sen|Rev|e|i)\."
+)
 # Contractions that people type without the apostrophe, if nothing else is spelt so.
 _CONTRACTIONS = {
     form.replace("'", ""): form
@@ -79,7 +81,9 @@ _ITS = re.compile(
     r"better|also|what|how|in|on|at|for|to)\b)"
 )
 _CONTRACTIONS |= {"theres": "there's", "alot": "a lot", "gonna": "going to", "wanna": "want to"}
-_UNWANTED = re.compile(r"https?:|www\.|\.com\b|\.org\b|[<>{}\[\]|\\^~=_@#*()]|\w/|/\w|[;:]\S|\d\w?-\d")
+_UNWANTED = re.compile(
+    r"https?:|www\.|\.com\b|\.org\b|[<>{}\[\]|\\^~=_@#*()]|\w/|/\w|[;:]\S|\d\w?-\d"
+)
 _ALLOWED = re.compile(r"[A-Za-z',.?! -]+")
 _DIGIT = re.compile(r"\d")
 # Riddles' "Q:" and "A:", and an answer like "a, b".

@@ -244,9 +244,7 @@ def kind_of(text: str, kind: Kind) -> Kind:
     return kind
 
 
-def _collect_templates(
-    recipe: TextRecipe, words: WordList, collector: _Collector
-) -> SourceSummary:
+def _collect_templates(recipe: TextRecipe, words: WordList, collector: _Collector) -> SourceSummary:
     kinds: dict[str, Kind] = {}
     wanted, texts = recipe.template_sentences, list[str]()
     drawn = generate_from_templates(recipe.seed)
@@ -285,9 +283,7 @@ def _count_words(texts: Iterable[str]) -> int:
     return sum(len(text.split()) for text in texts)
 
 
-def _summarize(
-    sentences: list[TextSentence], sources: tuple[SourceSummary, ...]
-) -> TextSummary:
+def _summarize(sentences: list[TextSentence], sources: tuple[SourceSummary, ...]) -> TextSummary:
     everyday = sum(source.sentences for source in sources if source.everyday)
     distinct = {word for sentence in sentences for word in normalize(sentence.text).split()}
     return TextSummary(

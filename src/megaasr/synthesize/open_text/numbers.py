@@ -183,7 +183,10 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"(?<!\w)'?(?P<century>1[1-9]|20)?(?P<tens>\d)0'?s\b"), _decade),
     (re.compile(r"\b(?P<number>\d{1,4})(?P<ending>st|nd|rd|th)\b", re.IGNORECASE), _ordinal),
     (re.compile(r"(?<![\d.,])(?P<whole>\d{1,3})\.(?P<part>\d{1,3})(?![\d.]*\d)"), _fraction),
-    (re.compile(r"(?<![\w.,/:#'-])(?:\d{1,3}(?:,\d{3}){1,3}|\d+)(?![\d/:]|[.,]\d|\w|'|-\d)"), _plain),
+    (
+        re.compile(r"(?<![\w.,/:#'-])(?:\d{1,3}(?:,\d{3}){1,3}|\d+)(?![\d/:]|[.,]\d|\w|'|-\d)"),
+        _plain,
+    ),
 )
 _DIGIT = re.compile(r"\d")
 _PERCENT = re.compile(r"(?<=\d)\s?%")

@@ -86,7 +86,9 @@ def read_chat(files: Files) -> Iterator[str]:
                     for message in turn:
                         yield message["text"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CorpusError(f"{name}: is not in the layout of chitchat-dataset ({error})") from error
+            raise CorpusError(
+                f"{name}: is not in the layout of chitchat-dataset ({error})"
+            ) from error
 
 
 def read_dialogue_yaml(files: Files) -> Iterator[str]:
