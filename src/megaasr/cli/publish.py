@@ -24,7 +24,7 @@ def publish(
     run: Annotated[
         Path,
         typer.Argument(
-            help="The run folder of `mega-asr train base`, or the folder of `mega-asr recipe small`."
+            help="Run folder of `mega-asr train base`, or folder of `mega-asr recipe small`."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the model goes.")],

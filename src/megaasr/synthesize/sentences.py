@@ -27,6 +27,7 @@ from megaasr.synthesize.grammar import (
     lexicon,
     number,
 )
+from megaasr.text.exclusion import sentence_words
 
 MIN_WORDS, MAX_WORDS = 3, 20
 _MAX_TRIES = 10_000
@@ -37,7 +38,6 @@ _LOWERED = frozenset(_LOWERED_WORDS.split())
 _SPACES = re.compile(r"\s+")
 _SPACE_BEFORE_MARK = re.compile(r"\s+([,.?!])")
 _AN = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se|su|ku)|hour|honest)")
-_WORD = re.compile(r"[a-z']+")
 
 
 _PRONOUN_LIST = tuple(PRONOUNS.values())
@@ -285,7 +285,7 @@ def _finish(text: str) -> str:
 
 def normalize(text: str) -> str:
     """Lower-case words only, for comparing sentences."""
-    return " ".join(_WORD.findall(text.lower()))
+    return " ".join(sentence_words(text))
 
 
 @cache

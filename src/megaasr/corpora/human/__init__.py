@@ -1,0 +1,1 @@
+"""People who speak English, for tests only: a list built from packages of Debian."""

@@ -1,0 +1,143 @@
+"""Write the human test list: two manifests, their sound, and hashes of all their sentences."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from megaasr.atomic import write_atomically
+from megaasr.audio import files
+from megaasr.corpora.human.clips import (
+    LICENCES,
+    PACKAGES,
+    PROMPT_TEXTS,
+    RELATED_TEXTS,
+    HumanClip,
+    Split,
+    all_prompt_texts,
+    human_clips,
+)
+from megaasr.corpora.human.packages import Package, fetch_package
+from megaasr.errors import RecordError
+from megaasr.records import Utterance, write_manifest
+from megaasr.text.exclusion import sentence_hashes, write_hashes
+
+SPLITS: tuple[Split, ...] = ("dev", "test")
+EXCLUDED_FILE = "excluded.sha256"
+SOURCES_FILE = "sources.json"
+
+
+@dataclass(frozen=True, slots=True)
+class HumanList:
+    """What was built.
+
+    Attributes:
+        manifests: by half.
+        clips: by half, in the manifest's order.
+        excluded: file of the hashes of sentences that must not be trained on.
+    """
+
+    manifests: dict[Split, Path]
+    clips: dict[Split, tuple[Utterance, ...]]
+    excluded: Path
+
+
+def build_human_list(
+    output: Path, *, cache: Path | None = None, also_excluded: Sequence[Path] = ()
+) -> HumanList:
+    """Build `dev.jsonl`, `test.jsonl`, `excluded.sha256`; the same packages give the same bytes.
+
+    Beside them: `sources.json` (versions and hashes of the packages) and `licences/`, the
+    packages' own statements. What an earlier build left in `audio/` and is not used any more goes.
+
+    Args:
+        output: folder of the list.
+        cache: folder of the `.deb` files; None for `packages` in `output`. A package that is
+            missing there is downloaded with apt-get.
+        also_excluded: JSONL files of other test sets (`text` or `answer`) whose sentences must not
+            be trained on either.
+
+    Raises:
+        CorpusError: a package cannot be fetched or is not as expected.
+        AudioError: a recording cannot be decoded or written.
+        RecordError: a file in `also_excluded` is not what it should be.
+        OSError: the system does not let us write.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    others = [text for path in also_excluded for text in _texts(path)]
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=output) as unpacked:
+        packages = {
+            name: fetch_package(name, cache or output / "packages", Path(unpacked))
+            for name in PACKAGES
+        }
+        clips = list(human_clips(packages))
+        _write_sources(output, packages.values())
+        prompt_texts = all_prompt_texts(packages[PROMPT_TEXTS])
+        utterances = {split: _write_audio(output, split, clips, packages) for split in SPLITS}
+    _remove_stale(output, [u for split in SPLITS for u in utterances[split]])
+    manifests: dict[Split, Path] = {}
+    for split in SPLITS:
+        manifests[split] = output / f"{split}.jsonl"
+        write_manifest(manifests[split], utterances[split])
+    texts = [clip.text for clip in clips]
+    excluded = output / EXCLUDED_FILE
+    write_hashes(excluded, sentence_hashes([*texts, *prompt_texts, *RELATED_TEXTS, *others]))
+    return HumanList(manifests, utterances, excluded)
+
+
+def _write_audio(
+    output: Path, split: Split, clips: Iterable[HumanClip], packages: dict[str, Package]
+) -> tuple[Utterance, ...]:
+    (output / "audio" / split).mkdir(parents=True, exist_ok=True)
+    utterances = []
+    for clip in clips:
+        if clip.split != split:
+            continue
+        audio = f"audio/{split}/{clip.id}.flac"
+        files.write(output / audio, clip.waveform)
+        extra = {
+            "speaker": clip.speaker,
+            "source": packages[clip.package].label,
+            "licence": LICENCES[clip.package],
+            "duration_s": round(clip.waveform.duration_s, 3),
+        }
+        utterances.append(Utterance(clip.id, audio, clip.text, "en", extra))
+    return tuple(utterances)
+
+
+def _write_sources(output: Path, packages: Iterable[Package]) -> None:
+    licences = output / "licences"
+    licences.mkdir(exist_ok=True)
+    sources = []
+    for package in packages:
+        shutil.copyfile(package.copyright_file, licences / f"{package.name}.txt")
+        sources.append(
+            {"package": package.name, "version": package.version, "sha256": package.sha256}
+        )
+    write_atomically(output / SOURCES_FILE, json.dumps(sources, indent=2) + "\n")
+
+
+def _remove_stale(output: Path, utterances: Iterable[Utterance]) -> None:
+    used = {output / utterance.audio for utterance in utterances}
+    for path in (output / "audio").glob("*/*.flac"):
+        if path not in used:
+            path.unlink()
+
+
+def _texts(path: Path) -> list[str]:
+    """Return the references of a test set in JSONL."""
+    texts = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            record = json.loads(line)
+            text = record.get("text", record.get("answer"))
+        except (ValueError, AttributeError) as error:
+            raise RecordError(f"{path}, line {number}: not a JSON object") from error
+        if not isinstance(text, str):
+            raise RecordError(f"{path}, line {number}: neither text nor answer is a string")
+        texts.append(text)
+    return texts

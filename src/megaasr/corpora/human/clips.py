@@ -1,0 +1,224 @@
+"""The recordings of people in the packages, with the words that are spoken in them.
+
+Only clips whose words are known are taken: the package states them, or the clip is a reading of
+Harvard sentences (IEEE 1969, public lists that no other sentences are taken for). An independent
+recogniser was asked whether each clip says what its text says; no text was taken from it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from megaasr.audio import files
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.corpora.human.packages import Package
+from megaasr.corpora.human.prompts import parse_prompts, spoken_text
+from megaasr.errors import CorpusError
+from megaasr.hashing import file_sha256
+from megaasr.text.exclusion import sentence_hash
+
+Split = Literal["dev", "test"]
+
+PROMPTS = "asterisk-core-sounds-en-g722"
+PROMPT_TEXTS = "asterisk-core-sounds-en"
+POCKETSPHINX = "pocketsphinx-testdata"
+CODEC2 = "codec2-examples"
+PACKAGES = (PROMPTS, PROMPT_TEXTS, POCKETSPHINX, CODEC2)
+
+LICENCES = {
+    PROMPTS: "CC-BY-SA-3.0",
+    POCKETSPHINX: "BSD-2-Clause",
+    CODEC2: "LGPL-2.1",
+}
+"""What each package's copyright file states for its recordings."""
+
+_PROMPT_TEXTS_FILE = f"usr/share/doc/{PROMPT_TEXTS}/core-sounds-en.txt.gz"
+_PROMPT_FOLDER = "usr/share/asterisk/sounds/en_US_f_Allison"
+_POCKETSPHINX_FOLDER = "usr/share/pocketsphinx/test/data"
+_CODEC2_FOLDER = "usr/share/codec2/raw"
+
+# hts.raw: eight sentences of three seconds each, of which hts1a and hts2a are the first and third.
+_HTS_SENTENCE_S = 3
+_HTS = (
+    "The navy attacked the big task force.",
+    "The hat brim was wide and too droopy.",
+    "These days a chicken leg is a rare dish.",
+    "The juice of lemons makes fine punch.",
+    "The wagon moved on well oiled wheels.",
+    "March the soldiers past the next hill.",
+    "Her purse was full of useless trash.",
+    "Kick the ball straight and follow through.",
+)
+_MMT1 = "It's easy to tell the depth of a well."
+_SPEECH_ORIG = (
+    "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. "
+    "It's easy to tell the depth of a well. Four hours of steady work faced us."
+)
+
+# The transcription has "a more a amiable"; the book and the recording have not.
+_SLIPS = {"a more a amiable woman": "a more amiable woman"}
+
+RELATED_TEXTS = (
+    "Mr. John Dashwood had then leisure to consider how much there might prudently be in his power "
+    "to do for them.",
+    "He was not an ill-disposed young man, unless to be rather cold hearted and rather selfish is "
+    "to be ill-disposed",
+)
+"""Sentences of the book as printed, which the readings cut or wrote otherwise; not for training."""
+
+_TRANSCRIPTION = re.compile(r"<s>\s+(?P<text>.*?)\s+</s>\s+\((?P<name>[^)]+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class HumanClip:
+    """A recording of a person.
+
+    Attributes:
+        id: unique in both halves.
+        split: its half.
+        text: what is said.
+        speaker: as far as the package tells people apart.
+        package: its name.
+        path: of the file in the package.
+        waveform: 16 kHz.
+    """
+
+    id: str
+    split: Split
+    text: str
+    speaker: str
+    package: str
+    path: Path
+    waveform: Waveform
+
+
+def split_of(text: str) -> Split:
+    """Return the half that a prompt belongs to: by the hash of its words, so that the same words
+    are in one half only.
+    """
+    return "dev" if int(sentence_hash(text)[:8], 16) % 2 else "test"
+
+
+def human_clips(packages: Mapping[str, Package]) -> Iterator[HumanClip]:
+    """Yield every usable clip of the packages, in a fixed order.
+
+    Args:
+        packages: by name, one for each of `PACKAGES`.
+
+    Raises:
+        CorpusError: a package is not as this list expects it.
+        AudioError: a recording cannot be decoded (G.722 needs ffmpeg).
+    """
+    yield from _prompts(packages[PROMPTS], packages[PROMPT_TEXTS])
+    yield from _pocketsphinx(packages[POCKETSPHINX])
+    yield from _codec2(packages[CODEC2])
+
+
+def all_prompt_texts(texts: Package) -> list[str]:
+    """Return the texts of all prompts that are speech, used or not; they stay out of training.
+
+    Raises:
+        CorpusError: the package is not as this list expects it.
+    """
+    return [text for _, text in _prompt_list(texts) if spoken_text(text) is not None]
+
+
+def _prompt_list(texts: Package) -> list[tuple[str, str]]:
+    with gzip.open(texts.file(_PROMPT_TEXTS_FILE), "rt", encoding="utf-8") as listing:
+        return list(parse_prompts(listing.read()))
+
+
+def _prompts(sounds: Package, texts: Package) -> Iterator[HumanClip]:
+    recordings: set[str] = set()
+    for name, listed in _prompt_list(texts):
+        text = spoken_text(listed)
+        path = sounds.root / _PROMPT_FOLDER / f"{name}.g722"
+        if text is None or not path.is_file():  # one text has no recording
+            continue
+        digest = file_sha256(path)
+        if digest in recordings:
+            continue
+        recordings.add(digest)
+        clip_id = f"asterisk-{name.replace('/', '-')}"
+        sound = files.read(_g722_as_wav(path.read_bytes()))
+        yield HumanClip(clip_id, split_of(text), text, "allison-smith", PROMPTS, path, sound)
+    if not recordings:
+        raise CorpusError(f"{sounds.label} has no recording of a usable prompt")
+
+
+def _pocketsphinx(package: Package) -> Iterator[HumanClip]:
+    folder = _POCKETSPHINX_FOLDER
+    listings = (("librivox", "transcription"), ("cards", "cards.transcription"))
+    for name, listing in listings:
+        lines = package.file(f"{folder}/{name}/{listing}").read_text(encoding="utf-8")
+        for match in _TRANSCRIPTION.finditer(lines):
+            text = match["text"]
+            for slip, mended in _SLIPS.items():
+                text = text.replace(slip, mended)
+            path = package.file(f"{folder}/{name}/{match['name']}.wav")
+            clip_id = f"pocketsphinx-{name}-{match['name'].rpartition('-')[2]}"
+            sound = files.read(path)
+            yield HumanClip(
+                clip_id, "test", text, f"pocketsphinx-{name}", POCKETSPHINX, path, sound
+            )
+    path = package.file(f"{folder}/goforward.raw")
+    yield HumanClip(
+        "pocketsphinx-goforward",
+        "test",
+        "go forward ten meters",  # goforward.gram
+        "pocketsphinx-goforward",
+        POCKETSPHINX,
+        path,
+        _raw(path, SAMPLE_RATE),
+    )
+
+
+def _codec2(package: Package) -> Iterator[HumanClip]:
+    path = package.file(f"{_CODEC2_FOLDER}/hts.raw")
+    length = _HTS_SENTENCE_S * SAMPLE_RATE
+    whole = _raw(path, 8_000).samples
+    for number, text in enumerate(_HTS):
+        part = Waveform(whole[number * length : (number + 1) * length].copy(), SAMPLE_RATE)
+        yield HumanClip(
+            f"codec2-hts-{number + 1}",
+            "test",
+            text,
+            f"codec2-hts-{number // 2 + 1}",
+            CODEC2,
+            path,
+            part,
+        )
+    path = package.file(f"{_CODEC2_FOLDER}/mmt1.raw")
+    yield HumanClip("codec2-mmt1", "test", _MMT1, "codec2-mmt1", CODEC2, path, _raw(path, 8_000))
+    path = package.file(f"{_CODEC2_FOLDER}/speech_orig_16k.wav")
+    yield HumanClip(
+        "codec2-speech-orig",
+        "test",
+        _SPEECH_ORIG,
+        "codec2-speech-orig",
+        CODEC2,
+        path,
+        files.read(path),
+    )
+
+
+def _raw(path: Path, rate: int) -> Waveform:
+    """Read 16-bit little-endian samples without a header."""
+    samples = np.frombuffer(path.read_bytes(), dtype="<i2").astype(np.int16)
+    return files.from_array(samples, rate, to_rate=SAMPLE_RATE)
+
+
+def _g722_as_wav(payload: bytes) -> bytes:
+    """Put G.722 at 64 kbit/s (16 kHz, 4 bits a sample) into WAV, as decoders want it."""
+    layout = struct.pack("<HHIIHH", 0x028F, 1, 16_000, 8_000, 1, 4)
+    body = b"WAVEfmt " + struct.pack("<I", len(layout)) + layout
+    body += b"data" + struct.pack("<I", len(payload)) + payload
+    return b"RIFF" + struct.pack("<I", len(body)) + body
