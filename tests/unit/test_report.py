@@ -12,7 +12,8 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from example_results import example_result
-from megaasr.report.benchmark_page import benchmark_page
+from megaasr.errors import UsageError
+from megaasr.report.benchmark_page import Gap, benchmark_page
 from megaasr.report.benchmark_tables import division, failures, headline, overview
 from megaasr.report.charts import Line, line_chart
 from megaasr.report.clip_cards import SHOWN, Cards
@@ -244,6 +245,27 @@ def test_cards_are_ranked_and_have_sound_where_there_is_some(folder: Path, resul
     anchors = re.findall(r'<article id="(.*?)"', worst + changed)
     assert len(anchors) == len(set(anchors))
     assert set(re.findall(r'href="#(.*?)"', changed)) <= set(anchors)
+
+
+def test_the_clips_behind_the_baseline_are_listed(folder: Path, result: Result) -> None:
+    gaps = {
+        clip.id: clip.hypotheses["robust"].errors("bench").errors
+        - clip.hypotheses[result.baseline].errors("bench").errors
+        for clip in result.clips
+    }
+    worse = [gap for gap in gaps.values() if gap > 0]
+    assert worse
+    cards = Cards(result, "bench", folder, "r0")
+    listed = cards.behind("robust", 4)
+    ids = re.findall(r"<h4>(.*?)</h4>", listed)
+    assert [gaps[one] for one in ids] == sorted(worse, reverse=True)[:4]
+    assert f"{len(worse)} of {len(result.clips)}" in listed
+    assert "among the clips behind the baseline" in cards.worst() + cards.most_changed()
+    for wrong in ("nobody", result.baseline):
+        with pytest.raises(UsageError, match="robust"):
+            cards.behind(wrong, 4)
+    assert "Behind the baseline" in benchmark_page([result], folder, Gap("robust", 4))
+    assert "Behind the baseline" not in benchmark_page([result], folder)
 
 
 def test_many_test_sets_share_the_cards(result: Result, folder: Path) -> None:

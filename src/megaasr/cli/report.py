@@ -24,13 +24,21 @@ def report(
         Path | None,
         typer.Option(help="Where audio paths start [default: as when it was measured]."),
     ] = None,
+    behind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYSTEM",
+            help="List the clips on which this system makes more errors than the baseline.",
+        ),
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips in the list of --behind.")] = 20,
 ) -> None:
     """Make index.html, which opens from disk and needs nothing else, and tables.md for a README.
 
     Systems of several results on the same test set are shown side by side.
     """
     from megaasr.atomic import write_atomically
-    from megaasr.report.benchmark_page import benchmark_page
+    from megaasr.report.benchmark_page import Gap, benchmark_page
     from megaasr.report.benchmark_tables import all_tables
     from megaasr.report.side_by_side import side_by_side
     from megaasr.report.tables import plain_markdown
@@ -39,7 +47,8 @@ def report(
     found = side_by_side([Result.read(path) for path in results], baseline)
     output.mkdir(parents=True, exist_ok=True)
     page, text = output / "index.html", output / "tables.md"
-    write_atomically(page, benchmark_page(found, audio_root))
+    gap = Gap(behind, clips) if behind else None
+    write_atomically(page, benchmark_page(found, audio_root, gap))
     parts = []
     for one in found:
         parts.append(f"## {plain_markdown(one.test_set.name)}\n")

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -44,15 +45,36 @@ _HOW = (
 )
 
 
-def benchmark_page(results: Sequence[Result], audio_root: Path | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A list of the clips on which a system is behind the baseline.
+
+    Attributes:
+        system: its name.
+        clips: most clips in the list.
+    """
+
+    system: str
+    clips: int
+
+
+def benchmark_page(
+    results: Sequence[Result], audio_root: Path | None = None, gap: Gap | None = None
+) -> str:
     """Return the page as HTML.
 
     Args:
         results: at least one.
         audio_root: where audio paths start; None for where they started when it was measured.
+        gap: the list of clips on which a system is behind the baseline; None for none.
+
+    Raises:
+        UsageError: the system of the gap is in none of the results.
     """
     style, script = _resource("benchmark.css"), _resource("benchmark.js")
-    parts = [_part(number, one, audio_root, len(results)) for number, one in enumerate(results)]
+    parts = [
+        _part(number, one, audio_root, len(results), gap=gap) for number, one in enumerate(results)
+    ]
     if len(results) > 1:
         table = tables.overview(results).html()
         parts.insert(0, f"<section><h2>All test sets</h2>{table}</section>")
@@ -68,7 +90,9 @@ def benchmark_page(results: Sequence[Result], audio_root: Path | None = None) ->
     )
 
 
-def _part(number: int, result: Result, audio_root: Path | None, parts: int) -> str:
+def _part(
+    number: int, result: Result, audio_root: Path | None, parts: int, *, gap: Gap | None
+) -> str:
     first = next(iter(result.normalizers))
     root = audio_root or Path(result.test_set.audio_root)
     shown = Cards(result, first, root, f"r{number}", parts)
@@ -80,6 +104,7 @@ def _part(number: int, result: Result, audio_root: Path | None, parts: int) -> s
         ("Failures", _failures(result, first)),
         ("Routing", _html(tables.routing(result))),
         ("Break-downs", _divisions(result, first)),
+        ("Behind the baseline", shown.behind(gap.system, gap.clips) if gap else ""),
         ("Worst clips", shown.worst()),
         ("Most changed clips", shown.most_changed()),
         ("All clips", clip_list(number, result, first)),

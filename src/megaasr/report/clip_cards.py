@@ -44,6 +44,7 @@ class Cards:
         self._prefix = prefix
         self._shown = max(_FEWEST, SHOWN // parts)
         self._anchors: dict[str, str] = {}
+        self._homes: dict[str, str] = {}  # the list that a clip's sound stands in
 
     def worst(self) -> str:
         """Return the clips on which the best system is worst, by error rate and then errors."""
@@ -55,7 +56,7 @@ class Cards:
 
         wrong = [clip for clip in clips if badness(clip)[1]]
         how = f"The clips with the highest error rates of {best}, the best system here. {_LEGEND}"
-        return self._list(how, sorted(wrong, key=badness, reverse=True))
+        return self._list(how, sorted(wrong, key=badness, reverse=True), "the worst clips")
 
     def most_changed(self) -> str:
         """Return the clips on which a system differs most from the baseline, better or worse."""
@@ -67,28 +68,60 @@ class Cards:
 
         changed = [clip for clip in self._result.clips if change(clip)]
         how = f"The clips with the largest difference in errors between {base} and another system."
-        return self._list(how, sorted(changed, key=change, reverse=True))
+        return self._list(how, sorted(changed, key=change, reverse=True), "the most changed clips")
+
+    def behind(self, system: str, count: int) -> str:
+        """Return the clips on which a system makes more errors than the baseline.
+
+        Args:
+            system: of the result, and not the baseline.
+            count: most clips; those with the largest difference come first.
+
+        Raises:
+            UsageError: there is no such system.
+        """
+        base = self._result.baseline
+        names = [one.name for one in self._result.systems]
+        if system not in names or system == base:
+            others = ", ".join(name for name in names if name != base)
+            raise UsageError(f"no system {system} to compare with {base}; there is {others}")
+
+        def gap(clip: Clip) -> int:
+            ours, theirs = (
+                clip.hypotheses[name].errors(self._normalizer).errors for name in (system, base)
+            )
+            return ours - theirs
+
+        clips = sorted((c for c in self._result.clips if gap(c) > 0), key=gap, reverse=True)
+        how = (
+            f"The clips on which {system} makes more errors than {base}: {len(clips)} of "
+            f"{len(self._result.clips)}, the largest difference first. {_LEGEND}"
+        )
+        return self._list(how, clips, "the clips behind the baseline", count)
 
     def _best(self) -> str:
         (whole,) = self._result.groups_by(OVERALL)
         names = [system.name for system in self._result.systems]
         return min(names, key=lambda name: whole.rates[name][self._normalizer].rate)
 
-    def _list(self, how: str, clips: Sequence[Clip]) -> str:
+    def _list(self, how: str, clips: Sequence[Clip], home: str, count: int | None = None) -> str:
         if not clips:
             return ""
-        cards = "".join(self._card(clip) for clip in clips[: self._shown])
+        cards = "".join(self._card(clip, home) for clip in clips[: count or self._shown])
         return f'<p class="soft">{escape(how)}</p><div class="cards">{cards}</div>'
 
-    def _card(self, clip: Clip) -> str:
+    def _card(self, clip: Clip, home: str) -> str:
         said = "".join(self._said(clip, system.name) for system in self._result.systems)
         anchor, sound = self._anchors.get(clip.id), ""
         if anchor is not None:
-            sound = f'<p><a href="#{anchor}">Sound and picture: among the worst clips</a></p>'
+            sound = (
+                f'<p><a href="#{anchor}">Sound and picture: among {self._homes[clip.id]}</a></p>'
+            )
             place = ""
         else:
             anchor = f"{self._prefix}-clip-{len(self._anchors)}"
             self._anchors[clip.id] = anchor
+            self._homes[clip.id] = home
             sound, place = _sound(clip, self._root), f' id="{anchor}"'
         return (
             f'<article{place}><h4>{escape(clip.id)}</h4><p class="soft">{escape(_facts(clip))}</p>'
