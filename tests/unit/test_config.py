@@ -6,6 +6,7 @@ from megaasr.config import load_recipe, shipped_recipes
 from megaasr.errors import UsageError
 from megaasr.pipeline.recipe import PipelineRecipe
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
+from megaasr.synthesize.open_text import TextRecipe
 from megaasr.synthesize.plan import CorpusRecipe
 from megaasr.train.base_recipe import BaseRecipe
 from megaasr.train.rl_recipe import RLRecipe
@@ -29,6 +30,7 @@ KINDS = {
     "simulate-train-compound-tiny": SimulatedCorpusRecipe,
     "simulate-train-tiny": SimulatedCorpusRecipe,
     "synthesize-tiny": CorpusRecipe,
+    "text-small": TextRecipe,
     "train-base-tiny": BaseRecipe,
 }
 

@@ -19,12 +19,13 @@ from megaasr.synthesize.open_text.packages import PackageFile, fetch_package, pa
 from megaasr.synthesize.open_text.readers import READERS
 from megaasr.synthesize.open_text.recipe import Kind, SourceRecipe, TextRecipe, WordListRecipe
 from megaasr.synthesize.open_text.splitting import split_sentences
-from megaasr.synthesize.open_text.templates import generate_from_templates
+from megaasr.synthesize.open_text.templates import generate_from_templates, lexicon_names
 from megaasr.synthesize.open_text.wordlist import WordList, build_word_list, frequent_names
 from megaasr.synthesize.sentences import normalize
 
 SENTENCES_FILE, SOURCES_FILE = "sentences.jsonl", "sources.json"
 TEMPLATES_NAME = "templates"
+_MAX_DRAWS = 20  # for each sentence that is wanted; the frames may run out of new ones
 _NUMBER_WORD = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|"
     r"fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|percent)\b",
@@ -118,6 +119,7 @@ def collect_sentences(
     output: Path,
     exclude: frozenset[str] = frozenset(),
     *,
+    exclude_hashes: frozenset[str] = frozenset(),
     cache: Path | None = None,
     on_source: OnSource | None = None,
 ) -> TextSummary:
@@ -130,6 +132,7 @@ def collect_sentences(
         output: the folder to write into; it is made.
         exclude: texts of test lists. A sentence is left out if it is one of them, or shares a run
             of six words with one.
+        exclude_hashes: SHA-256 sums of more such texts, normalised, as the human test list has.
         cache: where packages are kept [default: `packages` inside the output folder].
         on_source: called with a source's name and its number of sentences.
 
@@ -139,7 +142,7 @@ def collect_sentences(
     """
     output.mkdir(parents=True, exist_ok=True)
     packages = cache or output / "packages"
-    collector = _Collector(ExcludedTexts(exclude))
+    collector = _Collector(ExcludedTexts(exclude, exclude_hashes))
     words, words_package = _load_words(recipe.words, packages)
     summaries = []
     for source in recipe.sources:
@@ -244,19 +247,17 @@ def kind_of(text: str, kind: Kind) -> Kind:
     return kind
 
 
-def _collect_templates(
-    recipe: TextRecipe, words: WordList, collector: _Collector
-) -> SourceSummary:
+def _collect_templates(recipe: TextRecipe, words: WordList, collector: _Collector) -> SourceSummary:
+    cleaner = SentenceCleaner(words, lexicon_names())
+    wanted, drawn = recipe.template_sentences, generate_from_templates(recipe.seed)
     kinds: dict[str, Kind] = {}
-    wanted, texts = recipe.template_sentences, list[str]()
-    drawn = generate_from_templates(recipe.seed)
-    for _ in range(20 * wanted):
-        if len(texts) == wanted:
+    for _ in range(_MAX_DRAWS * wanted):
+        if len(kinds) == wanted:
             break
         sentence = next(drawn)
-        for text in collector.select_new([sentence.text]):
-            kinds[text] = sentence.kind
-            texts.append(text)
+        if cleaner.clean(sentence.text) == sentence.text:
+            kinds.update(dict.fromkeys(collector.select_new([sentence.text]), sentence.kind))
+    texts = list(kinds)
     collector.sentences += [TextSentence(text, TEMPLATES_NAME, kinds[text]) for text in texts]
     return SourceSummary(
         TEMPLATES_NAME,
@@ -285,9 +286,7 @@ def _count_words(texts: Iterable[str]) -> int:
     return sum(len(text.split()) for text in texts)
 
 
-def _summarize(
-    sentences: list[TextSentence], sources: tuple[SourceSummary, ...]
-) -> TextSummary:
+def _summarize(sentences: list[TextSentence], sources: tuple[SourceSummary, ...]) -> TextSummary:
     everyday = sum(source.sentences for source in sources if source.everyday)
     distinct = {word for sentence in sentences for word in normalize(sentence.text).split()}
     return TextSummary(

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_SMALL = (
+_SMALL_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS_WORDS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL, _TENS = _SMALL_WORDS.split(), _TENS_WORDS.split()
 _SCALES = ((1_000_000_000, "billion"), (1_000_000, "million"), (1000, "thousand"))
 _IRREGULAR_ORDINALS = {
     "one": "first",
@@ -183,7 +184,12 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"(?<!\w)'?(?P<century>1[1-9]|20)?(?P<tens>\d)0'?s\b"), _decade),
     (re.compile(r"\b(?P<number>\d{1,4})(?P<ending>st|nd|rd|th)\b", re.IGNORECASE), _ordinal),
     (re.compile(r"(?<![\d.,])(?P<whole>\d{1,3})\.(?P<part>\d{1,3})(?![\d.]*\d)"), _fraction),
-    (re.compile(r"(?<![\w.,/:#'-])(?:\d{1,3}(?:,\d{3}){1,3}|\d+)(?![\d/:]|[.,]\d|\w|'|-\d)"), _plain),
+    (
+        re.compile(
+            r"(?<![\w.,/:#'-])(?:\d{1,3}(?:,\d{3}){1,3}|\d+)(?![\d/:]|[.,]\d|\w|'|-\d|\s[ap]\.?m\b)"
+        ),
+        _plain,
+    ),
 )
 _DIGIT = re.compile(r"\d")
 _PERCENT = re.compile(r"(?<=\d)\s?%")

@@ -81,7 +81,9 @@ def _download(registry: Registry, name: str, version: str | None, folder: Path) 
         pinned = f"{name}=={version}" if version else name
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", pinned]
     if shutil.which(command[0]) is None:
-        raise CorpusError(f"{name}: {command[0]} is not on the PATH; it fetches {registry} packages")
+        raise CorpusError(
+            f"{name}: {command[0]} is not on the PATH; it fetches {registry} packages"
+        )
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -132,7 +134,9 @@ def _members(path: Path, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes
         return
     if path.suffix == ".deb":
         command = ["dpkg-deb", "--fsys-tarfile", str(path)]
-        content = subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S).stdout
+        content = subprocess.run(
+            command, check=True, capture_output=True, timeout=_TIMEOUT_S
+        ).stdout
     else:
         content = path.read_bytes()
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:

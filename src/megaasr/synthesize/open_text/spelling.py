@@ -15,9 +15,7 @@ _PRONOUN = frozenset(("i", "i'm", "i've", "i'd", "i'll"))
 class Speller:
     """Spells words, and remembers how."""
 
-    def __init__(
-        self, words: WordList, names: frozenset[str], *, capitalize_names: bool
-    ) -> None:
+    def __init__(self, words: WordList, names: frozenset[str], *, capitalize_names: bool) -> None:
         """Take the vocabulary.
 
         Args:
