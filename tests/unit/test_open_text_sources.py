@@ -325,6 +325,28 @@ def test_a_limit_draws_sentences_and_the_rest_may_come_from_another_source(tmp_p
     assert [source.sentences for source in summary.sources] == [1, 3, 0]
 
 
+def test_the_beginning_of_the_file_is_a_fair_sample_of_limited_sources(tmp_path: Path) -> None:
+    names = ["dog", "cat", "cow", "hen", "pig", "fox", "owl", "bee", "ant", "elk"]
+    book = " ".join(f"The {a} saw the {b}." for a in names for b in names if a != b)
+    other = " ".join(f"A {a} saw a {b}." for a in names for b in names if a != b)
+    cache = tmp_path / "cache" / "pypi"
+    for package, files in {
+        "words-1.0": {"words/english-words.10": f"the a saw {' '.join(names)}"},
+        "books-1.0": {"books/one.txt": book, "books/two.txt": other},
+    }.items():
+        (cache / package).mkdir(parents=True)
+        with zipfile.ZipFile(cache / package / f"{package}-py3-none-any.whl", "w") as wheel:
+            for file, content in files.items():
+                wheel.writestr(file, content)
+    source = RECIPE["sources"][0]  # type: ignore[index]
+    limited = source | {"name": "limited", "files": ["books/one.txt"], "max_sentences": 20}
+    collect(tmp_path, "out", sources=[limited, source | {"files": ["books/two.txt"]}])
+    records = written(tmp_path / "out")
+    assert len(records) == 110
+    # 20 of 110: about 10 in the first 55, and not all of them.
+    assert 4 <= sum(record["source"] == "limited" for record in records[:55]) <= 16
+
+
 def test_another_package_than_the_recipes_is_refused(tmp_path: Path) -> None:
     source = RECIPE["sources"][0]  # type: ignore[index]
     with pytest.raises(CorpusError, match="SHA-256"):

@@ -153,8 +153,11 @@ def collect_sentences(
     if on_source:
         on_source(TEMPLATES_NAME, summaries[-1].sentences)
     _check_template_share(summaries, recipe.max_template_share)
-    # In the order of their hashes, so that the beginning of the file is a fair sample of it.
-    ordered = sorted(collector.sentences, key=lambda sentence: _rank(recipe.seed, sentence.text))
+    # In the order of hashes, so that the beginning of the file is a fair sample of it. They are
+    # others than those that limits draw by: the drawn ones would all come first.
+    ordered = sorted(
+        collector.sentences, key=lambda sentence: _rank(recipe.seed, f"order {sentence.text}")
+    )
     lines = [json.dumps(asdict(sentence)) for sentence in ordered]
     write_atomically(output / SENTENCES_FILE, "".join(f"{line}\n" for line in lines))
     summary = _summarize(collector.sentences, tuple(summaries))
