@@ -6,6 +6,7 @@ from megaasr.config import load_recipe, shipped_recipes
 from megaasr.errors import UsageError
 from megaasr.pipeline.recipe import PipelineRecipe
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
+from megaasr.synthesize.open_text import TextRecipe
 from megaasr.synthesize.plan import CorpusRecipe
 from megaasr.synthesize.speech_plan import SpeechRecipe
 from megaasr.train.base_recipe import BaseRecipe
@@ -31,6 +32,7 @@ KINDS = {
     "simulate-train-tiny": SimulatedCorpusRecipe,
     "synthesize-small": SpeechRecipe,
     "synthesize-tiny": CorpusRecipe,
+    "text-small": TextRecipe,
     "train-base-tiny": BaseRecipe,
 }
 

@@ -16,7 +16,7 @@ def text(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the text.")],
     exclude: Annotated[
         list[Path] | None,
-        typer.Option(help="Test texts that must not appear: a manifest, or plain lines."),
+        typer.Option(help="Test texts that must not appear: a manifest, .sha256, or lines."),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Where packages are kept [default: OUTPUT/packages].")
@@ -32,7 +32,7 @@ def text(
     generator.
     """
     from megaasr.config import load_recipe
-    from megaasr.synthesize.open_text import TextRecipe, collect_sentences, read_excluded_texts
+    from megaasr.synthesize.open_text import TextRecipe, collect_sentences, read_excluded
     from megaasr.synthesize.plan import CorpusRecipe, handwritten_sentences, plan_corpus
 
     plan = load_recipe(TextRecipe, recipe, set_ or [])
@@ -42,12 +42,12 @@ def text(
     tiny = plan_corpus(load_recipe(CorpusRecipe, "synthesize-tiny"))
     excluded = set(handwritten_sentences())
     excluded |= {clip.text for clip in tiny if clip.split == "test" and clip.kind == "sentence"}
-    for path in exclude or []:
-        excluded |= read_excluded_texts(path)
+    texts, hashes = read_excluded(exclude or [])
     summary = collect_sentences(
         plan,
         output,
-        frozenset(excluded),
+        texts | excluded,
+        exclude_hashes=hashes,
         cache=cache,
         on_source=lambda name, count: typer.echo(f"{name}: {count} sentences"),
     )

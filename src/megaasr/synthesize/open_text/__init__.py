@@ -12,7 +12,7 @@ from megaasr.synthesize.open_text.collection import (
     TextSummary,
     collect_sentences,
 )
-from megaasr.synthesize.open_text.exclusion import ExcludedTexts, read_excluded_texts
+from megaasr.synthesize.open_text.exclusion import ExcludedTexts, read_excluded
 from megaasr.synthesize.open_text.recipe import SourceRecipe, TextRecipe, WordListRecipe
 
 __all__ = [
@@ -26,5 +26,5 @@ __all__ = [
     "TextSummary",
     "WordListRecipe",
     "collect_sentences",
-    "read_excluded_texts",
+    "read_excluded",
 ]

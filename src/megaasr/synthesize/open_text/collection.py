@@ -19,12 +19,13 @@ from megaasr.synthesize.open_text.packages import PackageFile, fetch_package, pa
 from megaasr.synthesize.open_text.readers import READERS
 from megaasr.synthesize.open_text.recipe import Kind, SourceRecipe, TextRecipe, WordListRecipe
 from megaasr.synthesize.open_text.splitting import split_sentences
-from megaasr.synthesize.open_text.templates import generate_from_templates
+from megaasr.synthesize.open_text.templates import generate_from_templates, lexicon_names
 from megaasr.synthesize.open_text.wordlist import WordList, build_word_list, frequent_names
 from megaasr.synthesize.sentences import normalize
 
 SENTENCES_FILE, SOURCES_FILE = "sentences.jsonl", "sources.json"
 TEMPLATES_NAME = "templates"
+_MAX_DRAWS = 20  # for each sentence that is wanted; the frames may run out of new ones
 _NUMBER_WORD = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|"
     r"fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|percent)\b",
@@ -118,6 +119,7 @@ def collect_sentences(
     output: Path,
     exclude: frozenset[str] = frozenset(),
     *,
+    exclude_hashes: frozenset[str] = frozenset(),
     cache: Path | None = None,
     on_source: OnSource | None = None,
 ) -> TextSummary:
@@ -130,6 +132,7 @@ def collect_sentences(
         output: the folder to write into; it is made.
         exclude: texts of test lists. A sentence is left out if it is one of them, or shares a run
             of six words with one.
+        exclude_hashes: SHA-256 sums of more such texts, normalised, as the human test list has.
         cache: where packages are kept [default: `packages` inside the output folder].
         on_source: called with a source's name and its number of sentences.
 
@@ -139,7 +142,7 @@ def collect_sentences(
     """
     output.mkdir(parents=True, exist_ok=True)
     packages = cache or output / "packages"
-    collector = _Collector(ExcludedTexts(exclude))
+    collector = _Collector(ExcludedTexts(exclude, exclude_hashes))
     words, words_package = _load_words(recipe.words, packages)
     summaries = []
     for source in recipe.sources:
@@ -150,8 +153,11 @@ def collect_sentences(
     if on_source:
         on_source(TEMPLATES_NAME, summaries[-1].sentences)
     _check_template_share(summaries, recipe.max_template_share)
-    # In the order of their hashes, so that the beginning of the file is a fair sample of it.
-    ordered = sorted(collector.sentences, key=lambda sentence: _rank(recipe.seed, sentence.text))
+    # In the order of hashes, so that the beginning of the file is a fair sample of it. They are
+    # others than those that limits draw by: the drawn ones would all come first.
+    ordered = sorted(
+        collector.sentences, key=lambda sentence: _rank(recipe.seed, f"order {sentence.text}")
+    )
     lines = [json.dumps(asdict(sentence)) for sentence in ordered]
     write_atomically(output / SENTENCES_FILE, "".join(f"{line}\n" for line in lines))
     summary = _summarize(collector.sentences, tuple(summaries))
@@ -245,16 +251,16 @@ def kind_of(text: str, kind: Kind) -> Kind:
 
 
 def _collect_templates(recipe: TextRecipe, words: WordList, collector: _Collector) -> SourceSummary:
+    cleaner = SentenceCleaner(words, lexicon_names())
+    wanted, drawn = recipe.template_sentences, generate_from_templates(recipe.seed)
     kinds: dict[str, Kind] = {}
-    wanted, texts = recipe.template_sentences, list[str]()
-    drawn = generate_from_templates(recipe.seed)
-    for _ in range(20 * wanted):
-        if len(texts) == wanted:
+    for _ in range(_MAX_DRAWS * wanted):
+        if len(kinds) == wanted:
             break
         sentence = next(drawn)
-        for text in collector.select_new([sentence.text]):
-            kinds[text] = sentence.kind
-            texts.append(text)
+        if cleaner.clean(sentence.text) == sentence.text:
+            kinds.update(dict.fromkeys(collector.select_new([sentence.text]), sentence.kind))
+    texts = list(kinds)
     collector.sentences += [TextSentence(text, TEMPLATES_NAME, kinds[text]) for text in texts]
     return SourceSummary(
         TEMPLATES_NAME,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from megaasr.errors import UsageError
@@ -16,54 +18,81 @@ class ExcludedTexts:
     """Texts that may be neither in the training text nor quoted in it.
 
     A sentence is excluded if its normalised words are those of an excluded text, or if it shares a
-    run of at least `RUN_WORDS` words with one.
+    run of at least `RUN_WORDS` words with one. Of a text of which only the hash is known, the
+    whole must be the sentence or a run of it.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], hashes: Iterable[str] = ()) -> None:
+        """Take texts, and SHA-256 sums (hexadecimal) of normalised texts."""
         self._texts: set[str] = set()
         self._runs: set[tuple[str, ...]] = set()
+        self._hashes = frozenset(hashes)
         for text in texts:
             words = normalize(text).split()
             if words:
                 self._texts.add(" ".join(words))
-                self._runs.update(_runs(words))
-
-    def __len__(self) -> int:
-        return len(self._texts)
+                self._runs.update(_runs(words, RUN_WORDS))
 
     def excludes(self, sentence: str) -> bool:
         """Whether a sentence repeats an excluded text or a long run of one."""
         words = normalize(sentence).split()
         if " ".join(words) in self._texts:
             return True
-        return bool(self._runs) and any(run in self._runs for run in _runs(words))
+        if self._runs and any(run in self._runs for run in _runs(words, RUN_WORDS)):
+            return True
+        return bool(self._hashes) and self._has_hashed_run(words)
+
+    def _has_hashed_run(self, words: list[str]) -> bool:
+        if _hash(words) in self._hashes:
+            return True
+        return any(
+            _hash(run) in self._hashes
+            for length in range(RUN_WORDS, len(words))
+            for run in _runs(words, length)
+        )
 
 
-def read_excluded_texts(path: Path) -> frozenset[str]:
-    """Return the texts of a test list.
+def read_excluded(paths: Iterable[Path]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the texts and the hashes of test lists.
 
     Args:
-        path: JSON lines with a field `text` (a manifest; `.jsonl`), or any other text file with a
-            text a line.
+        paths: JSON lines with a field `text` (a manifest; `.jsonl`), SHA-256 sums of normalised
+            texts (`.sha256`), or files with a text a line.
 
     Raises:
-        UsageError: the file cannot be read, or a line has no text.
+        UsageError: a file cannot be read, or a line is not what its name says.
     """
-    try:
-        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as a list of excluded texts ({error})") from error
-    if path.suffix != ".jsonl":
-        return frozenset(lines)
-    texts = set()
-    for number, line in enumerate(lines, start=1):
+    texts: set[str] = set()
+    hashes: set[str] = set()
+    for path in paths:
         try:
-            texts.add(str(json.loads(line)["text"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}, line {number}: no field `text` ({error})") from error
-    return frozenset(texts)
+            lines = path.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: cannot be read as a test list ({error})") from error
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                if path.suffix == ".sha256":
+                    hashes.add(_checked_hash(line.strip()))
+                else:
+                    texts.add(json.loads(line)["text"] if path.suffix == ".jsonl" else line)
+            except (ValueError, KeyError, TypeError) as error:
+                wanted = "SHA-256" if path.suffix == ".sha256" else "field `text`"
+                raise UsageError(f"{path}, line {number}: no {wanted} ({error})") from error
+    return frozenset(texts), frozenset(hashes)
 
 
-def _runs(words: list[str]) -> Iterator[tuple[str, ...]]:
-    for start in range(len(words) - RUN_WORDS + 1):
-        yield tuple(words[start : start + RUN_WORDS])
+def _checked_hash(text: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{64}", text) is None:
+        raise ValueError(f"{text[:70]!r} is not 64 hexadecimal digits")
+    return text
+
+
+def _hash(words: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()
+
+
+def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    for start in range(len(words) - length + 1):
+        yield tuple(words[start : start + length])

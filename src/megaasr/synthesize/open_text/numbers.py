@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_SMALL = (
+_SMALL_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS_WORDS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL, _TENS = _SMALL_WORDS.split(), _TENS_WORDS.split()
 _SCALES = ((1_000_000_000, "billion"), (1_000_000, "million"), (1000, "thousand"))
 _IRREGULAR_ORDINALS = {
     "one": "first",
@@ -184,7 +185,9 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\b(?P<number>\d{1,4})(?P<ending>st|nd|rd|th)\b", re.IGNORECASE), _ordinal),
     (re.compile(r"(?<![\d.,])(?P<whole>\d{1,3})\.(?P<part>\d{1,3})(?![\d.]*\d)"), _fraction),
     (
-        re.compile(r"(?<![\w.,/:#'-])(?:\d{1,3}(?:,\d{3}){1,3}|\d+)(?![\d/:]|[.,]\d|\w|'|-\d)"),
+        re.compile(
+            r"(?<![\w.,/:#'-])(?:\d{1,3}(?:,\d{3}){1,3}|\d+)(?![\d/:]|[.,]\d|\w|'|-\d|\s[ap]\.?m\b)"
+        ),
         _plain,
     ),
 )

@@ -35,11 +35,22 @@ def read_fortunes(files: Files) -> Iterator[str]:
     """Files of `fortune`: entries end with a line `%`, quotations with a line `-- author`."""
     for content in files.values():
         for entry in re.split(r"^%\s*$", _text(content), flags=re.MULTILINE):
-            # Letters and dialogues in columns, and what a teletype struck over, are no running text.
+            # Letters and dialogues in columns, and overstruck words, are no running text.
             if "\x08" in entry or entry.count("\t") > 6:
                 continue
             quotation = re.split(r"^\s*--\s?", entry, maxsplit=1, flags=re.MULTILINE)[0]
             yield from _BLANK_LINES.split(quotation.replace("_", ""))
+
+
+# Examples without a capital are clauses if they begin with a pronoun or have an auxiliary that does
+# not belong to a relative clause; the others are phrases ("a quick decision").
+_CLAUSE = re.compile(
+    r"(?:he|she|they|we|you|I|it)(?:'\w+)? [a-z]+ \w+|(?:this|that|there|who|what|where|how) "
+    r"(?:is|was|are|were|will|has|had|did|does|can) \w+|(?:can|could|will|would|do|did|does) "
+    r"(?:you|he|she|they|we|I|it) \w+|(?!.*\b(?:who|that|which|whose|as|than|when|where|if)\b)"
+    r"(?:the|a|an|his|her|my|our|their|your|all|many|some|these|those|this|that) "
+    r"(?:[\w'-]+ ){1,4}(?:is|was|are|were|has|had|will|would|can|could|must|did|should) [\w'-]+"
+)
 
 
 def read_wordnet(files: Files) -> Iterator[str]:
@@ -49,8 +60,9 @@ def read_wordnet(files: Files) -> Iterator[str]:
             if line.startswith("  "):
                 continue
             for example in re.findall(r'"([^"]+)"', line.partition(" | ")[2]):
-                if example[:1].isupper() or example.endswith((".", "?", "!")):
-                    stop = "" if example.rstrip().endswith((".", "?", "!")) else "."
+                ended = example.rstrip().endswith((".", "?", "!"))
+                if ended or example[:1].isupper() or _CLAUSE.match(example):
+                    stop = "" if ended else "."
                     yield example.strip() + stop
 
 
@@ -74,6 +86,15 @@ def read_html(files: Files) -> Iterator[str]:
                 continue
             for part in re.split(r"(?i)<br\s*/?>", paragraph):
                 yield html.unescape(re.sub(r"<[^>]+>", "", part))
+
+
+def read_pod(files: Files) -> Iterator[str]:
+    """Perl's documentation: paragraphs of running text, without those that hold code."""
+    for content in files.values():
+        for paragraph in _BLANK_LINES.split(_text(content)):
+            if paragraph.startswith((" ", "\t", "=")) or re.search(r"[CF]<", paragraph):
+                continue
+            yield re.sub(r"[BILSXZE]<+\s?([^<>|]*)(?:\|[^<>]*)?\s?>+", r"\1", paragraph)
 
 
 def read_chat(files: Files) -> Iterator[str]:
@@ -159,6 +180,7 @@ READERS: dict[str, Reader] = {
     "wordnet": read_wordnet,
     "dictd": read_dictd,
     "html": read_html,
+    "pod": read_pod,
     "chat": read_chat,
     "dialogue-yaml": read_dialogue_yaml,
     "r-strings": read_r_strings,

@@ -25,6 +25,7 @@ ReaderName = Literal[
     "wordnet",
     "dictd",
     "html",
+    "pod",
     "chat",
     "dialogue-yaml",
     "r-strings",

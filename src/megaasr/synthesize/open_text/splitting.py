@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 # A full stop after these does not end a sentence.
-_ABBREVIATIONS = frozenset(
+_ABBREVIATION_WORDS = (
     "mr mrs ms dr st jr sr prof rev hon gen col capt lt sgt gov sen rep pres messrs vs etc e.g i.e "
     "viz cf al no vol pp p fig ed eds inc ltd co corp dept est approx jan feb mar apr jun jul aug "
-    "sep sept oct nov dec mt ft ave blvd rd".split()
+    "sep sept oct nov dec mt ft ave blvd rd"
 )
+_ABBREVIATIONS = frozenset(_ABBREVIATION_WORDS.split())
 _END = re.compile(r"""[.?!]+["')\]]*(?=\s+["'(\[]?[A-Z0-9]|\s*$)""")
 _LAST_WORD = re.compile(r"([A-Za-z][A-Za-z.]*)$")
 

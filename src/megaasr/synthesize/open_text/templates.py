@@ -16,9 +16,11 @@ from importlib import resources
 import numpy as np
 
 from megaasr.errors import UsageError
+from megaasr.synthesize.grammar import plural
 from megaasr.synthesize.open_text import numbers
 from megaasr.synthesize.open_text.recipe import KINDS, Kind
 
+_WITH_PLURALS = ("job", "animal")  # which have a slot "{jobs}", too
 _TOKEN = re.compile(r"\{(\w+)\}|\[|\]|\||[^{}\[\]|]+")
 _AN = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se|su|ku)|hour|honest)")
 
@@ -88,7 +90,9 @@ def _parse(
 @cache
 def _words() -> Mapping[str, tuple[str, ...]]:
     data = tomllib.loads(_read("open_words.toml"))
-    return {name: tuple(entry.strip() for entry in text.split(",")) for name, text in data.items()}
+    words = {name: tuple(entry.strip() for entry in text.split(",")) for name, text in data.items()}
+    plurals = {f"{name}s": tuple(plural(word) for word in words[name]) for name in _WITH_PLURALS}
+    return words | plurals
 
 
 @cache
@@ -104,6 +108,13 @@ def _frames() -> Mapping[Kind, tuple[_Sequence, ...]]:
 
 def _read(name: str) -> str:
     return (resources.files("megaasr.synthesize") / "data" / name).read_text("utf-8")
+
+
+def lexicon_names() -> frozenset[str]:
+    """Return the lower-cased words of the lexicon that are written with a capital."""
+    entries = (entry for choices in _words().values() for entry in choices)
+    words = (word for entry in entries for word in entry.split())
+    return frozenset(word.lower() for word in words if word[0].isupper())
 
 
 def frame_counts() -> dict[str, int]:
@@ -166,7 +177,8 @@ class _Draw:
         """An amount of money, most often a small one."""
         amount, draw = self.between(2, (20, 99, 400, 2500)[self.below(4)]), self.below(6)
         if draw == 0 and amount < 100:
-            return f"{numbers.cardinal(amount)} dollars and {numbers.cardinal(5 * self.between(1, 19))} cents"
+            cents = numbers.cardinal(5 * self.between(1, 19))
+            return f"{numbers.cardinal(amount)} dollars and {cents} cents"
         if draw == 1 and amount < 100:
             return f"{numbers.cardinal(amount)} ninety-nine"
         unit = ("dollars", "dollars", "dollars", "dollars", "pounds", "euros")[draw]
@@ -176,6 +188,11 @@ class _Draw:
         """A day of the year."""
         day, month = numbers.ordinal(self.between(1, 31)), self._fill("month")
         return f"the {day} of {month}" if self.below(2) else f"{month} {day}"
+
+    def score(self) -> str:
+        """The result of a game, the first number at least one."""
+        other = numbers.cardinal(self.below(9)).replace("zero", "nothing")
+        return f"{numbers.cardinal(self.between(1, 9))} to {other}"
 
     def digit_groups(self) -> str:
         """A telephone number: seven or ten digits, zero mostly read as oh."""
@@ -211,9 +228,7 @@ _HANDLERS: dict[str, Callable[[_Draw], str]] = {
     "decimal": lambda draw: (
         f"{numbers.cardinal(draw.below(20))} point {numbers.digits(str(draw.between(1, 99)))}"
     ),
-    "score": lambda draw: (
-        f"{numbers.cardinal(draw.between(1, 9))} to {numbers.cardinal(draw.below(9)).replace('zero', 'nothing')}"
-    ),
+    "score": _Draw.score,
 }
 # How often each kind is drawn.
 _WEIGHTS: dict[Kind, int] = {

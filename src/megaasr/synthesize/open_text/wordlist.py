@@ -9,11 +9,13 @@ from dataclasses import dataclass
 _SIZE = re.compile(r"\.(\d+)$")
 _SUFFIXES = ("'s", "'ll", "'d", "'ve", "'re", "s'")
 # Written forms that the lists have and that nobody speaks, or that are marks of chat.
-_UNSPOKEN = frozenset("etc eg ie vs lbs ft hr hrs min mins sec secs re ha th nd st rd".split())
-_SPOKEN_EXTRAS = frozenset(
+_UNSPOKEN_WORDS = "etc eg ie vs lbs ft hr hrs min mins sec secs re ha th nd st rd"
+_UNSPOKEN = frozenset(_UNSPOKEN_WORDS.split())
+_EXTRA_WORDS = (
     "okay oh ah hey yeah yep nope hi hello bye wow oops email website online internet app apps "
-    "smartphone laptop podcast selfie voicemail".split()
+    "smartphone laptop podcast selfie voicemail"
 )
+_SPOKEN_EXTRAS = frozenset(_EXTRA_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,7 @@ class WordList:
 def _known(word: str, words: frozenset[str]) -> bool:
     if word in words:
         return True
-    for suffix in _SUFFIXES:
-        if word.endswith(suffix) and word[: -len(suffix)] in words:
-            return True
-    return False
+    return any(word.endswith(suffix) and word[: -len(suffix)] in words for suffix in _SUFFIXES)
 
 
 def build_word_list(lists: Mapping[str, bytes], *, max_size: int) -> WordList:
