@@ -10,6 +10,7 @@ from torch.nn import functional
 from transformers import Qwen3ASRForConditionalGeneration
 
 from megaasr.model.geometry import AudioGeometry
+from megaasr.model.inputs import IGNORE
 
 LABELS_PER_S = 50
 """About as many labels a second CTC needs for phonemes plus blanks."""
@@ -81,7 +82,7 @@ class BaseObjective(nn.Module):
             inputs_embeds=embedded, attention_mask=inputs["attention_mask"], use_cache=False
         ).last_hidden_state
         # Only the assistant's turn needs logits: a third of the positions.
-        learnt = labels[:, 1:] != -100
+        learnt = labels[:, 1:] != IGNORE
         logits = self.model.lm_head(hidden[:, :-1][learnt])
         return functional.cross_entropy(logits, labels[:, 1:][learnt]), ctc
 
