@@ -21,17 +21,17 @@ _STRIDE = 16  # widths are multiples of it: the convolutions halve three times, 
 _WIDTH: ContextVar[int | None] = ContextVar("megaasr_chunk_width", default=None)
 
 
-class TrimmingEncoder(Qwen3ASREncoder):
+class TrimmingEncoder(Qwen3ASREncoder):  # type: ignore[no-untyped-call]
     """The native encoder for geometries in which every clip lies in one chunk."""
 
     @property
-    def n_window(self) -> int:
+    def n_window(self) -> int:  # type: ignore[override]
         """Half the chunk in mel frames: during a call, half of the batch's width."""
         width = _WIDTH.get()
         return int(self.config.n_window) if width is None else width // 2
 
     @property
-    def n_window_infer(self) -> int:
+    def n_window_infer(self) -> int:  # type: ignore[override]
         """Mel frames within which a clip attends: all of them."""
         return int(self.config.n_window_infer) if _WIDTH.get() is None else 2 * self.n_window
 
