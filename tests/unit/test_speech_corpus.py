@@ -148,6 +148,10 @@ def test_other_sentences_or_recipes_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match="mixtures, seed changed"):
         synthesize_speech(small(sentences, "seed=3", "mixtures=0.1"), reference)
+    with pytest.raises(UsageError, match="joined_word_s changed"):
+        synthesize_speech(small(sentences, "joined_word_s=0.37"), reference)
+    # A field with the value that it always had is no change.
+    assert synthesize_speech(small(sentences, "joined_word_s=0.45"), reference) == []
     longer = tmp_path / "longer.jsonl"
     longer.write_text(sentences.read_text() * 2)
     with pytest.raises(UsageError, match="sentences_sha256 changed"):

@@ -229,3 +229,16 @@ def test_sentences_are_read_and_faults_are_named(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(UsageError, match="holds no sentence"):
         read_sentences(path)
+
+
+def test_joined_clips_are_filled_by_the_estimate_of_the_recipe(plan: SpeechPlan) -> None:
+    fuller = plan_speech(RECIPE.model_copy(update={"joined_word_s": 0.37}), TEXTS)
+
+    def words(which: SpeechPlan, limit: str) -> float:
+        clips = [c for name in which.lists() for c in which.clips(name) if limit in c.id]
+        return float(np.mean([len(clip.text.split()) for clip in clips]))
+
+    for limit in ("-j15-", "-j30-"):
+        assert 1.08 < words(fuller, limit) / words(plan, limit) < 1.4
+    single = [c for c in everything(plan) if c.kind != "joined"]
+    assert [c for c in everything(fuller) if c.kind != "joined"] == single

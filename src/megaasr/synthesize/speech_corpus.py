@@ -100,7 +100,8 @@ def synthesize_speech(
 def _claim(output: Path, recipe: SpeechRecipe) -> None:
     """Write into a new folder what its clips depend on, or check that nothing of it changed."""
     output.mkdir(parents=True, exist_ok=True)
-    facts = recipe.model_dump(mode="json", exclude=set(_NOT_OF_THE_CLIPS))
+    # Without defaults: a field that is new since the corpus was begun has not changed it.
+    facts = recipe.model_dump(mode="json", exclude=set(_NOT_OF_THE_CLIPS), exclude_defaults=True)
     facts["sentences_sha256"] = file_sha256(recipe.sentences)
     marker = output / RECIPE_FILE
     if not marker.is_file():
