@@ -127,7 +127,7 @@ def test_the_judge_hears_speech_with_both_windows() -> None:
             count_errors(clip.text, prediction.text)
             for clip, prediction in zip(clean, predictions, strict=True)
         )
-        assert errors.rate < 0.25
+        assert errors.rate < 0.4  # voices of flite and espeak-ng; without the words it is 1
 
 
 @pytest.mark.parametrize(

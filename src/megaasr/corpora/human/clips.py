@@ -46,6 +46,7 @@ _POCKETSPHINX_FOLDER = "usr/share/pocketsphinx/test/data"
 _CODEC2_FOLDER = "usr/share/codec2/raw"
 
 # hts.raw: eight sentences of three seconds each, of which hts1a and hts2a are the first and third.
+# Two and two are of one voice, by their pitch.
 _HTS_SENTENCE_S = 3
 _HTS = (
     "The navy attacked the big task force.",
