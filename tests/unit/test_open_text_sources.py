@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from megaasr.config import load_recipe
-from megaasr.errors import CorpusError, UsageError
+from megaasr.errors import CorpusError, RecordError, UsageError
 from megaasr.synthesize.open_text import (
     ExcludedTexts,
     TextRecipe,
@@ -148,7 +148,7 @@ def test_test_lists_are_read_by_their_suffix(tmp_path: Path) -> None:
         read_excluded([manifest])
     broken = tmp_path / "broken.sha256"
     broken.write_text("abc\n")
-    with pytest.raises(UsageError, match="line 1"):
+    with pytest.raises(RecordError, match="line 1"):
         read_excluded([broken])
     with pytest.raises(UsageError, match="missing"):
         read_excluded([tmp_path / "missing"])

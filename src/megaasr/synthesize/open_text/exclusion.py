@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from megaasr.errors import UsageError
 from megaasr.synthesize.sentences import normalize
-
-RUN_WORDS = 6
+from megaasr.text.exclusion import MIN_RUN_WORDS, Exclusion
 
 
 class ExcludedTexts:
     """Texts that may be neither in the training text nor quoted in it.
 
     A sentence is excluded if its normalised words are those of an excluded text, or if it shares a
-    run of at least `RUN_WORDS` words with one. Of a text of which only the hash is known, the
+    run of at least `MIN_RUN_WORDS` words with one. Of a text of which only the hash is known, the
     whole must be the sentence or a run of it.
     """
 
@@ -26,30 +23,21 @@ class ExcludedTexts:
         """Take texts, and SHA-256 sums (hexadecimal) of normalised texts."""
         self._texts: set[str] = set()
         self._runs: set[tuple[str, ...]] = set()
-        self._hashes = frozenset(hashes)
+        self._hashed = Exclusion(frozenset(hashes))
         for text in texts:
             words = normalize(text).split()
             if words:
                 self._texts.add(" ".join(words))
-                self._runs.update(_runs(words, RUN_WORDS))
+                self._runs.update(_runs(words, MIN_RUN_WORDS))
 
     def excludes(self, sentence: str) -> bool:
         """Whether a sentence repeats an excluded text or a long run of one."""
         words = normalize(sentence).split()
         if " ".join(words) in self._texts:
             return True
-        if self._runs and any(run in self._runs for run in _runs(words, RUN_WORDS)):
+        if self._runs and any(run in self._runs for run in _runs(words, MIN_RUN_WORDS)):
             return True
-        return bool(self._hashes) and self._has_hashed_run(words)
-
-    def _has_hashed_run(self, words: list[str]) -> bool:
-        if _hash(words) in self._hashes:
-            return True
-        return any(
-            _hash(run) in self._hashes
-            for length in range(RUN_WORDS, len(words))
-            for run in _runs(words, length)
-        )
+        return bool(self._hashed.hashes) and self._hashed.matches(sentence)
 
 
 def read_excluded(paths: Iterable[Path]) -> tuple[frozenset[str], frozenset[str]]:
@@ -60,12 +48,16 @@ def read_excluded(paths: Iterable[Path]) -> tuple[frozenset[str], frozenset[str]
             texts (`.sha256`), or files with a text a line.
 
     Raises:
-        UsageError: a file cannot be read, or a line is not what its name says.
+        UsageError: a file cannot be read, or a line of it has no text.
+        RecordError: a line is no SHA-256.
     """
     texts: set[str] = set()
     hashes: set[str] = set()
     for path in paths:
         try:
+            if path.suffix == ".sha256":
+                hashes |= Exclusion.read(path).hashes
+                continue
             lines = path.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: cannot be read as a test list ({error})") from error
@@ -73,24 +65,10 @@ def read_excluded(paths: Iterable[Path]) -> tuple[frozenset[str], frozenset[str]
             if not line.strip():
                 continue
             try:
-                if path.suffix == ".sha256":
-                    hashes.add(_checked_hash(line.strip()))
-                else:
-                    texts.add(json.loads(line)["text"] if path.suffix == ".jsonl" else line)
+                texts.add(json.loads(line)["text"] if path.suffix == ".jsonl" else line)
             except (ValueError, KeyError, TypeError) as error:
-                wanted = "SHA-256" if path.suffix == ".sha256" else "field `text`"
-                raise UsageError(f"{path}, line {number}: no {wanted} ({error})") from error
+                raise UsageError(f"{path}, line {number}: no field `text` ({error})") from error
     return frozenset(texts), frozenset(hashes)
-
-
-def _checked_hash(text: str) -> str:
-    if re.fullmatch(r"[0-9a-f]{64}", text) is None:
-        raise ValueError(f"{text[:70]!r} is not 64 hexadecimal digits")
-    return text
-
-
-def _hash(words: Sequence[str]) -> str:
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
 def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
