@@ -43,6 +43,14 @@ of width {encoder_width}, {tokens_per_s:g} tokens a second, one chunk of {chunk_
 width {decoder_width}, byte-level BPE of {vocabulary} entries. Weights in 16 bit ({size_mb:.1f} MB); every figure
 below was measured on the stored weights. SHA-256 of the weights: `{weights_sha256}`.
 
+Plain transformers load it, but their processor pads for Qwen3-ASR's own chunks unless it is told otherwise:
+
+```python
+processor = AutoProcessor.from_pretrained(FOLDER)
+window = {{"n_window": processor.feature_extractor.n_window}}
+inputs = processor.apply_transcription_request(audio=samples, audio_kwargs=window)
+```
+
 ## Data
 Text: {sentences} sentences, {distinct_words} distinct words, from packages of Debian and PyPI and from templates
 (`mega-asr text text-small`; SHA-256 `{sentences_sha256}`):
