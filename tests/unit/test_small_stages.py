@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.example_results import example_result
 from tests.small_whisper import LAYERS, WIDTH, write_ctranslate2, write_whisper
 from transformers import Qwen3ASRForConditionalGeneration, WhisperFeatureExtractor
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.cli.main import main
 from megaasr.config import load_recipe
 from megaasr.errors import CheckpointError, TrainingError
+from megaasr.hashing import file_sha256
 from megaasr.model.ctranslate2 import read_ctranslate2
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
@@ -113,7 +117,13 @@ def encoder(whisper: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def frames_recipe(encoder: Path, corpus: Path, **changes: object) -> FramesRecipe:
-    values = {"encoder": str(encoder), "corpus": str(corpus), "workers": 1, **changes}
+    values = {
+        "encoder": str(encoder),
+        "corpus": str(corpus),
+        "manifests": ["train-000.jsonl"],
+        "workers": 1,
+        **changes,
+    }
     sets = [f"{key}={json.dumps(value)}" for key, value in values.items()]
     return load_recipe(FramesRecipe, "encode-small", sets)
 
@@ -331,6 +341,9 @@ def test_frames_match_their_index_and_are_kept(frames: Path, encoder: Path, corp
     assert (frames / "train-000.npy").stat().st_mtime_ns == before
     with pytest.raises(TrainingError, match="another recipe"):
         encode_corpus(frames_recipe(encoder, corpus, join_share=0.1), frames)
+    more = ["train-000.jsonl", "train-007.jsonl"]
+    with pytest.raises(TrainingError, match=r"no train-007\.jsonl, so they were left out"):
+        encode_corpus(frames_recipe(encoder, corpus, join_share=0.5, manifests=more), frames)
     with pytest.raises(TrainingError, match=r"train-007\.jsonl"):
         FrameStore(frames, ["train-007.jsonl"])
 
@@ -440,3 +453,52 @@ def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder:
     for name, values in fitted.items():
         half = values.to(torch.float16)
         torch.testing.assert_close(model[f"model.audio_tower.{name}"], half, atol=0, rtol=0)
+
+
+# The model card.
+
+
+@pytest.fixture
+def run_folder(
+    tmp_path: Path, model_folder: Path, encoder: Path, language_model: Path, corpus: Path
+) -> Path:
+    """The folder of `mega-asr recipe small`, put together from the runs above."""
+    run = tmp_path / "small"
+    runs = {"decoder": model_folder, "stem": encoder, "lm": language_model}
+    for name, product in runs.items():
+        shutil.copytree(product.parent, run / name)
+    shutil.copytree(corpus, run / "speech")
+    (run / "text").mkdir()
+    (run / "text" / "sentences.jsonl").write_text('{"text": "Hello there."}\n')
+    sources = [{"name": "austen", "sentences": 12, "licence": "public domain"}]
+    summary = {"sentences": 12, "distinct_words": 40, "sources": sources}
+    (run / "text" / "sources.json").write_text(json.dumps(summary))
+    (run / "bench-human").mkdir()
+    result = example_result(tmp_path, clips=24, sounds=0)
+    (run / "bench-human" / "result.json").write_text(result.to_json())
+    return run
+
+
+def test_publish_writes_model_and_card(run_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "published"
+    with pytest.raises(SystemExit) as status:
+        main(["publish", str(run_folder), "--output", str(output)])
+    assert status.value.code in {0, None}
+    card = (output / "README.md").read_text()
+    assert "Whisper-base (MIT licence), unchanged" in card
+    assert "austen (12, public domain)" in card
+    assert "one chunk of 32 s" in card
+    results = json.loads((output / "results.json").read_text())
+    (table,) = results["lists"].values()
+    for row in table["rows"]:
+        assert f"| {row['group']} | {row['system']} | {row['clips']} |" in card
+    assert results["facts"]["weights_sha256"] == file_sha256(output / "model.safetensors")
+    load_model(str(output), device="cpu")
+
+
+def test_publish_says_what_is_missing(run_folder: Path, tmp_path: Path) -> None:
+    (run_folder / "bench-human" / "result.json").unlink()
+    with pytest.raises(SystemExit) as status:
+        main(["publish", str(run_folder), "--output", str(tmp_path / "out")])
+    assert status.value.code == 1
+    assert not (tmp_path / "out").exists()

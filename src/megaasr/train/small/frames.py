@@ -251,16 +251,16 @@ def encode_corpus(
         on_progress: called with shards done and shards in all.
 
     Raises:
-        TrainingError: a manifest is missing, or the folder belongs to another recipe.
+        TrainingError: the folder belongs to another recipe; or a manifest is missing, which is
+            said when the others have been encoded.
     """
     _claim(output, recipe)
-    missing: list[str] = []
-    for name in recipe.manifests:
-        manifest = recipe.corpus / name
-        if not manifest.is_file():
-            raise TrainingError(f"there is no {manifest}; make the speech first")
-        if not _is_current(output / f"{manifest.stem}.json", manifest):
-            missing.append(name)
+    there = [name for name in recipe.manifests if (recipe.corpus / name).is_file()]
+    missing = [
+        name
+        for name in there
+        if not _is_current(output / f"{Path(name).stem}.json", recipe.corpus / name)
+    ]
     # A forked child would inherit torch's thread pools in an undefined state.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(recipe.workers, max(1, len(missing))), context) as pool:
@@ -268,6 +268,12 @@ def encode_corpus(
         for done, job in enumerate(jobs, 1):
             job.result()
             on_progress(done, len(missing))
+    absent = [name for name in recipe.manifests if name not in there]
+    if absent:
+        raise TrainingError(
+            f"{recipe.corpus} holds no {', '.join(absent)}, so they were left out; make the speech "
+            "and run this again, or name the parts that are there: --set 'manifests=[…]'"
+        )
 
 
 def _claim(output: Path, recipe: FramesRecipe) -> None:
