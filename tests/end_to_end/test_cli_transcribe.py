@@ -458,6 +458,7 @@ def test_threads(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 # The whole process
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a child here")
 def test_ctrl_c_leaves_whole_files_only() -> None:
     for number in range(40):
         wav(f"many/{number:02}.wav", 200)

@@ -187,6 +187,7 @@ def test_interrupted_work_is_taken_up_again(copy: Path, reference: Path) -> None
     assert untouched.stat().st_mtime_ns == before
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 def test_a_killed_process_is_taken_up_again(
     reference: Path, recipe_file: Path, tmp_path: Path
 ) -> None:

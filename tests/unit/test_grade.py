@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -208,7 +207,7 @@ def test_kill_nine_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
         assert child.stdout is not None
         child.stdout.readline()
         time.sleep(wait_s)
-        child.send_signal(signal.SIGKILL)
+        child.kill()
         child.communicate()
     run(manifest, tmp_path / "out")
     run(manifest, tmp_path / "alone")

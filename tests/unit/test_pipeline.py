@@ -242,6 +242,7 @@ def test_what_was_begun_for_other_inputs_is_set_aside(folder: Path) -> None:
     assert (folder / "model.before/old").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_folder_is_for_one_run_and_its_step(folder: Path) -> None:
     """A step that outlives a run that was killed keeps the folder."""
     table = folder / "noise/meta/esc50.csv"
@@ -316,6 +317,7 @@ def test_a_failed_step_says_why_and_keeps_the_others(folder: Path) -> None:
     assert run(folder) == ["two"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_what_ends_the_pipeline_ends_its_step(folder: Path) -> None:
     """The step hangs on a pipe that nobody writes to, until SIGTERM, sent to the pipeline alone."""
     table = folder / "noise/meta/esc50.csv"
