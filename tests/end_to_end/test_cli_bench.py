@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import megaasr
+from hanging import HANGING_S
 from megaasr.score.result import Result
 
 DEMO = Path(megaasr.__file__).parent / "cli" / "demo_clips"
@@ -27,7 +28,7 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
+        timeout=HANGING_S,
         check=False,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hanging import HANGING_S
 from megaasr.report.model_card import model_card
 from megaasr.report.readme import fill, kept_as, page, section, sections
 
@@ -70,7 +71,7 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
         cwd=folder,
         capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=HANGING_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
@@ -84,7 +85,7 @@ def python(code: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 import megaasr
+from hanging import HANGING_S
 from megaasr.records import read_manifest
 from megaasr.simulate.scenarios import SCENARIOS
 from megaasr.text.error_rate import count_errors, pooled
@@ -45,7 +46,7 @@ def run(
         input=stdin,
         capture_output=True,
         env=environment,
-        timeout=300,
+        timeout=HANGING_S,
         check=False,
     )
 
