@@ -8,6 +8,8 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 CORPUS ?= corpus/tiny
 RUN ?= runs/base-tiny
+# Processes that share the tests, one thread each.
+WORKERS ?= 2
 
 .PHONY: demo test slow check benchmarks corpus degraded-test tiny readme demo-clips clean
 
@@ -15,7 +17,7 @@ demo: .venv/.installed
 	$(BIN)/mega-asr demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow

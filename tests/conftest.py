@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,18 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+# Before torch is imported, here and in the processes that tests start: `make test` shares the tests
+# among processes, and what they start runs beside them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
 SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",
     "Could you bring twenty-five pears to the station, please?",
     "My sister was reading a letter when it began to rain.",
     "Where did they park the old van?",
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests from taking every core (a training may run beside them)."""
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
 
 
 @pytest.fixture(scope="session")
