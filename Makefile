@@ -10,6 +10,8 @@ CORPUS ?= corpus/tiny
 CORPUS_SMALL ?= corpus/small
 ENGINES ?= corpus/engines
 RUN ?= runs/base-tiny
+# Processes that share the tests, one thread each.
+WORKERS ?= 2
 
 .PHONY: demo test slow check benchmarks corpus voices corpus-small degraded-test human-test judge small tiny readme demo-clips clean
 
@@ -17,7 +19,7 @@ demo: .venv/.installed
 	$(BIN)/mega-asr demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow

@@ -27,6 +27,7 @@ _SIZES = {
     count: f"mean of the {number} of {count}"
     for count, number in ((2, 18), (3, 13), (4, 13), (5, 3))
 }
+_NOISE = "built-in noise: "
 _FILES, _WORKERS = "FLAC to FLAC", "FLAC to FLAC, {} worker(s)"
 
 
@@ -59,6 +60,8 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
         peers = [name for name, packages in missing.items() if not packages]
         rows = _in_memory(stage, peers, amounts.repeats)
         rows += _means(rows)
+        say("simulator: built-in noises")
+        rows += _noises(amounts.repeats)
         say("simulator: files")
         rows += _files(stage, REFERENCE in peers, amounts)
     used = {**asdict(amounts), "loops": kernels.name(), "not_installed": missing}
@@ -129,6 +132,18 @@ def _means(rows: Sequence[Row]) -> list[Row]:
     return means
 
 
+def _noises(repeats: int) -> list[Row]:
+    """Make every built-in noise anew, as each process does that uses it."""
+    from megaasr.audio.waveform import SAMPLE_RATE
+    from megaasr.simulate.noise_generators import NAMES, builtin_noise
+
+    runs = in_turn({name: partial(builtin_noise.__wrapped__, name) for name in NAMES}, repeats)
+    return [
+        _row(_NOISE + name, OURS, len(builtin_noise(name)) / SAMPLE_RATE, {OURS: runs[name]}, 0)
+        for name in NAMES
+    ]
+
+
 def _files(stage: Stage, with_reference: bool, amounts: _Amounts) -> list[Row]:
     """Measure from file to file, every scenario once a round; then over worker processes."""
     tasks = stage.file_tasks(amounts.file_rounds)
@@ -166,6 +181,7 @@ def table(entry: Mapping[str, Any]) -> Table:
     shown = [*dict.fromkeys(singles), _SINGLES, *_SIZES.values(), _ALL, _FILES]
     lines = [[what, *_cells(by[what])] for what in shown]
     two = by[_WORKERS.format(2)][OURS]
+    noises = [systems[OURS]["cpu_s"] for what, systems in by.items() if what.startswith(_NOISE)]
     absent = [
         f"{name} was not measured (not installed: {', '.join(packages)})"
         for name, packages in used["not_installed"].items()
@@ -179,6 +195,7 @@ def table(entry: Mapping[str, Any]) -> Table:
         f"FLAC to FLAC: all 54 scenarios from file to file. Over 2 worker processes files go "
         f"{two['times_one_worker']:.2f} times as fast as with one (wall time). Medians of "
         f"{used['repeats']} run(s) after a warm-up; {used['loops']} loops."
+        + (f" Built-in noises are made in up to {1000 * max(noises):.0f} CPU ms." if noises else "")
         + "".join(f" {one}." for one in absent)
     )
     head = (

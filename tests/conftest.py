@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+# Before torch is imported, here and in the processes that tests start: `make test` shares the tests
+# among processes, and what they start runs beside them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",
@@ -24,12 +30,6 @@ GEOMETRIES: dict[str, dict[str, int]] = {
     "small": {"hop_samples": 40, "chunk_frames": 12_800, "window_frames": 12_800},
 }
 """Fields of the architecture in which the models differ that every part must work with."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the tests from taking every core (a training may run beside them)."""
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
 
 
 @pytest.fixture(scope="session")

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import megaasr
+from command_line import mega_asr
 from megaasr.score.result import Result
 
 DEMO = Path(megaasr.__file__).parent / "cli" / "demo_clips"
 # Lies beside a checkout, never in it: the clips are not ours.
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "voices_in_the_wild_examples"
 GOLDEN = Path(__file__).parents[1] / "golden" / "voices_in_the_wild_examples.jsonl"
-
-
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "megaasr", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +36,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bench(clips: Path) -> Path:
-    done = run(
+    done = mega_asr(
         *("bench", "clips.jsonl", "--system", "tiny", "--system", "other=predictions:theirs.txt"),
         *("--system", "oracle:tiny,other", "--output", "out", "--replications", 500),
         cwd=clips,
@@ -87,7 +73,7 @@ def test_the_result(bench: Path) -> None:
 
 def test_a_second_run_asks_nobody_again(bench: Path, clips: Path) -> None:
     before = (bench / "predictions.jsonl").read_bytes()
-    done = run(
+    done = mega_asr(
         *("bench", "clips.jsonl", "--system", "tiny", "--output", "out", "--replications", 500),
         cwd=clips,
     )
@@ -96,7 +82,7 @@ def test_a_second_run_asks_nobody_again(bench: Path, clips: Path) -> None:
 
 
 def test_the_report(bench: Path, clips: Path) -> None:
-    done = run("report", "out/result.json", "--output", "out/report", cwd=clips)
+    done = mega_asr("report", "out/result.json", "--output", "out/report", cwd=clips)
     assert done.returncode == 0, done.stderr
     page = (bench / "report" / "index.html").read_text()
     assert page.count("data:audio/flac;base64,") >= 2
@@ -118,7 +104,7 @@ def test_the_report(bench: Path, clips: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(clips: Path, arguments: list[str], what: str) -> None:
-    done = run("bench", *arguments, "--output", "other", cwd=clips)
+    done = mega_asr("bench", *arguments, "--output", "other", cwd=clips)
     assert done.returncode in {1, 2}
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
     assert len(errors) == 1
@@ -136,23 +122,23 @@ def test_score_prints_the_published_numbers(tmp_path: Path) -> None:
     records = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
     lines = [json.dumps(r | {"prediction": said[r["index"]]}) + "\n" for r in records]
     (tmp_path / "p.jsonl").write_text("".join(lines))
-    done = run("score", "p.jsonl", "--json", cwd=tmp_path)
+    done = mega_asr("score", "p.jsonl", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["bench"]["overall"]["error_rate"] == 29.03
     assert found["bench"]["breakdown"]["strong_echo"]["sim"]["errors"] == 2
     assert found["normalized"]["overall"]["errors"] == 18
-    shown = run("score", "p.jsonl", cwd=tmp_path)
+    shown = mega_asr("score", "p.jsonl", cwd=tmp_path)
     assert "29.03" in shown.stdout
     assert "dropout / sim" in shown.stdout
-    broken = run("score", "nowhere.jsonl", cwd=tmp_path)
+    broken = mega_asr("score", "nowhere.jsonl", cwd=tmp_path)
     assert broken.returncode == 1
     assert "nowhere.jsonl: No such file" in broken.stderr
 
 
 @pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the published example clips are not here")
 def test_the_published_clips(tmp_path: Path) -> None:
-    done = run(
+    done = mega_asr(
         *("bench", EXAMPLES / "examples.jsonl", "--system", "tiny", "--output", "out"),
         *("--replications", 200),
         cwd=tmp_path,

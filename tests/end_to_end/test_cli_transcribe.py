@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from megaasr.cli.main import COMMANDS, main
+from hanging import HANGING_S
+from megaasr.cli.main import main
 from megaasr.errors import ModelNotFoundError
 from megaasr.model.interface import Recognition, Request
 from megaasr.transcribe.outputs import OutputFolder
@@ -465,11 +466,11 @@ def test_ctrl_c_leaves_whole_files_only() -> None:
     child = process(
         *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], delay_s=0.2
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGING_S
     while not list(Path().glob("out/*.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=HANGING_S)
     assert child.returncode == 130
     assert "interrupted, 40 files: " in err
     assert "Traceback" not in err
@@ -478,7 +479,7 @@ def test_ctrl_c_leaves_whole_files_only() -> None:
     for name in names:
         assert json.loads(Path("out", name).read_text())["text"] == "200"
     again = process("transcribe", "many", "-o", "out", "-f", "json", "--resume")
-    _, err = again.communicate(timeout=60)
+    _, err = again.communicate(timeout=HANGING_S)
     assert again.returncode == 0
     # A file that was complete when the signal came, but not noted down yet, is made again.
     before = [n for n in (len(names), len(names) - 1) if f": {40 - n} transcribed" in err]
@@ -508,7 +509,7 @@ def test_a_ctrl_c_that_python_swallows_still_ends_the_run() -> None:
     child = process(
         *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], deaf=True
     )
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=HANGING_S)
     assert child.returncode == 130
     assert "interrupted, 5 files: " in err
     assert len([name for name in written() if name != ".mega-asr.jsonl"]) == 1
@@ -523,7 +524,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert json.loads(child.stdout.readline())["text"] == "200"
     child.stdout.close()
     err = child.stderr.read()
-    child.wait(timeout=60)
+    child.wait(timeout=HANGING_S)
     child.stderr.close()
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
@@ -534,7 +535,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_a_full_disk_is_one_line(stream: str) -> None:
     with Path("/dev/full").open("w") as full:
         child = process("transcribe", wav("a.wav"), "--model", "tiny", **{stream: full})
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=HANGING_S)
     assert child.returncode == 1
     assert "Traceback" not in (err or "")
     assert stream == "stderr" or "mega-asr: error: [Errno 28]" in err
@@ -571,7 +572,7 @@ def test_on_a_terminal() -> None:
             break
         shown += part
     os.close(ours)
-    assert child.wait(timeout=60) == 1
+    assert child.wait(timeout=HANGING_S) == 1
     text = shown.decode()
     assert "[00:00.000 --> 00:01.000]  200" in text
     assert "==> b.wav <==" in text
@@ -579,62 +580,3 @@ def test_on_a_terminal() -> None:
     assert "mega-asr: warning: b.wav: words may be missing" in text
     assert "mega-asr: error: c.wav: " in text
     assert "3 files: 2 transcribed, 1 failed" in text
-
-
-_HELP = """
-import sys
-from megaasr.cli.main import main
-try:
-    main(sys.argv[1:])
-finally:
-    heavy = {"torch", "transformers", "numpy", "soundfile"} & set(sys.modules)
-    print("HEAVY", sorted(heavy))
-"""
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["transcribe", "--help"], ["--version"]])
-def test_help_is_quick(arguments: list[str]) -> None:
-    resource = pytest.importorskip("resource")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    times = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [sys.executable, "-c", _HELP, *arguments],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=True,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert "HEAVY []" in done.stdout
-    assert min(times) < 0.5
-
-
-def test_help_names_every_command() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "megaasr", "--help"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=True,
-    )
-    for command in COMMANDS:
-        assert command.name in done.stdout
-        assert command.help in done.stdout
-
-
-def test_every_command_can_be_loaded(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in COMMANDS:
-        with pytest.raises(SystemExit) as ended:
-            main([command.name, "--help"])
-        assert ended.value.code == 0
-        assert f"mega-asr {command.name}" in capsys.readouterr().out
-
-
-def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["transcrib"])
-    assert ended.value.code == 2
-    assert "transcribe" in capsys.readouterr().err  # suggested

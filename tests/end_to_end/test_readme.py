@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from command_line import mega_asr, python
 from megaasr.report.model_card import model_card
 from megaasr.report.readme import fill, kept_as, page, section, sections
 
@@ -63,32 +63,18 @@ def inputs(folder: Path) -> None:
     (folder / "theirs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in theirs))
 
 
-def shell(command: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        command.replace("mega-asr", f"{sys.executable} -m megaasr", 1),
-        shell=True,
-        cwd=folder,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done
-
-
-def python(code: str) -> str:
-    """Run an example from the root of the repository; return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Do what a shell does with a command line of the documents."""
+    words = shlex.split(command)
+    stdin = b""
+    if "<" in words:
+        stdin = (folder / words.pop()).read_bytes()
+        assert words.pop() == "<"
+    assert words.pop(0) == "mega-asr"
+    assert not set("".join(words)) & set("<>|&;*?$`~"), "write down what a shell makes of it"
+    done = mega_asr(*words, cwd=folder, stdin=stdin)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 @pytest.mark.parametrize("command", commands())
@@ -110,14 +96,14 @@ def test_the_simulation_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
         shell(command, tmp_path)
     assert (tmp_path / "same.flac").read_bytes() == (tmp_path / "bad.flac").read_bytes()
     blocks = re.findall(r"```python\n(.*?)```", SIMULATION, flags=re.DOTALL)
-    assert "torch.float32" in python("\n".join(blocks))
+    assert "torch.float32" in python("\n".join(blocks), cwd=ROOT).stdout
 
 
 def test_the_python_example_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert blocks
     for block in blocks:
-        assert " en " in python(block)
+        assert " en " in python(block, cwd=ROOT).stdout
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from conftest import GEOMETRIES
+from hanging import HANGING_S
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
@@ -441,7 +442,7 @@ def test_two_processes_train_one_model(corpus: Path, tmp_path: Path) -> None:
         subprocess.run(
             [*command, "-o", str(tmp_path / name), "--threads", "1", *settings, *more],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=300,
+            timeout=HANGING_S,
             check=True,
         )
         return tmp_path / name

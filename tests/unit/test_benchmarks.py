@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from megaasr.simulate import noise_generators
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
     *["transcribe", "startup", "memory", "decode", "simulator", "scorer", "rewards", "routing"],
@@ -123,6 +125,9 @@ def test_simulator_measures_every_scenario_with_what_is_installed(tmp_path: Path
         singles = [row["rtfx_cpu"] for row in rows if row.get("conditions") == 1]
         mean = next(row["rtfx_cpu"] for row in rows if row["what"] == "mean of the 7")
         assert mean == pytest.approx(sum(singles) / 7, abs=0.02)
+    noises = [row for row in entry["rows"] if row["what"].startswith("built-in noise: ")]
+    assert len(noises) == len(noise_generators.NAMES)
+    assert "Built-in noises are made in" in done.stdout
     workers = [row["workers"] for row in entry["rows"] if "workers" in row]
     assert workers == [1, 2]
     tables = [line for line in done.stdout.splitlines() if line.startswith("|")]

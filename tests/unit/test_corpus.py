@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from hanging import HANGING_S
 from megaasr.cli.main import main
 from megaasr.errors import UsageError
 from megaasr.records import Utterance, read_manifest
@@ -196,11 +197,11 @@ def test_a_killed_process_is_taken_up_again(
     process = subprocess.Popen(
         [*command, "--workers", "1"], start_new_session=True, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGING_S
     while len(list(output.rglob("*.flac"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.wait(timeout=HANGING_S) == -signal.SIGKILL
     assert 2 <= len(list(output.rglob("*.flac"))) < CLIPS
     assert not list(output.glob("*.jsonl"))  # manifests tell of a whole corpus only
     assert synthesize_corpus(RECIPE, output, workers=2) == []

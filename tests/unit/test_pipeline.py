@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hanging import HANGING_S
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
@@ -242,6 +244,21 @@ def test_what_was_begun_for_other_inputs_is_set_aside(folder: Path) -> None:
     assert (folder / "model.before/old").exists()
 
 
+def writer(pipe: Path, reading: subprocess.Popen[bytes]) -> io.FileIO:
+    """Open a named pipe when a process has opened its other end, or fail if it never does."""
+    deadline = time.monotonic() + HANGING_S
+    while True:
+        try:
+            descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            assert reading.poll() is None, "it ended before it read"
+            assert time.monotonic() < deadline, "it never read"
+            time.sleep(0.01)
+        else:
+            os.set_blocking(descriptor, True)
+            return io.FileIO(descriptor, "w")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_folder_is_for_one_run_and_its_step(folder: Path) -> None:
     """A step that outlives a run that was killed keeps the folder."""
@@ -255,7 +272,11 @@ def test_a_folder_is_for_one_run_and_its_step(folder: Path) -> None:
         "pathlib.Path(sys.argv[2]), '0').run(t.Log())"
     )
     command = [sys.executable, "-c", script, str(Path(__file__).parent), str(folder)]
-    with subprocess.Popen(command) as killed, table.open("wb", buffering=0) as pipe:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with (
+        subprocess.Popen(command, env=environment) as killed,
+        writer(table, killed) as pipe,
+    ):
         killed.kill()
         killed.wait()
         with pytest.raises(MegaASRError, match=r"another run is at work in .*process [0-9]+"):
@@ -263,14 +284,14 @@ def test_a_folder_is_for_one_run_and_its_step(folder: Path) -> None:
         pipe.write(content.encode())
     table.unlink()
     table.write_text(content)
-    for _ in range(300):
+    deadline = time.monotonic() + HANGING_S
+    while True:
         try:
             assert run(folder, steps(folder)[:1]) == ["one"]
             break
         except MegaASRError:
+            assert time.monotonic() < deadline, "the step never ended"
             time.sleep(0.1)
-    else:
-        pytest.fail("the step never ended")
 
 
 def test_a_new_base_makes_everything_after_it_new(tmp_path: Path) -> None:
@@ -332,10 +353,10 @@ def test_what_ends_the_pipeline_ends_its_step(folder: Path) -> None:
     command = [sys.executable, "-m", "megaasr", "recipe", str(hanging), "-o", str(folder)]
     with (
         subprocess.Popen(command, stdout=subprocess.DEVNULL) as pipeline,
-        table.open("wb", buffering=0) as pipe,  # opens when the step opens its end
+        writer(table, pipeline) as pipe,
     ):
         pipeline.send_signal(signal.SIGTERM)
-        assert pipeline.wait(60) == 128 + signal.SIGTERM
+        assert pipeline.wait(HANGING_S) == 128 + signal.SIGTERM
         with pytest.raises(BrokenPipeError):  # nobody is there to read
             pipe.write(b"filename")
     assert (folder / "logs/one.seconds.json").is_file()

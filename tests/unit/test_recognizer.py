@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from hanging import HANGING_S
 from megaasr.audio import AudioTruncatedWarning, Waveform
 from megaasr.audio.pcm import warn_truncated
 from megaasr.errors import AudioEmptyError, AudioError, AudioNotFoundError, UsageError
@@ -299,12 +300,12 @@ def test_threads_do_not_take_each_others_warnings(
     def blocks(source: object) -> Iterator[NDArray[np.float32]]:
         yield tone(200, 1)
         if source == "cut.wav":
-            whole_is_open.wait(10)
+            assert whole_is_open.wait(HANGING_S)
             warn_truncated("cut.wav", 1.0, None, "breaks off")
             cut_was_noticed.set()
         else:
             whole_is_open.set()
-            cut_was_noticed.wait(10)
+            assert cut_was_noticed.wait(HANGING_S)
 
     monkeypatch.setattr("megaasr.transcribe.recording.blocks", blocks)
     with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:

@@ -17,6 +17,7 @@ import torch
 from accelerate.state import AcceleratorState
 from test_adapter import random_adapter
 
+from command_line import mega_asr
 from megaasr.adapter.peft_layout import read_adapter
 from megaasr.adapter.write import write_adapter
 from megaasr.audio.files import read
@@ -380,7 +381,10 @@ def test_easy_clips_are_thinned_out() -> None:
     one_pass = [schedule(at).id for at in range(count)]
     assert sorted(one_pass) == sorted(clip.id for clip in schedule.clips)
     assert [schedule(at).id for at in range(count, 2 * count)] != one_pass
-    assert [PromptSchedule(clips, thin, 1)(at).id for at in range(count)] == one_pass
+    for at in (count - 1, 0, count // 2):  # also for who begins in the middle
+        assert PromptSchedule(clips, thin, 1)(at).id == one_pass[at]
+    again = PromptSchedule(clips, thin, 1)
+    assert [again(at).id for at in range(count)] == one_pass
     with pytest.raises(TrainingError, match="grade"):
         PromptSchedule([Clip("a", "", "", "en", 1.0, None)], thin, 1)
 
@@ -459,19 +463,22 @@ def test_a_finished_run_is_not_run_again(finished: Path, data: Path) -> None:
     assert (finished / "metrics.jsonl").read_text() == before
 
 
-def test_two_processes_equal_one(finished: Path, data: Path, tmp_path: Path) -> None:
-    file = tmp_path / "r.json"
+def test_two_processes_equal_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = recipe(data, steps=2)
     settings = [f"--set={k}={v}" for k, v in _toml(plan.model_dump(mode="json"))]
     file = tmp_path / "r.toml"
     file.write_text("")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launch += ["--master-port", "29512", "-m", "megaasr"]
-    for name, begin in (("one", [sys.executable, "-m", "megaasr"]), ("two", launch)):
-        command = [*begin, "train", "rl", str(file), "-o", str(tmp_path / name), *settings]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launch += ["--nproc-per-node", "2", "-m", "megaasr"]
+    command = [*launch, "train", "rl", str(file), "-o", str(tmp_path / "two"), *settings]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # no more than the two have
+    alone = mega_asr("train", "rl", file, "-o", "one", *settings, cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
     one, two = (
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two")
     )

@@ -17,6 +17,7 @@ from megaasr.model.interface import Recognition, Request
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report import model_card as card_module
 from megaasr.report.model_card import model_card, results_table
+from megaasr.score import manifest as manifest_module
 from megaasr.score.manifest import score_manifest, summarize
 
 
@@ -122,11 +123,40 @@ def results(manifest: Path) -> dict[str, Any]:
 
 def test_every_clip_is_scored_in_order(manifest: Path) -> None:
     answers = [heard for _, heard, _ in CASES]
-    scored, seconds = score_manifest(LevelModel(answers), manifest)
+    scored, _ = score_manifest(LevelModel(answers), manifest)
     assert [clip.utterance for clip in scored] == list(read_manifest(manifest))
     assert [clip.recognition.text for clip in scored] == answers
     assert [clip.counts.errors for clip in scored] == [0, 1, 0, 1, 0, 1, 1, 2, 0, 0, 2, 0, 2, 0, 0]
-    assert 0 <= seconds < 1
+
+
+class Clock:
+    """A clock that only moves when it is told to, and by a little whenever it is read."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def perf_counter(self) -> float:
+        self.now_s += 0.25
+        return self.now_s
+
+
+def test_only_recognition_is_timed(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+
+    class Slow(LevelModel):
+        def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+            clock.now_s += len(requests)
+            return super().recognize(requests)
+
+    def dawdle(done: int, total: int) -> None:
+        clock.now_s += 100
+
+    monkeypatch.setattr(manifest_module, "time", clock)
+    monkeypatch.setattr(manifest_module, "_CLIPS_AT_ONCE", 6)
+    model = Slow([hypothesis for _, hypothesis, _ in CASES])
+    _, seconds = score_manifest(model, manifest, on_progress=dawdle)
+    assert model.batches == [6, 6, 3]
+    assert seconds == len(CASES) + 3 * 0.25
 
 
 def test_groups_have_their_clips_words_and_errors(results: dict[str, Any]) -> None:

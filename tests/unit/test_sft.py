@@ -15,6 +15,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from command_line import mega_asr
 from megaasr.adapter.merge import add_to, merge
 from megaasr.adapter.peft_layout import Adapter, LowRank, read_adapter
 from megaasr.adapter.write import join, write_adapter
@@ -418,7 +419,9 @@ def test_a_missing_clip_stops_nothing(random_checkpoint: Path, data: Path, tmp_p
     assert SFTTraining(plan, tmp_path / "run").train().is_dir()
 
 
-def test_two_processes_equal_one(random_checkpoint: Path, data: Path, tmp_path: Path) -> None:
+def test_two_processes_equal_one(
+    random_checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = [
         f"model={random_checkpoint}",
         f"data=['{data}']",
@@ -435,16 +438,15 @@ def test_two_processes_equal_one(random_checkpoint: Path, data: Path, tmp_path: 
     recipe_file.write_text("")
     settings = [part for option in options for part in ("--set", option)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launch += ["--master-port", "29511", "-m", "megaasr"]
-    for name, start, size in (
-        ("one", [sys.executable, "-m", "megaasr"], 4),
-        ("two", launch, 2),
-    ):
-        command = [*start, "train", "sft", str(recipe_file), "-o", str(tmp_path / name), *settings]
-        command += ["--set", f"device_batch_size={size}", "--threads", "1"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launch += ["--nproc-per-node", "2", "-m", "megaasr"]
+    train = ["train", "sft", str(recipe_file), *settings, "--threads", "1"]
+    command = [*launch, *train, "-o", str(tmp_path / "two"), "--set", "device_batch_size=2"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # no more than the two have
+    alone = mega_asr(*train, "-o", "one", "--set", "device_batch_size=4", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
     one, two = (
         load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
         for name in ("one", "two")

@@ -24,6 +24,8 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
+from hanging import HANGING_S
+
 pq = pytest.importorskip("pyarrow.parquet", reason="pip install 'megaasr[simulate]'")
 
 from megaasr import atomic  # noqa: E402
@@ -622,8 +624,8 @@ def start(manifest: Path, output: Path, recipe: SimulatedCorpusRecipe) -> subpro
     )
 
 
-def group_is_gone(group: int, within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
+def group_is_gone(group: int) -> bool:
+    deadline = time.monotonic() + HANGING_S
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)
@@ -634,7 +636,7 @@ def group_is_gone(group: int, within_s: float = 10.0) -> bool:
 
 
 def wait_for_shards(output: Path, count: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGING_S
     while len(list(output.glob("train-*.parquet"))) < count and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -642,15 +644,14 @@ def wait_for_shards(output: Path, count: int, process: subprocess.Popen[bytes]) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
-def test_ctrl_c_ends_quickly_and_leaves_no_process(manifest: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_work_and_leaves_no_process(manifest: Path, tmp_path: Path) -> None:
     many = RECIPE.model_copy(update={"num_clips": 4000})
     process = start(manifest, tmp_path, many)
     wait_for_shards(tmp_path, 2, process)
-    began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everybody gets it
-    _, error = process.communicate(timeout=10)
-    assert time.monotonic() - began < 5
+    _, error = process.communicate(timeout=HANGING_S)
     assert process.returncode != 0
+    assert len(list(tmp_path.glob("train-*.parquet"))) < 400  # half of what was to be made
     assert error.count(b"KeyboardInterrupt") == 1  # the workers keep quiet
     assert group_is_gone(process.pid)
     assert not list(tmp_path.glob(".*"))
@@ -674,14 +675,14 @@ def test_killed_at_ten_random_moments_the_bytes_are_the_same(
         assert process.poll() is None, "it ended before it could be killed"
         # The whole group as by a lost machine, or the parent alone as by an operator.
         (os.killpg if round_ % 2 else os.kill)(process.pid, signal.SIGKILL)
-        process.communicate(timeout=10)
+        process.communicate(timeout=HANGING_S)
         assert group_is_gone(process.pid), "a worker outlived its parent"
         done.append(len(list(killed.glob("train-*.parquet"))))
         assert not (killed / "simulated.jsonl").exists()
     assert done == sorted(done)
     assert 10 <= done[-1] < 300
     process = start(manifest, killed, recipe)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=HANGING_S)
     assert process.returncode == 0, error
     assert content(killed) == content(whole)
 

@@ -12,7 +12,6 @@ import typer
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
-from megaasr.score.predictions import read_log
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Waveform
@@ -131,6 +130,8 @@ class _Hearing:
     """
 
     def __init__(self, test_set: TestSetFile, path: Path, settings: dict[str, Any]) -> None:
+        from megaasr.score.predictions import read_log
+
         self._test_set, self._path = test_set, path
         self._known: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}

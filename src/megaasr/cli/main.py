@@ -1,8 +1,8 @@
 """`mega-asr`: finds the command that was asked for, and turns errors into one line and a status.
 
 A command lives in a module of its own with a `typer.Typer` called `app`, and is imported when it
-is run: `mega-asr --help` must answer in less than 0.5 s of CPU time, so it may not bring torch,
-transformers or numpy with it. To add a command, add a line to `COMMANDS`.
+is run; a command imports torch, transformers, numpy and other heavy libraries in its functions, so
+that no `--help` waits for them. To add a command, add a line to `COMMANDS`.
 """
 
 from __future__ import annotations
