@@ -13,10 +13,16 @@ from megaasr.train.base_recipe import BaseRecipe
 from megaasr.train.rl_recipe import RLRecipe
 from megaasr.train.router_recipe import RouterRecipe
 from megaasr.train.sft_recipe import SFTRecipe
+from megaasr.train.small.decoder_recipe import DecoderRecipe
+from megaasr.train.small.frames import FramesRecipe
+from megaasr.train.small.language_model import LanguageModelRecipe
+from megaasr.train.small.stem import StemRecipe
 
 KINDS = {
+    "encode-small": FramesRecipe,
     "pipeline-compare-rl": PipelineRecipe,
     "pipeline-compare-sft": PipelineRecipe,
+    "pipeline-small": PipelineRecipe,
     "pipeline-tiny": PipelineRecipe,
     "rl-1.7b": RLRecipe,
     "rl-tiny": RLRecipe,
@@ -34,6 +40,9 @@ KINDS = {
     "synthesize-tiny": CorpusRecipe,
     "text-small": TextRecipe,
     "train-base-tiny": BaseRecipe,
+    "train-decoder-small": DecoderRecipe,
+    "train-lm-small": LanguageModelRecipe,
+    "train-stem-small": StemRecipe,
 }
 
 
