@@ -36,12 +36,12 @@ def python(code: str, *, cwd: Path) -> subprocess.CompletedProcess[str]:
 def _as_a_process(
     program: Callable[[], None], command: list[str], cwd: Path, stdin: bytes
 ) -> subprocess.CompletedProcess[str]:
-    given, out, err = (io.TextIOWrapper(io.BytesIO(text), "utf-8") for text in (stdin, b"", b""))
+    source, out, err = (io.TextIOWrapper(io.BytesIO(text), "utf-8") for text in (stdin, b"", b""))
     status: object = 0
     with (
         chdir(cwd),
         patch.object(sys, "argv", command),
-        patch.object(sys, "stdin", given),
+        patch.object(sys, "stdin", source),
         redirect_stdout(out),
         redirect_stderr(err),
     ):

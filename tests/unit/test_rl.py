@@ -381,10 +381,10 @@ def test_easy_clips_are_thinned_out() -> None:
     one_pass = [schedule(at).id for at in range(count)]
     assert sorted(one_pass) == sorted(clip.id for clip in schedule.clips)
     assert [schedule(at).id for at in range(count, 2 * count)] != one_pass
-    for at in (count - 1, 0, count // 2):  # also for who begins in the middle
-        assert PromptSchedule(clips, thin, 1)(at).id == one_pass[at]
+    for position in (count - 1, 0, count // 2):  # also for who begins in the middle
+        assert PromptSchedule(clips, thin, 1)(position).id == one_pass[position]
     again = PromptSchedule(clips, thin, 1)
-    assert [again(at).id for at in range(count)] == one_pass
+    assert [again(position).id for position in range(count)] == one_pass
     with pytest.raises(TrainingError, match="grade"):
         PromptSchedule([Clip("a", "", "", "en", 1.0, None)], thin, 1)
 
