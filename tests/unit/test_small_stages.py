@@ -280,7 +280,8 @@ def test_a_stem_that_was_stopped_continues_exactly(
         return losses(step)
 
     stopped._loop.losses = stop
-    stopped._loop.cadence = type(stopped._loop.cadence)(2, 3, 1e-6)  # a checkpoint at every step
+    often = {"checkpoint_s": 1e-6}  # a checkpoint at every step
+    stopped._loop.recipe = stopped._loop.recipe.model_copy(update=often)
     with pytest.raises(KeyboardInterrupt):
         stopped.train()
     again = StemTraining(recipe, tmp_path / "stopped").train()

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
+from pydantic import Field
 from torch import nn
 
+from megaasr.config import Recipe
 from megaasr.train.run import RunFolder
 from megaasr.train.sums import Sums
 
@@ -43,19 +45,16 @@ class LearningRate:
         return self.peak * min(warmup, decay)
 
 
-@dataclass(frozen=True, slots=True)
-class Cadence:
-    """How often a run reports.
+class LoopRecipe(Recipe):
+    """What every stage of `small` says about its loop."""
 
-    Attributes:
-        log_steps: steps between lines of training metrics.
-        evaluate_steps: steps between dev scores.
-        checkpoint_s: seconds between checkpoints.
-    """
-
-    log_steps: int
-    evaluate_steps: int
-    checkpoint_s: float
+    seed: int = Field(ge=0, lt=2**32, description="source of every choice")
+    learning_rate: float = Field(gt=0, description="of the constant stretch")
+    warmup_steps: int = Field(ge=0, description="first steps, linear from zero")
+    decay_steps: int = Field(ge=0, description="last steps, linear to zero")
+    log_steps: int = Field(gt=0, description="steps between lines of training metrics")
+    evaluate_steps: int = Field(gt=0, description="steps between dev scores")
+    checkpoint_s: float = Field(gt=0, description="seconds between checkpoints")
 
 
 @dataclass
@@ -67,8 +66,8 @@ class StepLoop:
         run: the run folder, which holds the last checkpoint.
         module: what is trained, wrapped for distributed training.
         optimizer: of its parameters; the loop sets its learning rate.
-        learning_rate: of each step.
-        cadence: of logs, dev scores and checkpoints.
+        recipe: learning rates, and how often the run reports.
+        steps: of the whole run.
         losses: returns the loss of a step and what is logged with it: `weight` and sums over the
             step's examples, which are divided by the sum of the weights; `audio_s` is logged as
             seconds of audio per second.
@@ -81,26 +80,33 @@ class StepLoop:
     run: RunFolder
     module: nn.Module
     optimizer: torch.optim.Optimizer
-    learning_rate: LearningRate
-    cadence: Cadence
+    recipe: LoopRecipe
+    steps: int
     losses: Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
     evaluate: Callable[[], Mapping[str, float]]
     on_metrics: MetricsCallback
     gradient_norm: float = 1.0
     step: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        """Derive the learning rates."""
+        recipe = self.recipe
+        self.learning_rate = LearningRate(
+            recipe.learning_rate, self.steps, recipe.warmup_steps, recipe.decay_steps
+        )
+
     def train(self) -> None:
         """Continue from the last checkpoint, if there is one, to the last step."""
         self._resume()
         saved = logged = time.monotonic()
         sums = Sums()
-        while self.step < self.learning_rate.steps:
+        while self.step < self.steps:
             sums.add(self._step())
-            last = self.step == self.learning_rate.steps
-            if self.step % self.cadence.log_steps == 0 or last:
+            last = self.step == self.steps
+            if self.step % self.recipe.log_steps == 0 or last:
                 self._log_training(sums, time.monotonic() - logged)
                 sums, logged = Sums(), time.monotonic()
-            if self.step % self.cadence.evaluate_steps == 0 or last:
+            if self.step % self.recipe.evaluate_steps == 0 or last:
                 self._log_dev_scores()
                 logged = time.monotonic()
             if self._is_due(saved) or last:
@@ -144,7 +150,7 @@ class StepLoop:
 
     def _is_due(self, saved: float) -> bool:
         """The main process decides for all: a checkpoint must not catch two steps."""
-        due = torch.tensor(float(time.monotonic() - saved >= self.cadence.checkpoint_s))
+        due = torch.tensor(float(time.monotonic() - saved >= self.recipe.checkpoint_s))
         return bool(self.accelerator.reduce(due.to(self.accelerator.device), "mean") >= 1.0)
 
     def _save(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from megaasr.config import Recipe
+from megaasr.train.step_loop import LoopRecipe
 
 
 class DecoderPhase(Recipe):
@@ -21,10 +22,9 @@ class DecoderPhase(Recipe):
     batch_s: float = Field(gt=0, description="audio seconds in a batch, all processes together")
 
 
-class DecoderRecipe(Recipe):
+class DecoderRecipe(LoopRecipe):
     """Trains `small`'s projector and decoder on encoder frames."""
 
-    seed: int = Field(ge=0, lt=2**32, description="source of every choice")
     frames: Path = Field(description="folder of encoder frames (mega-asr train encode)")
     encoder: Path = Field(description="folder of the fitted encoder")
     language_model: Path = Field(description="folder of the pre-trained language model")
@@ -35,16 +35,10 @@ class DecoderRecipe(Recipe):
     time_mask_s: float = Field(ge=0, description="longest mask, seconds")
     feature_dropout: float = Field(ge=0, lt=1, description="share of an example's frame dimensions")
     ctc_weight: float = Field(ge=0, description="weight of the projector's CTC loss")
-    learning_rate: float = Field(gt=0)
     ctc_learning_rate_scale: float = Field(gt=0, description="of projector and CTC head, times")
-    warmup_steps: int = Field(ge=0)
-    decay_steps: int = Field(ge=0, description="last steps of the run, linear to zero")
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
-    evaluate_steps: int = Field(gt=0)
     evaluate_clips: int = Field(gt=0, description="dev clips in each score")
-    checkpoint_s: float = Field(gt=0)
-    log_steps: int = Field(gt=0)
 
     @property
     def steps(self) -> int:

@@ -28,8 +28,7 @@ from megaasr.synthesize.plan import split_of
 from megaasr.train.run import RunFolder
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.step_loop import (
-    Cadence,
-    LearningRate,
+    LoopRecipe,
     MetricsCallback,
     StepLoop,
     weight_decay_groups,
@@ -51,22 +50,15 @@ class DecoderSizes(Recipe):
     ffn: int = Field(gt=0)
 
 
-class LanguageModelRecipe(Recipe):
+class LanguageModelRecipe(LoopRecipe):
     """Pre-trains the decoder of `small` on text."""
 
-    seed: int = Field(ge=0, lt=2**32, description="source of every choice")
     sentences: Path = Field(description="sentences.jsonl; only the training split is learnt")
     steps: int = Field(gt=0)
     batch_tokens: int = Field(gt=0, description="tokens in a batch, all processes together")
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(ge=0)
-    decay_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
     dropout: float = Field(ge=0, lt=1, description="of the attention weights")
-    log_steps: int = Field(gt=0)
-    evaluate_steps: int = Field(gt=0)
     evaluate_sentences: int = Field(gt=0, description="dev sentences in each score")
-    checkpoint_s: float = Field(gt=0)
     decoder: DecoderSizes
 
 
@@ -176,10 +168,8 @@ class LanguageModelTraining:
             run=run,
             module=self._objective,
             optimizer=optimizer,
-            learning_rate=LearningRate(
-                recipe.learning_rate, recipe.steps, recipe.warmup_steps, recipe.decay_steps
-            ),
-            cadence=Cadence(recipe.log_steps, recipe.evaluate_steps, recipe.checkpoint_s),
+            recipe=recipe,
+            steps=recipe.steps,
             losses=self._losses,
             evaluate=self._dev_scores,
             on_metrics=on_metrics,

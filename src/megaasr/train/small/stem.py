@@ -30,7 +30,6 @@ from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
-from megaasr.config import Recipe
 from megaasr.errors import TrainingError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.records import read_manifest
@@ -39,17 +38,16 @@ from megaasr.simulate.simulator import Simulator
 from megaasr.train.architecture import build_extractor
 from megaasr.train.run import RunFolder
 from megaasr.train.small.whisper_teacher import copy_layers, load_whisper
-from megaasr.train.step_loop import Cadence, LearningRate, MetricsCallback, StepLoop
+from megaasr.train.step_loop import LoopRecipe, MetricsCallback, StepLoop
 
 GEOMETRY = AudioGeometry(hop_samples=40, chunk_frames=12_800, window_frames=12_800)
 """400 mel frames and 50 tokens a second; a chunk of 32 s, which no piece of 30 s ever fills."""
 _WHISPER_HOP_SAMPLES = 160
 
 
-class StemRecipe(Recipe):
+class StemRecipe(LoopRecipe):
     """Fits the convolutions of `small`'s encoder to Whisper's stem."""
 
-    seed: int = Field(ge=0, lt=2**32, description="source of every choice")
     whisper: Path = Field(description="folder with Whisper-base's model.bin (make judge)")
     corpus: Path = Field(description="folder of synthesised speech")
     manifests: tuple[str, ...] = Field(min_length=1, description="training manifests in the corpus")
@@ -60,12 +58,6 @@ class StemRecipe(Recipe):
     crop_s: float = Field(gt=0, le=30, description="length of a crop, seconds")
     degraded_share: float = Field(ge=0, le=1, description="share of the crops that are degraded")
     max_severity: float = Field(ge=0, le=1, description="severities are drawn from 0 to this")
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(ge=0)
-    decay_steps: int = Field(ge=0)
-    log_steps: int = Field(gt=0)
-    evaluate_steps: int = Field(gt=0)
-    checkpoint_s: float = Field(gt=0)
 
 
 def build_encoder(
@@ -262,10 +254,8 @@ class StemTraining:
             run=run,
             module=self._objective,
             optimizer=optimizer,
-            learning_rate=LearningRate(
-                recipe.learning_rate, recipe.steps, recipe.warmup_steps, recipe.decay_steps
-            ),
-            cadence=Cadence(recipe.log_steps, recipe.evaluate_steps, recipe.checkpoint_s),
+            recipe=recipe,
+            steps=recipe.steps,
             losses=self._losses,
             evaluate=self._dev_scores,
             on_metrics=on_metrics,
