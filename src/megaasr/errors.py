@@ -7,6 +7,7 @@ MegaASRError
 │   ├── AudioEmptyError      a file without a single sample
 │   ├── AudioFormatError     not audio, damaged, or with values that are not numbers
 │   └── DecoderMissingError  readable with ffmpeg, which is not installed
+├── PackageError          a package cannot be fetched from its registry, or not be read
 ├── RecordError           a manifest line that breaks the record format
 ├── ModelError            a model cannot be found or loaded
 │   ├── ModelNotFoundError
@@ -62,6 +63,10 @@ class AudioFormatError(AudioError):
 
 class DecoderMissingError(AudioError):
     """The format needs the `ffmpeg` program, which is not on the PATH."""
+
+
+class PackageError(MegaASRError):
+    """A package of a registry (Debian, PyPI, npm) cannot be fetched, or is not as expected."""
 
 
 class RecordError(MegaASRError):

@@ -21,9 +21,10 @@ from megaasr.corpora.human.clips import (
     PROMPTS,
     split_of,
 )
-from megaasr.corpora.human.packages import fetch_package
+from megaasr.corpora.human.packages import Package, read_package
 from megaasr.corpora.human.prompts import parse_prompts, spoken_text
-from megaasr.errors import CorpusError, RecordError
+from megaasr.errors import CorpusError, PackageError, RecordError
+from megaasr.packages import PackageFile
 from megaasr.records import Utterance, read_manifest
 from megaasr.text.exclusion import Exclusion, sentence_hash
 
@@ -222,19 +223,26 @@ def test_what_apt_cannot_do_is_told_with_the_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shutil.which("apt-get"):
-        with pytest.raises(CorpusError, match=r"apt-get download no-such-package-.*apt-get update"):
-            fetch_package("no-such-package-at-all", tmp_path, tmp_path)
+        with pytest.raises(PackageError, match=r"apt-get .* no-such-package-.*apt-get update"):
+            read_package("no-such-package-at-all", tmp_path)
         assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CorpusError, match="apt-get is not on the PATH"):
-        fetch_package(CODEC2, tmp_path, tmp_path)
+    with pytest.raises(PackageError, match="apt-get is not on the PATH"):
+        read_package(CODEC2, tmp_path)
 
 
 def test_several_versions_of_a_package_are_refused(tmp_path: Path) -> None:
     for version in ("1.0-1", "1.1-1"):
         (tmp_path / f"{CODEC2}_{version}_all.deb").touch()
-    with pytest.raises(CorpusError, match=f"2 versions of {CODEC2}"):
-        fetch_package(CODEC2, tmp_path, tmp_path)
+    with pytest.raises(PackageError, match=f"2 files of {CODEC2}"):
+        read_package(CODEC2, tmp_path)
+
+
+def test_a_package_without_an_expected_file_is_named() -> None:
+    package = Package(PackageFile(Path("a.deb"), CODEC2, "9-1", "0" * 64), {"usr/a": b"a"})
+    assert package.read("usr/a") == b"a"
+    with pytest.raises(CorpusError, match=rf"{CODEC2} 9-1 has no usr/b; .*Debian 12"):
+        package.read("usr/b")
 
 
 def test_another_list_without_texts_is_refused(tmp_path: Path) -> None:
@@ -259,8 +267,8 @@ def test_the_list_of_debian(tmp_path: Path) -> None:
             pytest.skip(f"{program} is not installed")
     try:
         built = build_human_list(tmp_path)
-    except CorpusError as error:
-        if "apt-get download" in str(error):
+    except PackageError as error:
+        if "apt-get" in str(error):
             pytest.skip(f"apt-get cannot download packages here: {error}")
         raise
     clips = [clip for split in built.clips.values() for clip in split]

