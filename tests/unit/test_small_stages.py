@@ -349,6 +349,12 @@ def test_frames_match_their_index_and_are_kept(frames: Path, encoder: Path, corp
         FrameStore(frames, ["train-007.jsonl"])
 
 
+def test_a_missing_encoder_is_named_and_leaves_no_folder(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="mega-asr train stem"):
+        encode_corpus(frames_recipe(tmp_path / "nowhere", corpus), tmp_path / "frames")
+    assert not (tmp_path / "frames").exists()
+
+
 # The language model.
 
 

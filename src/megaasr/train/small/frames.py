@@ -278,10 +278,13 @@ def encode_corpus(
 
 def _claim(output: Path, recipe: FramesRecipe) -> None:
     """Write the recipe into a new folder, or check that the folder belongs to it."""
+    weights = recipe.encoder / "model.safetensors"
+    if not weights.is_file():  # before a folder is left behind
+        raise TrainingError(f"{recipe.encoder} holds no model; make it with: mega-asr train stem")
     output.mkdir(parents=True, exist_ok=True)
     free = {"manifests", "workers", "corpus", "encoder"}
     values = recipe.model_dump(mode="json", exclude=free)
-    values["encoder_sha256"] = file_sha256(recipe.encoder / "model.safetensors")
+    values["encoder_sha256"] = file_sha256(weights)
     text = json.dumps(values, indent=2)
     marker = output / RECIPE_FILE
     if marker.is_file() and marker.read_text(encoding="utf-8") != text:
