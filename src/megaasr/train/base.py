@@ -25,6 +25,7 @@ from megaasr.train.feature_store import FeatureStore
 from megaasr.train.objective import BaseObjective
 from megaasr.train.phonemes import phonemize
 from megaasr.train.run import RunFolder
+from megaasr.train.step_loop import LearningRate, weight_decay_groups
 from megaasr.train.tokenizer import train_tokenizer
 
 Report = Callable[[dict[str, float | int | str]], None]
@@ -126,7 +127,7 @@ class BaseTraining:
         objective = BaseObjective(model, self.phoneme_count, self.store.geometry)
         # The convolutions are the dearest part on a CPU; this layout makes them 1.4 times faster.
         _channels_last(objective)
-        groups = _parameter_groups(objective, self.recipe.optimizer.weight_decay)
+        groups = weight_decay_groups(objective, self.recipe.optimizer.weight_decay)
         optimizer = torch.optim.AdamW(
             groups, lr=0.0, betas=(0.9, self.recipe.optimizer.beta2), fused=True
         )
@@ -256,25 +257,11 @@ class BaseTraining:
 
 def scheduled_rate(step: int, steps: int, recipe: OptimizerRecipe) -> float:
     """Return the learning rate of a step: linear warm-up, constant, linear decay to zero."""
-    warmup = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
-    decay = min(1.0, (steps - step) / max(1, recipe.decay_steps))
-    return recipe.learning_rate * min(warmup, decay)
+    rate = LearningRate(recipe.learning_rate, steps, recipe.warmup_steps, recipe.decay_steps)
+    return rate(step)
 
 
 def _channels_last(objective: BaseObjective) -> None:
     for parameter in objective.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _parameter_groups(objective: BaseObjective, decay: float) -> list[dict[str, object]]:
-    """Weight decay on matrices only, not on biases, norms or embeddings."""
-    matrices: list[torch.nn.Parameter] = []
-    others: list[torch.nn.Parameter] = []
-    for name, parameter in objective.named_parameters():
-        plain = parameter.ndim >= 2 and "embed" not in name
-        (matrices if plain else others).append(parameter)
-    return [
-        {"params": matrices, "weight_decay": decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
