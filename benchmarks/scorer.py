@@ -44,17 +44,17 @@ def _pairs(number: int) -> Pairs:
     words = [f"word{i}" for i in range(3_000)]
     pairs = []
     for _ in range(number):
-        said = [chance.choice(words) for _ in range(chance.randint(20, 30))]
-        heard = []
-        for word in said:
+        reference = [chance.choice(words) for _ in range(chance.randint(20, 30))]
+        hypothesis = []
+        for word in reference:
             fate = chance.random()
             if fate < 0.06:
-                heard.append(chance.choice(words))
+                hypothesis.append(chance.choice(words))
             elif fate < 0.08:
-                heard += [word, chance.choice(words)]
+                hypothesis += [word, chance.choice(words)]
             elif fate > 0.02:
-                heard.append(word)
-        pairs.append((said, heard))
+                hypothesis.append(word)
+        pairs.append((reference, hypothesis))
     return pairs
 
 
@@ -88,8 +88,8 @@ def _ours(pairs: Pairs) -> tuple[int, ...]:
     from megaasr.text.error_rate import count_token_errors
 
     substitutions = deletions = insertions = 0
-    for said, heard in pairs:
-        counts = count_token_errors(said, heard)
+    for reference, hypothesis in pairs:
+        counts = count_token_errors(reference, hypothesis)
         substitutions += counts.substitutions
         deletions += counts.deletions
         insertions += counts.insertions
@@ -99,13 +99,15 @@ def _ours(pairs: Pairs) -> tuple[int, ...]:
 def _jiwer(pairs: Pairs) -> Callable[[], tuple[int, ...]]:
     import jiwer
 
-    # It takes text; cutting it at spaces is the least that it can be made to do.
-    said, heard = ([" ".join(words) for words in side] for side in zip(*pairs, strict=True))
-    cut = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
+    # It only takes text; splitting at spaces is the least work that it can be asked to do.
+    references, hypotheses = (
+        [" ".join(words) for words in side] for side in zip(*pairs, strict=True)
+    )
+    split = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
 
     def job() -> tuple[int, ...]:
-        found = jiwer.process_words(said, heard, cut, cut)
-        return found.substitutions, found.deletions, found.insertions
+        counts = jiwer.process_words(references, hypotheses, split, split)
+        return counts.substitutions, counts.deletions, counts.insertions
 
     return job
 
@@ -114,18 +116,18 @@ def _kaldialign(pairs: Pairs) -> tuple[int, ...]:
     import kaldialign
 
     substitutions = deletions = insertions = 0
-    for said, heard in pairs:
-        found = kaldialign.edit_distance(said, heard)
-        substitutions += found["sub"]
-        deletions += found["del"]
-        insertions += found["ins"]
+    for reference, hypothesis in pairs:
+        counts = kaldialign.edit_distance(reference, hypothesis)
+        substitutions += counts["sub"]
+        deletions += counts["del"]
+        insertions += counts["ins"]
     return substitutions, deletions, insertions
 
 
 def _normalising(pairs: Pairs, repeats: int) -> list[Row]:
     from megaasr.text.normalize import tokens
 
-    english = [" ".join(said).capitalize() + "." for said, _ in pairs]
+    english = [" ".join(reference).capitalize() + "." for reference, _ in pairs]
     chinese = ["今天是2020年5月1日，天气很好" * 4 for _ in pairs]
     jobs = {
         "bench, English": (english, "en", "bench"),
@@ -164,28 +166,28 @@ def _bootstrap(clips: int, replications: int, missing: Sequence[str], repeats: i
     from megaasr.text.error_rate import count_token_errors
 
     pairs = _pairs(clips)
-    counts = [count_token_errors(said, heard) for said, heard in pairs]
-    errors = [one.errors for one in counts]
-    words = [one.reference_length for one in counts]
-    other = [max(0, one - 1) for one in errors]
+    counts = [count_token_errors(*pair) for pair in pairs]
+    errors = [clip.errors for clip in counts]
+    words = [clip.reference_length for clip in counts]
+    fewer_errors = [max(0, number - 1) for number in errors]
     jobs: dict[str, dict[str, Callable[[], object]]] = {
         "an interval": {
             _OURS: lambda: bootstrap_interval(errors, words, seed=1, replications=replications)
         },
         "a comparison of two systems": {
-            _OURS: lambda: paired_bootstrap(errors, other, words, seed=1, replications=replications)
+            _OURS: lambda: paired_bootstrap(errors, fewer_errors, words, seed=1, replications=replications)
         },
     }
     if "kaldialign" not in missing:
         import kaldialign
 
-        said, heard = zip(*pairs, strict=True)
-        half = [words_[:-1] for words_ in heard]
+        references, hypotheses = zip(*pairs, strict=True)
+        shortened = [hypothesis[:-1] for hypothesis in hypotheses]
         jobs["an interval"]["kaldialign"] = lambda: kaldialign.bootstrap_wer_ci(
-            said, heard, replications=replications
+            references, hypotheses, replications=replications
         )
         jobs["a comparison of two systems"]["kaldialign"] = lambda: kaldialign.bootstrap_wer_ci(
-            said, heard, half, replications=replications
+            references, hypotheses, shortened, replications=replications
         )
     rows: list[Row] = []
     for what, systems in jobs.items():

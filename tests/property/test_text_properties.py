@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megaasr.text.cycles import find_cycle, repeats_of
+from megaasr.text.cycles import count_repeats, find_cycle
 from megaasr.text.error_rate import (
     ErrorCounts,
     align,
@@ -27,13 +27,13 @@ WORDS = st.lists(st.sampled_from(["a", "b", "c", "Dee", "e's", "f-g"]), max_size
 TEXTS = st.one_of(WORDS.map(" ".join), st.text(max_size=30))
 
 
-def plain_distance(said: Sequence[str], heard: Sequence[str]) -> int:
+def plain_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     """The textbook table of edit distances, one row at a time."""
-    above = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
+    above = list(range(len(hypothesis) + 1))
+    for i, reference_word in enumerate(reference, 1):
         row = [i]
-        for j, other in enumerate(heard, 1):
-            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (word != other)))
+        for j, word in enumerate(hypothesis, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (reference_word != word)))
         above = row
     return above[-1]
 
@@ -41,23 +41,23 @@ def plain_distance(said: Sequence[str], heard: Sequence[str]) -> int:
 @settings(deadline=None)
 @given(reference=TEXTS, hypothesis=TEXTS)
 def test_counts_are_minimal_and_complete(reference: str, hypothesis: str) -> None:
-    said, heard = bench_words(reference), bench_words(hypothesis)
+    reference_tokens, hypothesis_tokens = bench_words(reference), bench_words(hypothesis)
     counts = count_errors(reference, hypothesis)
-    assert counts.errors == plain_distance(said, heard)
-    assert counts.hits + counts.substitutions + counts.deletions == len(said)
-    assert counts.hits + counts.substitutions + counts.insertions == len(heard)
+    assert counts.errors == plain_distance(reference_tokens, hypothesis_tokens)
+    assert counts.hits + counts.substitutions + counts.deletions == len(reference_tokens)
+    assert counts.hits + counts.substitutions + counts.insertions == len(hypothesis_tokens)
     assert min(counts.hits, counts.substitutions, counts.deletions, counts.insertions) >= 0
-    assert counts.hits <= (Counter(said) & Counter(heard)).total()
+    assert counts.hits <= (Counter(reference_tokens) & Counter(hypothesis_tokens)).total()
 
 
 @settings(deadline=None)
-@given(one=TEXTS, other=TEXTS)
-def test_swapping_the_texts_keeps_the_errors(one: str, other: str) -> None:
-    # Among minimal alignments the split into kinds is a tie that may fall otherwise when
-    # swapped; the number of errors, and how many words one text has more, may not.
-    forth, back = count_errors(one, other), count_errors(other, one)
-    assert forth.errors == back.errors
-    assert forth.deletions - forth.insertions == back.insertions - back.deletions
+@given(first=TEXTS, second=TEXTS)
+def test_swapping_the_texts_keeps_the_errors(first: str, second: str) -> None:
+    # Minimal alignments may split the errors into kinds differently when the texts are swapped;
+    # the number of errors and the difference in length may not change.
+    forward, backward = count_errors(first, second), count_errors(second, first)
+    assert forward.errors == backward.errors
+    assert forward.deletions - forward.insertions == backward.insertions - backward.deletions
 
 
 @settings(deadline=None)
@@ -155,9 +155,12 @@ def test_the_alignment_is_the_counts_and_replays(
         kinds.count("insertion"),
     )
     scored = scored_language(language, reference, normalizer)
-    said, heard = tokens(reference, scored, normalizer), tokens(hypothesis, scored, normalizer)
-    assert tuple(s.reference for s in steps if s.reference is not None) == said
-    assert tuple(s.hypothesis for s in steps if s.hypothesis is not None) == heard
+    reference_tokens, hypothesis_tokens = (
+        tokens(reference, scored, normalizer),
+        tokens(hypothesis, scored, normalizer),
+    )
+    assert tuple(s.reference for s in steps if s.reference is not None) == reference_tokens
+    assert tuple(s.hypothesis for s in steps if s.hypothesis is not None) == hypothesis_tokens
 
 
 few = st.lists(st.sampled_from("abcde"), max_size=12)
@@ -167,10 +170,12 @@ few = st.lists(st.sampled_from("abcde"), max_size=12)
 @given(st.lists(st.tuples(few, few), min_size=1, max_size=8))
 def test_as_jiwer_counts(pairs: list[tuple[list[str], list[str]]]) -> None:
     jiwer = pytest.importorskip("jiwer")
-    pairs = [(said, heard) for said, heard in pairs if said]  # jiwer refuses empty references
-    ours = [count_token_errors(said, heard) for said, heard in pairs]
-    for (said, heard), counts in zip(pairs, ours, strict=True):
-        theirs = jiwer.process_words(" ".join(said), " ".join(heard))
+    pairs = [
+        (reference, hypothesis) for reference, hypothesis in pairs if reference
+    ]  # jiwer refuses empty references
+    ours = [count_token_errors(reference, hypothesis) for reference, hypothesis in pairs]
+    for (reference, hypothesis), counts in zip(pairs, ours, strict=True):
+        theirs = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
         assert (counts.hits, counts.substitutions, counts.deletions, counts.insertions) == (
             theirs.hits,
             theirs.substitutions,
@@ -182,12 +187,12 @@ def test_as_jiwer_counts(pairs: list[tuple[list[str], list[str]]]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from("ab"), max_size=40))
 def test_a_cycle_is_one_and_none_is_longer(text: list[str]) -> None:
-    found = find_cycle(text)
-    if found is not None:
-        phrase = list(found.phrase(text))
-        assert text[found.start : found.start + found.length] == phrase * found.repeats
-        assert repeats_of(phrase, text) >= found.repeats
-    # By brute force: the longest stretch that is a phrase often enough in a row.
+    cycle = find_cycle(text)
+    if cycle is not None:
+        phrase = list(cycle.phrase(text))
+        assert text[cycle.start : cycle.start + cycle.length] == phrase * cycle.repeats
+        assert count_repeats(phrase, text) >= cycle.repeats
+    # By brute force: the longest run of tokens that repeats a phrase often enough.
     longest = max(
         (
             period * repeats
@@ -199,4 +204,4 @@ def test_a_cycle_is_one_and_none_is_longer(text: list[str]) -> None:
         ),
         default=0,
     )
-    assert (found.length if found else 0) == longest
+    assert (cycle.length if cycle else 0) == longest

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from megaasr.text.cycles import Cycle, find_cycle, find_letter_cycle, repeats_of
-from megaasr.text.failures import Failure, FailureThresholds, Kind, find_failures
+from megaasr.text.cycles import Cycle, count_repeats, find_cycle, find_letter_cycle
+from megaasr.text.failures import Failure, FailureKind, FailureThresholds, find_failures
 
-SAID = "we met at the station and then walked along the river to my mother's house for dinner"
+REFERENCE = "we met at the station and then walked along the river to my mother's house for dinner"
 
 
 def kinds(reference: str, hypothesis: str, **options: object) -> list[str]:
-    return [one.kind.value for one in find_failures(reference, hypothesis, **options)]  # type: ignore[arg-type]
+    return [failure.kind.value for failure in find_failures(reference, hypothesis, **options)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("hypothesis", "expected"),
     [
-        (SAID, []),
-        (SAID.upper() + "!", []),
+        (REFERENCE, []),
+        (REFERENCE.upper() + "!", []),
         ("", ["empty"]),
         (" ... ", ["empty"]),
         ("we met at the station and then walked along a river to his mother house for dinner", []),
         ("we met at the station", ["omission"]),
-        (SAID + " thank you for watching please subscribe", ["hallucination"]),
-        (SAID + " thank you", []),
+        (REFERENCE + " thank you for watching please subscribe", ["hallucination"]),
+        (REFERENCE + " thank you", []),
         ("thanks for watching see you next time", ["hallucination", "omission"]),
-        (f"{SAID} {'and then ' * 30}", ["hallucination", "repetition"]),
+        (f"{REFERENCE} {'and then ' * 30}", ["hallucination", "repetition"]),
         ("we met at " + "the " * 40, ["hallucination", "repetition"]),
     ],
 )
 def test_english(hypothesis: str, expected: list[str]) -> None:
-    assert kinds(SAID, hypothesis, language="en") == expected
+    assert kinds(REFERENCE, hypothesis, language="en") == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_people_repeat_themselves(text: str) -> None:
 )
 def test_loops(text: str, cycle: Cycle) -> None:
     assert find_cycle(text.split()) == cycle
-    assert find_failures("a different sentence", text)[-1].kind is Kind.REPETITION
+    assert find_failures("a different sentence", text)[-1].kind is FailureKind.REPETITION
 
 
 def test_what_was_really_said_often_is_no_loop() -> None:
@@ -100,11 +100,11 @@ def test_what_was_really_said_often_is_no_loop() -> None:
     assert kinds(chant, chant) == []
     assert kinds(chant, chant + " go") == []
     assert kinds(chant, "go " * 40) == ["hallucination", "repetition"]
-    assert repeats_of(("go",), ["we", "go", "go", "go", "and", "go"]) == 3
+    assert count_repeats(("go",), ["we", "go", "go", "go", "and", "go"]) == 3
 
 
 @pytest.mark.parametrize(
-    ("token", "found"),
+    ("token", "has_cycle"),
     [
         ("hahahahahahahahaha", True),
         ("aaaaaaaaaaaa", True),
@@ -114,8 +114,8 @@ def test_what_was_really_said_often_is_no_loop() -> None:
         ("", False),
     ],
 )
-def test_letters_in_a_word(token: str, found: bool) -> None:
-    assert (find_letter_cycle(token) is not None) is found
+def test_letters_in_a_word(token: str, has_cycle: bool) -> None:
+    assert (find_letter_cycle(token) is not None) is has_cycle
 
 
 def test_letters_count_unless_they_were_said() -> None:
@@ -125,10 +125,10 @@ def test_letters_count_unless_they_were_said() -> None:
 
 
 def test_values_and_thresholds_are_told() -> None:
-    (found,) = find_failures("a b c d e f g h", "a b h")
-    assert found == Failure(Kind.OMISSION, 5, 5)
-    (made_up,) = find_failures("a b c d e", "v w x y z")
-    assert made_up == Failure(Kind.HALLUCINATION, 0.0, 0.1)
+    (omission,) = find_failures("a b c d e f g h", "a b h")
+    assert omission == Failure(FailureKind.OMISSION, 5, 5)
+    (hallucination,) = find_failures("a b c d e", "v w x y z")
+    assert hallucination == Failure(FailureKind.HALLUCINATION, 0.0, 0.1)
 
 
 def test_thresholds_can_be_changed() -> None:

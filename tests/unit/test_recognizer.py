@@ -22,8 +22,8 @@ from megaasr.errors import AudioEmptyError, AudioError, AudioNotFoundError, Usag
 from megaasr.model.interface import Recognition, Request
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER
+from megaasr.text.languages import join_texts
 from megaasr.transcribe.recognizer import MegaASR
-from megaasr.transcribe.recording import join_texts
 
 RATE = 16_000
 
@@ -134,10 +134,15 @@ def test_the_language_is_the_one_with_the_most_speech(model: ToneModel) -> None:
 
 
 def test_joining_without_spaces_where_none_are_written() -> None:
-    parts = [("你好", "zh"), ("世界", "zh"), ("", None), ("hello", "en"), ("again", "en")]
-    segments = [Segment(0, 1, text, language) for text, language in parts]
-    assert join_texts(segments) == "你好世界 hello again"
-    assert join_texts([Segment(0, 1, "สวัสดี", "th"), Segment(1, 2, "ครับ", "th")]) == "สวัสดีครับ"
+    parts: list[tuple[str, str | None]] = [
+        ("你好", "zh"),
+        ("世界", "zh"),
+        ("", None),
+        ("hello", "en"),
+        ("again", "en"),
+    ]
+    assert join_texts(parts) == "你好世界 hello again"
+    assert join_texts([("สวัสดี", "th"), ("ครับ", "th")]) == "สวัสดีครับ"
 
 
 def test_a_list_is_batched_across_recordings_by_length(model: ToneModel) -> None:

@@ -1,1 +1,1 @@
-"""Text: normalisation, and the one scorer of word errors."""
+"""Text: languages, normalisation, alignment and error counts, failures, repetition loops."""

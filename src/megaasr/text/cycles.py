@@ -1,14 +1,15 @@
-"""Phrases that go round and round, as stuck decoders write them."""
+"""Repetition loops: phrases that a stuck decoder writes over and over."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEAST_REPEATS = ((1, 5), (3, 4))
-"""(period, repeats): up to this many tokens a phrase must come so often to be a cycle."""
-LEAST_REPEATS_OF_LONG = 3
-_LETTERS_PERIOD, _LETTERS_REPEATS = 4, 8
+MIN_REPEATS = ((1, 5), (3, 4))
+"""(longest period, repeats): a phrase of at most so many tokens is a cycle from so many repeats."""
+MIN_REPEATS_LONG_PHRASE = 3
+"""Repeats from which a phrase longer than those in `MIN_REPEATS` is a cycle."""
+_MAX_LETTER_PERIOD, _MIN_LETTER_REPEATS = 4, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +17,9 @@ class Cycle:
     """A phrase that is repeated without a break.
 
     Attributes:
-        start: index of its first token.
+        start: index of the phrase's first token.
         period: tokens in the phrase.
-        repeats: how often it stands there; the last time perhaps cut off, which is not counted.
+        repeats: complete repeats in a row; an incomplete one at the end is not counted.
     """
 
     start: int
@@ -27,69 +28,71 @@ class Cycle:
 
     @property
     def length(self) -> int:
-        """Tokens in all whole repeats."""
+        """Tokens in all complete repeats."""
         return self.period * self.repeats
 
     def phrase(self, tokens: Sequence[str]) -> tuple[str, ...]:
-        """Return the tokens of the phrase."""
+        """Return the tokens of the phrase, given the text in which the cycle was found."""
         return tuple(tokens[self.start : self.start + self.period])
 
 
 def find_cycle(tokens: Sequence[str]) -> Cycle | None:
-    """Return the longest cycle of a text, or None if nothing is repeated unduly often.
+    """Return the longest cycle of a text, or None if no phrase is repeated unduly often.
 
     A single token counts from 5 in a row ("no no no" is speech), a phrase of 2 or 3 tokens from 4,
-    a longer one from 3. Of cycles equally long the one with the shortest phrase is returned.
+    a longer one from 3. Among cycles of equal length, the one with the shortest phrase is returned.
     """
-    if len(set(tokens)) == len(tokens):  # most texts; nothing can go round
+    if len(set(tokens)) == len(tokens):  # true for most texts: all tokens differ, so no cycle
         return None
-    best: Cycle | None = None
-    for period in range(1, len(tokens) // LEAST_REPEATS_OF_LONG + 1):
-        needed = _needed(period)
-        for start, matched in _runs(tokens, period):
-            repeats = matched // period + 1
-            if repeats >= needed and (best is None or repeats * period > best.length):
-                best = Cycle(start, period, repeats)
-    return best
+    longest: Cycle | None = None
+    for period in range(1, len(tokens) // MIN_REPEATS_LONG_PHRASE + 1):
+        required = _required_repeats(period)
+        for start, matches in _matching_runs(tokens, period):
+            repeats = matches // period + 1
+            if repeats >= required and (longest is None or repeats * period > longest.length):
+                longest = Cycle(start, period, repeats)
+    return longest
 
 
 def find_letter_cycle(token: str) -> Cycle | None:
-    """Return a cycle inside one word ("hahahahahahahaha"): up to 4 letters, 8 times or more."""
-    if len(token) < _LETTERS_REPEATS:
+    """Return a cycle within one word ("hahahahahahahaha"): up to 4 letters, 8 times or more."""
+    if len(token) < _MIN_LETTER_REPEATS:
         return None
-    for period in range(1, _LETTERS_PERIOD + 1):
-        for start, matched in _runs(token, period):
-            repeats = matched // period + 1
-            if repeats >= _LETTERS_REPEATS:
+    for period in range(1, _MAX_LETTER_PERIOD + 1):
+        for start, matches in _matching_runs(token, period):
+            repeats = matches // period + 1
+            if repeats >= _MIN_LETTER_REPEATS:
                 return Cycle(start, period, repeats)
     return None
 
 
-def repeats_of(phrase: Sequence[str], tokens: Sequence[str]) -> int:
-    """Return how often a phrase stands in a row in a text, at most."""
-    most, size, wanted = 0, len(phrase), tuple(phrase)
+def count_repeats(phrase: Sequence[str], tokens: Sequence[str]) -> int:
+    """Return the largest number of times that a phrase occurs in a row in a text."""
+    most, size, pattern = 0, len(phrase), tuple(phrase)
     for start in range(len(tokens) - size + 1):
-        count, at = 0, start
-        while tuple(tokens[at : at + size]) == wanted:
-            count, at = count + 1, at + size
+        count, position = 0, start
+        while tuple(tokens[position : position + size]) == pattern:
+            count, position = count + 1, position + size
         most = max(most, count)
     return most
 
 
-def _needed(period: int) -> int:
-    return next((n for most, n in LEAST_REPEATS if period <= most), LEAST_REPEATS_OF_LONG)
+def _required_repeats(period: int) -> int:
+    return next(
+        (repeats for longest, repeats in MIN_REPEATS if period <= longest), MIN_REPEATS_LONG_PHRASE
+    )
 
 
-def _runs(tokens: Sequence[str], period: int) -> list[tuple[int, int]]:
-    """Return (start, length) of the stretches in which a token equals the one a period later."""
-    found: list[tuple[int, int]] = []
+def _matching_runs(tokens: Sequence[str], period: int) -> list[tuple[int, int]]:
+    """Return (start, length) of every run of tokens that equal the token one period later."""
+    runs: list[tuple[int, int]] = []
     start = None
-    for at in range(len(tokens) - period):
-        if tokens[at] == tokens[at + period]:
-            start = at if start is None else start
+    for index in range(len(tokens) - period):
+        if tokens[index] == tokens[index + period]:
+            start = index if start is None else start
         elif start is not None:
-            found.append((start, at - start))
+            runs.append((start, index - start))
             start = None
     if start is not None:
-        found.append((start, len(tokens) - period - start))
-    return found
+        runs.append((start, len(tokens) - period - start))
+    return runs

@@ -1,8 +1,8 @@
-"""Errors between what was said and what was recognised: the one scorer of the project.
+"""Word and character errors of a hypothesis against a reference: the project's only scorer.
 
-Languages with spaces are scored by words (WER), others by characters (CER); the normaliser makes
-the tokens. An alignment has the fewest edits that are possible; where several have, it is the one
-that rapidfuzz finds, for counts and alignment alike.
+Languages written with spaces are scored by words (WER), others by characters (CER); a normaliser
+makes the tokens. An alignment uses the fewest edits possible; where several alignments do, counts
+and alignment both follow the one that rapidfuzz finds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from megaasr.text.normalize import Tokens, scored_language, tokens
 
 
 class ErrorCounts(NamedTuple):
-    """Hits and errors of one or many texts; counts of several clips add up.
+    """Hits and errors of one or more texts; the counts of several texts can be added.
 
     A named tuple, because making a frozen data class takes as long as counting the errors.
 
     Attributes:
-        hits, substitutions, deletions, insertions: in tokens (words or characters).
+        hits, substitutions, deletions, insertions: numbers of tokens (words or characters).
     """
 
     hits: int = 0
@@ -32,7 +32,7 @@ class ErrorCounts(NamedTuple):
 
     @property
     def errors(self) -> int:
-        """Substitutions, deletions and insertions together."""
+        """The sum of substitutions, deletions and insertions."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
@@ -42,9 +42,9 @@ class ErrorCounts(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Errors per reference token (0 is perfect; may exceed 1).
+        """Errors per reference token; 0 is perfect, and insertions may take it above 1.
 
-        An empty reference has rate 0 if the hypothesis is empty too, else 1 per inserted token.
+        For an empty reference, the number of inserted tokens.
         """
         return self.errors / max(1, self.reference_length)
 
@@ -63,7 +63,8 @@ class AlignedWord:
 
     Attributes:
         kind: `hit`, `substitution`, `deletion` or `insertion`.
-        reference, hypothesis: the tokens; None where there is none.
+        reference: the token of the reference; None for an insertion.
+        hypothesis: the token of the hypothesis; None for a deletion.
     """
 
     kind: str
@@ -77,10 +78,10 @@ def count_errors(
     """Count the errors of one text.
 
     Args:
-        reference: what was said; empty if nothing was.
-        hypothesis: what was recognised.
-        language: ISO code; None is read off the reference (`normalize.scored_language`).
-        normalizer: see `megaasr.text.normalize`.
+        reference: the correct transcript; empty if nobody speaks.
+        hypothesis: the recognised text.
+        language: ISO code; None to guess from the reference (`normalize.scored_language`).
+        normalizer: name of a normaliser, see `megaasr.text.normalize`.
 
     Raises:
         UsageError: there is no such normaliser, or its library is not installed.
@@ -95,70 +96,82 @@ def count_errors_of_pairs(
     languages: Sequence[str | None] | None = None,
     normalizer: str = "bench",
 ) -> list[ErrorCounts]:
-    """Count the errors of many texts; arguments as for `count_errors`, in step.
+    """Count the errors of many texts.
+
+    Args:
+        references: the correct transcripts.
+        hypotheses: the recognised texts, one per reference.
+        languages: ISO codes, one per reference; None in place of a code, or of all of them, to
+            guess from the reference.
+        normalizer: name of a normaliser, see `megaasr.text.normalize`.
 
     Raises:
         ValueError: the sequences have different lengths.
+        UsageError: there is no such normaliser, or its library is not installed.
     """
-    given = [None] * len(references) if languages is None else languages
+    codes = [None] * len(references) if languages is None else languages
     return [
         count_errors(reference, hypothesis, language=language, normalizer=normalizer)
-        for reference, hypothesis, language in zip(references, hypotheses, given, strict=True)
+        for reference, hypothesis, language in zip(references, hypotheses, codes, strict=True)
     ]
 
 
-def count_token_errors(said: Sequence[str], heard: Sequence[str]) -> ErrorCounts:
+def count_token_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
     """Count the errors between two sequences of tokens."""
-    edits = editops(said, heard)
+    edits = editops(reference, hypothesis)
     if not edits:
-        return ErrorCounts(len(said))
+        return ErrorCounts(len(reference))
     substitutions = 0
     for kind, _, _ in edits.as_list():
         if kind == "replace":
             substitutions += 1
     # Deletions and insertions follow from the number of edits and from the lengths.
-    longer = len(heard) - len(said)
-    deletions = (len(edits) - substitutions - longer) // 2
-    hits = len(said) - substitutions - deletions
-    return ErrorCounts(hits, substitutions, deletions, deletions + longer)
+    surplus = len(hypothesis) - len(reference)
+    deletions = (len(edits) - substitutions - surplus) // 2
+    hits = len(reference) - substitutions - deletions
+    return ErrorCounts(hits, substitutions, deletions, deletions + surplus)
 
 
 def pooled(counts: Iterable[ErrorCounts]) -> ErrorCounts:
-    """Add up the counts of many clips; the rate of the sum is the corpus-level error rate."""
+    """Add up the counts of many texts; the rate of the sum is the corpus-level error rate."""
     return sum(counts, ErrorCounts())
 
 
-def disagreement(one: str, other: str, language: str | None) -> float:
-    """Return the error rate between two texts, whichever is longer being the reference; 0..1."""
-    longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
+def disagreement(first: str, second: str, language: str | None) -> float:
+    """Return how much two hypotheses differ: their error rate, 0..1, the longer as reference."""
+    longer, shorter = (first, second) if len(first) >= len(second) else (second, first)
     return min(1.0, count_errors(longer, shorter, language=language).rate) if longer else 0.0
 
 
 def align(
     reference: str, hypothesis: str, *, language: str | None = None, normalizer: str = "bench"
 ) -> list[AlignedWord]:
-    """Return a minimal alignment of the tokens, in order; arguments as for `count_errors`."""
-    said, heard = token_pair(reference, hypothesis, language, normalizer)
+    """Return an alignment with the fewest edits, in order; arguments as for `count_errors`."""
+    reference_tokens, hypothesis_tokens = token_pair(reference, hypothesis, language, normalizer)
     steps: list[AlignedWord] = []
-    for block in opcodes(said, heard):
-        left = said[block.src_start : block.src_end]
-        right = heard[block.dest_start : block.dest_end]
-        steps += _block(block.tag, left, right)
+    for block in opcodes(reference_tokens, hypothesis_tokens):
+        steps += _aligned_block(
+            block.tag,
+            reference_tokens[block.src_start : block.src_end],
+            hypothesis_tokens[block.dest_start : block.dest_end],
+        )
     return steps
 
 
 def token_pair(
     reference: str, hypothesis: str, language: str | None, normalizer: str
 ) -> tuple[Tokens, Tokens]:
-    """Return the tokens of both texts, made by the rules of one language."""
+    """Return the tokens of reference and hypothesis, both made by the rules of one language."""
     scored = scored_language(language, reference, normalizer)
     return tokens(reference, scored, normalizer), tokens(hypothesis, scored, normalizer)
 
 
-def _block(tag: str, said: Sequence[str], heard: Sequence[str]) -> list[AlignedWord]:
+def _aligned_block(
+    tag: str, reference: Sequence[str], hypothesis: Sequence[str]
+) -> list[AlignedWord]:
     if tag == "delete":
-        return [AlignedWord("deletion", word, None) for word in said]
+        return [AlignedWord("deletion", word, None) for word in reference]
     if tag == "insert":
-        return [AlignedWord("insertion", None, word) for word in heard]
+        return [AlignedWord("insertion", None, word) for word in hypothesis]
     kind = "hit" if tag == "equal" else "substitution"
-    return [AlignedWord(kind, a, b) for a, b in zip(said, heard, strict=True)]
+    return [AlignedWord(kind, *words) for words in zip(reference, hypothesis, strict=True)]

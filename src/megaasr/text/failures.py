@@ -1,15 +1,16 @@
-"""The failures that matter beyond an error rate, each with its measured value and its threshold.
+"""Failures that an error rate does not show, each with its measured value and its threshold.
 
-- `empty`: nothing was recognised where somebody speaks. Value: tokens of the reference.
-- `hallucination`: words out of nowhere. A run of insertions (value: its length), or a text that has
-  almost nothing in common with the reference (share of hits), or any word where nobody speaks
-  (tokens).
+- `empty`: no word was recognised although somebody speaks. Value: tokens of the reference.
+- `hallucination`: words that nobody said. A run of insertions (value: its length), a text that has
+  almost nothing in common with the reference (value: share of hits), or any word where nobody
+  speaks (value: tokens of the hypothesis).
 - `omission`: a run of deletions, so that a sentence or more is missing. Value: its length.
-- `repetition`: a phrase, or letters inside a word, that goes round and round, more often than in
-  the reference. Value: repeats.
+- `repetition`: a phrase, or letters within a word, repeated more often than in the reference.
+  Value: repeats.
 - `truncated`: the token budget ended the text. Value: 1.
 
-Pure functions; the guard of transcription, the reward of training and the scorer use the same.
+Pure functions, shared by the quality checks of transcription, the rewards of training and the
+scorer.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from enum import StrEnum
 
 from rapidfuzz.distance import Levenshtein
 
-from megaasr.text.cycles import find_cycle, find_letter_cycle, repeats_of
+from megaasr.text.cycles import count_repeats, find_cycle, find_letter_cycle
 from megaasr.text.error_rate import count_token_errors, token_pair
 from megaasr.text.languages import unit
 from megaasr.text.normalize import scored_language
 
 
-class Kind(StrEnum):
-    """What can go wrong."""
+class FailureKind(StrEnum):
+    """The kinds of failure, described in this module's docstring."""
 
     EMPTY = "empty"
     HALLUCINATION = "hallucination"
@@ -38,12 +39,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureThresholds:
-    """From when on something counts as a failure.
+    """Thresholds at which something counts as a failure.
 
     Attributes:
-        run_words, run_characters: insertions or deletions in a row, by the unit of the language.
-        common_share: a text is made up if at most this share of its tokens are hits ...
-        common_least: ... and it has and should have at least so many tokens.
+        run_words: insertions or deletions in a row, in languages scored by words.
+        run_characters: insertions or deletions in a row, in languages scored by characters.
+        common_share: largest share of hits, 0..1, at which a text counts as a hallucination.
+        common_least: tokens that both reference and hypothesis need for `common_share` to apply.
     """
 
     run_words: int = 5
@@ -57,15 +59,15 @@ DEFAULT_THRESHOLDS = FailureThresholds()
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure.
+    """One failure of a hypothesis.
 
     Attributes:
-        kind: what went wrong.
-        value: what was measured, see the list of this module.
-        threshold: what it was compared with.
+        kind: the kind of failure.
+        value: the measured value, described in this module's docstring.
+        threshold: the limit that the value was compared with.
     """
 
-    kind: Kind
+    kind: FailureKind
     value: float
     threshold: float
 
@@ -79,62 +81,69 @@ def find_failures(
     truncated: bool = False,
     thresholds: FailureThresholds = DEFAULT_THRESHOLDS,
 ) -> tuple[Failure, ...]:
-    """Return the failures of a text, each kind once, in the order of the list.
+    """Return the failures of a hypothesis, in the order of this module's list.
 
     Args:
-        reference: what was said; empty if nobody speaks.
-        hypothesis: what was recognised.
-        language: ISO code; None is read off the reference.
-        normalizer: see `megaasr.text.normalize`.
-        truncated: the token budget ended the text.
-        thresholds: from when on something counts.
+        reference: the correct transcript; empty if nobody speaks.
+        hypothesis: the recognised text.
+        language: ISO code; None to guess from the reference.
+        normalizer: name of a normaliser, see `megaasr.text.normalize`.
+        truncated: True if the token budget ended the text.
+        thresholds: limits at which something counts as a failure.
 
     Raises:
         UsageError: there is no such normaliser.
     """
-    said, heard = token_pair(reference, hypothesis, language, normalizer)
+    reference_tokens, hypothesis_tokens = token_pair(reference, hypothesis, language, normalizer)
     by_words = unit(scored_language(language, reference, normalizer)) == "word"
-    longest = thresholds.run_words if by_words else thresholds.run_characters
-    found: list[Failure] = []
-    if said and not heard:
-        found.append(Failure(Kind.EMPTY, len(said), 0))
-    elif heard and not said:
-        found.append(Failure(Kind.HALLUCINATION, len(heard), 0))
-    elif said != heard:
-        found += _compare(said, heard, longest, thresholds)
-    found += _repetition(said, heard)
+    max_run = thresholds.run_words if by_words else thresholds.run_characters
+    failures: list[Failure] = []
+    if reference_tokens and not hypothesis_tokens:
+        failures.append(Failure(FailureKind.EMPTY, len(reference_tokens), 0))
+    elif hypothesis_tokens and not reference_tokens:
+        failures.append(Failure(FailureKind.HALLUCINATION, len(hypothesis_tokens), 0))
+    elif reference_tokens != hypothesis_tokens:
+        failures += _find_alignment_failures(
+            reference_tokens, hypothesis_tokens, max_run, thresholds
+        )
+    failures += _find_repetition(reference_tokens, hypothesis_tokens)
     if truncated:
-        found.append(Failure(Kind.TRUNCATED, 1, 0))
-    return tuple(found)
+        failures.append(Failure(FailureKind.TRUNCATED, 1, 0))
+    return tuple(failures)
 
 
-def _compare(
-    said: Sequence[str], heard: Sequence[str], longest: int, thresholds: FailureThresholds
+def _find_alignment_failures(
+    reference: Sequence[str],
+    hypothesis: Sequence[str],
+    max_run: int,
+    thresholds: FailureThresholds,
 ) -> Iterable[Failure]:
+    """Yield hallucination and omission, as far as the alignment shows them."""
     inserted = deleted = 0
-    for block in Levenshtein.opcodes(said, heard):
+    for block in Levenshtein.opcodes(reference, hypothesis):
         if block.tag == "insert":
             inserted = max(inserted, block.dest_end - block.dest_start)
         elif block.tag == "delete":
             deleted = max(deleted, block.src_end - block.src_start)
-    share = count_token_errors(said, heard).hits / len(heard)
-    if inserted >= longest:
-        yield Failure(Kind.HALLUCINATION, inserted, longest)
-    elif share <= thresholds.common_share and min(len(said), len(heard)) >= thresholds.common_least:
-        yield Failure(Kind.HALLUCINATION, share, thresholds.common_share)
-    if deleted >= longest:
-        yield Failure(Kind.OMISSION, deleted, longest)
+    share = count_token_errors(reference, hypothesis).hits / len(hypothesis)
+    shorter = min(len(reference), len(hypothesis))
+    if inserted >= max_run:
+        yield Failure(FailureKind.HALLUCINATION, inserted, max_run)
+    elif share <= thresholds.common_share and shorter >= thresholds.common_least:
+        yield Failure(FailureKind.HALLUCINATION, share, thresholds.common_share)
+    if deleted >= max_run:
+        yield Failure(FailureKind.OMISSION, deleted, max_run)
 
 
-def _repetition(said: Sequence[str], heard: Sequence[str]) -> Iterable[Failure]:
-    cycle = find_cycle(heard)
+def _find_repetition(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterable[Failure]:
+    cycle = find_cycle(hypothesis)
     if cycle is not None:
-        spoken = repeats_of(cycle.phrase(heard), said)
-        if cycle.repeats > spoken + 1:  # one more or less is a slip, not a loop
-            yield Failure(Kind.REPETITION, cycle.repeats, spoken + 1)
+        in_reference = count_repeats(cycle.phrase(hypothesis), reference)
+        if cycle.repeats > in_reference + 1:  # one repeat too many is a slip, not a loop
+            yield Failure(FailureKind.REPETITION, cycle.repeats, in_reference + 1)
         return
-    for token in set(heard) - set(said):
-        inside = find_letter_cycle(token)
-        if inside is not None:
-            yield Failure(Kind.REPETITION, inside.repeats, 0)
+    for token in set(hypothesis) - set(reference):
+        letter_cycle = find_letter_cycle(token)
+        if letter_cycle is not None:
+            yield Failure(FailureKind.REPETITION, letter_cycle.repeats, 0)
             return

@@ -1,19 +1,19 @@
-"""Text normalisation before scoring: versioned rules, from a text to the tokens that are compared.
+"""Text normalisation for scoring: versioned rules that turn a text into the tokens to compare.
 
-- `bench`: Voices-in-the-Wild-Bench. By words: lower-case, every punctuation character (Unicode
-  categories P*) becomes a space, split on white space. By characters: punctuation and white space
-  removed; case stays.
+- `bench`: the rules of Voices-in-the-Wild-Bench. By words: lower-case, every punctuation character
+  (Unicode categories P*) becomes a space, split on white space. By characters: punctuation and
+  white space are removed, case is kept.
 - `whisper-en`: Whisper's English normaliser (package whisper-normalizer, MIT): numbers,
   contractions, spelling, fillers.
-- `zh`: NFKC, lower-case, numbers read out (package cn2an, MIT). Chinese characters and kana one by
-  one; every run of other letters and digits is one token, so that `打开 WiFi` has three.
-- `zh-simplified`: `zh` after traditional characters became simplified ones (OpenCC, Apache-2.0;
+- `zh`: NFKC, lower-case, numbers spelled out (package cn2an, MIT). Each Chinese character or kana
+  is a token, and so is each run of other letters and digits: `打开 WiFi` has three tokens.
+- `zh-simplified`: `zh` after converting traditional to simplified characters (OpenCC, Apache-2.0;
   extra `score`).
-- `basic`: NFKC, case folded, punctuation and symbols become spaces, accents stay; by words, or by
-  characters in languages without spaces.
-- `default`: `whisper-en` for English, `zh` for Chinese and Cantonese, `basic` for the rest.
+- `basic`: NFKC, case-folded, punctuation and symbols become spaces, accents are kept; by words, or
+  by characters in languages without spaces.
+- `default`: `whisper-en` for English, `zh` for Chinese and Cantonese, `basic` for all others.
 
-A normaliser whose rules change gets another version; results name both.
+When the rules of a normaliser change, its version changes; results name normaliser and version.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from megaasr.text.languages import IDEOGRAPHIC, base_language, guess_unspaced, u
 Tokens = tuple[str, ...]
 
 CACHED_TEXTS = 65_536
-"""Texts whose tokens are kept: a reference is scored many times, and normalising dominates."""
+"""Texts whose tokens are cached: a reference is scored many times, and normalising dominates."""
 
 
 @lru_cache(maxsize=2)
@@ -42,7 +42,7 @@ def _to_space(categories: str) -> dict[int, str]:
 
 
 def bench_words(text: str) -> list[str]:
-    """Return the words of a text as Voices-in-the-Wild-Bench counts them (English)."""
+    """Return the words of a text by the rules of `bench` for languages with spaces."""
     return text.lower().translate(_to_space("P")).split()
 
 
@@ -69,24 +69,24 @@ _MIXED = re.compile(rf"[{IDEOGRAPHIC}]|[^\W_{IDEOGRAPHIC}]+")
 
 def _zh(text: str, language: str | None) -> Tokens:
     folded = unicodedata.normalize("NFKC", text).lower()
-    return tuple(_MIXED.findall(_read_out(folded)))
+    return tuple(_MIXED.findall(_spell_out_numbers(folded)))
 
 
 _DIGIT = re.compile("[0-9]")
-_TOO_LONG = re.compile("[0-9]{17}")  # more digits than cn2an reads out
+_TOO_LONG = re.compile("[0-9]{17}")  # more digits than cn2an spells out
 
 
-def _read_out(text: str) -> str:
-    """Write numbers as they are said in Chinese."""
+def _spell_out_numbers(text: str) -> str:
+    """Replace the digits of a text by Chinese numerals, as they are spoken."""
     if not _DIGIT.search(text) or _TOO_LONG.search(text):
         return text
     import cn2an
 
     try:
-        with warnings.catch_warnings():  # it warns of digits of other scripts, and leaves them
+        with warnings.catch_warnings():  # it warns about digits of other scripts and keeps them
             warnings.simplefilter("ignore")
             return str(cn2an.transform(text, "an2cn"))
-    except Exception:  # what only looks like a date or a fraction is left as it is
+    except Exception:  # a text that only looks like a date or a fraction is kept unchanged
         return text
 
 
@@ -107,11 +107,11 @@ def _zh_simplified(text: str, language: str | None) -> Tokens:
 
 def _basic(text: str, language: str | None) -> Tokens:
     folded = unicodedata.normalize("NFKC", text).casefold()
-    # Folding may leave what NFKC composes.
+    # Case folding may produce sequences that NFKC composes, so normalise again.
     words = unicodedata.normalize("NFKC", folded).translate(_to_space("PSC")).split()
     if unit(language) == "word":
         return tuple(words)
-    # An accent that stood alone may now stand behind a letter.
+    # An accent that stood alone may now follow a letter, so normalise once more.
     return tuple(unicodedata.normalize("NFKC", "".join(words)))
 
 
@@ -141,12 +141,12 @@ def normalizer_version(name: str) -> int:
     """Return the version of a normaliser's rules.
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: there is no normaliser of this name.
     """
-    return _find(name)[0]
+    return _find_normalizer(name)[0]
 
 
-def _find(name: str) -> tuple[int, Callable[[str, str | None], Tokens]]:
+def _find_normalizer(name: str) -> tuple[int, Callable[[str, str | None], Tokens]]:
     if name not in _NORMALIZERS:
         raise UsageError(f"no normaliser {name}; there are {', '.join(_NORMALIZERS)}")
     return _NORMALIZERS[name]
@@ -154,24 +154,30 @@ def _find(name: str) -> tuple[int, Callable[[str, str | None], Tokens]]:
 
 @lru_cache(maxsize=CACHED_TEXTS)
 def tokens(text: str, language: str | None = None, normalizer: str = "bench") -> Tokens:
-    """Return what a text is compared by.
+    """Return the tokens of a text that scoring compares.
 
     Args:
-        text: any.
-        language: ISO code; None is a language with spaces (see `scored_language`).
-        normalizer: see the list of this module.
+        text: the text to normalise.
+        language: ISO code; None counts as a language with spaces (see `scored_language`).
+        normalizer: one of the names listed in this module's docstring.
 
     Raises:
         UsageError: there is no such normaliser, or its library is not installed.
     """
-    return _find(normalizer)[1](text, language)
+    return _find_normalizer(normalizer)[1](text, language)
 
 
 def scored_language(language: str | None, reference: str, normalizer: str) -> str | None:
-    """Return the language by whose rules a pair of texts is compared.
+    """Return the language whose rules apply to a pair of reference and hypothesis.
 
-    An unknown language is read off the reference: most letters in a script without spaces mean
-    that language. `bench` counts words then, as the published scorer does.
+    An unknown language is guessed from the reference: if most letters are in a script written
+    without spaces, it is that script's language. The normaliser `bench` never guesses but counts
+    words, as the published scorer does.
+
+    Args:
+        language: ISO code; None if unknown.
+        reference: the correct transcript.
+        normalizer: name of a normaliser.
     """
     if language is not None or normalizer == "bench":
         return language

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq, Levenshtein
 
 from megaasr.config import Recipe
-from megaasr.text.cycles import find_cycle, find_letter_cycle, repeats_of
+from megaasr.text.cycles import count_repeats, find_cycle, find_letter_cycle
 from megaasr.text.error_rate import token_pair
 
 _EPSILON = 1e-8
@@ -217,7 +217,7 @@ def _repetition(said: Sequence[str], heard: Sequence[str], recipe: RewardRecipe)
         return 1.0
     cycle = find_cycle(heard)
     if cycle is not None:
-        spoken = repeats_of(cycle.phrase(heard), said)
+        spoken = count_repeats(cycle.phrase(heard), said)
         return 0.0 if cycle.repeats > spoken + 1 else 1.0
     known = set(said)
     return (

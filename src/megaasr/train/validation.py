@@ -11,11 +11,17 @@ from megaasr.audio.clips import read_clip
 from megaasr.errors import AudioError
 from megaasr.model.interface import Request, SpeechModel
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
-from megaasr.text.failures import Kind, find_failures
+from megaasr.text.failures import FailureKind, find_failures
 from megaasr.train.clips import Clip
 
 _BOUNDS = (0.3, 0.5, 0.7)
-_WATCHED = (Kind.EMPTY, Kind.HALLUCINATION, Kind.OMISSION, Kind.REPETITION, Kind.TRUNCATED)
+_WATCHED = (
+    FailureKind.EMPTY,
+    FailureKind.HALLUCINATION,
+    FailureKind.OMISSION,
+    FailureKind.REPETITION,
+    FailureKind.TRUNCATED,
+)
 WORSE = 0.01
 """So much may the share of failing outputs lie above that of the best checkpoint."""
 
@@ -42,7 +48,7 @@ class Validation:
         """Return the metrics of a model, all as rates in 0..1 (error rates may exceed 1)."""
         answers = model.recognize([request for _, request in self._heard])
         by_band: dict[str, list[ErrorCounts]] = defaultdict(list)
-        failures: Counter[Kind] = Counter()
+        failures: Counter[FailureKind] = Counter()
         for (clip, _), said in zip(self._heard, answers, strict=True):
             counts = count_errors(clip.text, said.text, language=clip.language)
             by_band[_band(clip.error_rate)].append(counts)

@@ -29,7 +29,7 @@ from rapidfuzz.distance import LCSseq
 from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition
 from megaasr.records import Check
-from megaasr.text.cycles import LEAST_REPEATS_OF_LONG, find_cycle
+from megaasr.text.cycles import MIN_REPEATS_LONG_PHRASE, find_cycle
 from megaasr.text.normalize import tokens
 
 _WIDE_CHARACTER = 2.5  # a Chinese character is a syllable, an English syllable about 2.5 letters
@@ -53,7 +53,7 @@ class GuardThresholds:
     no_words_in_speech: float = 1.0
     # Not 0.5: of badly degraded speech up to a third stays below that.
     speech_not_detected: float = 0.1
-    phrase_cycle: float = LEAST_REPEATS_OF_LONG
+    phrase_cycle: float = MIN_REPEATS_LONG_PHRASE
     compression_ratio: float = 2.4
     characters_per_s: float = 30.0
     low_logprob: float = -1.0

@@ -19,7 +19,7 @@ from megaasr.errors import AudioEmptyError, AudioError, UsageError
 from megaasr.model.interface import Route, Samples
 from megaasr.records import Attempt, Check, Segment, Transcript
 from megaasr.route.decision import RouteDecision
-from megaasr.text.languages import UNSPACED
+from megaasr.text.languages import join_texts
 from megaasr.transcribe.retries import Hearing
 from megaasr.transcribe.segment import Piece, SpeechDetector, cut, is_silent
 from megaasr.transcribe.word_times import timed_words
@@ -238,7 +238,7 @@ class Recording:
         if self.error is not None:
             return Outcome(self.name, error=self.error)
         segments = tuple(segment for segment in self._segments if segment is not None)
-        text = join_texts(segments)
+        text = join_texts((segment.text, segment.language) for segment in segments)
         transcript = Transcript(
             text=text,
             language=_main_language(segments),
@@ -316,18 +316,6 @@ def audio_name(audio: Audio) -> str:
         return "<bytes>"
     name = getattr(audio, "name", None)
     return name if isinstance(name, str) else "<stream>"
-
-
-def join_texts(segments: Iterable[Segment]) -> str:
-    """Join the texts of segments, with a space except within languages that write none."""
-    text, before = "", False
-    for segment in segments:
-        if not segment.text:
-            continue
-        without_spaces = segment.language in UNSPACED
-        gap = "" if not text or (before and without_spaces) else " "
-        text, before = text + gap + segment.text, without_spaces
-    return text
 
 
 def _main_language(segments: Iterable[Segment]) -> str | None:

@@ -22,7 +22,7 @@ from megaasr.model.interface import Recognition, Request, Route, Samples, Speech
 from megaasr.records import Attempt, Check
 from megaasr.route.decision import RouteChoice
 from megaasr.text.error_rate import disagreement
-from megaasr.text.languages import UNSPACED
+from megaasr.text.languages import join_texts
 from megaasr.transcribe.guard import GuardThresholds, Heard, examine
 from megaasr.transcribe.segment import middle_pause
 
@@ -192,13 +192,12 @@ def _joined(parts: Sequence[Recognition]) -> Recognition:
     """Return the answers about consecutive stretches as one."""
     said = [one for one in parts if one.language is not None and one.text.strip()]
     language = said[0].language if said else None
-    gap = "" if language in UNSPACED else " "
     tokens = sum(one.tokens for one in parts)
     known = [one for one in parts if one.mean_logprob is not None]
     weight = sum(one.tokens + 1 for one in known)
     mean = sum((one.mean_logprob or 0.0) * (one.tokens + 1) for one in known)
     return Recognition(
-        gap.join(one.text.strip() for one in said),
+        join_texts((one.text.strip(), language) for one in said),
         language,
         tokens,
         any(one.budget_hit for one in parts),
