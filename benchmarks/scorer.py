@@ -175,7 +175,9 @@ def _bootstrap(clips: int, replications: int, missing: Sequence[str], repeats: i
             _OURS: lambda: bootstrap_interval(errors, words, seed=1, replications=replications)
         },
         "a comparison of two systems": {
-            _OURS: lambda: paired_bootstrap(errors, fewer_errors, words, seed=1, replications=replications)
+            _OURS: lambda: paired_bootstrap(
+                errors, fewer_errors, words, seed=1, replications=replications
+            )
         },
     }
     if "kaldialign" not in missing:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from megaasr.errors import RecordError, UsageError
+from megaasr.errors import HubUnreachableError, RecordError, UsageError
+from megaasr.score.hub import find_test_set
 from megaasr.score.subsets import parse_subset
 from megaasr.score.test_set import guess_language, read_test_set
 
@@ -168,3 +169,11 @@ def test_only_chinese_characters_mean_chinese() -> None:
     assert guess_language("你好 world") == "zh"
     assert guess_language("東京に行く") is None
     assert guess_language("hello") is None
+
+
+def test_a_data_set_on_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(HubUnreachableError, match="owner/name is not in the local cache"):
+        find_test_set("owner/name", offline=True)
+    with pytest.raises(UsageError, match=r"no test set missing\.jsonl"):
+        find_test_set("missing.jsonl")

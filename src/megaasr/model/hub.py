@@ -6,11 +6,12 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from megaasr.errors import HubUnreachableError, ModelNotFoundError
+from megaasr.errors import ModelNotFoundError
+from megaasr.hub import download_repository
 
 SHIPPED = ("tiny",)
 # Weights are safetensors only: a pickle can run code while it is being read.
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
 def find_model(name: str, *, offline: bool = False) -> Path:
@@ -35,38 +36,12 @@ def find_model(name: str, *, offline: bool = False) -> Path:
             f"no model {name}: it is neither a folder nor a hub id (owner/name); the shipped "
             f"model is --model {SHIPPED[0]}"
         )
-    return _download(name, offline)
-
-
-def _download(name: str, offline: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
+    return download_repository(
+        name,
+        kind="model",
+        patterns=_MODEL_FILES,
+        not_found=ModelNotFoundError,
+        without_network="without a network use --model tiny (a small demonstration model) or a "
+        "folder that holds the model's files",
+        offline=offline,
     )
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_WANTED, local_files_only=offline))
-    except GatedRepoError as error:
-        raise ModelNotFoundError(
-            f"{name} is gated: accept its terms on the hub, then log in with `hf auth login`"
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelNotFoundError(f"the hub has no model {name} that you may read") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        what = (
-            "is not in the local cache, and --offline forbids to fetch it"
-            if offline
-            else f"could not be fetched from the hub ({_first_line(error)})"
-        )
-        raise HubUnreachableError(
-            f"{name} {what}; without a network use --model tiny (a small "
-            "demonstration model) or a folder that holds the model's files"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")

@@ -1,23 +1,27 @@
-"""Test sets on the Hugging Face hub."""
+"""Find a test set: in a local file or folder, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from megaasr.errors import HubUnreachableError, UsageError
+from megaasr.errors import UsageError
+from megaasr.hub import download_repository
 
-_WANTED = ["*.jsonl", "*.csv", "*.tsv", "*.json", "*.parquet", "*.wav", "*.flac", "*.mp3", "*.ogg"]
+_TEST_SET_FILES = [
+    *("*.jsonl", "*.csv", "*.tsv", "*.json", "*.parquet"),
+    *("*.wav", "*.flac", "*.mp3", "*.ogg"),
+]
 
 
 def find_test_set(name: str, *, offline: bool = False) -> Path:
-    """Return a local path, or the folder that a data set of the hub was downloaded to.
+    """Return the path of a test set, downloading it if it is on the hub.
 
     Args:
-        name: a file or folder, or `owner/name` on the hub.
+        name: a local file or folder, or the hub id (`owner/name`) of a data set.
         offline: use the hub's local cache only.
 
     Raises:
-        UsageError: nothing has this name.
+        UsageError: there is no such file, folder or data set.
         HubUnreachableError: the hub did not answer and the data set is not in the cache.
     """
     path = Path(name)
@@ -25,23 +29,11 @@ def find_test_set(name: str, *, offline: bool = False) -> Path:
         return path
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 or path.suffix:
         raise UsageError(f"there is no test set {name}")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
+    return download_repository(
+        name,
+        kind="dataset",
+        patterns=_TEST_SET_FILES,
+        not_found=UsageError,
+        without_network="there is no file or folder of this name either",
+        offline=offline,
     )
-
-    try:
-        found = snapshot_download(
-            name, repo_type="dataset", allow_patterns=_WANTED, local_files_only=offline
-        )
-        return Path(found)
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise UsageError(f"the hub has no data set {name} that you may read") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise HubUnreachableError(
-            f"{name} is neither a file here nor could it be fetched from the hub ({reason})"
-        ) from error
