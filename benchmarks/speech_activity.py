@@ -10,8 +10,7 @@ import numpy as np
 
 from megaasr.audio.clips import read_clip
 from megaasr.score.test_set import TestClip, read_test_set
-from megaasr.transcribe.recording import SURELY_NO_SPEECH
-from megaasr.transcribe.segment import SPEECH
+from megaasr.transcribe.chunking import NO_SPEECH_THRESHOLD, SPEECH_THRESHOLD
 from megaasr.transcribe.speech_activity import detect_speech
 
 
@@ -24,11 +23,18 @@ def main() -> None:
     for clip in test_set.clips:
         sound = read_clip(test_set.audio_root, clip.audio).samples
         groups.setdefault(_group(clip), []).append(float(detect_speech(sound).max()))
-    head = ("clips", "number", f"never {SURELY_NO_SPEECH:g}, %", f"never {SPEECH:g}, %")
+    head = (
+        "clips",
+        "number",
+        f"never {NO_SPEECH_THRESHOLD:g}, %",
+        f"never {SPEECH_THRESHOLD:g}, %",
+    )
     print(f"{head[0]:24} {head[1]:>8} {head[2]:>14} {head[3]:>12}")
     for name, highest in sorted(groups.items()):
         values = np.array(highest)
-        sure, speech = ((values < limit).mean() for limit in (SURELY_NO_SPEECH, SPEECH))
+        sure, speech = (
+            (values < limit).mean() for limit in (NO_SPEECH_THRESHOLD, SPEECH_THRESHOLD)
+        )
         print(f"{name:24} {len(values):8} {100 * sure:14.1f} {100 * speech:12.1f}")
 
 

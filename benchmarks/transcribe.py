@@ -29,13 +29,16 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     from benchmarks.clips import RATE, joined
     from benchmarks.native import Native
     from megaasr import MegaASR
+    from megaasr.hub import HubOptions
     from megaasr.model.loading import load_model
     from megaasr.model.prompt import parse_output
     from megaasr.model.qwen3_asr import token_budget
 
     sizes = _QUICK if settings.quick else _Sizes()
     most = max(sizes.batch_sizes)
-    model = load_model(str(settings.folder), device=settings.device, offline=True, batch_size=most)
+    model = load_model(
+        str(settings.folder), device=settings.device, hub=HubOptions(offline=True), batch_size=most
+    )
     native = Native(model.model, model.processor)  # the very same weights
     rows: list[Row] = []
     for length_s in sizes.lengths_s:

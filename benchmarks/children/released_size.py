@@ -15,6 +15,7 @@ def main(model: str, device: str, tokens: str) -> None:
     import numpy as np
     import torch
 
+    from megaasr.hub import HubOptions
     from megaasr.model.interface import Request
     from megaasr.model.loading import load_model
     from megaasr.route.classifier import AudioQualityClassifier, RouterSizes
@@ -22,7 +23,7 @@ def main(model: str, device: str, tokens: str) -> None:
     from megaasr.transcribe.speech_activity import detect_speech
 
     start = time.perf_counter()
-    loaded = load_model(model, device=device, offline=True)
+    loaded = load_model(model, device=device, hub=HubOptions(offline=True))
     load_s = time.perf_counter() - start
     sound = (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
     inputs: Any = loaded.inputs([Request(sound)])

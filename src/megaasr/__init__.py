@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from megaasr.records import Segment, Transcript
     from megaasr.transcribe.recognizer import MegaASR
-    from megaasr.transcribe.recording import Outcome
+    from megaasr.transcribe.session import Outcome
 
     __version__: str
 
@@ -63,7 +63,7 @@ __all__ = [
 
 _ELSEWHERE = {
     "MegaASR": "megaasr.transcribe.recognizer",
-    "Outcome": "megaasr.transcribe.recording",
+    "Outcome": "megaasr.transcribe.session",
     "Segment": "megaasr.records",
     "Transcript": "megaasr.records",
 }  # every other name is an error

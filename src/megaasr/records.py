@@ -109,7 +109,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A sign that a text is not what was said, see `megaasr.transcribe.guard`.
+    """A sign that a text is not what was said, see `megaasr.transcribe.checks`.
 
     Attributes:
         flag: its name.

@@ -22,6 +22,7 @@ import soundfile
 from hanging import HANGING_S
 from megaasr.cli.main import main
 from megaasr.errors import ModelNotFoundError
+from megaasr.hub import HubOptions
 from megaasr.model.interface import Recognition, Request
 from megaasr.transcribe.outputs import OutputFolder
 
@@ -253,7 +254,7 @@ def test_options_take_dashes_and_underscores(
     options = [o[:2] + o[2:].replace("-", dash, 1) if o[:2] == "--" else o for o in options]
     assert run(wav("a.wav"), *options, "--language", "German", "--device=cpu").status == 0
     assert Path("out/a.txt").read_text() == "200 a_b-c\n"
-    settings = {"device": "cpu", "offline": False, "batch_size": 3}
+    settings = {"device": "cpu", "dtype": None, "hub": HubOptions(), "batch_size": 3}
     settings |= {"encoder_attention": "windowed", "adapter": None}
     assert loaded == [("tiny", settings)]
 

@@ -14,11 +14,11 @@ from megaasr.adapter.peft_layout import read_adapter
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
-from megaasr.model.hub import find_model
-from megaasr.model.parts import find_parts, fingerprint
+from megaasr.model.hub import find_model, find_model_parts
+from megaasr.model.parts import fingerprint
 from megaasr.simulate.simulator import Simulator
 from megaasr.synthesize.nonspeech import KINDS
-from megaasr.transcribe.guard import Caution
+from megaasr.transcribe.options import ReliabilityOptions
 
 RATE = 16_000
 CLIPS = sorted((Path(files.__file__).parents[1] / "cli" / "demo_clips").glob("*-clean.flac"))
@@ -42,7 +42,7 @@ def degraded(samples: Samples, scenario: str = "noise", severity: float = 0.6) -
 
 
 def test_tiny_has_the_three_parts_of_the_released_model() -> None:
-    parts = find_parts(find_model("tiny"))
+    parts = find_model_parts("tiny")
     assert parts.adapter is not None
     assert parts.router is not None
     assert read_adapter(parts.adapter).base_fingerprint == fingerprint(parts.base)
@@ -119,9 +119,11 @@ def test_words_have_confidence_and_times_in_order(asr: MegaASR, speech: list[Sam
 
 
 def test_the_same_audio_gives_the_same_attempts(speech: list[Samples]) -> None:
-    limits = Caution().thresholds.changed(["low_logprob=-0.001"])  # so that all are tried
+    limits = ReliabilityOptions().thresholds.changed(
+        ["low_logprob=-0.001"]
+    )  # so that all are tried
     found = [
-        MegaASR.load("tiny", caution=Caution(thresholds=limits)).transcribe(
+        MegaASR.load("tiny", reliability=ReliabilityOptions(thresholds=limits)).transcribe(
             degraded(speech[0], "echo+noise", 0.7), sample_rate=RATE
         )
         for _ in range(2)

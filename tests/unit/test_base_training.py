@@ -25,6 +25,7 @@ from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.config import load_recipe
 from megaasr.errors import TrainingError
+from megaasr.hub import HubOptions
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, write_manifest
@@ -242,7 +243,7 @@ def test_the_exported_model_is_half_as_large_and_loads(finished: Path) -> None:
         assert torch.equal(tensor, trained[f"model.{name}"].half()), name
     assert not [name for name in stored if "ctc" in name]
     assert not [path for path in folder.iterdir() if path.suffix in {".bin", ".pt"}]
-    model = load_model(str(folder), device="cpu", offline=True)
+    model = load_model(str(folder), device="cpu", hub=HubOptions(offline=True))
     noise = np.random.default_rng(1).standard_normal(8_000).astype(np.float32)
     (answer,) = model.recognize([Request(0.1 * noise)])
     assert isinstance(answer.text, str)
@@ -316,7 +317,7 @@ def test_a_finished_run_is_published_with_its_card(
     assert "generator, trained voices" in capsys.readouterr().out
     predictions = (run / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in predictions] == [f"test-{n}.wav" for n in range(4)]
-    model = load_model(str(tmp_path / "toy"), device="cpu", offline=True)
+    model = load_model(str(tmp_path / "toy"), device="cpu", hub=HubOptions(offline=True))
     assert model.name == str(tmp_path / "toy")
 
 
@@ -457,7 +458,7 @@ def test_two_processes_train_one_model(corpus: Path, tmp_path: Path) -> None:
     assert losses(resumed) == losses(straight)
     assert sorted(losses(resumed)) == [1, 2, 3, 4, 5, 6]
     assert (resumed / "curves.png").stat().st_size > 1_000
-    model = load_model(str(resumed / "model"), device="cpu", offline=True)
+    model = load_model(str(resumed / "model"), device="cpu", hub=HubOptions(offline=True))
     assert model.recognize([Request(np.zeros(8_000, np.float32))])
 
 

@@ -15,8 +15,7 @@ from megaasr.audio.waveform import Waveform
 from megaasr.cli.bench_systems import warm_up_clips
 from megaasr.cli.main import main
 from megaasr.errors import UsageError
-from megaasr.model.hub import find_model
-from megaasr.model.parts import find_parts
+from megaasr.model.hub import find_model_parts
 from megaasr.records import Utterance, write_manifest
 from megaasr.report.calibration_page import calibration_page
 from megaasr.route.profile import RoutingProfile, router_sha256
@@ -254,7 +253,7 @@ def test_a_benchmark_begun_by_an_earlier_version_goes_on(labelled: Path, tmp_pat
 def test_a_model_that_was_changed_in_its_folder_is_another_one(
     command: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parts = find_parts(find_model("tiny"))
+    parts = find_model_parts("tiny")
     assert parts.adapter is not None
     assert parts.router is not None
     for source, name in ((parts.base, "base"), (parts.adapter, "mega-asr-merged")):

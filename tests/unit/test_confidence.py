@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from megaasr.errors import CheckpointError
-from megaasr.model.interface import SpokenWord
+from megaasr.model.interface import RecognizedWord
 from megaasr.model.token_scores import words_of
 from megaasr.score.word_hits import right_words
+from megaasr.transcribe.chunking import Chunk
 from megaasr.transcribe.confidence import (
     FILE,
     Calibration,
@@ -18,14 +19,13 @@ from megaasr.transcribe.confidence import (
     fit,
     read_calibration,
 )
-from megaasr.transcribe.segment import Piece
-from megaasr.transcribe.word_times import timed_words
+from megaasr.transcribe.word_times import interpolate_words
 
 
 def test_words_carry_the_probability_of_all_their_tokens() -> None:
-    pieces = ["language English", "<asr_text>", "Ket", "tle", " is", " on", "."]
+    chunks = ["language English", "<asr_text>", "Ket", "tle", " is", " on", "."]
     logprobs = [-9.0, -9.0, -0.1, -0.2, -0.3, -0.4, -0.5]
-    found = words_of(pieces, logprobs, forced=False)
+    found = words_of(chunks, logprobs, forced=False)
     assert [one.text for one in found] == ["Kettle", "is", "on."]
     assert [round(-np.log(one.probability), 3) for one in found] == [0.3, 0.3, 0.9]
 
@@ -80,12 +80,12 @@ def test_words_get_the_time_of_the_speech_and_not_of_the_pause() -> None:
     speech = np.zeros(125, np.float32)
     speech[:31] = 1.0  # the first second
     speech[94:] = 1.0  # the last
-    words = [SpokenWord("hello", 0.9), SpokenWord("world", 0.5)]
-    first, second = timed_words(words, Piece(16_000, samples, speech), float)
+    words = [RecognizedWord("hello", 0.9), RecognizedWord("world", 0.5)]
+    first, second = interpolate_words(words, Chunk(16_000, samples, speech), float)
     assert first.start == pytest.approx(1.0, abs=0.05)
-    assert first.end <= 4.05  # of the recording: one second comes before the piece
+    assert first.end <= 4.05  # of the recording: one second comes before the chunk
     assert second.end == pytest.approx(5.0, abs=0.05)
     assert second.start >= first.end
     assert (first.confidence, second.confidence) == (0.9, 0.5)
-    even = timed_words(words, Piece(0, samples), float)
+    even = interpolate_words(words, Chunk(0, samples), float)
     assert [(one.start, one.end) for one in even] == [(0.0, 2.0), (2.0, 4.0)]

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from megaasr.errors import CheckpointError, HubUnreachableError, ModelNotFoundError, UsageError
+from megaasr.hub import HubOptions
 from megaasr.model.loading import choose_device, load_model
 
 
@@ -116,7 +117,7 @@ def test_unknown_names(name: str) -> None:
 def test_the_hub_out_of_reach_names_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(HubUnreachableError, match="--model tiny"):
-        load_model("Qwen/Qwen3-ASR-0.6B-hf", offline=True)
+        load_model("Qwen/Qwen3-ASR-0.6B-hf", hub=HubOptions(offline=True))
 
 
 @pytest.mark.parametrize("device", ["abacus", "meta", "privateuseone"])

@@ -17,13 +17,13 @@ from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.errors import CheckpointError
-from megaasr.model.hub import find_model
+from megaasr.model.hub import find_model_parts
 from megaasr.model.parts import find_parts, fingerprint
 from megaasr.records import Utterance, write_manifest
 from megaasr.transcribe.confidence import Calibration, read_calibration
 from megaasr.transcribe.recognizer import MegaASR
 
-TINY = find_parts(find_model("tiny"))
+TINY = find_model_parts("tiny")
 
 
 def pack(*arguments: object) -> int:

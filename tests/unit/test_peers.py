@@ -14,8 +14,7 @@ from megaasr.audio import Waveform
 from megaasr.audio.files import read
 from megaasr.cli.bench_systems import load_system, parse_systems
 from megaasr.errors import UsageError
-from megaasr.model.hub import find_model
-from megaasr.model.parts import find_parts
+from megaasr.model.hub import find_model_parts
 from megaasr.records import read_manifest
 from megaasr.score.judge import FILES
 from megaasr.score.peers import Peer, without_padding
@@ -175,7 +174,7 @@ def test_a_system_may_have_another_adapter(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"device": None, "language": None, "offline": True, "batch_size": 1}
     with pytest.raises(UsageError, match="nowhere holds no adapter"):
         load_system(parse_systems(["tiny+nowhere"])[0], **settings)
-    shipped = find_parts(find_model("tiny")).adapter
+    shipped = find_model_parts("tiny").adapter
     system = load_system(parse_systems([f"tiny+{shipped}@robust"])[0], **settings)
     assert system.settings["adapter"] == str(shipped)
     assert len(str(system.settings["adapter_sha256"])) == 64

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from numpy.typing import NDArray
 
 from hanging import HANGING_S
 from megaasr.audio import AudioTruncatedWarning, Waveform
 from megaasr.audio.pcm import warn_truncated
 from megaasr.errors import AudioEmptyError, AudioError, AudioNotFoundError, UsageError
+from megaasr.hub import HubOptions
 from megaasr.model.interface import Recognition, Request
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER
@@ -103,8 +105,21 @@ def test_other_kinds_of_input(model: ToneModel, tmp_path: Path) -> None:
 def test_an_array_needs_a_rate(model: ToneModel) -> None:
     with pytest.raises(UsageError, match="sample_rate"):
         MegaASR(model).transcribe(tone(200, 1))
-    with pytest.raises(UsageError, match="the samples alone"):  # a tuple is a list of recordings
-        MegaASR(model).transcribe((tone(200, 1), 16_000))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="belongs to an array"):  # a tuple is a list of recordings
+        MegaASR(model).transcribe((tone(200, 1), tone(200, 1), 16_000))  # type: ignore[arg-type]
+
+
+def test_an_array_with_its_rate(model: ToneModel) -> None:
+    samples = tone(200, 1)
+    expected = MegaASR(model).transcribe(samples, sample_rate=RATE)
+    assert expected.text == "200"
+    assert MegaASR(model).transcribe((samples, RATE)) == expected
+    assert MegaASR(model).transcribe([(samples, RATE), samples], sample_rate=RATE) == [expected] * 2
+    assert MegaASR(model).transcribe({"array": samples, "sampling_rate": RATE}) == expected
+    assert MegaASR(model).transcribe(torch.from_numpy(samples), sample_rate=RATE) == expected
+    assert MegaASR(model).transcribe((torch.from_numpy(samples), RATE)) == expected
+    with pytest.raises(UsageError, match="'sampling_rate'; it has 'array', 'path'"):
+        MegaASR(model).transcribe({"array": samples, "path": "a.wav"})
 
 
 def test_language_and_context_reach_the_model(model: ToneModel) -> None:
@@ -258,7 +273,7 @@ def test_a_file_that_breaks_in_the_middle_is_an_error(
         yield long_recording((200, 20), (200, 20))
         raise OSError(5, "Input/output error") if source == "disk.wav" else AudioError("b", "bad")
 
-    monkeypatch.setattr("megaasr.transcribe.recording.blocks", blocks)
+    monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
     recognizer = MegaASR(model, batch_size=1)
     disk, damaged = recognizer.transcribe_many(["disk.wav", "b"])
     assert str(disk.error) == "disk.wav: cannot be read: Input/output error"
@@ -276,7 +291,7 @@ def test_a_truncated_file_is_flagged_and_still_warned_about(
         warn_truncated("a.wav", 41.2, None, "breaks off")
         warnings.warn("another matter", UserWarning, stacklevel=2)
 
-    monkeypatch.setattr("megaasr.transcribe.recording.blocks", blocks)
+    monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transcript = MegaASR(model, batch_size=1).transcribe("a.wav")
@@ -312,7 +327,7 @@ def test_threads_do_not_take_each_others_warnings(
             whole_is_open.set()
             assert cut_was_noticed.wait(HANGING_S)
 
-    monkeypatch.setattr("megaasr.transcribe.recording.blocks", blocks)
+    monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
     with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore")
         cut, whole = pool.map(MegaASR(model).transcribe, ["cut.wav", "whole.wav"])
@@ -393,7 +408,7 @@ def test_memory_does_not_grow_with_the_length(
             for _ in range(3 * minutes):
                 yield block.copy()
 
-        monkeypatch.setattr("megaasr.transcribe.recording.blocks", blocks)
+        monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
         tracemalloc.start()
         for outcome in MegaASR(_Forgetful(), batch_size=2).transcribe_many(["x.wav"]):
             assert outcome.unwrap().duration_s == pytest.approx(60 * minutes)
@@ -425,7 +440,7 @@ def test_load_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch, model: To
 
     monkeypatch.setattr("megaasr.model.loading.load_model", load_model)
     recognizer = MegaASR.load("tiny", device="cpu", offline=True, batch_size=3)
-    settings = {"device": "cpu", "offline": True, "batch_size": 3}
+    settings = {"device": "cpu", "dtype": None, "hub": HubOptions(offline=True), "batch_size": 3}
     settings |= {"encoder_attention": "windowed", "adapter": None}
     assert asked == [("tiny", settings)]
     assert recognizer.model is model

@@ -25,7 +25,7 @@ from megaasr.route.classifier import (
     write_classifier,
 )
 from megaasr.route.router import Router
-from megaasr.transcribe.guard import Caution
+from megaasr.transcribe.options import ReliabilityOptions
 from megaasr.transcribe.recognizer import MegaASR
 
 SMALL = RouterSizes(n_mels=80, d_model=16, nhead=2, dim_feedforward=24, positions=60)
@@ -247,12 +247,13 @@ def released(tmp_path: Path, random_checkpoint: Path, path: Path) -> Path:
     return folder
 
 
-ONCE = Caution(vad=False, retry=False)  # what a random model says of noise is always suspicious
+# The text of a random model for noise is always unreliable.
+ONCE = ReliabilityOptions(vad=False, retry=False)
 
 
 def test_only_the_middle_of_a_long_recording_is_degraded(released: Path) -> None:
     model = MegaASR.load(released, device="cpu").model
-    asr = MegaASR(model, router=ByLevel(), caution=ONCE)
+    asr = MegaASR(model, router=ByLevel(), reliability=ONCE)
     quiet, loud, end = 0.3 * noise(480_000), 2 * noise(480_000, 1), 0.3 * noise(160_000, 2)
     recording = np.concatenate([quiet, loud, end])
     transcript = asr.transcribe(recording, sample_rate=16_000)
@@ -273,14 +274,14 @@ def test_routes_of_the_released_layout(released: Path) -> None:
             device="cpu",
             route=route,  # type: ignore[arg-type]
             threshold=0.0,
-            caution=ONCE,
+            reliability=ONCE,
         )
         (segment,) = asr.transcribe(clip, sample_rate=16_000).segments
         heard[route] = (segment.route, segment.degraded_probability is not None, segment.text)
     assert heard["base"][:2] == ("base", False)
     assert heard["robust"][:2] == ("robust", False)
     assert heard["auto"] == ("robust", True, heard["robust"][2])
-    never = MegaASR.load(released, device="cpu", threshold=1.0, caution=ONCE)
+    never = MegaASR.load(released, device="cpu", threshold=1.0, reliability=ONCE)
     (segment,) = never.transcribe(clip, sample_rate=16_000).segments
     assert (segment.route, segment.text) == ("base", heard["base"][2])
 

@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from megaasr.audio import files
-from megaasr.transcribe.segment import SPEECH, VAD_FRAME, Piece, cut, speech_pause
+from megaasr.transcribe.chunking import (
+    SPEECH_THRESHOLD,
+    VAD_FRAME,
+    Chunk,
+    find_speech_gap,
+    split_into_chunks,
+)
 from megaasr.transcribe.speech_activity import detect_speech, speech_probabilities
 
 CLIPS = sorted((Path(files.__file__).parents[1] / "cli" / "demo_clips").glob("*-clean.flac"))
@@ -40,7 +46,7 @@ def test_probabilities_equal_the_package_s_own(speech: np.ndarray) -> None:
 
 
 def test_speech_is_heard_and_other_sounds_are_not(speech: np.ndarray) -> None:
-    assert (speech_probabilities(speech) >= SPEECH).mean() > 0.7
+    assert (speech_probabilities(speech) >= SPEECH_THRESHOLD).mean() > 0.7
     time_s = np.arange(5 * RATE) / RATE
     rng = np.random.default_rng(1)
     for sound in (
@@ -64,16 +70,16 @@ def test_noise_around_a_sentence_is_not_heard(speech: np.ndarray) -> None:
     clip = files.read(CLIPS[0]).samples
     sound = noise.copy()
     sound[10 * RATE : 10 * RATE + len(clip)] += clip
-    piece = Piece(0, sound, detect_speech(sound))
-    heard = piece.spoken_part()
+    chunk = Chunk(0, sound, detect_speech(sound))
+    heard = chunk.trimmed()
     assert len(clip) < len(heard) < len(clip) + 2 * RATE
     at = int(np.flatnonzero(sound == heard[0])[0])
     assert at <= 10 * RATE
     assert at + len(heard) >= 10 * RATE + len(clip) - RATE // 2
     # A little around it is left alone, and so is everything without a detector.
     near = sound[9 * RATE : 11 * RATE + len(clip)]
-    assert len(Piece(0, near, detect_speech(near)).spoken_part()) == len(near)
-    assert len(Piece(0, sound).spoken_part()) == len(sound)
+    assert len(Chunk(0, near, detect_speech(near)).trimmed()) == len(near)
+    assert len(Chunk(0, sound).trimmed()) == len(sound)
 
 
 def test_torch_keeps_its_threads(speech: np.ndarray) -> None:
@@ -92,21 +98,21 @@ def test_pieces_end_where_nobody_speaks(speech: np.ndarray) -> None:
     pause = np.zeros(RATE, np.float32)
     parts = [np.concatenate([files.read(path).samples, pause]) for path in CLIPS]
     whole = np.concatenate(parts * 3)
-    pieces = list(cut([whole], detect_speech))
-    assert len(pieces) > 2
-    assert np.array_equal(np.concatenate([piece.samples for piece in pieces]), whole)
+    chunks = list(split_into_chunks([whole], detect_speech))
+    assert len(chunks) > 2
+    assert np.array_equal(np.concatenate([chunk.samples for chunk in chunks]), whole)
     probabilities = speech_probabilities(whole)
-    for piece in pieces[1:]:
-        at = piece.offset // VAD_FRAME
-        assert probabilities[at - 1 : at + 2].max() < SPEECH
-        assert piece.speech is not None
-        assert piece.speech_s is not None
-        assert piece.speech_s > 5
+    for chunk in chunks[1:]:
+        at = chunk.offset // VAD_FRAME
+        assert probabilities[at - 1 : at + 2].max() < SPEECH_THRESHOLD
+        assert chunk.speech is not None
+        assert chunk.speech_s is not None
+        assert chunk.speech_s > 5
 
 
 def test_without_a_pause_there_is_no_place() -> None:
     frames = 30 * RATE // VAD_FRAME
-    assert speech_pause(np.ones(frames, np.float32), 30 * RATE) is None
+    assert find_speech_gap(np.ones(frames, np.float32), 30 * RATE) is None
     speech = np.ones(frames, np.float32)
     speech[700:720] = 0.0
-    assert speech_pause(speech, 30 * RATE) == 710 * VAD_FRAME
+    assert find_speech_gap(speech, 30 * RATE) == 710 * VAD_FRAME

@@ -18,7 +18,7 @@ from megaasr.score.predictions import Prediction, System
 if TYPE_CHECKING:
     from megaasr.route.decision import RouteChoice
     from megaasr.transcribe.recognizer import MegaASR
-    from megaasr.transcribe.recording import Outcome
+    from megaasr.transcribe.session import Outcome
 
 FILE = "predictions"
 ORACLE = "oracle"
@@ -140,10 +140,11 @@ class MegaSystem:
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
-        from megaasr.model.hub import find_model
-        from megaasr.model.parts import find_parts, part_hashes
+        from megaasr.hub import HubOptions
+        from megaasr.model.hub import find_model_parts
+        from megaasr.model.parts import part_hashes
 
-        return part_hashes(find_parts(find_model(self.model, offline=self.offline)))
+        return part_hashes(find_model_parts(self.model, HubOptions(self.offline)))
 
     def prepare(self) -> None:
         """Load the model, and let it hear something: what happens once is not recognition."""
@@ -208,11 +209,11 @@ def load_system(
     """
     if spec.kind != "megaasr":
         return Peer(spec.name, spec.kind, spec.model, language, device)
-    from megaasr.model.hub import find_model
+    from megaasr.hub import HubOptions
+    from megaasr.model.hub import find_model_parts
     from megaasr.model.loading import check_layout, choose_device
-    from megaasr.model.parts import find_parts
 
-    check_layout(find_parts(find_model(spec.model, offline=offline)).base)
+    check_layout(find_model_parts(spec.model, HubOptions(offline)).base)
     if spec.adapter is not None and not is_adapter(Path(spec.adapter)):
         raise UsageError(f"--system {spec.name}: {spec.adapter} holds no adapter")
     place = str(choose_device(device))

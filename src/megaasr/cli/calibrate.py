@@ -51,8 +51,9 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     judged by cross-validation. Written are profile.json (for mega-asr transcribe --profile and
     MegaASR.load), calibration.html (the sweep) and clips.jsonl; a killed run goes on.
     """
-    from megaasr.model.hub import find_model
-    from megaasr.model.parts import find_parts, part_hashes
+    from megaasr.hub import HubOptions
+    from megaasr.model.hub import find_model_parts
+    from megaasr.model.parts import part_hashes
     from megaasr.report.calibration_page import calibration_page
     from megaasr.route.decision import THRESHOLD
     from megaasr.route.profile import RoutingProfile
@@ -60,7 +61,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.score.test_set import read_test_set
 
     test_set = read_test_set(data, limit=limit)
-    hashes = part_hashes(find_parts(find_model(model, offline=offline)))
+    hashes = part_hashes(find_model_parts(model, HubOptions(offline)))
     router = hashes.get("router_sha256")
     if router is None:
         raise UsageError(f"{model} has no router; there is no threshold to fit")
@@ -178,7 +179,7 @@ class _Hearing:
         if not missing:
             return
         from megaasr.cli.progress import progress_bar
-        from megaasr.transcribe.guard import Caution
+        from megaasr.transcribe.options import ReliabilityOptions
         from megaasr.transcribe.recognizer import MegaASR
 
         asr = MegaASR.load(
@@ -187,7 +188,7 @@ class _Hearing:
             offline=offline,
             batch_size=batch_size,
             route="both",
-            caution=Caution(retry=False),
+            reliability=ReliabilityOptions(retry=False),
         )
         with (
             progress_bar("clips") as advance,

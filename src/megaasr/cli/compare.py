@@ -52,7 +52,7 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.route.decision import THRESHOLD
     from megaasr.score.branches import compared, judge, match_references
     from megaasr.score.test_set import read_test_set
-    from megaasr.transcribe.guard import Caution
+    from megaasr.transcribe.options import ReliabilityOptions
     from megaasr.transcribe.recognizer import MegaASR
 
     inputs = expand(audio, recursive=False)
@@ -69,7 +69,7 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
         batch_size=batch_size,
         route="both",
         threshold=threshold,
-        caution=Caution(retry=False),
+        reliability=ReliabilityOptions(retry=False),
     )
     found: list[Compared] = []
     for path, outcome in zip(

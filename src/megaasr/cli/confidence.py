@@ -74,7 +74,7 @@ def _words(
     from megaasr.score.word_hits import right_words
 
     test_set = read_test_set(data, limit=limit)
-    plain = asr.with_plain_confidence()
+    plain = asr.with_uncalibrated_confidence()
     probabilities: list[float] = []
     right: list[bool] = []
     with progress_bar("clips") as advance:

@@ -53,7 +53,7 @@ def demo(
     from megaasr.route.decision import THRESHOLD
     from megaasr.score.branches import compared
     from megaasr.score.test_set import read_test_set
-    from megaasr.transcribe.guard import Caution
+    from megaasr.transcribe.options import ReliabilityOptions
     from megaasr.transcribe.recognizer import MegaASR
 
     if page is not None and not page.suffix:
@@ -66,7 +66,11 @@ def demo(
     references = read_test_set(folder / "clips.jsonl").clips
     started = time.perf_counter()
     asr = MegaASR.load(
-        model, offline=offline, batch_size=16, route="both", caution=Caution(retry=False)
+        model,
+        offline=offline,
+        batch_size=16,
+        route="both",
+        reliability=ReliabilityOptions(retry=False),
     )
     ready = time.perf_counter()
     transcripts = asr.transcribe([str(folder / clip.audio) for clip in clips])

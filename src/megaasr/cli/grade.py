@@ -59,10 +59,11 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.cli.progress import progress_bar
     from megaasr.grade.grading import Grading
     from megaasr.grade.work import GRADED_FILE, share_from_environment
-    from megaasr.model.hub import find_model
-    from megaasr.model.parts import find_parts, fingerprint
+    from megaasr.hub import HubOptions
+    from megaasr.model.hub import find_model_parts
+    from megaasr.model.parts import fingerprint
 
-    weights = fingerprint(find_parts(find_model(model, offline=offline)).base)
+    weights = fingerprint(find_model_parts(model, HubOptions(offline)).base)
     name = model
     if adapter is not None:
         from megaasr.adapter.peft_layout import read_adapter
@@ -88,7 +89,7 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
         if threads:
             torch.set_num_threads(threads)
         return load_model(
-            model, device=device, offline=offline, batch_size=batch_size, adapter=adapter
+            model, device=device, hub=HubOptions(offline), batch_size=batch_size, adapter=adapter
         )
 
     mine = _share(share) if share else share_from_environment(os.environ)

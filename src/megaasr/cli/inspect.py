@@ -44,13 +44,15 @@ def inspect(
     from megaasr.audio.quality import advice, measure_quality
     from megaasr.audio.waveform import SAMPLE_RATE
     from megaasr.errors import AudioError, UsageError
+    from megaasr.hub import HubOptions
+    from megaasr.model.hub import find_model_parts
     from megaasr.route.decision import THRESHOLD
     from megaasr.route.router import find_router
     from megaasr.transcribe.speech_activity import detect_speech
 
     if picture is not None and len(audio) > 1:
         raise UsageError("--picture shows one recording; name one")
-    router = find_router(model, offline=offline)
+    router = find_router(find_model_parts(model, HubOptions(offline)))
     failed = False
     for path in audio:
         try:

@@ -31,10 +31,11 @@ def merge(
     from megaasr.adapter.merge import merge as merge_checkpoint
     from megaasr.adapter.peft_layout import read_adapter
     from megaasr.cli.progress import progress_bar
-    from megaasr.model.hub import find_model
-    from megaasr.model.parts import find_parts, require_parent
+    from megaasr.hub import HubOptions
+    from megaasr.model.hub import find_model_parts
+    from megaasr.model.parts import require_parent
 
-    parts = find_parts(find_model(model, offline=offline))
+    parts = find_model_parts(model, HubOptions(offline))
     chosen = adapter or parts.adapter
     if chosen is None:
         raise UsageError(f"{model} has no adapter of its own; name one with --adapter")

@@ -70,12 +70,13 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
 
     from megaasr.adapter.peft_layout import is_adapter, read_adapter
     from megaasr.adapter.write import join, write_adapter
-    from megaasr.model.hub import find_model
+    from megaasr.hub import HubOptions
+    from megaasr.model.hub import find_model_parts
     from megaasr.model.parts import ADAPTER, ROUTER, find_parts, fingerprint, require_parent
     from megaasr.route.classifier import read_classifier
     from megaasr.transcribe.confidence import FILE, Calibration
 
-    source = find_parts(find_model(base, offline=offline)).base
+    source = find_model_parts(base, HubOptions(offline)).base
     for one in adapter or ():
         if not is_adapter(one):
             raise UsageError(f"{one} holds no adapter")

@@ -74,13 +74,14 @@ def _copy_model(source: Path, output: Path) -> None:
 
 def _publish_base(run: Path, corpus: Path, output: Path, device: str | None) -> None:
     from megaasr.cli.progress import progress_bar
+    from megaasr.hub import HubOptions
     from megaasr.model.loading import load_model
     from megaasr.report.model_card import model_card, results_table
     from megaasr.score.manifest import score_manifest, summarize
 
     _check_inputs(run, corpus)  # before anything is copied over an older model
     _copy_model(run / "model", output)
-    model = load_model(str(output), device=device, offline=True, batch_size=32)
+    model = load_model(str(output), device=device, hub=HubOptions(offline=True), batch_size=32)
     with progress_bar("clips") as advance:
         scored, seconds = score_manifest(
             model, corpus / "test.jsonl", on_progress=lambda done, of: advance(done, of, "scored")

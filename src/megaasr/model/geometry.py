@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from megaasr.errors import CheckpointError
-from megaasr.model.interface import MAX_PIECE_S
+from megaasr.model.interface import MAX_CHUNK_S
 
 SAMPLE_RATE_HZ = 16_000
-MAX_PIECE_SAMPLES = round((MAX_PIECE_S + 1e-3) * SAMPLE_RATE_HZ)
+MAX_CHUNK_SAMPLES = round((MAX_CHUNK_S + 1e-3) * SAMPLE_RATE_HZ)
 """Samples of the longest piece that a model is given: 480,016, 30 s and the tolerance of 1 ms."""
 _TRANSFORMERS_CHUNK_TOKENS = 13
 """What transformers counts for a whole chunk of any size (`_get_feat_extract_output_lengths`)."""
@@ -80,10 +80,10 @@ class AudioGeometry:
                 f"n_window_infer is {self.window_frames}, and must be a multiple of 2 * n_window "
                 f"({self.chunk_frames}) so that attention windows end where chunks do"
             )
-        longest = self.frames(MAX_PIECE_SAMPLES)
+        longest = self.frames(MAX_CHUNK_SAMPLES)
         if longest >= self.chunk_frames and self.chunk_tokens != _TRANSFORMERS_CHUNK_TOKENS:
             raise CheckpointError(
-                f"a piece of {MAX_PIECE_S:g} s has {longest} mel frames and would fill a whole "
+                f"a piece of {MAX_CHUNK_S:g} s has {longest} mel frames and would fill a whole "
                 f"chunk of {self.chunk_frames} frames (2 * n_window), which gives "
                 f"{self.chunk_tokens} audio tokens, but transformers counts "
                 f"{_TRANSFORMERS_CHUNK_TOKENS} for every whole chunk; use n_window 50, or one "
@@ -108,7 +108,7 @@ class AudioGeometry:
     @property
     def single_chunk(self) -> bool:
         """Whether every clip lies in one chunk that it does not fill, as in `small`."""
-        return self.frames(MAX_PIECE_SAMPLES) < self.chunk_frames
+        return self.frames(MAX_CHUNK_SAMPLES) < self.chunk_frames
 
     def frames(self, samples: int) -> int:
         """Return the valid mel frames of a clip, as the native extractor gives them for it alone.

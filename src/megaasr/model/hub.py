@@ -5,33 +5,36 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from megaasr.errors import ModelNotFoundError
-from megaasr.hub import download_repository
+from megaasr.hub import ONLINE, HubOptions, download_repository
+
+if TYPE_CHECKING:
+    from megaasr.model.parts import ModelParts
 
 SHIPPED = ("tiny",)
+"""Names of the models that are part of the package."""
 # Weights are safetensors only: a pickle can run code while it is being read.
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
-def find_model(name: str, *, offline: bool = False) -> Path:
-    """Return the folder that holds a model's files, downloading them if they are on the hub.
+def find_model(name: str, hub: HubOptions = ONLINE) -> Path:
+    """Return the folder that holds a model's files, after downloading them if necessary.
 
     Args:
-        name: `tiny`, a local folder, or a hub id such as `Qwen/Qwen3-ASR-0.6B-hf`.
-        offline: use the hub's local cache only.
+        name: `tiny`, a local folder, or a name on the hub such as `Qwen/Qwen3-ASR-0.6B-hf`.
+        hub: how a model on the hub is found; ignored for local models.
 
     Raises:
         ModelNotFoundError: nothing has this name.
-        HubUnreachableError: the hub did not answer and the model is not in the cache.
+        HubUnreachableError: the hub does not answer and the model is not in the cache.
     """
-    if name in SHIPPED:
-        return Path(str(resources.files("megaasr.model") / "shipped" / name))
-    # os.path, because Path raises for a name too long, a folder closed to us, an unknown ~user.
-    folder = Path(os.path.expanduser(name))  # noqa: PTH111
-    if os.path.isdir(folder):  # noqa: PTH112
+    folder = find_local_model(name)
+    if folder is not None:
         return folder
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+    expanded = Path(os.path.expanduser(name))  # noqa: PTH111 (Path raises for an unknown ~user)
+    if expanded.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise ModelNotFoundError(
             f"no model {name}: it is neither a folder nor a hub id (owner/name); the shipped "
             f"model is --model {SHIPPED[0]}"
@@ -43,5 +46,26 @@ def find_model(name: str, *, offline: bool = False) -> Path:
         not_found=ModelNotFoundError,
         without_network="without a network use --model tiny (a small demonstration model) or a "
         "folder that holds the model's files",
-        offline=offline,
+        hub=hub,
     )
+
+
+def find_local_model(name: str) -> Path | None:
+    """Return the folder of a shipped or local model; None if it can only be on the hub."""
+    if name in SHIPPED:
+        return Path(str(resources.files("megaasr.model") / "shipped" / name))
+    # os.path, because Path raises for a name too long, a folder closed to us, an unknown ~user.
+    folder = os.path.expanduser(name)  # noqa: PTH111
+    return Path(folder) if os.path.isdir(folder) else None  # noqa: PTH112
+
+
+def find_model_parts(name: str | Path, hub: HubOptions = ONLINE) -> ModelParts:
+    """Return the paths of a model's base, adapter and router. Arguments as for `find_model`.
+
+    Raises:
+        ModelNotFoundError, HubUnreachableError: see `find_model`.
+        CheckpointError: the folder does not hold a model.
+    """
+    from megaasr.model.parts import find_parts  # imports torch
+
+    return find_parts(find_model(str(name), hub))

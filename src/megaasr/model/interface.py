@@ -1,4 +1,4 @@
-"""What every later step needs from a speech model, and nothing of how it works inside."""
+"""The interface of a speech model: all that later steps need, independent of how it works."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 Route = Literal["base", "robust"]
-MAX_PIECE_S = 30.0
-"""Seconds of the longest piece of audio that a model is given."""
+MAX_CHUNK_S = 30.0
+"""Length of the longest chunk that a model accepts, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One piece of audio to transcribe.
+    """A chunk to transcribe.
 
     Attributes:
-        samples: float32 [time], mono, 16 kHz, nominally within -1..1, at most 30 s.
-        language: ISO code to force, or None to let the model decide.
-        context: free text for the system turn (hot words, what was said before).
-        route: `robust` to hear it with the adapter, `base` without.
-        temperature: 0 for the likeliest tokens, above it they are drawn.
-        seed: of the drawing; the same request gives the same words.
+        samples: audio, float32 of shape [time], 16 kHz mono, nominally within -1..1, at most 30 s.
+        language: ISO code to force, or None to let the model identify the language.
+        context: free text for the system turn (names, domain terms, preceding text).
+        route: branch that decodes: `robust` with the adapter, `base` without.
+        temperature: 0 for greedy decoding, above it the sampling temperature.
+        seed: seed of the sampling; equal requests give equal text.
     """
 
     samples: Samples
@@ -37,12 +37,12 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenWord:
-    """A word of an answer.
+class RecognizedWord:
+    """A word of a recognition.
 
     Attributes:
-        text: with the punctuation that touches it.
-        probability: 0..1, of all its tokens together, as the model has it (not calibrated).
+        text: the word with adjacent punctuation.
+        probability: the model's joint probability of all its tokens, 0..1, not calibrated.
     """
 
     text: str
@@ -51,16 +51,16 @@ class SpokenWord:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What the model said about one `Request`.
+    """The model's result for one `Request`.
 
     Attributes:
-        text: the words, without the output format around them.
-        language: ISO code as the model named it, or None for *no speech*.
-        tokens: how many tokens were generated.
-        budget_hit: the token budget ended the text, not the model; words may be missing.
-        raw: the decoded output exactly as generated (loops not collapsed).
-        mean_logprob: mean log-probability of the generated tokens; None if it is not known.
-        words: with their probabilities; empty if they are not known.
+        text: the transcript without the markers of the output format.
+        language: ISO code that the model stated, or None for *no speech*.
+        tokens: number of generated tokens.
+        budget_hit: whether the token budget ended the text, so that words may be missing.
+        raw: the decoded output exactly as generated, loops included.
+        mean_logprob: mean log-probability of the generated tokens; None if unknown.
+        words: the words with their probabilities; empty if unknown.
     """
 
     text: str
@@ -69,22 +69,22 @@ class Recognition:
     budget_hit: bool
     raw: str
     mean_logprob: float | None = None
-    words: tuple[SpokenWord, ...] = ()
+    words: tuple[RecognizedWord, ...] = ()
 
 
 class SpeechModel(Protocol):
-    """Waveforms in, words out."""
+    """A model that turns audio into text."""
 
     @property
     def name(self) -> str:
-        """The name that the model was asked for by."""
+        """The name that the caller loaded the model by."""
         ...
 
     @property
     def has_robust_route(self) -> bool:
-        """Whether requests may ask for the route `robust`."""
+        """Whether requests may have the route `robust`."""
         ...
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
-        """Transcribe pieces of audio; the answers come in the order of the requests."""
+        """Transcribe chunks; the results are in the order of the requests."""
         ...

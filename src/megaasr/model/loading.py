@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import CheckpointError, UsageError
+from megaasr.hub import ONLINE, HubOptions
 from megaasr.model.geometry import AudioGeometry
-from megaasr.model.hub import find_model
+from megaasr.model.hub import find_model_parts
 from megaasr.model.layout import (
     KEY_MAPPING,
     EncoderAttention,
@@ -15,7 +16,7 @@ from megaasr.model.layout import (
     model_config,
     original_processor,
 )
-from megaasr.model.parts import find_parts, require_parent
+from megaasr.model.parts import require_parent
 from megaasr.model.prompt import AUDIO_PAD
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from megaasr.model.qwen3_asr import Qwen3ASR
 
 DEFAULT_BATCH_SIZE = 8
+DTYPES = ("float32", "bfloat16", "float16")
+"""Names of the data types that a model can be loaded in."""
 
 
 def load_model(
     name: str | Path,
     *,
     device: str | None = None,
-    offline: bool = False,
+    dtype: str | None = None,
+    hub: HubOptions = ONLINE,
     batch_size: int = DEFAULT_BATCH_SIZE,
     encoder_attention: EncoderAttention = "windowed",
     adapter: str | Path | None = None,
@@ -38,43 +42,47 @@ def load_model(
     """Load a model by name.
 
     Args:
-        name: `tiny`, a local folder, or a hub id; a base alone, or with adapter and router.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; default: the best one there is.
-        offline: do not ask the hub.
-        batch_size: most pieces of audio in one forward pass.
+        name: `tiny`, a local folder, or a name on the hub; a base alone, or with adapter and
+            router.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
+        dtype: `float32`, `bfloat16` or `float16`; None selects bfloat16 on GPUs that support it,
+            float32 otherwise.
+        hub: how a model on the hub is found.
+        batch_size: largest number of chunks in one forward pass.
         encoder_attention: `windowed` or `global`, see `layout.model_config`.
-        adapter: a folder in PEFT's layout; None for the model's own, if it has one.
+        adapter: adapter folder in PEFT's layout; None for the model's own adapter, if it has one.
 
     Returns:
-        The model in evaluation mode: float32 on the CPU, bfloat16 on GPUs that have it.
+        The model in evaluation mode.
 
     Raises:
         ModelNotFoundError, HubUnreachableError: see `find_model`.
-        CheckpointError: the folder is no Qwen3-ASR checkpoint, or is damaged.
-        UsageError: there is no such device.
+        CheckpointError: the folder is not a Qwen3-ASR checkpoint, or is damaged.
+        UsageError: the device or the dtype does not exist.
     """
     if batch_size < 1:
         raise UsageError(f"batch size {batch_size}: it must be at least 1")
     name = str(name)
-    parts = find_parts(find_model(name, offline=offline))
+    parts = find_model_parts(name, hub)
     check_layout(parts.base)
     from megaasr.adapter.peft_layout import read_adapter
     from megaasr.model.qwen3_asr import Qwen3ASR
 
-    place = choose_device(device)
-    chosen = Path(adapter) if adapter is not None else parts.adapter
-    found = read_adapter(chosen) if chosen is not None else None
-    if found is not None:
-        require_parent(found, parts.base)
-    model, processor = read_checkpoint(parts.base, choose_dtype(place), encoder_attention)
-    return Qwen3ASR(name, model.to(place).eval(), processor, batch_size, found)
+    torch_device = choose_device(device)
+    torch_dtype = choose_dtype(torch_device, dtype)
+    adapter_path = Path(adapter) if adapter is not None else parts.adapter
+    loaded_adapter = read_adapter(adapter_path) if adapter_path is not None else None
+    if loaded_adapter is not None:
+        require_parent(loaded_adapter, parts.base)
+    model, processor = read_checkpoint(parts.base, torch_dtype, encoder_attention)
+    return Qwen3ASR(name, model.to(torch_device).eval(), processor, batch_size, loaded_adapter)
 
 
 def check_layout(folder: Path) -> None:
-    """Refuse folders that transformers would read wrongly or not at all.
+    """Raise for folders that transformers would read wrongly or not at all.
 
     Raises:
-        CheckpointError: with what was found and what to do.
+        CheckpointError: the folder is not a checkpoint; the message says what to do.
     """
     find_layout(folder)
     if not any(folder.glob("*.safetensors")):
@@ -84,10 +92,10 @@ def check_layout(folder: Path) -> None:
 
 
 def choose_device(device: str | None) -> torch.device:
-    """Return the device asked for, or CUDA, MPS, CPU in this order.
+    """Return the requested device, or the first available of CUDA, MPS and CPU.
 
     Raises:
-        UsageError: the device does not exist here.
+        UsageError: the requested device is not available.
     """
     import torch
 
@@ -96,14 +104,14 @@ def choose_device(device: str | None) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        place = torch.device(device)
-        torch.empty(1, device=place).cpu()  # a device such as `meta` has no numbers to give
+        requested = torch.device(device)
+        torch.empty(1, device=requested).cpu()  # a device such as `meta` holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(
             f"device {device}: not available here ({str(error).splitlines()[0]}); "
             f"here there is {', '.join(_devices())}"
         ) from error
-    return place
+    return requested
 
 
 def _devices() -> list[str]:
@@ -113,10 +121,24 @@ def _devices() -> list[str]:
     return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 on GPUs that compute in it, else float32."""
+def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
+    """Return the data type of the weights.
+
+    Args:
+        device: the device that computes.
+        dtype: `float32`, `bfloat16` or `float16`; None selects bfloat16 on GPUs that support it,
+            float32 otherwise.
+
+    Raises:
+        UsageError: the name is not one of these.
+    """
     import torch
 
+    if dtype is not None:
+        if dtype not in DTYPES:
+            raise UsageError(f"dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
+        requested: torch.dtype = getattr(torch, dtype)
+        return requested
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     # bfloat16 on a CPU was measured slower than float32 unless it has matrix units for it.
@@ -126,18 +148,18 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 def read_checkpoint(
     folder: Path, dtype: torch.dtype, attention: EncoderAttention = "windowed"
 ) -> tuple[Any, Any]:
-    """Read a base checkpoint; every weight must be there, and none may be left over.
+    """Read a base checkpoint; no weight may be missing or left over.
 
     Args:
-        folder: of the base itself, in either layout.
-        dtype: of the weights.
-        attention: see `layout.model_config`.
+        folder: folder of the base itself, in either layout.
+        dtype: data type to load the weights in.
+        attention: `windowed` or `global`, see `layout.model_config`.
 
     Returns:
-        The native model, and its processor.
+        The native model and its processor.
 
     Raises:
-        CheckpointError: it is no Qwen3-ASR checkpoint, or damaged.
+        CheckpointError: the folder is not a Qwen3-ASR checkpoint, or is damaged.
     """
     import transformers
     from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor

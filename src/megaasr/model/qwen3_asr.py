@@ -23,9 +23,9 @@ from megaasr.adapter.gated import attach, routed
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
-from megaasr.model.geometry import MAX_PIECE_SAMPLES, AudioGeometry
+from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
 from megaasr.model.inputs import Features, InputBuilder, end_tokens
-from megaasr.model.interface import MAX_PIECE_S, Recognition, Request
+from megaasr.model.interface import MAX_CHUNK_S, Recognition, Request
 from megaasr.model.prompt import parse_output
 from megaasr.model.token_scores import TokenScores, words_of
 
@@ -93,10 +93,10 @@ class Qwen3ASR:
             ModelError: the device has no memory left for a single piece.
         """
         for request in requests:
-            if not 0 < request.samples.size <= MAX_PIECE_SAMPLES:
+            if not 0 < request.samples.size <= MAX_CHUNK_SAMPLES:
                 seconds = request.samples.size / SAMPLE_RATE
                 raise UsageError(
-                    f"a piece of {seconds:.3f} s; the model takes 0 to {MAX_PIECE_S:g} s"
+                    f"a piece of {seconds:.3f} s; the model takes 0 to {MAX_CHUNK_S:g} s"
                 )
             if request.route == "robust" and not self.has_robust_route:
                 raise UsageError(f"{self.name} has no adapter, so there is no robust route")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from transformers import LogitsProcessor
 
-from megaasr.model.interface import SpokenWord
+from megaasr.model.interface import RecognizedWord
 from megaasr.model.prompt import ASR_TEXT
 
 
@@ -50,7 +50,7 @@ class TokenScores(LogitsProcessor):
 
 def words_of(
     pieces: Sequence[str], logprobs: Sequence[float], *, forced: bool
-) -> tuple[SpokenWord, ...]:
+) -> tuple[RecognizedWord, ...]:
     """Return the words of an output with their probabilities.
 
     A word is what stands between spaces; a wide (Chinese, Japanese) character is a word. Its
@@ -87,7 +87,7 @@ def words_of(
             open_word = not _is_wide(char)
         if not piece and words and at > start:  # half of a character
             words[-1] = (words[-1][0], words[-1][1] + logprob)
-    return tuple(SpokenWord(word, math.exp(min(0.0, value))) for word, value in words)
+    return tuple(RecognizedWord(word, math.exp(min(0.0, value))) for word, value in words)
 
 
 def _is_wide(char: str) -> bool:

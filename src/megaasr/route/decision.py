@@ -1,4 +1,4 @@
-"""Which branch of the model hears a stretch of audio, and why."""
+"""Which branch of the model decodes a chunk, and why."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import Literal
 from megaasr.model.interface import Route
 
 THRESHOLD = 0.5
-"""Probability of "degraded" from which on the robust branch hears a piece."""
+"""Probability of degraded audio from which the router selects the robust branch."""
 
 RouteChoice = Literal["auto", "base", "robust", "both"]
-"""Which branch hears a piece: the one that the router chooses (and the other where its text is
-suspicious), one alone, or both, of which the less suspicious or else the surer text is kept."""
+"""How the branch is selected: `auto` by the router (and the other branch if the text is
+unreliable); `base` or `robust` only this branch; `both` decodes with both and keeps the better
+text."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteDecision:
-    """Which branch hears a stretch of audio, and why.
+    """The branch selected for a chunk.
 
     Attributes:
-        route: `base` or `robust`.
-        degraded_probability: 0..1, of the router; None if nobody asked it.
-        threshold: from which on the route is `robust`; None if nobody asked.
-        reason: in a few words.
+        route: selected branch, `base` or `robust`.
+        degraded_probability: the router's probability of degraded audio, 0..1; None if the router
+            did not decide.
+        threshold: probability from which the robust branch is selected; None if the router did not
+            decide.
+        reason: short explanation.
     """
 
     route: Route
@@ -33,4 +36,4 @@ class RouteDecision:
 
 
 NO_ROUTER = RouteDecision("base", reason="there is no router, or no adapter to route to")
-"""What is decided where nothing can be."""
+"""The decision of a model without a router or without an adapter."""

@@ -1,4 +1,4 @@
-"""From a waveform to a decision: which branch of the model shall hear it."""
+"""From audio to a routing decision: which branch of the model decodes it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from numpy.typing import NDArray
 
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import UsageError
-from megaasr.model.hub import find_model
 from megaasr.model.loading import choose_device
-from megaasr.model.parts import find_parts
+from megaasr.model.parts import ModelParts
 from megaasr.route.classifier import AudioQualityClassifier, read_classifier
 from megaasr.route.decision import THRESHOLD, RouteDecision
 
 WINDOW_S = 30.0
-"""Longer audio is looked at in windows of at most this length, as in training."""
-_SHORTEST = 400  # samples: one frame of the spectrogram
+"""Longer audio is classified in windows of at most this length, as in training."""
+_MIN_SAMPLES = 400  # one frame of the spectrogram
 
 Samples = NDArray[np.float32]
 
 
 class Router:
-    """Tells clean from degraded audio.
+    """Classifies audio as clean or degraded, and selects the branch.
 
     Args:
-        classifier: the network, in evaluation mode.
-        threshold: 0..1, see `RouteDecision`.
+        classifier: the network in evaluation mode.
+        threshold: probability of degraded audio, 0..1, from which the robust branch is selected.
 
     Raises:
-        UsageError: the threshold is not in 0..1.
+        UsageError: the threshold is out of range.
     """
 
     def __init__(self, classifier: AudioQualityClassifier, threshold: float = THRESHOLD) -> None:
@@ -49,15 +48,15 @@ class Router:
         """Read a router from its safetensors file.
 
         Raises:
-            CheckpointError: it is no router, or damaged.
+            CheckpointError: the file is not a router, or is damaged.
         """
         return cls(read_classifier(path).to(device), threshold)
 
     def decide(self, samples: Samples) -> RouteDecision:
-        """Decide about a stretch of audio.
+        """Return the decision for audio of any length.
 
         Args:
-            samples: float32 [time], 16 kHz, any length.
+            samples: audio, float32 of shape [time], 16 kHz mono, at least one sample.
         """
         windows = self.probabilities(samples)
         # By length: a second of noise at the end of a minute does not make the minute degraded.
@@ -75,54 +74,49 @@ class Router:
     def probabilities(
         self, samples: Samples, window_s: float = WINDOW_S
     ) -> list[tuple[float, float, float]]:
-        """Return (start, end, probability of being degraded) of windows one after the other.
+        """Return (start, end, probability of degraded audio) of consecutive windows.
 
         Args:
-            samples: float32 [time], 16 kHz, at least one sample.
-            window_s: seconds of a window; the last two share what is left evenly.
+            samples: audio, float32 of shape [time], 16 kHz mono, at least one sample.
+            window_s: longest window in seconds; all windows have the same length.
         """
-        found = []
+        results = []
         for first, last in _windows(len(samples), round(window_s * SAMPLE_RATE)):
             window = np.ascontiguousarray(samples[first:last], dtype=np.float32)
-            if len(window) < _SHORTEST:
-                window = np.pad(window, (0, _SHORTEST - len(window)))
+            if len(window) < _MIN_SAMPLES:
+                window = np.pad(window, (0, _MIN_SAMPLES - len(window)))
             device = next(self._classifier.parameters()).device
             logits = self._classifier(torch.from_numpy(window).to(device).unsqueeze(0))
             probability = float(logits.softmax(dim=-1)[0, 1])
-            found.append((first / SAMPLE_RATE, last / SAMPLE_RATE, probability))
-        return found
+            results.append((first / SAMPLE_RATE, last / SAMPLE_RATE, probability))
+        return results
 
 
-def _windows(length: int, longest: int) -> Sequence[tuple[int, int]]:
-    """Cut a length into the fewest windows, all (but for rounding) of the same length."""
+def _windows(length: int, max_length: int) -> Sequence[tuple[int, int]]:
+    """Split a length into the fewest windows, all (but for rounding) of the same length."""
     if length < 1:
         raise UsageError("there is no audio to route: not a single sample")
-    count = -(-length // longest)
+    count = -(-length // max_length)
     edges = np.linspace(0, length, count + 1).round().astype(int).tolist()
     return list(pairwise(edges))
 
 
 def find_router(
-    name: str | Path,
-    *,
-    threshold: float | None = None,
-    device: str | None = None,
-    offline: bool = False,
+    parts: ModelParts, *, threshold: float | None = None, device: str | None = None
 ) -> Router | None:
-    """Return the router of a model; None if it has none.
+    """Load the router of a model; None if the model has no router.
 
     Args:
-        name: of the model, see `megaasr.model.hub.find_model`.
-        threshold: 0..1; None for the released 0.5.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes the best there is.
-        offline: do not ask the hub.
+        parts: paths of the model's parts.
+        threshold: probability of degraded audio, 0..1, from which the robust branch is selected;
+            None for the released 0.5.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
 
     Raises:
-        ModelError: there is no such model, or its router cannot be read.
-        UsageError: the threshold is not in 0..1, or there is no such device.
+        CheckpointError: the router cannot be read.
+        UsageError: the threshold is out of range, or the device does not exist.
     """
-    path = find_parts(find_model(str(name), offline=offline)).router
-    chosen = THRESHOLD if threshold is None else threshold
-    return (
-        None if path is None else Router.load(path, threshold=chosen, device=choose_device(device))
-    )
+    if parts.router is None:
+        return None
+    threshold = THRESHOLD if threshold is None else threshold
+    return Router.load(parts.router, threshold=threshold, device=choose_device(device))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from megaasr.errors import UsageError
-from megaasr.hub import download_repository
+from megaasr.hub import HubOptions, download_repository
 
 _TEST_SET_FILES = [
     *("*.jsonl", "*.csv", "*.tsv", "*.json", "*.parquet"),
@@ -35,5 +35,5 @@ def find_test_set(name: str, *, offline: bool = False) -> Path:
         patterns=_TEST_SET_FILES,
         not_found=UsageError,
         without_network="there is no file or folder of this name either",
-        offline=offline,
+        hub=HubOptions(offline),
     )

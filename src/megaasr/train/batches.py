@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from megaasr.model.inputs import Features, InputBuilder
-from megaasr.model.interface import MAX_PIECE_S
+from megaasr.model.interface import MAX_CHUNK_S
 from megaasr.train.augment import augment, mask
 from megaasr.train.base_recipe import AugmentRecipe, BaseRecipe
 from megaasr.train.feature_store import FeatureStore
@@ -56,7 +56,7 @@ def plan_epoch(
     """Return an epoch's batches: every clip once, alone or joined, batched by length."""
     rng = np.random.default_rng([recipe.seed, 1, epoch, int(short_only)])
     frames_per_s = store.geometry.frames_per_s
-    limit = (recipe.short_first_s if short_only else MAX_PIECE_S) * frames_per_s
+    limit = (recipe.short_first_s if short_only else MAX_CHUNK_S) * frames_per_s
     order = [int(i) for i in rng.permutation(len(store)) if store.clips[int(i)].frames <= limit]
     join_share = 0.0 if short_only else recipe.augment.join_share
     examples = sorted(_join(order, store, join_share, recipe.augment.join_max_s, rng), key=_size)
@@ -149,7 +149,7 @@ class BatchBuilder:
             pieces.append(self._store.features(clip))
             if len(example.clips) > 1:
                 pieces.append(self._silence(rng.uniform(0.1, _MAX_PAUSE_S)))
-        whole = np.concatenate(pieces)[: self._geometry.frames_in(MAX_PIECE_S)]
+        whole = np.concatenate(pieces)[: self._geometry.frames_in(MAX_CHUNK_S)]
         joined = augment(whole, recipe, rng)
         return mask(finish(joined), recipe, rng, self._geometry.frames_per_s)
 

@@ -16,11 +16,11 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, TrainingError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features
-from megaasr.model.interface import MAX_PIECE_S
+from megaasr.model.interface import MAX_CHUNK_S
 from megaasr.records import read_manifest
 from megaasr.train.log_mel import finish, log_mel
 
-LONGEST_S = MAX_PIECE_S
+LONGEST_S = MAX_CHUNK_S
 _LISTINGS = ("graded.jsonl", "simulated.jsonl")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from megaasr.adapter.merge import add_to
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, Adapter, is_adapter, read_adapter
 from megaasr.errors import TrainingError
-from megaasr.model.hub import find_model
+from megaasr.model.hub import find_model_parts
 from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
-from megaasr.model.parts import find_parts, fingerprint, require_parent
+from megaasr.model.parts import fingerprint, require_parent
 from megaasr.train.rl_recipe import RLRecipe
 
 
@@ -41,7 +41,7 @@ def load_start(recipe: RLRecipe) -> Start:
         TrainingError: there is no adapter to start from.
         ModelError: the base cannot be loaded, or the adapter is of another one.
     """
-    parts = find_parts(find_model(recipe.model))
+    parts = find_model_parts(recipe.model)
     folder = recipe.adapter or parts.adapter
     if folder is None or not is_adapter(folder):
         raise TrainingError(

@@ -28,9 +28,9 @@ from megaasr.adapter.write import join, write_adapter
 from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
 from megaasr.model.geometry import AudioGeometry
-from megaasr.model.hub import find_model
+from megaasr.model.hub import find_model_parts
 from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
-from megaasr.model.parts import find_parts, fingerprint, require_parent
+from megaasr.model.parts import fingerprint, require_parent
 from megaasr.model.qwen3_asr import Qwen3ASR
 from megaasr.train.clips import read_clips
 from megaasr.train.lora_trainer import BetweenSteps, Collator, LoraTrainer
@@ -74,7 +74,7 @@ class SFTTraining:
         self.accumulation = recipe.accumulation(self.processes)
         self._report = report
         self.run = RunFolder(folder, recipe, main=self.main)
-        self.base = find_parts(find_model(recipe.model)).base
+        self.base = find_model_parts(recipe.model).base
         self.data = TrainingData(recipe, AudioGeometry.from_folder(self.base))
         self.start = self._read_start()
         self.run.claim_data(*self.data.manifests, *self._start_files())

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from megaasr.model.geometry import AudioGeometry
-from megaasr.model.hub import find_model
+from megaasr.model.hub import find_model_parts
 from megaasr.model.layout import model_config
-from megaasr.model.parts import find_parts
 from megaasr.train.scopes import group_of, modules_of
 from megaasr.train.sft_data import TrainingData
 from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
@@ -20,7 +19,7 @@ _BYTES = {"weights, bf16": 2, "adapter, fp32, with gradient and AdamW's two mome
 
 def describe_plan(recipe: SFTRecipe) -> str:
     """Return trainable parameters for each group, stages, steps, and an estimate of memory."""
-    base = find_parts(find_model(recipe.model)).base
+    base = find_model_parts(recipe.model).base
     model = _skeleton(base)
     total = sum(p.numel() for p in model.parameters())
     data = TrainingData(recipe, AudioGeometry.from_folder(base))

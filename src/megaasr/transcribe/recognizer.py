@@ -1,4 +1,4 @@
-"""`MegaASR`: recordings of any length and number in, transcripts out."""
+"""`MegaASR`: transcribes recordings of any length and number."""
 
 from __future__ import annotations
 
@@ -6,78 +6,74 @@ import copy
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from megaasr.audio.waveform import SAMPLE_RATE
-from megaasr.errors import UsageError
+from megaasr.errors import AudioError, UsageError
+from megaasr.hub import HubOptions
 from megaasr.model.interface import Route, Samples, SpeechModel
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
-from megaasr.transcribe.confidence import read_calibration
-from megaasr.transcribe.guard import Caution, Heard
-from megaasr.transcribe.recording import Audio, Job, Outcome, Recording
-from megaasr.transcribe.retries import Hearing, Listener
-from megaasr.transcribe.segment import Piece, SpeechDetector
+from megaasr.transcribe.assemble import assemble_segment, skipped_segment
+from megaasr.transcribe.audio_stream import Audio, AudioStream, is_array_with_rate
+from megaasr.transcribe.bundle import ModelBundle, ModelOptions, RouterLike, open_bundle
+from megaasr.transcribe.checks import ChunkStats
+from megaasr.transcribe.chunking import Chunk, SpeechDetector, skip_flags, split_into_chunks
+from megaasr.transcribe.fallback import DecodeTask, FallbackDecoder
+from megaasr.transcribe.language_switch import expected_language, resolve_language_switch
+from megaasr.transcribe.options import DEFAULT_RELIABILITY, DecodeOptions, ReliabilityOptions
+from megaasr.transcribe.session import Outcome, ReadySegment, Session
 
 if TYPE_CHECKING:
     from megaasr.model.layout import EncoderAttention
 
-
-class Decider(Protocol):
-    """Something that chooses the branch for a piece of audio, as `megaasr.route.router.Router`."""
-
-    def decide(self, samples: Samples) -> RouteDecision:
-        """Decide about float32 [time] at 16 kHz."""
-        ...
-
-
-DEFAULT_CAUTION = Caution()
-
-
-class _PerRecording(TypedDict):
-    detector: SpeechDetector | None
-    calibration: Callable[[float], float]
-    drop_unreliable: bool
-
-
 OnSegment = Callable[[str, Segment], None]
-"""Called with the name of the recording and each of its segments, in order of time."""
+"""Called with the name of a recording and each of its segments, in order of time."""
 
 _Audio = TypeVar("_Audio", bound=Audio)  # so that a list[str] is a list of recordings too
 
 _LOOK_AHEAD_BATCHES = 4
-"""So many batches of pieces are held and sorted by length: less padding, bounded memory."""
+"""Number of batches of chunks that are collected and sorted by length: less padding, bounded
+memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """What the caller asks of the model for every piece."""
+class _PendingChunk:
+    """A chunk that has to be decoded.
 
-    language: str | None
-    context: str
+    Attributes:
+        session: where its segment belongs.
+        index: index of its segment in the session.
+        chunk: the audio.
+        flags: facts that are known before it is decoded.
+    """
+
+    session: Session
+    index: int
+    chunk: Chunk
+    flags: tuple[str, ...] = field(default=())
 
 
 class MegaASR:
-    """A speech model with everything around it that recordings need.
+    """A speech model together with everything that recordings need.
 
-    Recordings are cut at quiet places into pieces of at most 30 s; pieces of several recordings
-    share batches. Silence and clips under 0.1 s never reach the model.
+    Recordings are split in pauses into chunks of at most 30 s, and chunks of several recordings
+    share batches. Silent chunks and recordings under 0.1 s are not decoded.
 
     Args:
         model: any `SpeechModel`.
-        batch_size: how many pieces the model hears at once, at least 1.
-        router: decides for each piece whether the model's robust branch hears it; None where
-            there is none.
-        route: `auto` (the router decides; without one the base hears everything), `base` or
-            `robust` (this branch alone, also where its text is suspicious), or `both`.
-        detector: hears where somebody speaks; None leaves voice-activity detection out.
-        caution: what is done about texts that may not be what was said.
-        calibration: from the model's probabilities to confidence.
+        batch_size: largest number of chunks that are decoded at once, at least 1.
+        router: selects the base or the robust branch for each chunk; None without one.
+        route: `auto` (the router selects; without a router it is the base), `base` or `robust`
+            (only this branch, even if its text is unreliable), or `both`.
+        detector: voice-activity detection; None disables it.
+        reliability: quality checks and their consequences.
+        calibration: maps the model's probability of a word to its confidence.
 
     Raises:
-        UsageError: if `batch_size` is less than 1.
+        UsageError: `batch_size` is less than 1.
     """
 
     def __init__(
@@ -85,32 +81,59 @@ class MegaASR:
         model: SpeechModel,
         *,
         batch_size: int = 8,
-        router: Decider | None = None,
+        router: RouterLike | None = None,
         route: RouteChoice = "auto",
         detector: SpeechDetector | None = None,
-        caution: Caution = DEFAULT_CAUTION,
+        reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
         calibration: Callable[[float], float] = float,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
-        self._router = router
-        self._route = route
         self._model = model
         self._batch_size = batch_size
-        self._guards = caution.thresholds
-        self._listener = Listener(model, caution.thresholds, retry=caution.retry, route=route)
-        self._per_recording: _PerRecording = {
-            "detector": detector,
-            "calibration": calibration,
-            "drop_unreliable": caution.drop_unreliable,
-        }
+        self._router = router
+        self._route = route
+        self._detector = detector
+        self._reliability = reliability
+        self._calibration = calibration
+        self._decoder = FallbackDecoder(
+            model, reliability.thresholds, retry=reliability.retry, route=route
+        )
 
     @classmethod
-    def load(  # noqa: PLR0913 (options by keyword)
+    def from_bundle(
+        cls,
+        bundle: ModelBundle,
+        options: ModelOptions,
+        reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
+    ) -> MegaASR:
+        """Return a recognizer for a model bundle.
+
+        Args:
+            bundle: model, router and calibration.
+            options: the options that the bundle was opened with.
+            reliability: quality checks and their consequences.
+        """
+        return cls(
+            bundle.model,
+            batch_size=options.batch_size,
+            router=bundle.router,
+            route=options.route,
+            detector=_detect_speech if reliability.vad else None,
+            reliability=reliability,
+            calibration=bundle.calibration,
+        )
+
+    @classmethod
+    def from_pretrained(  # noqa: PLR0913 (options by keyword)
         cls,
         name: str | Path = "tiny",
         *,
         device: str | None = None,
+        dtype: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | None = None,
         offline: bool = False,
         batch_size: int = 8,
         route: RouteChoice = "auto",
@@ -118,76 +141,64 @@ class MegaASR:
         adapter: str | Path | None = None,
         profile: str | Path | None = None,
         encoder_attention: EncoderAttention = "windowed",
-        caution: Caution = DEFAULT_CAUTION,
+        reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
     ) -> MegaASR:
         """Load a model by name, with its adapter and its router if it has them.
 
         Args:
             name: `tiny` (ships with the package), a folder, or a name on the Hugging Face hub; a
-                base alone, or base, adapter and router as `zhifeixie/Mega-ASR` has them.
-            device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes the best there is.
-            offline: never use the network.
-            batch_size: how many pieces the model hears at once, at least 1.
-            route: which branch hears a piece: `auto`, `base`, `robust` or `both`.
-            threshold: 0..1, from which probability of being degraded on `auto` takes the robust
-                branch; None for the router's own.
-            adapter: a folder in PEFT's layout, instead of the model's own.
-            profile: of `mega-asr calibrate`; its route and threshold, where none are given.
+                base alone, or base, adapter and router in the layout of `zhifeixie/Mega-ASR`.
+            device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
+            dtype: `float32`, `bfloat16` or `float16`; None selects by device.
+            revision: branch, tag or commit on the hub; None for the default branch.
+            cache_dir: folder for downloads; None for the hub library's own.
+            token: access token for the hub; None for the stored login.
+            offline: use the local cache only.
+            batch_size: largest number of chunks that are decoded at once, at least 1.
+            route: branch selection: `auto`, `base`, `robust` or `both`.
+            threshold: probability of degraded audio, 0..1, from which `auto` selects the robust
+                branch; None for the router's own threshold.
+            adapter: adapter folder in PEFT's layout; None for the model's own adapter.
+            profile: file written by `mega-asr calibrate`, whose route and threshold apply unless
+                they are given here.
             encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
-            caution: voice-activity detection, guards, and what follows from them.
+            reliability: voice-activity detection, quality checks and retries.
 
         Raises:
-            ModelError: if there is no such model, or it cannot be loaded.
-            UsageError: if `batch_size` or `threshold` is out of range, or the route is `robust`
-                and the model has no adapter.
+            ModelError: there is no such model, or it cannot be loaded.
+            UsageError: an option is out of range, or the route needs an adapter and the model has
+                none.
         """
-        from megaasr.model.hub import find_model
-        from megaasr.model.loading import load_model  # brings torch with it
-        from megaasr.model.parts import find_parts
-        from megaasr.route.profile import RoutingProfile
-        from megaasr.route.router import find_router
-        from megaasr.transcribe.speech_activity import detect_speech
-
-        if batch_size < 1:  # before seconds go into loading
-            raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
-        check_route(route)
-        if profile is not None:
-            fitted = RoutingProfile.read(Path(profile))
-            fitted.require(name, offline=offline)
-            route, threshold = fitted.over(route, threshold)
-        model = load_model(
-            name,
+        options = ModelOptions(
+            name=str(name),
             device=device,
-            offline=offline,
+            dtype=dtype,
             batch_size=batch_size,
             encoder_attention=encoder_attention,
-            adapter=adapter,
-        )
-        if route in ("robust", "both") and not model.has_robust_route:
-            raise UsageError(f"{name} has no adapter, so there is no robust route")
-        router = None
-        if route in ("auto", "both") and model.has_robust_route:
-            router = find_router(name, threshold=threshold, device=device, offline=offline)
-        return cls(
-            model,
-            batch_size=batch_size,
-            router=router,
+            adapter=None if adapter is None else Path(adapter),
             route=route,
-            detector=detect_speech if caution.vad else None,
-            caution=caution,
-            calibration=read_calibration(find_parts(find_model(str(name), offline=offline)).base),
-        )
+            threshold=threshold,
+            hub=HubOptions(
+                offline, revision, None if cache_dir is None else Path(cache_dir), token
+            ),
+        ).with_profile(None if profile is None else Path(profile))
+        return cls.from_bundle(open_bundle(options), options, reliability)
+
+    load = from_pretrained  # its name in version 0.1
 
     @property
     def model(self) -> SpeechModel:
-        """The model that hears the pieces."""
+        """The model that decodes the chunks."""
         return self._model
 
-    def with_plain_confidence(self) -> MegaASR:
-        """Return a copy that gives the model's own probabilities of words as their confidence."""
-        other = copy.copy(self)
-        other._per_recording = {**self._per_recording, "calibration": float}
-        return other
+    def __repr__(self) -> str:
+        return f"MegaASR({self._model.name!r}, route={self._route!r})"
+
+    def with_uncalibrated_confidence(self) -> MegaASR:
+        """Return a copy whose confidence of a word is the model's own probability."""
+        uncalibrated = copy.copy(self)
+        uncalibrated._calibration = float
+        return uncalibrated
 
     @overload
     def transcribe(
@@ -220,36 +231,42 @@ class MegaASR:
         context: str = "",
         on_segment: OnSegment | None = None,
     ) -> Transcript | list[Transcript]:
-        """Transcribe one recording, or a list of them in shared batches.
+        """Transcribe one recording, or a list of recordings in shared batches.
 
         Args:
-            audio: a path, the bytes of an encoded file, an open binary file, a `Waveform`, or an
-                array (float within -1..1, int16, int32 or uint8; [time] or [time, channels]).
-            sample_rate: samples per second, 4,000 to 192,000; needed for arrays, while other
-                inputs know their own.
-            language: ISO code to force; None lets the model decide for each piece.
-            context: free text that helps the model: names, hot words, what was said before.
-            on_segment: called with each segment as soon as it is known.
+            audio: a path, the bytes of an encoded file, an open binary file, a `Waveform`, an array
+                or tensor (float within -1..1, int16, int32 or uint8; shape [time] or
+                [time, channels]), a pair (array, rate), or a dictionary with `array` and
+                `sampling_rate`.
+            sample_rate: samples per second, 4,000 to 192,000; required for arrays and tensors,
+                ignored for inputs that state their own rate.
+            language: ISO code to force; None lets the model identify the language of each chunk.
+            context: free text that biases the model: names, domain terms, preceding text.
+            on_segment: called with each segment as soon as it is final.
 
         Returns:
-            One transcript for one input, a list for a list. Empty text comes with a `reason`.
+            One transcript for one input, a list for a list. An empty text comes with a `reason`.
 
         Raises:
-            AudioError: for the first recording that cannot be used (see `transcribe_many`).
-            ModelError: if the model fails.
-            UsageError: if an argument cannot be used.
+            AudioError: a recording cannot be used; the first of a list (but see
+                `transcribe_many`).
+            ModelError: the model fails.
+            UsageError: an argument cannot be used.
         """
-        if isinstance(audio, tuple) and any(isinstance(one, int | float) for one in audio):
-            raise UsageError("give the samples alone, and their rate as sample_rate=…")
+        recordings: Sequence[Audio] | None = None
+        if isinstance(audio, list | tuple) and not is_array_with_rate(audio):
+            recordings = cast("Sequence[Audio]", audio)
+            if any(isinstance(item, int | float) for item in recordings):
+                raise UsageError("a rate belongs to an array: (array, rate), or sample_rate=…")
         outcomes = self.transcribe_many(
-            audio if isinstance(audio, list | tuple) else [audio],
+            [cast("Audio", audio)] if recordings is None else recordings,
             sample_rate=sample_rate,
             language=language,
             context=context,
             on_segment=on_segment,
         )
         transcripts = [outcome.unwrap() for outcome in outcomes]
-        return transcripts if isinstance(audio, list | tuple) else transcripts[0]
+        return transcripts[0] if recordings is None else transcripts
 
     def transcribe_many(
         self,
@@ -260,19 +277,19 @@ class MegaASR:
         context: str = "",
         on_segment: OnSegment | None = None,
     ) -> Iterator[Outcome]:
-        """Transcribe a stream of recordings; one that is broken never stops the others.
+        """Transcribe any number of recordings; a broken one never affects the others.
 
-        Outcomes come in the order of the inputs, each as soon as it and all before it are known.
+        Outcomes are in the order of the inputs, each as soon as it and all before it are complete.
         `audios` is read only as far ahead as a few batches need, and long recordings are read in
-        blocks, so that memory grows with neither; only the text of unfinished ones is kept.
+        blocks, so that memory grows with neither; only the text of unfinished recordings is kept.
         `on_segment` is called before the outcome that the segment belongs to, and never for a
-        later recording before an earlier one is finished. Arguments as for `transcribe`.
+        later recording before an earlier one is complete. Arguments as for `transcribe`.
 
         Raises:
-            ModelError: if the model fails.
-            UsageError: if an argument cannot be used.
+            ModelError: the model fails.
+            UsageError: an argument cannot be used.
         """
-        for event in self._events(audios, sample_rate, _Wish(language, context)):
+        for event in self._events(audios, sample_rate, DecodeOptions(language, context)):
             if isinstance(event, Outcome):
                 yield event
             elif on_segment is not None:
@@ -286,118 +303,148 @@ class MegaASR:
         language: str | None = None,
         context: str = "",
     ) -> Iterator[Segment]:
-        """Yield the segments of one recording as they become known. Arguments as `transcribe`.
+        """Yield the segments of one recording as they become final. Arguments as `transcribe`.
 
         Raises:
-            AudioError: when the recording turns out to be unusable, perhaps after some segments.
-            ModelError: if the model fails.
-            UsageError: if an argument cannot be used.
+            AudioError: the recording cannot be used; raised after some segments perhaps.
+            ModelError: the model fails.
+            UsageError: an argument cannot be used.
         """
-        for event in self._events([audio], sample_rate, _Wish(language, context)):
+        for event in self._events([audio], sample_rate, DecodeOptions(language, context)):
             if isinstance(event, Outcome):
                 event.unwrap()
             else:
                 yield event[1]
 
     def _events(
-        self, audios: Iterable[Audio], sample_rate: int | None, wish: _Wish
+        self, audios: Iterable[Audio], sample_rate: int | None, options: DecodeOptions
     ) -> Iterator[tuple[str, Segment] | Outcome]:
         """Yield segments and outcomes, in the order of the inputs."""
         if isinstance(audios, str | bytes):
             raise UsageError("transcribe_many needs a list of recordings; one was given")
-        line: deque[Recording] = deque()  # not handed over yet, in the order of the inputs
-        pending: list[Job] = []
+        sessions: deque[Session] = deque()  # not complete yet, in the order of the inputs
+        pending: list[_PendingChunk] = []
         limit = self._batch_size  # a single batch at first, so that the first words come soon
         for audio in audios:
-            recording = Recording(audio, sample_rate, **self._per_recording)
-            line.append(recording)
-            for job in recording.jobs():
-                pending.append(job)
+            stream = AudioStream(audio, sample_rate)
+            session = Session(stream.name, stream.path)
+            sessions.append(session)
+            for chunk in self._read(stream, session):
+                pending.append(chunk)
                 if len(pending) >= limit:
-                    yield from self._answer(pending, line, wish)
+                    yield from self._decode(pending, sessions, options)
                     limit = self._batch_size * _LOOK_AHEAD_BATCHES
-            if len(line) > limit:  # broken and silent files queue behind one that waits
-                yield from self._answer(pending, line, wish)
-            yield from self._hand_over(line, wish)
-        yield from self._answer(pending, line, wish)
+            if len(sessions) > limit:  # broken and silent files queue behind one that waits
+                yield from self._decode(pending, sessions, options)
+            yield from self._emit_ready(sessions, options)
+        yield from self._decode(pending, sessions, options)
 
-    def _answer(
-        self, pending: list[Job], line: deque[Recording], wish: _Wish
+    def _read(self, stream: AudioStream, session: Session) -> Iterator[_PendingChunk]:
+        """Read an input into its session, and yield the chunks that have to be decoded."""
+        try:
+            for chunk, flags in self._chunks(stream):
+                index = session.reserve(chunk)
+                skipped = skip_flags(chunk)
+                if skipped:
+                    session.add_result(index, skipped_segment(chunk, skipped + flags))
+                else:
+                    yield _PendingChunk(session, index, chunk, flags)
+            session.close()
+        except AudioError as error:
+            session.fail(error)
+
+    def _chunks(self, stream: AudioStream) -> Iterator[tuple[Chunk, tuple[str, ...]]]:
+        """Yield the chunks of an input; a truncated input is flagged on its last chunk."""
+        previous: Chunk | None = None
+        for chunk in split_into_chunks(stream.blocks(), self._detector):
+            if previous is not None:
+                yield previous, ()
+            previous = chunk
+        if previous is not None:  # only now is the input known to be complete
+            yield previous, ("audio_truncated",) if stream.truncated else ()
+
+    def _decode(
+        self, pending: list[_PendingChunk], sessions: deque[Session], options: DecodeOptions
     ) -> Iterator[tuple[str, Segment] | Outcome]:
-        """Let the model hear the pending pieces, and yield what can be handed over after each."""
-        jobs = [job for job in pending if job.recording.error is None]
+        """Route and decode the pending chunks in batches; yield what is complete after each."""
+        chunks = [chunk for chunk in pending if chunk.session.error is None]
         pending.clear()
-        for batch in _batches(jobs, self._batch_size):
-            decisions = [self._decide(job.piece.spoken_part()) for job in batch]
-            hearings = [
-                self._hearing(job.piece, decision.route, wish.language, wish.context)
-                for job, decision in zip(batch, decisions, strict=True)
-            ]
-            self._listener.hear(hearings)
-            for job, hearing, decision in zip(batch, hearings, decisions, strict=True):
-                job.recording.answer(job, hearing, decision)
-            yield from self._hand_over(line, wish)
+        for batch in _batches(chunks, self._batch_size):
+            decisions = [self._decide(item.chunk.trimmed()) for item in batch]
+            decodings = self._decoder.decode(
+                [
+                    _task(item.chunk, decision.route, options)
+                    for item, decision in zip(batch, decisions, strict=True)
+                ]
+            )
+            for item, decision, decoding in zip(batch, decisions, decodings, strict=True):
+                segment = assemble_segment(
+                    item.chunk,
+                    decoding,
+                    decision,
+                    reliability=self._reliability,
+                    calibration=self._calibration,
+                    flags=item.flags,
+                )
+                item.session.add_result(item.index, segment, item.chunk, item.flags)
+            yield from self._emit_ready(sessions, options)
 
-    def _hearing(self, piece: Piece, route: Route, language: str | None, context: str) -> Hearing:
-        samples = piece.spoken_part()
-        about = Heard(len(samples) / SAMPLE_RATE, context, piece.speech_s, piece.speech_probability)
-        seed = zlib.crc32(samples.tobytes())  # the audio alone decides what is drawn
-        limit = self._guards.branches_disagree
-        return Hearing(samples, route, about, language, seed, limit)
+    def _emit_ready(
+        self, sessions: deque[Session], options: DecodeOptions
+    ) -> Iterator[tuple[str, Segment] | Outcome]:
+        """Yield what is final of the first session; once it is complete, go on to the next."""
+        while sessions:
+            session = sessions[0]
+            while (ready := session.next_ready()) is not None:
+                yield session.name, session.emit(self._finalize(ready, session, options))
+            if not session.done:
+                return
+            sessions.popleft()
+            yield session.outcome(self._model.name)
 
-    def _settle(self, recording: Recording, wish: _Wish) -> None:
-        """Hear the next segment again if its language is another than before it.
-
-        It is forced to that language, and the surer text is kept.
-        """
-        found = recording.turned() if wish.language is None else None
-        if found is None:
-            return
-        job, language = found
-        decision = self._decide(job.piece.spoken_part())
-        hearing = self._hearing(job.piece, decision.route, language, wish.context)
-        self._listener.hear([hearing])
-        recording.settle_language(job, hearing)
+    def _finalize(self, ready: ReadySegment, session: Session, options: DecodeOptions) -> Segment:
+        """Return a segment in its final form: decoded again if its language is implausible."""
+        segment, chunk = ready.segment, ready.chunk
+        expected = expected_language(session.languages, segment)
+        if options.language is not None or expected is None or chunk is None:
+            return segment
+        decision = self._decide(chunk.trimmed())
+        task = _task(chunk, decision.route, DecodeOptions(expected, options.context))
+        (decoding,) = self._decoder.decode([task])
+        forced = assemble_segment(
+            chunk,
+            decoding,
+            decision,
+            reliability=self._reliability,
+            calibration=self._calibration,
+            flags=ready.flags,
+        )
+        return resolve_language_switch(segment, forced, decoding)
 
     def _decide(self, samples: Samples) -> RouteDecision:
-        """Choose the branch that hears a piece."""
+        """Select the branch for a chunk."""
         if self._route in ("base", "robust"):
-            return RouteDecision(_route(self._route), reason="asked for")
+            return RouteDecision(self._route, reason="asked for")
         return NO_ROUTER if self._router is None else self._router.decide(samples)
 
-    def _hand_over(
-        self, line: deque[Recording], wish: _Wish
-    ) -> Iterator[tuple[str, Segment] | Outcome]:
-        """Yield the news of the first recording in line; when it is done, go on to the next."""
-        while line:
-            first = line[0]
-            self._settle(first, wish)
-            while (segment := first.next_segment()) is not None:
-                yield first.name, segment
-                self._settle(first, wish)
-            if not first.done:
-                return
-            line.popleft()
-            yield first.outcome(self._model.name)
+
+def _task(chunk: Chunk, route: Route, options: DecodeOptions) -> DecodeTask:
+    samples = chunk.trimmed()
+    duration_s = len(samples) / SAMPLE_RATE
+    stats = ChunkStats(duration_s, options.context, chunk.speech_s, chunk.speech_probability)
+    seed = zlib.crc32(samples.tobytes())  # the same audio always gives the same samples
+    return DecodeTask(samples, route, stats, options.language, seed)
 
 
-def _route(choice: RouteChoice | None) -> Route:
-    return "robust" if choice == "robust" else "base"
-
-
-def check_route(route: str) -> None:
-    """Raise unless a route is one of `RouteChoice`.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if route not in get_args(RouteChoice):
-        raise UsageError(f"route {route!r}: it is one of {', '.join(get_args(RouteChoice))}")
-
-
-def _batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
-    """Group pieces of like length, and put the groups with the earliest pieces first."""
-    order = sorted(range(len(jobs)), key=lambda at: len(jobs[at].piece.samples))
-    groups = [order[at : at + size] for at in range(0, len(order), size)]
+def _batches(chunks: Sequence[_PendingChunk], size: int) -> list[list[_PendingChunk]]:
+    """Group chunks of similar length; the groups with the earliest chunks come first."""
+    order = sorted(range(len(chunks)), key=lambda i: len(chunks[i].chunk.samples))
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
     groups.sort(key=min)
-    return [[jobs[at] for at in group] for group in groups]
+    return [[chunks[i] for i in group] for group in groups]
+
+
+def _detect_speech(samples: Samples) -> Samples:
+    from megaasr.transcribe.speech_activity import detect_speech  # imports torch
+
+    return detect_speech(samples)

@@ -1,8 +1,8 @@
-"""Where somebody speaks: Silero VAD 6 (MIT), run on whole stretches at once.
+"""Voice-activity detection: Silero VAD 6 (MIT), applied to many frames at once.
 
 The weights are those of the `silero-vad` package. Its own code runs frame by frame, and importing
-it sets torch to one thread for the whole process; the network is small enough to be written down
-here, and gives the same probabilities (tested) at about a tenth of the time.
+it sets torch to one thread for the whole process. The network is small enough to be defined here,
+and gives the same probabilities (tested) in about a tenth of the time.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch import nn
 from torch.nn import functional
 
 from megaasr.errors import ModelError
-from megaasr.transcribe.segment import VAD_FRAME as FRAME
+from megaasr.transcribe.chunking import VAD_FRAME as FRAME
 
 _CONTEXT, _PAD, _FFT_BINS = 64, 64, 129
-_WARM_UP = 32  # frames
+_WARM_UP_FRAMES = 32
 # The package has safetensors too, but of an older training of the network.
 _WEIGHTS = "data/silero_vad.jit"
 _NAMES = {
     "_model.stft.forward_basis_buffer": "stft_conv.weight",
     **{
-        f"_model.encoder.{at}.reparam_conv.{kind}": f"conv{at + 1}.{kind}"
-        for at in range(4)
+        f"_model.encoder.{i}.reparam_conv.{kind}": f"conv{i + 1}.{kind}"
+        for i in range(4)
         for kind in ("weight", "bias")
     },
     **{
@@ -57,15 +57,22 @@ class _Network(nn.Module):
         self.final_conv = nn.Conv1d(128, 1, 1)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return float32 [frames] probabilities of float32 [frames, 576]: context, then frame."""
+        """Return the probability of speech in every frame.
+
+        Args:
+            frames: 64 samples of context and 512 of the frame, float32 of shape [frames, 576].
+
+        Returns:
+            Probabilities 0..1, float32 of shape [frames].
+        """
         x = functional.pad(frames, (0, _PAD), mode="reflect").unsqueeze(1)
         spectrum = self.stft_conv(x)
         x = (spectrum[:, :_FFT_BINS].square() + spectrum[:, _FFT_BINS:].square()).sqrt()
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = layer(x).relu()
         states, _ = self.lstm(x.squeeze(-1))
-        found: torch.Tensor = self.final_conv(states.relu().unsqueeze(-1)).sigmoid().flatten()
-        return found
+        logits: torch.Tensor = self.final_conv(states.relu().unsqueeze(-1))
+        return logits.sigmoid().flatten()
 
 
 @lru_cache(maxsize=1)
@@ -88,13 +95,13 @@ def _network() -> _Network:
 
 @torch.inference_mode()
 def speech_probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probability of speech in every 32 ms.
+    """Return the probability of speech in every frame of 32 ms.
 
     Args:
-        samples: float32 [time], 16 kHz; the last frame is filled up with zeros.
+        samples: audio, float32 of shape [time], 16 kHz mono; the last frame is padded with zeros.
 
     Returns:
-        float32 [frames], 0..1.
+        Probabilities 0..1, float32 of shape [frames].
 
     Raises:
         ModelError: the weights are not installed.
@@ -105,19 +112,25 @@ def speech_probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.zeros(_CONTEXT + count * FRAME, dtype=np.float32)
     padded[_CONTEXT : _CONTEXT + samples.size] = samples
     windows = np.lib.stride_tricks.sliding_window_view(padded, _CONTEXT + FRAME)[::FRAME]
-    found: NDArray[np.float32] = _network()(torch.from_numpy(windows.copy())).numpy()
-    return found
+    probabilities: NDArray[np.float32] = _network()(torch.from_numpy(windows.copy())).numpy()
+    return probabilities
 
 
 def detect_speech(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probability of speech in every 32 ms, without the network's start-up.
+    """Return the probability of speech in every frame of 32 ms, without the network's transient.
 
-    It takes the beginning of any noise for a little speech (0.1 and more), until it has heard some
-    of it. So it hears the first second backwards before.
+    At the beginning of any noise the network gives a small probability of speech (0.1 and more).
+    To avoid that, it is warmed up with the first second in reverse.
 
     Args:
-        samples: float32 [time], 16 kHz.
+        samples: audio, float32 of shape [time], 16 kHz mono.
+
+    Returns:
+        Probabilities 0..1, float32 of shape [frames].
+
+    Raises:
+        ModelError: the weights are not installed.
     """
-    before = min(_WARM_UP, samples.size // FRAME)
-    warmed = np.concatenate([samples[: before * FRAME][::-1], samples])
-    return speech_probabilities(warmed)[before:]
+    warm_up = min(_WARM_UP_FRAMES, samples.size // FRAME)
+    extended = np.concatenate([samples[: warm_up * FRAME][::-1], samples])
+    return speech_probabilities(extended)[warm_up:]

@@ -1,4 +1,4 @@
-"""When each word of a segment was said: interpolated over the speech in it."""
+"""Word times, interpolated over the detected speech of a chunk."""
 
 from __future__ import annotations
 
@@ -8,62 +8,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.waveform import SAMPLE_RATE
-from megaasr.model.interface import SpokenWord
+from megaasr.model.interface import RecognizedWord
 from megaasr.records import Word
-from megaasr.transcribe.segment import SPEECH, VAD_FRAME, Piece
+from megaasr.transcribe.chunking import SPEECH_THRESHOLD, VAD_FRAME, Chunk
 
 
-def timed_words(
-    words: Sequence[SpokenWord], piece: Piece, calibration: Callable[[float], float]
+def interpolate_words(
+    words: Sequence[RecognizedWord], chunk: Chunk, calibration: Callable[[float], float]
 ) -> tuple[Word, ...]:
-    """Return words with estimated times and their confidence.
+    """Return words with estimated times and calibrated confidence.
 
-    Each word gets the share of the piece's speech (of all of it without VAD) that it has of the
-    characters; pauses that the VAD hears belong to no word's share.
+    The share of a word in the speech of the chunk (in all of the chunk without voice-activity
+    detection) is its share of the characters; detected pauses belong to no word.
 
     Args:
-        words: in order.
-        piece: that they were heard in.
-        calibration: from the model's probability of a word to its confidence.
+        words: recognized words in order.
+        chunk: the audio that they were recognized in.
+        calibration: maps the model's probability of a word to its confidence.
     """
     if not words:
         return ()
-    lengths = np.array([max(1, len(one.text)) for one in words], dtype=np.float64)
-    shares = np.concatenate([[0.0], np.cumsum(lengths) / lengths.sum()])
-    starts, ends = (piece.start_s + one for one in _at_shares(piece, shares))
+    lengths = np.array([max(1, len(word.text)) for word in words], dtype=np.float64)
+    boundaries = np.concatenate([[0.0], np.cumsum(lengths) / lengths.sum()])
+    starts, ends = (chunk.start_s + times_s for times_s in _times_of_shares(chunk, boundaries))
     return tuple(
         Word(
-            one.text,
-            round(float(starts[at]), 3),
-            round(float(ends[at]), 3),
-            round(calibration(one.probability), 4),
+            word.text,
+            round(float(start), 3),
+            round(float(end), 3),
+            round(calibration(word.probability), 4),
         )
-        for at, one in enumerate(words)
+        for word, start, end in zip(words, starts, ends, strict=True)
     )
 
 
-def _at_shares(
-    piece: Piece, shares: NDArray[np.float64]
+def _times_of_shares(
+    chunk: Chunk, boundaries: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where words start and end that have these shares of the piece's speech.
+    """Return the start and end times of words that divide the speech of a chunk.
 
     Args:
-        piece: with its probabilities of speech, or without.
-        shares: float64 [words + 1], the borders of the words, from 0 to 1.
+        chunk: the chunk, with or without probabilities of speech.
+        boundaries: cumulative shares of the words, float64 of shape [words + 1], from 0 to 1.
 
     Returns:
-        Seconds from the piece's start. At a pause a word ends before it, and the next starts after.
+        Two arrays of shape [words] in seconds from the start of the chunk. A word at a pause ends
+        before it, and the next word starts after it.
     """
-    length_s = len(piece.samples) / SAMPLE_RATE
-    if piece.speech is None or not (piece.speech >= SPEECH).any():
-        return shares[:-1] * length_s, shares[1:] * length_s
-    spoken = (piece.speech >= SPEECH).astype(np.float64)
-    over = np.concatenate([[0.0], np.cumsum(spoken)]) / spoken.sum()
-    last = len(spoken) - 1
-    before = np.clip(np.searchsorted(over, shares[:-1] + 1e-9, side="right") - 1, 0, last)
-    after = np.clip(np.searchsorted(over, shares[1:] - 1e-9, side="left") - 1, 0, last)
-    step = 1.0 / spoken.sum()
-    starts = before + (shares[:-1] - over[before]) / step
-    ends = after + np.minimum(1.0, (shares[1:] - over[after]) / step)
+    length_s = len(chunk.samples) / SAMPLE_RATE
+    if chunk.speech is None or not (chunk.speech >= SPEECH_THRESHOLD).any():
+        return boundaries[:-1] * length_s, boundaries[1:] * length_s
+    speech = (chunk.speech >= SPEECH_THRESHOLD).astype(np.float64)
+    cumulative = np.concatenate([[0.0], np.cumsum(speech)]) / speech.sum()
+    last = len(speech) - 1
+    step = 1.0 / speech.sum()
+    first = np.searchsorted(cumulative, boundaries[:-1] + 1e-9, side="right") - 1
+    final = np.searchsorted(cumulative, boundaries[1:] - 1e-9, side="left") - 1
+    first, final = np.clip(first, 0, last), np.clip(final, 0, last)
+    starts = first + (boundaries[:-1] - cumulative[first]) / step
+    ends = final + np.minimum(1.0, (boundaries[1:] - cumulative[final]) / step)
     frame_s = VAD_FRAME / SAMPLE_RATE
     return np.minimum(starts * frame_s, length_s), np.minimum(ends * frame_s, length_s)

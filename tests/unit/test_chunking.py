@@ -1,10 +1,10 @@
-"""Where long recordings are cut, and what counts as silence."""
+"""Where long recordings are split_into_chunks, and what counts as silence."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from megaasr.transcribe.segment import Piece, cut, is_silent, quiet_place
+from megaasr.transcribe.chunking import Chunk, find_pause, is_silent, split_into_chunks
 
 RATE = 16_000
 
@@ -19,21 +19,21 @@ def speech(duration_s: float, *pauses: tuple[float, float], seed: int = 0) -> ND
 
 
 def cuts(samples: NDArray[np.float32]) -> list[float]:
-    return [piece.start_s for piece in cut([samples])][1:]
+    return [chunk.start_s for chunk in split_into_chunks([samples])][1:]
 
 
 @pytest.mark.parametrize("count", [1, 160, 16_000, 30 * RATE])
 def test_up_to_30_s_is_one_piece(count: int) -> None:
     samples = speech(30, (20, 21))[:count]
-    (piece,) = cut([samples])
-    assert piece.start_s == 0.0
-    assert piece.end_s == count / RATE
-    np.testing.assert_array_equal(piece.samples, samples)
+    (chunk,) = split_into_chunks([samples])
+    assert chunk.start_s == 0.0
+    assert chunk.end_s == count / RATE
+    np.testing.assert_array_equal(chunk.samples, samples)
 
 
 def test_nothing_gives_no_piece() -> None:
-    assert list(cut([])) == []
-    assert list(cut([np.zeros(0, np.float32)])) == []
+    assert list(split_into_chunks([])) == []
+    assert list(split_into_chunks([np.zeros(0, np.float32)])) == []
 
 
 def test_a_pause_is_cut_in_its_middle() -> None:
@@ -78,16 +78,16 @@ def test_silence_is_cut_as_late_as_possible() -> None:
 def test_no_sliver_is_left_at_the_end() -> None:
     for extra in (1, 800, 8_000, 15_999, 16_000, 16_001):
         samples = speech(31, (29.4, 31.0))[: 30 * RATE + extra]
-        pieces = list(cut([samples]))
-        assert len(pieces) == 2
-        assert len(pieces[1].samples) >= RATE
+        chunks = list(split_into_chunks([samples]))
+        assert len(chunks) == 2
+        assert len(chunks[1].samples) >= RATE
 
 
 def test_pieces_do_not_keep_the_recording_in_memory() -> None:
     samples = speech(95)
-    for piece in cut([samples]):
-        assert piece.samples.base is None
-        assert not np.shares_memory(piece.samples, samples)
+    for chunk in split_into_chunks([samples]):
+        assert chunk.samples.base is None
+        assert not np.shares_memory(chunk.samples, samples)
 
 
 def test_reading_ahead_is_bounded() -> None:
@@ -100,16 +100,16 @@ def test_reading_ahead_is_bounded() -> None:
             yield speech(1.0, seed=number)
 
     most_ahead = 0.0
-    for piece in cut(blocks()):  # type: ignore[arg-type]
-        most_ahead = max(most_ahead, taken - piece.start_s)
+    for chunk in split_into_chunks(blocks()):  # type: ignore[arg-type]
+        most_ahead = max(most_ahead, taken - chunk.start_s)
     assert taken == 200
     assert most_ahead <= 32.0
 
 
-def test_quiet_place_is_never_outside() -> None:
+def test_find_pause_is_never_outside() -> None:
     for seconds in (15.2, 16.0, 29.0, 30.0):
         samples = speech(seconds)
-        assert 15 * RATE < quiet_place(samples) < len(samples)
+        assert 15 * RATE < find_pause(samples) < len(samples)
 
 
 def test_silence_is_judged_by_the_peak() -> None:
@@ -124,5 +124,5 @@ def test_silence_is_judged_by_the_peak() -> None:
 
 
 def test_a_piece_knows_its_times() -> None:
-    piece = Piece(32_000, np.zeros(8_000, np.float32))
-    assert (piece.start_s, piece.end_s) == (2.0, 2.5)
+    chunk = Chunk(32_000, np.zeros(8_000, np.float32))
+    assert (chunk.start_s, chunk.end_s) == (2.0, 2.5)

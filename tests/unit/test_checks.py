@@ -13,77 +13,79 @@ from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition, Request
 from megaasr.route.decision import NO_ROUTER, RouteChoice
 from megaasr.text.error_rate import disagreement
-from megaasr.transcribe.guard import (
-    Caution,
-    GuardThresholds,
-    Heard,
+from megaasr.transcribe.checks import (
+    CheckThresholds,
+    ChunkStats,
     compression_ratio,
     context_echo,
-    examine,
-    letters,
+    count_letters,
+    run_checks,
 )
+from megaasr.transcribe.chunking import split_into_chunks
+from megaasr.transcribe.fallback import TEMPERATURES, ChunkDecoding, DecodeTask, FallbackDecoder
+from megaasr.transcribe.options import ReliabilityOptions
 from megaasr.transcribe.recognizer import MegaASR
-from megaasr.transcribe.retries import TEMPERATURES, Hearing, Listener
-from megaasr.transcribe.segment import cut
 
-LIMITS = GuardThresholds()
+LIMITS = CheckThresholds()
 FINE = Recognition("The kettle is on the table.", "en", 8, False, "", -0.2)
-ABOUT = Heard(3.0, "", 2.0, 0.99)
+STATS = ChunkStats(3.0, "", 2.0, 0.99)
 
 
-def flags(said: Recognition, about: Heard = ABOUT, limits: GuardThresholds = LIMITS) -> list[str]:
-    return [check.flag for check in examine(said, about, limits)]
+def flags(
+    result: Recognition, stats: ChunkStats = STATS, limits: CheckThresholds = LIMITS
+) -> list[str]:
+    return [check.flag for check in run_checks(result, stats, limits)]
 
 
 def test_a_good_text_passes() -> None:
-    assert examine(FINE, ABOUT, LIMITS) == ()
+    assert run_checks(FINE, STATS, LIMITS) == ()
 
 
 @pytest.mark.parametrize(
-    ("flag", "said", "about"),
+    ("flag", "result", "stats"),
     [
-        ("token_budget_hit", replace(FINE, budget_hit=True), ABOUT),
-        ("no_words_in_speech", Recognition("", None, 3, False, ""), ABOUT),
-        ("speech_not_detected", FINE, replace(ABOUT, speech_s=0.0, speech_probability=0.05)),
-        ("phrase_cycle", replace(FINE, text="and then we go " * 3), replace(ABOUT, duration_s=9)),
-        ("compression_ratio", replace(FINE, text="la " * 60), replace(ABOUT, duration_s=30)),
-        ("characters_per_s", FINE, replace(ABOUT, duration_s=0.5)),
-        ("low_logprob", replace(FINE, mean_logprob=-1.2), ABOUT),
-        ("context_echo", FINE, replace(ABOUT, context="Kettle. The kettle is on the table!")),
+        ("token_budget_hit", replace(FINE, budget_hit=True), STATS),
+        ("no_words_in_speech", Recognition("", None, 3, False, ""), STATS),
+        ("speech_not_detected", FINE, replace(STATS, speech_s=0.0, speech_probability=0.05)),
+        ("phrase_cycle", replace(FINE, text="and then we go " * 3), replace(STATS, duration_s=9)),
+        ("compression_ratio", replace(FINE, text="la " * 60), replace(STATS, duration_s=30)),
+        ("characters_per_s", FINE, replace(STATS, duration_s=0.5)),
+        ("low_logprob", replace(FINE, mean_logprob=-1.2), STATS),
+        ("context_echo", FINE, replace(STATS, context="Kettle. The kettle is on the table!")),
     ],
 )
-def test_each_guard_on_its_own_trigger(flag: str, said: Recognition, about: Heard) -> None:
-    assert flag in flags(said, about)
-    assert flag not in flags(said, about, GuardThresholds.off()) or flag == "token_budget_hit"
+def test_each_guard_on_its_own_trigger(flag: str, result: Recognition, stats: ChunkStats) -> None:
+    assert flag in flags(result, stats)
+    assert flag not in flags(result, stats, CheckThresholds.off()) or flag == "token_budget_hit"
 
 
 def test_values_are_measured_and_thresholds_told() -> None:
-    (check,) = examine(replace(FINE, mean_logprob=-1.5), ABOUT, LIMITS)
+    (check,) = run_checks(replace(FINE, mean_logprob=-1.5), STATS, LIMITS)
     assert (check.flag, check.value, check.threshold) == ("low_logprob", -1.5, -1.0)
 
 
 @pytest.mark.parametrize(
-    ("text", "about"),
+    ("text", "stats"),
     [
-        ("No, no, no!", ABOUT),  # legitimate repeats
-        ("Yes.", replace(ABOUT, duration_s=0.4)),
-        ("Margaret.", replace(ABOUT, context="Margaret, Albert")),  # a hot word that was said
+        ("No, no, no!", STATS),  # legitimate repeats
+        ("Yes.", replace(STATS, duration_s=0.4)),
+        ("Margaret.", replace(STATS, context="Margaret, Albert")),  # a hot word that was result
     ],
 )
-def test_speech_that_guards_must_let_pass(text: str, about: Heard) -> None:
-    assert flags(replace(FINE, text=text), about) == []
+def test_speech_that_guards_must_let_pass(text: str, stats: ChunkStats) -> None:
+    assert flags(replace(FINE, text=text), stats) == []
 
 
 def test_chinese_counts_by_syllables() -> None:
-    assert letters("早上好") == 7.5
+    assert count_letters("早上好") == 7.5
     fast = replace(FINE, text="今天天气很好我们去公园" * 3, language="zh")
-    assert "characters_per_s" in flags(fast, replace(ABOUT, duration_s=2.0))
-    assert "characters_per_s" not in flags(fast, replace(ABOUT, duration_s=8.0))
+    assert "characters_per_s" in flags(fast, replace(STATS, duration_s=2.0))
+    assert "characters_per_s" not in flags(fast, replace(STATS, duration_s=8.0))
 
 
 def test_without_a_verdict_of_the_vad_nothing_depends_on_it() -> None:
-    assert flags(FINE, Heard(3.0)) == []
-    assert flags(Recognition("", None, 3, False, ""), Heard(3.0)) == []
+    assert flags(FINE, ChunkStats(3.0)) == []
+    assert flags(Recognition("", None, 3, False, ""), ChunkStats(3.0)) == []
 
 
 def test_measures() -> None:
@@ -105,7 +107,7 @@ def test_thresholds_can_be_changed_by_name() -> None:
         LIMITS.changed(["phrase_cycle=many"])
 
 
-class Rigged:
+class RiggedModel:
     """Answers by a function of the request; notes what it was asked."""
 
     name, has_robust_route = "rigged", True
@@ -122,48 +124,50 @@ class Rigged:
 LOOP = Recognition("go on and " * 5, "en", 20, False, "", -0.1)
 
 
-def hear(answer: object, **about: object) -> tuple[Hearing, Rigged]:
-    model = Rigged(answer)
+def decode(answer: object, **stats: object) -> tuple[ChunkDecoding, RiggedModel]:
+    model = RiggedModel(answer)
     noise = np.random.default_rng(1).normal(0, 0.1, 16_000 * 6).astype(np.float32)
-    hearing = Hearing(noise, "base", replace(Heard(6.0), **about), seed=7)
-    Listener(model, LIMITS).hear([hearing])
-    return hearing, model
+    task = DecodeTask(noise, "base", replace(ChunkStats(6.0), **stats), seed=7)
+    (decoding,) = FallbackDecoder(model, LIMITS).decode([task])
+    return decoding, model
 
 
 def test_a_good_text_is_heard_once() -> None:
-    hearing, model = hear(lambda request: FINE)
+    decoding, model = decode(lambda request: FINE)
     assert len(model.asked) == 1
-    assert hearing.best.said is FINE
+    assert decoding.best.recognition is FINE
 
 
 def test_a_loop_is_heard_by_the_other_branch() -> None:
-    hearing, _ = hear(lambda request: FINE if request.route == "robust" else LOOP)
-    assert [one.route for one in hearing.attempts] == ["base", "robust"]
-    assert hearing.best.attempt.route == "robust"
-    assert hearing.attempts[0].failed == ("phrase_cycle",)
-    assert (hearing.disagreement() or 0.0) > 0.5
+    decoding, _ = decode(lambda request: FINE if request.route == "robust" else LOOP)
+    assert [attempt.route for attempt in decoding.attempts] == ["base", "robust"]
+    assert decoding.best.attempt.route == "robust"
+    assert decoding.attempts[0].failed == ("phrase_cycle",)
+    assert (decoding.branch_disagreement() or 0.0) > 0.5
 
 
 def test_then_with_rising_temperature_then_in_halves() -> None:
     def only_halves(request: Request) -> Recognition:
         return FINE if request.samples.size < 16_000 * 6 else LOOP
 
-    hearing, model = hear(only_halves)
-    assert [(one.route, one.temperature, one.pieces) for one in hearing.attempts] == [
+    decoding, model = decode(only_halves)
+    assert [
+        (attempt.route, attempt.temperature, attempt.pieces) for attempt in decoding.attempts
+    ] == [
         ("base", 0.0, 1),
         ("robust", 0.0, 1),
         *(("base", temperature, 1) for temperature in TEMPERATURES),
         ("base", 0.0, 2),
     ]
     assert {request.seed for request in model.asked} == {7}
-    assert hearing.best.attempt.pieces == 2
-    assert hearing.best.said.text == f"{FINE.text} {FINE.text}"
+    assert decoding.best.attempt.pieces == 2
+    assert decoding.best.recognition.text == f"{FINE.text} {FINE.text}"
     assert sum(request.samples.size for request in model.asked[-2:]) == 16_000 * 6
 
 
 def test_the_first_attempt_that_passes_ends_it() -> None:
-    hearing, _ = hear(lambda request: FINE if request.temperature == TEMPERATURES[0] else LOOP)
-    assert len(hearing.attempts) == 3
+    decoding, _ = decode(lambda request: FINE if request.temperature == TEMPERATURES[0] else LOOP)
+    assert len(decoding.attempts) == 3
 
 
 def test_if_nothing_passes_the_fewest_failures_and_then_the_surest_is_kept() -> None:
@@ -172,31 +176,31 @@ def test_if_nothing_passes_the_fewest_failures_and_then_the_surest_is_kept() -> 
             return replace(LOOP, mean_logprob=-3.0)  # two failures
         return replace(LOOP, mean_logprob=-0.5 if request.temperature else -0.9)
 
-    hearing, _ = hear(answer)
-    assert hearing.failing
-    assert hearing.best.attempt.temperature == TEMPERATURES[0]
+    decoding, _ = decode(answer)
+    assert decoding.unreliable
+    assert decoding.best.attempt.temperature == TEMPERATURES[0]
 
 
 def test_sampling_is_not_tried_where_it_cannot_help() -> None:
     nothing = Recognition("", None, 3, False, "")
-    hearing, _ = hear(lambda request: nothing, speech_s=3.0, speech_probability=1.0)
-    assert [one.route for one in hearing.attempts] == ["base", "robust"]
+    decoding, _ = decode(lambda request: nothing, speech_s=3.0, speech_probability=1.0)
+    assert [attempt.route for attempt in decoding.attempts] == ["base", "robust"]
 
 
 def test_no_retry_hears_once_and_both_hears_twice() -> None:
     for options, count in (({"retry": False}, 1), ({"retry": False, "route": "both"}, 2)):
-        model = Rigged(lambda request: LOOP)
-        hearing = Hearing(np.zeros(16_000, np.float32), "base", Heard(1.0))
-        Listener(model, LIMITS, **options).hear([hearing])
-        assert len(hearing.attempts) == count
+        model = RiggedModel(lambda request: LOOP)
+        task = DecodeTask(np.zeros(16_000, np.float32), "base", ChunkStats(1.0))
+        (decoding,) = FallbackDecoder(model, LIMITS, **options).decode([task])
+        assert len(decoding.attempts) == count
 
 
 @pytest.mark.parametrize("route", ["base", "robust"])
 def test_who_asks_for_one_branch_gets_words_of_that_branch_only(route: RouteChoice) -> None:
-    model = Rigged(lambda request: FINE if request.route != route else LOOP)
-    said = MegaASR(model, route=route).transcribe(noise(6), sample_rate=16_000)
+    model = RiggedModel(lambda request: FINE if request.route != route else LOOP)
+    result = MegaASR(model, route=route).transcribe(noise(6), sample_rate=16_000)
     assert {request.route for request in model.asked} == {route}
-    assert said.segments[0].flags
+    assert result.segments[0].flags
     by_itself = MegaASR(model).transcribe(noise(6), sample_rate=16_000)
     assert by_itself.segments[0].text == FINE.text
     added = "; the text of the robust branch was kept" if route == "base" else ""
@@ -209,13 +213,15 @@ def noise(seconds: float) -> np.ndarray:
 
 
 def test_unreliable_text_is_labelled_and_can_be_dropped() -> None:
-    shown = MegaASR(Rigged(lambda request: LOOP)).transcribe(noise(3), sample_rate=16_000)
+    shown = MegaASR(RiggedModel(lambda request: LOOP)).transcribe(noise(3), sample_rate=16_000)
     (segment,) = shown.segments
     assert segment.text == LOOP.text.strip()
     assert segment.flags == ("phrase_cycle", "unreliable")
     assert [check.flag for check in segment.checks] == ["phrase_cycle"]
     assert len(segment.attempts) == 2 + len(TEMPERATURES)
-    asr = MegaASR(Rigged(lambda request: LOOP), caution=Caution(drop_unreliable=True))
+    asr = MegaASR(
+        RiggedModel(lambda request: LOOP), reliability=ReliabilityOptions(drop_unreliable=True)
+    )
     hidden = asr.transcribe(noise(3), sample_rate=16_000)
     assert hidden.text == ""
     assert hidden.reason == "what was heard is unreliable, and was dropped as asked"
@@ -228,28 +234,31 @@ def test_branches_that_disagree_are_flagged() -> None:
         text = "Nobody was there." if request.route == "robust" else FINE.text
         return replace(FINE, text=text)
 
-    asr = MegaASR(Rigged(answer), route="both")
+    asr = MegaASR(RiggedModel(answer), route="both")
     (segment,) = asr.transcribe(noise(3), sample_rate=16_000).segments
     assert segment.flags == ("branches_disagree",)
     assert segment.checks[0].value > 0.5
-    assert [one.route for one in segment.attempts] == ["base", "robust"]
+    assert [attempt.route for attempt in segment.attempts] == ["base", "robust"]
 
 
 def flip(languages: dict[int, str], forced_logprob: float) -> list[tuple[str | None, bool, int]]:
-    """Transcribe three pieces whose languages are given; return language, flag, attempts."""
+    """Transcribe three chunks whose languages are given; return language, flag, attempts."""
     audio = noise(88)
-    places = {float(piece.samples[0]): number for number, piece in enumerate(cut([audio]))}
+    numbers = {
+        float(chunk.samples[0]): number for number, chunk in enumerate(split_into_chunks([audio]))
+    }
 
     def answer(request: Request) -> Recognition:
         if request.language is not None:
             return Recognition("forced words", request.language, 3, False, "", forced_logprob)
-        number = places[float(request.samples[0])]
+        number = numbers[float(request.samples[0])]
         return Recognition(f"words {number}", languages.get(number, "en"), 3, False, "", -0.3)
 
-    asr = MegaASR(Rigged(answer), batch_size=1)
-    found = asr.transcribe(audio, sample_rate=16_000)
+    asr = MegaASR(RiggedModel(answer), batch_size=1)
+    transcript = asr.transcribe(audio, sample_rate=16_000)
     return [
-        (one.language, "language_flip" in one.flags, len(one.attempts)) for one in found.segments
+        (segment.language, "language_flip" in segment.flags, len(segment.attempts))
+        for segment in transcript.segments
     ]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from megaasr.transcribe.segment import cut
+from megaasr.transcribe.chunking import split_into_chunks
 
 RATE = 16_000
 
@@ -43,25 +43,25 @@ def test_any_division_into_blocks_gives_the_same_pieces(
     seed: int, duration_s: float, sizes: list[int]
 ) -> None:
     samples = recording(seed, duration_s)
-    whole = list(cut([samples]))
-    parts = list(cut(divided(samples, sizes)))
-    assert [piece.offset for piece in parts] == [piece.offset for piece in whole]
-    for part, piece in zip(parts, whole, strict=True):
-        np.testing.assert_array_equal(part.samples, piece.samples)
+    whole = list(split_into_chunks([samples]))
+    parts = list(split_into_chunks(divided(samples, sizes)))
+    assert [chunk.offset for chunk in parts] == [chunk.offset for chunk in whole]
+    for part, chunk in zip(parts, whole, strict=True):
+        np.testing.assert_array_equal(part.samples, chunk.samples)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), duration_s=st.floats(0, 130))
 def test_pieces_joined_are_the_recording(seed: int, duration_s: float) -> None:
     samples = recording(seed, duration_s)
-    pieces = list(cut([samples]))
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), samples)
+    chunks = list(split_into_chunks([samples]))
+    np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), samples)
     at = 0
-    for piece in pieces:
-        assert piece.offset == at
-        assert (piece.start_s, piece.end_s) == (at / RATE, (at + len(piece.samples)) / RATE)
-        assert 0 < len(piece.samples) <= 30 * RATE
-        at += len(piece.samples)
-    if len(pieces) > 1:
-        assert min(len(piece.samples) for piece in pieces) >= RATE
-        assert all(len(piece.samples) >= 15 * RATE for piece in pieces[:-1])
+    for chunk in chunks:
+        assert chunk.offset == at
+        assert (chunk.start_s, chunk.end_s) == (at / RATE, (at + len(chunk.samples)) / RATE)
+        assert 0 < len(chunk.samples) <= 30 * RATE
+        at += len(chunk.samples)
+    if len(chunks) > 1:
+        assert min(len(chunk.samples) for chunk in chunks) >= RATE
+        assert all(len(chunk.samples) >= 15 * RATE for chunk in chunks[:-1])

@@ -1,0 +1,110 @@
+"""Options that several commands share, so that one option has one name, range and description."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MODEL_PANEL = "Model"
+RELIABILITY_PANEL = "Reliability"
+OUTPUT_PANEL = "Output"
+
+
+class RouteName(StrEnum):
+    """Values of `--route`."""
+
+    AUTO = "auto"
+    BASE = "base"
+    ROBUST = "robust"
+    BOTH = "both"
+
+
+class AttentionName(StrEnum):
+    """Values of `--encoder-attention`."""
+
+    WINDOWED = "windowed"
+    GLOBAL = "global"
+
+
+class DtypeName(StrEnum):
+    """Values of `--dtype`."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+BatchSize = Annotated[
+    int, typer.Option(help="Chunks decoded at once.", min=1, rich_help_panel=MODEL_PANEL)
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="cpu, cuda, cuda:1 or mps [default: the best available].", rich_help_panel=MODEL_PANEL
+    ),
+]
+Dtype = Annotated[
+    DtypeName | None,
+    typer.Option(
+        help="Data type of the weights [default: bfloat16 on GPUs that support it, else float32].",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="CPU threads [default: torch's].", min=1, rich_help_panel=MODEL_PANEL),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL_PANEL),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        help="Branch, tag or commit of a model on the hub [default: its default branch].",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+AdapterFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Adapter folder in PEFT's layout, instead of the model's own adapter.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Attention = Annotated[
+    AttentionName,
+    typer.Option(
+        help="Encoder attention: windowed (Qwen's design) or global (the paper's figures).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+BranchRoute = Annotated[
+    RouteName,
+    typer.Option(
+        help="Branch that decodes a chunk. auto: the router selects; base, robust: only this one; "
+        "both: decode with both and keep the more probable text (mega-asr compare shows where they "
+        "differ).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+RouterThreshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Use the robust branch when P(degraded) is at least this value.",
+        min=0,
+        max=1,
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Profile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Route and threshold fitted by mega-asr calibrate; --route and --threshold override "
+        "them.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]

@@ -1,0 +1,129 @@
+"""From decoded chunks to segments, and from segments to a transcript. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from megaasr.records import Check, Segment, Transcript
+from megaasr.route.decision import RouteDecision
+from megaasr.text.languages import join_texts
+from megaasr.transcribe.chunking import MIN_DURATION_S, Chunk
+from megaasr.transcribe.fallback import ChunkDecoding
+from megaasr.transcribe.options import ReliabilityOptions
+from megaasr.transcribe.word_times import interpolate_words
+
+
+def skipped_segment(chunk: Chunk, flags: tuple[str, ...]) -> Segment:
+    """Return the segment of a chunk that was not decoded, with the reasons as flags."""
+    return Segment(chunk.start_s, chunk.end_s, "", None, flags)
+
+
+def assemble_segment(
+    chunk: Chunk,
+    decoding: ChunkDecoding,
+    decision: RouteDecision,
+    *,
+    reliability: ReliabilityOptions,
+    calibration: Callable[[float], float] = float,
+    flags: tuple[str, ...] = (),
+) -> Segment:
+    """Return the segment of a decoded chunk.
+
+    Args:
+        chunk: the audio.
+        decoding: all attempts at it.
+        decision: the router's decision.
+        reliability: thresholds, and whether unreliable text is removed.
+        calibration: maps the model's probability of a word to its confidence.
+        flags: facts about the chunk that were known before it was decoded.
+    """
+    best = decoding.best
+    result, text = best.recognition, best.attempt.text
+    checks = list(best.failed_checks)
+    disagreement = decoding.branch_disagreement()
+    limit = reliability.thresholds.branches_disagree
+    if disagreement is not None and disagreement > limit:
+        checks.append(Check("branches_disagree", round(disagreement, 4), limit))
+    segment_flags = [check.flag for check in checks]
+    if not text and not result.budget_hit:  # an output that was cut off states no verdict
+        segment_flags.insert(0, "no_speech" if result.language is None else "no_words")
+    words = interpolate_words(result.words, chunk, calibration) if text else ()
+    if text and best.failed_checks:
+        segment_flags.append("unreliable")
+        if reliability.drop_unreliable:
+            segment_flags.append("dropped")
+            text, words = "", ()
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    return Segment(
+        start=chunk.start_s,
+        end=chunk.end_s,
+        text=text,
+        language=result.language,
+        flags=(*segment_flags, *flags),
+        route=best.attempt.route,
+        degraded_probability=decision.degraded_probability,
+        route_reason=_route_reason(decision, best.attempt.route),
+        confidence=round(sum(confidences) / len(confidences), 4) if confidences else None,
+        mean_logprob=best.attempt.mean_logprob,
+        words=words,
+        checks=tuple(checks),
+        attempts=decoding.attempts if len(decoding.attempts) > 1 else (),
+    )
+
+
+def assemble_transcript(
+    segments: Sequence[Segment], *, duration_s: float, model: str, audio: str | None
+) -> Transcript:
+    """Return the transcript of one recording.
+
+    Args:
+        segments: all segments in order of time.
+        duration_s: length of the recording in seconds.
+        model: name of the model.
+        audio: path of the recording; None if it did not come from a file.
+    """
+    text = join_texts((segment.text, segment.language) for segment in segments)
+    return Transcript(
+        text=text,
+        language=_main_language(segments),
+        duration_s=duration_s,
+        model=model,
+        segments=tuple(segments),
+        reason=None if text else _empty_reason(segments, duration_s),
+        audio=audio,
+    )
+
+
+def _route_reason(decision: RouteDecision, kept_route: str) -> str | None:
+    """Return why the router selected a branch, and which branch's text was kept if another."""
+    if not decision.reason or kept_route == decision.route:
+        return decision.reason or None
+    return f"{decision.reason}; the text of the {kept_route} branch was kept"
+
+
+def _main_language(segments: Iterable[Segment]) -> str | None:
+    """Return the language with the longest segments in total; ties go to the first."""
+    seconds: dict[str, float] = {}
+    for segment in segments:
+        if segment.text and segment.language is not None:
+            duration_s = segment.end - segment.start
+            seconds[segment.language] = seconds.get(segment.language, 0.0) + duration_s
+    return max(seconds, key=seconds.__getitem__) if seconds else None
+
+
+def _empty_reason(segments: Sequence[Segment], duration_s: float) -> str:
+    """Return why a transcript is empty."""
+    flags = [segment.flags for segment in segments]
+    if any("too_short" in segment_flags for segment_flags in flags):
+        duration_ms = duration_s * 1000.0
+        min_ms = MIN_DURATION_S * 1000
+        return f"too short: {duration_ms:.3g} ms; at least {min_ms:.0f} ms is needed"
+    if all("silent" in segment_flags for segment_flags in flags):
+        return "no speech: the recording is silent"
+    if any("dropped" in segment_flags for segment_flags in flags):
+        return "what was heard is unreliable, and was dropped as asked"
+    if all("no_speech" in segment_flags for segment_flags in flags):
+        return "no speech was heard"
+    if any("token_budget_hit" in segment_flags for segment_flags in flags):
+        return "the model wrote no words before its token budget ended"
+    return "the model heard speech but wrote no words"

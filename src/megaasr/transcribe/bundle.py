@@ -1,0 +1,219 @@
+"""A model with everything that belongs to it: network, adapter, router and calibration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, get_args
+
+from megaasr.errors import UsageError
+from megaasr.hub import HubOptions
+from megaasr.model.hub import find_local_model, find_model_parts
+
+if TYPE_CHECKING:
+    from megaasr.model.interface import Recognition, Request, Samples, SpeechModel
+    from megaasr.model.layout import EncoderAttention
+    from megaasr.route.decision import RouteChoice, RouteDecision
+
+
+class RouterLike(Protocol):
+    """Selects the branch for a chunk, as `megaasr.route.router.Router` does."""
+
+    def decide(self, samples: Samples) -> RouteDecision:
+        """Return the decision for audio, float32 of shape [time], 16 kHz mono."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model to load, and how.
+
+    Attributes:
+        name: a shipped model (`tiny`), a folder, or a name on the Hugging Face hub.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
+        dtype: `float32`, `bfloat16` or `float16`; None selects by device.
+        batch_size: largest number of chunks in one forward pass.
+        threads: number of CPU threads; None keeps torch's setting.
+        encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
+        adapter: adapter folder in PEFT's layout; None for the model's own adapter.
+        route: branch selection: `auto`, `base`, `robust` or `both`.
+        threshold: probability of degraded audio, 0..1, from which `auto` selects the robust branch;
+            None for the router's own threshold.
+        hub: how a model on the hub is found.
+    """
+
+    name: str = "tiny"
+    device: str | None = None
+    dtype: str | None = None
+    batch_size: int = 8
+    threads: int | None = None
+    encoder_attention: EncoderAttention = "windowed"
+    adapter: Path | None = None
+    route: RouteChoice = "auto"
+    threshold: float | None = None
+    hub: HubOptions = field(default_factory=HubOptions)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size is {self.batch_size}; it must be at least 1")
+        check_route(self.route)
+
+    def with_profile(self, path: Path | None) -> ModelOptions:
+        """Return options with the route and threshold of a profile, unless they are set already.
+
+        Args:
+            path: profile written by `mega-asr calibrate`; None changes nothing.
+
+        Raises:
+            UsageError: the file is not a profile, or was fitted for another router.
+        """
+        if path is None:
+            return self
+        from megaasr.route.profile import RoutingProfile
+
+        profile = RoutingProfile.read(path)
+        profile.require(self.name, self.hub)
+        route, threshold = profile.over(self.route, self.threshold)
+        return replace(self, route=route, threshold=threshold)
+
+    def identity(self) -> object:
+        """Return what distinguishes the model from others, as JSON values.
+
+        It is a hash of the contents for a folder, and the name and revision for a model on the hub,
+        so that nothing is downloaded.
+        """
+        from megaasr.adapter.peft_layout import WEIGHTS_FILE
+        from megaasr.hashing import file_sha256
+        from megaasr.model.parts import find_parts, part_hashes
+
+        folder = find_local_model(self.name)
+        model: object = [self.name, self.hub.revision]
+        if folder is not None:
+            model = part_hashes(find_parts(folder))
+        return {
+            "model": model,
+            "adapter": None if self.adapter is None else file_sha256(self.adapter / WEIGHTS_FILE),
+            "route": self.route,
+            "threshold": self.threshold,
+            "encoder_attention": self.encoder_attention,
+            "dtype": self.dtype,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBundle:
+    """A model, its router and the calibration of its confidence.
+
+    Attributes:
+        model: the speech model, with its robust branch if it has an adapter.
+        router: selects the branch for each chunk; None if there is nothing to select.
+        calibration: maps the model's probability of a word to its confidence.
+    """
+
+    model: SpeechModel
+    router: RouterLike | None = None
+    calibration: Callable[[float], float] = float
+
+
+def open_bundle(options: ModelOptions) -> ModelBundle:
+    """Load a model with its router and calibration.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded.
+        UsageError: the threshold is out of range, the device does not exist, or the route needs an
+            adapter and the model has none.
+    """
+    from megaasr.model.loading import load_model  # imports torch
+    from megaasr.route.router import find_router
+    from megaasr.transcribe.confidence import read_calibration
+
+    if options.threads is not None:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    model = load_model(
+        options.name,
+        device=options.device,
+        dtype=options.dtype,
+        hub=options.hub,
+        batch_size=options.batch_size,
+        encoder_attention=options.encoder_attention,
+        adapter=options.adapter,
+    )
+    if options.route in ("robust", "both") and not model.has_robust_route:
+        raise UsageError(f"{options.name} has no adapter, so there is no robust route")
+    parts = find_model_parts(options.name, options.hub)
+    router = None
+    if options.route in ("auto", "both") and model.has_robust_route:
+        router = find_router(parts, threshold=options.threshold, device=options.device)
+    return ModelBundle(model, router, read_calibration(parts.base))
+
+
+class LazyModel:
+    """A model that is loaded when the first chunk is routed or decoded.
+
+    A wrong path, or a folder in which everything has been transcribed, then costs no loading time.
+    It is a `SpeechModel` and a `RouterLike`, and calibrates too.
+
+    Args:
+        options: the model to load.
+
+    Attributes:
+        options: as given.
+        loading_s: seconds spent on loading so far.
+    """
+
+    def __init__(self, options: ModelOptions) -> None:
+        self.options = options
+        self.loading_s = 0.0
+        self._bundle: ModelBundle | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.options.name
+
+    @property
+    def has_robust_route(self) -> bool:
+        """Whether the model has an adapter."""
+        return self._loaded().model.has_robust_route
+
+    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+        """Transcribe chunks; the results are in the order of the requests."""
+        return self._loaded().model.recognize(requests)
+
+    def decide(self, samples: Samples) -> RouteDecision:
+        """Return the router's decision, or `NO_ROUTER` if the model has no router."""
+        from megaasr.route.decision import NO_ROUTER
+
+        router = self._loaded().router
+        return NO_ROUTER if router is None else router.decide(samples)
+
+    def calibration(self, probability: float) -> float:
+        """Return the confidence, 0..1, of a word with this probability."""
+        return self._loaded().calibration(probability)
+
+    def bundle(self) -> ModelBundle:
+        """Return a bundle of which all parts are this object."""
+        return ModelBundle(self, self, self.calibration)
+
+    def _loaded(self) -> ModelBundle:
+        if self._bundle is None:
+            start = time.monotonic()
+            self._bundle = open_bundle(self.options)
+            self.loading_s = time.monotonic() - start
+        return self._bundle
+
+
+def check_route(route: str) -> None:
+    """Raise unless a route is one of `RouteChoice`.
+
+    Raises:
+        UsageError: it is not.
+    """
+    from megaasr.route.decision import RouteChoice
+
+    if route not in get_args(RouteChoice):
+        raise UsageError(f"route {route!r}: it is one of {', '.join(get_args(RouteChoice))}")

@@ -1,0 +1,230 @@
+"""Decoding with fallback: decode chunks, and decode those again whose text fails a check.
+
+The attempts, in this order, until one passes all checks:
+
+1. the selected branch, greedy,
+2. the other branch (if the model has one and the caller did not restrict the branch),
+3. the selected branch with sampling at each of `TEMPERATURES`,
+4. the selected branch on both halves of the chunk, split in a pause (chunks of 4 s or more).
+
+The best attempt has the fewest failed checks; ties go to the highest mean log-probability, then to
+the earliest attempt. Whisper decodes with a similar temperature fallback (Radford et al. 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.model.interface import Recognition, Request, Route, Samples, SpeechModel
+from megaasr.records import Attempt, Check
+from megaasr.route.decision import RouteChoice
+from megaasr.text.error_rate import disagreement
+from megaasr.text.languages import join_texts
+from megaasr.transcribe.checks import CheckThresholds, ChunkStats, run_checks
+from megaasr.transcribe.chunking import find_midpoint_pause
+
+TEMPERATURES = (0.3, 0.7)
+"""Sampling temperatures of the third and fourth attempt."""
+_MIN_SPLIT_S = 4.0
+# Failures that say only that speech was or was not detected: no sampling changes them.
+_UNAFFECTED_BY_SAMPLING = {"speech_not_detected", "no_words_in_speech"}
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeTask:
+    """A chunk to decode.
+
+    Attributes:
+        samples: audio, float32 of shape [time], 16 kHz mono, at most 30 s.
+        route: branch that the router selected.
+        stats: facts about the chunk that its text is checked against.
+        language: ISO code to force, or None.
+        seed: seed of the attempts with sampling.
+    """
+
+    samples: Samples
+    route: Route
+    stats: ChunkStats
+    language: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredAttempt:
+    """One attempt at a chunk, with the model's result and the checks that it failed."""
+
+    attempt: Attempt
+    recognition: Recognition
+    failed_checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDecoding:
+    """All attempts at one chunk, in the order in which they were made.
+
+    Attributes:
+        scored: the attempts, at least one.
+    """
+
+    scored: tuple[ScoredAttempt, ...]
+
+    @property
+    def best(self) -> ScoredAttempt:
+        """The attempt that is kept, see the module's description."""
+
+        def rank(scored: ScoredAttempt) -> tuple[int, float]:
+            logprob = scored.recognition.mean_logprob
+            return len(scored.failed_checks), math.inf if logprob is None else -logprob
+
+        return min(self.scored, key=rank)  # the first of equals
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The records of all attempts."""
+        return tuple(scored.attempt for scored in self.scored)
+
+    @property
+    def unreliable(self) -> bool:
+        """Whether every attempt so far failed a check."""
+        return all(scored.failed_checks for scored in self.scored)
+
+    @property
+    def may_improve(self) -> bool:
+        """Whether sampling may help: some attempt failed more than the speech-detection checks."""
+        return any(set(scored.attempt.failed) - _UNAFFECTED_BY_SAMPLING for scored in self.scored)
+
+    def branch_disagreement(self) -> float | None:
+        """Return the error rate between the greedy texts of the two branches; None if only one
+        branch was used."""
+        greedy = {
+            scored.attempt.route: scored
+            for scored in reversed(self.scored)
+            if scored.attempt.temperature == 0 and scored.attempt.pieces == 1
+        }
+        if len(greedy) < 2:
+            return None
+        base, robust = greedy["base"], greedy["robust"]
+        language = base.recognition.language or robust.recognition.language
+        return disagreement(base.attempt.text, robust.attempt.text, language)
+
+
+class FallbackDecoder:
+    """Decodes chunks in batches, and again where a check fails.
+
+    Args:
+        model: speech model that decodes.
+        thresholds: limits of the quality checks.
+        retry: make further attempts; otherwise one per chunk (two if `route` is `both`).
+        route: when the branch that was not selected decodes too: with `auto` if the text is
+            unreliable, with `both` always, with `base` and `robust` never.
+    """
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        thresholds: CheckThresholds,
+        *,
+        retry: bool = True,
+        route: RouteChoice = "auto",
+    ) -> None:
+        self._model, self._thresholds, self._retry, self._route = model, thresholds, retry, route
+
+    def decode(self, tasks: Sequence[DecodeTask]) -> list[ChunkDecoding]:
+        """Decode chunks, all first attempts in one batch.
+
+        Args:
+            tasks: the chunks to decode.
+
+        Returns:
+            One decoding per task, in the same order.
+
+        Raises:
+            ModelError: the model fails.
+        """
+        first = self._attempt(tasks, [task.route for task in tasks])
+        decodings = [ChunkDecoding((scored,)) for scored in first]
+        if self._model.has_robust_route:
+            retried = [i for i, decoding in enumerate(decodings) if self._use_both(decoding)]
+            routes = [_other_branch(tasks[i].route) for i in retried]
+            self._extend(decodings, retried, self._attempt([tasks[i] for i in retried], routes))
+        for temperature in TEMPERATURES if self._retry else ():
+            retried = [i for i, d in enumerate(decodings) if d.unreliable and d.may_improve]
+            chunks = [tasks[i] for i in retried]
+            routes = [task.route for task in chunks]
+            self._extend(decodings, retried, self._attempt(chunks, routes, temperature))
+        for i, (task, decoding) in enumerate(zip(tasks, decodings, strict=True)):
+            long_enough = task.samples.size >= _MIN_SPLIT_S * SAMPLE_RATE
+            if self._retry and long_enough and decoding.unreliable and decoding.may_improve:
+                self._extend(decodings, [i], [self._attempt_halves(task)])
+        return decodings
+
+    @staticmethod
+    def _extend(
+        decodings: list[ChunkDecoding], indices: Sequence[int], scored: Sequence[ScoredAttempt]
+    ) -> None:
+        for i, attempt in zip(indices, scored, strict=True):
+            decodings[i] = ChunkDecoding((*decodings[i].scored, attempt))
+
+    def _use_both(self, decoding: ChunkDecoding) -> bool:
+        if self._route == "auto":
+            return self._retry and decoding.unreliable
+        return self._route == "both"
+
+    def _attempt(
+        self, tasks: Sequence[DecodeTask], routes: Sequence[Route], temperature: float = 0.0
+    ) -> list[ScoredAttempt]:
+        if not tasks:
+            return []
+        requests = [
+            _request(task, task.samples, route, temperature)
+            for task, route in zip(tasks, routes, strict=True)
+        ]
+        results = self._model.recognize(requests)
+        return [
+            self._score(task, result, Attempt(route, temperature, 1))
+            for task, route, result in zip(tasks, routes, results, strict=True)
+        ]
+
+    def _attempt_halves(self, task: DecodeTask) -> ScoredAttempt:
+        pause = find_midpoint_pause(task.samples)
+        halves = [task.samples[:pause], task.samples[pause:]]
+        results = self._model.recognize([_request(task, half, task.route, 0.0) for half in halves])
+        return self._score(task, _joined(results), Attempt(task.route, 0.0, 2))
+
+    def _score(self, task: DecodeTask, result: Recognition, attempt: Attempt) -> ScoredAttempt:
+        # Without a language the model says "no speech": words beside that are not trustworthy.
+        text = "" if result.language is None else result.text.strip()
+        failed = run_checks(result, task.stats, self._thresholds)
+        logprob = None if result.mean_logprob is None else round(result.mean_logprob, 4)
+        flags = tuple(check.flag for check in failed)
+        record = replace(attempt, text=text, mean_logprob=logprob, failed=flags)
+        return ScoredAttempt(record, result, failed)
+
+
+def _request(task: DecodeTask, samples: Samples, route: Route, temperature: float) -> Request:
+    return Request(samples, task.language, task.stats.context, route, temperature, task.seed)
+
+
+def _other_branch(route: Route) -> Route:
+    return "base" if route == "robust" else "robust"
+
+
+def _joined(results: Sequence[Recognition]) -> Recognition:
+    """Return the results of consecutive chunks as one."""
+    spoken = [result for result in results if result.language is not None and result.text.strip()]
+    language = spoken[0].language if spoken else None
+    scored = [result for result in results if result.mean_logprob is not None]
+    weight = sum(result.tokens + 1 for result in scored)
+    total = sum((result.mean_logprob or 0.0) * (result.tokens + 1) for result in scored)
+    return Recognition(
+        join_texts((result.text.strip(), language) for result in spoken),
+        language,
+        sum(result.tokens for result in results),
+        any(result.budget_hit for result in results),
+        "".join(result.raw for result in results),
+        total / weight if weight else None,
+        tuple(word for result in spoken for word in result.words),
+    )

@@ -1,0 +1,65 @@
+"""Options of transcription."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from megaasr.transcribe.bundle import ModelOptions
+from megaasr.transcribe.checks import DEFAULT_THRESHOLDS, CheckThresholds
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityOptions:
+    """Controls voice-activity detection, quality checks and retries.
+
+    Attributes:
+        vad: detect speech first; chunks without speech are not decoded.
+        thresholds: limits of the quality checks.
+        retry: decode a chunk again when its text fails a check, see `megaasr.transcribe.fallback`.
+        drop_unreliable: remove text that still fails a check after all attempts.
+    """
+
+    vad: bool = True
+    thresholds: CheckThresholds = DEFAULT_THRESHOLDS
+    retry: bool = True
+    drop_unreliable: bool = False
+
+
+DEFAULT_RELIABILITY = ReliabilityOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What the model is told about the speech.
+
+    Attributes:
+        language: ISO code to force; None lets the model identify the language of each chunk.
+        context: free text that biases the model: names, domain terms, preceding text.
+    """
+
+    language: str | None = None
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeOptions:
+    """Everything but the recording that determines a transcript.
+
+    Attributes:
+        model: which model to load, and how.
+        decode: what the model is told about the speech.
+        reliability: voice-activity detection, quality checks and retries.
+    """
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    reliability: ReliabilityOptions = DEFAULT_RELIABILITY
+
+    def settings(self) -> Mapping[str, object]:
+        """Return the options as JSON values; equal settings give equal transcripts."""
+        return {
+            "model": self.model.identity(),
+            **asdict(self.decode),
+            "reliability": asdict(self.reliability),
+        }
