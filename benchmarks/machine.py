@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,13 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that are measured."""
     import soundfile
 
-    found = {"python": platform.python_version(), "libsndfile": soundfile.__libsndfile_version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    from megaasr.versions import installed_versions
+
+    return {
+        "python": platform.python_version(),
+        "libsndfile": soundfile.__libsndfile_version__,
+        **installed_versions(_PACKAGES),
+    }
 
 
 def model(name: str, folder: Path) -> dict[str, Any]:

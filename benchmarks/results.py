@@ -41,14 +41,14 @@ def add(path: Path, entry: Entry) -> None:
     Raises:
         BenchmarkError: if there is a file that holds something else.
     """
+    from megaasr.atomic import write_atomically
+
     entries = read(path) if path.exists() else {}
     entries[entry["benchmark"]] = entry
     ordered = [entries[name] for name in NAMES if name in entries]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     text = json.dumps({"schema": SCHEMA, "entries": ordered}, indent=1, ensure_ascii=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, text + "\n")
 
 
 def render(entries: Mapping[str, Entry]) -> str:

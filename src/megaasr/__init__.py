@@ -71,11 +71,10 @@ _ELSEWHERE = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from megaasr.versions import UNKNOWN, package_version
 
-        try:
-            value: Any = version("megaasr")
-        except PackageNotFoundError:  # run from a checkout that was never installed
+        value: Any = package_version("megaasr")
+        if value == UNKNOWN:  # run from a checkout that was never installed
             value = "0+unknown"
     elif name in __all__:
         from importlib import import_module

@@ -1,6 +1,6 @@
-"""Files that appear under their name only when they are complete and on the disk.
+"""Write files atomically: a file appears under its name only when it is complete.
 
-What was there before stays until then, even if the process is killed.
+Until then the previous version of the file stays in place, even if the process is killed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,47 +18,78 @@ _SUFFIX = ".part"
 
 
 @contextmanager
-def atomic_file(target: Path) -> Iterator[BinaryIO]:
-    """Give a file to write into; it takes its name at the end, if there was no error.
+def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; the file written there is renamed to `target`.
+
+    For libraries that open files by path; otherwise use `atomic_file`. If the block raises, the
+    temporary file is deleted and `target` stays as it was.
+
+    Args:
+        target: final path of the file; an existing file is replaced.
+        durable: whether the file and its new name are flushed to the disk, so that they survive a
+            power failure. False for many small files that are cheap to make again.
 
     Raises:
-        OSError: the system does not let us write.
+        OSError: the file cannot be renamed, for example.
     """
-    # A random name: another process may be writing the same file, and `target.name` may be as long
-    # as names can be.
+    # A random name: another process may be writing the same file, and `target.name` may already
+    # have the maximum length of a file name.
     part = target.with_name(f".mega-asr-{secrets.token_hex(4)}{_SUFFIX}")
     try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
+        if durable:
+            with part.open("rb+") as file:  # Windows flushes only files that are open for writing
+                os.fsync(file.fileno())
         part.replace(target)
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_atomically(target: Path, text: str) -> None:
-    """Replace a file by a text, UTF-8, lines ended as they are in the text.
+@contextmanager
+def atomic_file(target: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Yield a binary file to write into; it is renamed to `target` when the block ends.
 
-    Half a surrogate pair (of a file name that is not UTF-8) becomes the escape that JSON reads.
+    Takes the arguments of `atomic_path` and behaves in the same way.
 
     Raises:
-        OSError: the system does not let us write.
+        OSError: the file cannot be created, written or renamed.
+    """
+    with atomic_path(target, durable=durable) as part, part.open("xb") as file:
+        yield file
+
+
+def write_atomically(target: Path, text: str) -> None:
+    """Write a text file in UTF-8, replacing an existing one; line endings are kept as they are.
+
+    A lone surrogate (from a file name that is not UTF-8) is written as a backslash escape, which
+    is how JSON represents it.
+
+    Raises:
+        OSError: the file cannot be created, written or renamed.
     """
     with atomic_file(target) as file:
         file.write(text.encode("utf-8", errors="backslashreplace"))
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left behind in a folder; nobody else may be writing there."""
+def remove_leftovers(folder: Path, *, older_than_s: float | None = None) -> None:
+    """Delete the temporary files that killed processes left in a folder.
+
+    Args:
+        folder: where to look; subfolders are not searched.
+        older_than_s: only files that were last written more than this many seconds ago. None
+            deletes all of them: no other process may be writing in the folder then.
+    """
     for part in folder.glob(f".*{_SUFFIX}"):
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # in use (Windows), or just renamed by its writer
+            if older_than_s is None or part.stat().st_mtime < time.time() - older_than_s:
+                part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming last through a loss of power, where the system can."""
-    with contextlib.suppress(OSError):  # Windows opens no folders
+    """Make a rename survive a power failure, where the system can."""
+    with contextlib.suppress(OSError):  # Windows does not open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What tells a file's content from another's."""
+"""Content hashes of files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read in blocks.
+    """Return the SHA-256 of a file as hexadecimal digits; the file is read in blocks.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A folder or file is one process's, as far as the system can tell."""
+"""Locks that keep a second process out of a folder or file, where the system has such locks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from megaasr.errors import MegaASRError
 
 @contextmanager
 def exclusive(path: Path, refusal: MegaASRError) -> Iterator[int | None]:
-    """Keep an existing folder or file for this process, and for those that inherit the descriptor.
+    """Lock an existing folder or file for this process, and children that inherit it.
 
-    The system lets go of it when the last of them ends. Without locks (Windows, some network file
-    systems) two at once are the user's care.
+    The system releases the lock when the last of these processes ends. Windows and some network
+    file systems have no such locks; there, nothing keeps two processes apart.
 
     Args:
-        path: what is kept.
-        refusal: raised if another process has it.
+        path: the folder or file to lock.
+        refusal: raised if another process holds the lock.
 
     Yields:
-        The descriptor; None on Windows.
+        The descriptor that holds the lock; None on Windows.
     """
     try:
         import fcntl

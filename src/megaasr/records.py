@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
 
 TRANSCRIPT_SCHEMA = 1
@@ -81,13 +82,11 @@ def read_manifest(path: str | Path) -> Iterator[Utterance]:
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a JSONL manifest atomically (temporary name, then rename)."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8") as lines:
+    """Write a JSONL manifest atomically, one utterance a line."""
+    with atomic_file(Path(path)) as lines:
         for utterance in utterances:
-            lines.write(json.dumps(utterance.to_json(), ensure_ascii=False) + "\n")
-    temporary.replace(path)
+            line = json.dumps(utterance.to_json(), ensure_ascii=False) + "\n"
+            lines.write(line.encode("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ def test_a_killed_process_is_taken_up_again(
 def test_another_recipe_in_the_same_folder_is_refused(
     copy: Path, reference: Path, change: dict[str, int]
 ) -> None:
-    with pytest.raises(UsageError, match=r"another recipe .*recipe\.json.* another folder"):
+    with pytest.raises(UsageError, match=r"another recipe: \S+ is .*recipe\.json.* another folder"):
         synthesize_corpus(RECIPE.model_copy(update=change), copy)
     assert content(copy) == content(reference)
 

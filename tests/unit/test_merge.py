@@ -82,7 +82,7 @@ def test_the_folder_must_be_its_own(base: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="files that no merge wrote"):
+    with pytest.raises(UsageError, match=r"but no mega_asr_merge\.json that says"):
         merge(base, adapter, foreign)
     assert [one.name for one in foreign.iterdir()] == ["thesis.txt"]
 

@@ -327,9 +327,12 @@ def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
 
 def test_two_builds_do_not_share_a_folder(copy: Path, manifest: Path) -> None:
     pytest.importorskip("fcntl")
-    from megaasr.simulate.corpus.folder import locked
+    from megaasr.folder_claim import locked_folder
 
-    with locked(copy), pytest.raises(CorpusError, match="another process is at work"):
+    with (
+        locked_folder(copy, CorpusError),
+        pytest.raises(CorpusError, match="another process is at work"),
+    ):
         build_corpus(manifest, copy, RECIPE, workers=1)
     build_corpus(manifest, copy, RECIPE, workers=1)
 

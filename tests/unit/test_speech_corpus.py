@@ -146,15 +146,15 @@ def test_a_corpus_that_grew_is_the_one_made_at_once(
 def test_other_sentences_or_recipes_are_refused(
     reference: Path, sentences: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="mixtures, seed changed"):
+    with pytest.raises(UsageError, match=r"mixtures is .*; seed is \d+ there and 3 now"):
         synthesize_speech(small(sentences, "seed=3", "mixtures=0.1"), reference)
-    with pytest.raises(UsageError, match="joined_word_s changed"):
+    with pytest.raises(UsageError, match=r"joined_word_s is unset there and 0\.37 now"):
         synthesize_speech(small(sentences, "joined_word_s=0.37"), reference)
     # A field with the value that it always had is no change.
     assert synthesize_speech(small(sentences, "joined_word_s=0.45"), reference) == []
     longer = tmp_path / "longer.jsonl"
     longer.write_text(sentences.read_text() * 2)
-    with pytest.raises(UsageError, match="sentences_sha256 changed"):
+    with pytest.raises(UsageError, match="sentences_sha256 is"):
         synthesize_speech(small(longer), reference)
     with (
         exclusive(reference, UsageError("mine")),

@@ -17,8 +17,9 @@ import torch
 
 from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import Adapter
-from megaasr.atomic import remove_leftovers, write_atomically
+from megaasr.atomic import atomic_path, remove_leftovers, write_atomically
 from megaasr.errors import CheckpointError, UsageError
+from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
 
 MARKER = "mega_asr_merge.json"
@@ -111,21 +112,15 @@ def _is_done(output: Path, base: Path, parents: Parents) -> bool:
     """Tell whether a folder holds this very merge; refuse it if it holds anything else."""
     if output.exists() and base.resolve() == output.resolve():
         raise UsageError(f"{output} is the base itself; choose another folder")
-    marker = output / MARKER
-    if not marker.is_file():
-        if output.exists() and any(output.iterdir()):
-            raise UsageError(f"{output} holds files that no merge wrote; choose another folder")
+    mismatch = "was merged from another base or adapter"
+    claim = FolderClaim(output, MARKER, mismatch, outputs="*")
+    recorded = claim.read()
+    if recorded is None:
         return False
-    try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{marker} is damaged ({error}); choose another folder") from error
-    if {name: found.get(name) for name in parents.to_json()} != parents.to_json():
-        raise UsageError(
-            f"{output} was merged from another base or adapter; delete it, or choose another folder"
-        )
+    inputs = parents.to_json()
+    claim.require_same({name: recorded.get(name) for name in inputs}, inputs)
     remove_leftovers(output)
-    return bool(found.get("complete"))
+    return bool(recorded.get("complete"))
 
 
 def _keys(file: Path) -> list[str]:
@@ -153,6 +148,5 @@ def _merge_file(file: Path, adapter: Adapter, target: Path) -> None:
                     )
                 weight = (weight.float() + delta).to(weight.dtype)
             merged[key] = weight.contiguous()
-    part = target.with_name(f".mega-asr-{target.name}.part")
-    save_file(merged, part, metadata)
-    part.replace(target)
+    with atomic_path(target) as part:
+        save_file(merged, part, metadata)

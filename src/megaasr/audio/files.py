@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from megaasr.atomic import atomic_file
 from megaasr.audio import containers, ffmpeg, sndfile
 from megaasr.audio.pcm import CHUNK_VALUES, Pcm, mono, recut
 from megaasr.audio.source import AudioSource, OpenSource, open_source
@@ -192,16 +192,12 @@ def write(
     if subtype not in _BITS:
         raise UsageError(f"subtype must be one of {', '.join(_BITS)}, got {subtype!r}")
     steps = _quantised(waveform.samples, _BITS[subtype])
-    # A random name next to the target: renaming is atomic only within one file system.
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
+        # Not flushed to the disk: corpora have many clips, and a lost one is made again.
+        with atomic_file(target, durable=False) as file:
             soundfile.write(file, steps, waveform.sample_rate, subtype, format=file_format)
-        part.replace(target)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(target, _write_problem(target, error)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _quantised(samples: NDArray[np.float32], bits: int) -> NDArray[np.int16] | NDArray[np.int32]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from megaasr.atomic import atomic_file, write_atomically
-from megaasr.config import flat
 from megaasr.errors import RecordError, UsageError
+from megaasr.folder_claim import FolderClaim
 from megaasr.records import Utterance
 
 GRADED_FILE, ERRORS_FILE, CLAIM_FILE = "graded.jsonl", "errors.jsonl", "grade.json"
@@ -63,18 +63,8 @@ class GradeFolder:
         self.folder = folder
         self.count = count
         (folder / _PARTS).mkdir(parents=True, exist_ok=True)
-        marker = folder / CLAIM_FILE
-        if marker.is_file():
-            there = json.loads(marker.read_text(encoding="utf-8"))
-            old, new = flat(there), flat(identity)
-            wrong = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
-            if wrong:
-                changes = "; ".join(
-                    f"{k} is {old.get(k)} there and {new.get(k)} now" for k in wrong
-                )
-                raise UsageError(f"{folder} holds other grades: {changes}; choose another folder")
-        else:
-            write_atomically(marker, json.dumps(identity, indent=1) + "\n")
+        claim = FolderClaim(folder, CLAIM_FILE, "holds other grades")
+        claim.claim(json.dumps(identity, indent=1) + "\n")
 
     def waiting(self, share: Share) -> list[int]:
         """Return the numbers of a process's shards that are not done."""

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from megaasr.score.predictions import UNUSABLE, Prediction
@@ -23,6 +22,7 @@ from megaasr.score.summary import (
 from megaasr.score.test_set import TestSetFile
 from megaasr.text.languages import unit
 from megaasr.text.normalize import normalizer_version
+from megaasr.versions import installed_versions
 
 _LIBRARIES = ("megaasr", "numpy", "rapidfuzz", "soundfile", "soxr", "torch", "transformers")
 
@@ -126,10 +126,4 @@ def _machine() -> dict[str, str | int | float | None]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed_versions(_LIBRARIES)}

@@ -13,6 +13,7 @@ from megaasr.atomic import write_atomically
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, UsageError
+from megaasr.folder_claim import FolderClaim
 from megaasr.score.predictions import UNUSABLE, Prediction, PredictionLog, System
 from megaasr.score.test_set import TestClip, TestSetFile
 
@@ -31,19 +32,13 @@ def claim(output: Path, test_set: TestSetFile, systems: Sequence[System]) -> Non
     Raises:
         UsageError: it belongs to another test set, or a system of this name had other settings.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    marker = output / RUN_FILE
-    known: dict[str, Any] = {"test_set": test_set.sha256, "systems": {}}
-    if marker.is_file():
-        try:
-            known = json.loads(marker.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"{marker} is damaged ({error}); choose another folder") from error
-    if known["test_set"] != test_set.sha256:
-        raise UsageError(f"{output} holds a benchmark of another test set; choose another folder")
+    claimed = FolderClaim(output, RUN_FILE, "holds a benchmark of another test set")
+    inputs: dict[str, Any] = {"test_set": test_set.sha256}
+    recorded = claimed.read() or {**inputs, "systems": {}}
+    claimed.require_same({"test_set": recorded["test_set"]}, inputs)
     for system in systems:
         settings = {"kind": system.kind, **system.settings}
-        before = known["systems"].get(system.name, settings)
+        before = recorded["systems"].get(system.name, settings)
         differing = sorted(
             name
             for name in {*before, *settings}
@@ -56,8 +51,9 @@ def claim(output: Path, test_set: TestSetFile, systems: Sequence[System]) -> Non
                 f"({', '.join(differing)} of {json.dumps(before)}); give this one another name "
                 "(--system NAME=…), or choose another folder"
             )
-        known["systems"][system.name] = settings
-    write_atomically(marker, json.dumps(known, indent=1) + "\n")
+        recorded["systems"][system.name] = settings
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(claimed.path, json.dumps(recorded, indent=1) + "\n")
 
 
 def run_system(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from megaasr.simulate.draw import Draw
 from megaasr.simulate.primitives.loudness import lufs_or_none
 from megaasr.simulate.primitives.primitive import Floats, Notes
 from megaasr.simulate.simulator import Simulated
+from megaasr.versions import package_version
 
 
 class Level(BaseModel):
@@ -164,17 +164,10 @@ def versions() -> dict[str, str]:
     """Return the versions of what can change the bytes of a result."""
     libraries = ("numpy", "scipy", "soxr", "soundfile")
     return {
-        "megaasr": _version("megaasr"),
+        "megaasr": package_version("megaasr"),
         "loops": kernels.name(),
-        **{name: _version(name) for name in libraries},
+        **{name: package_version(name) for name in libraries},
     }
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "unknown"
 
 
 def _or_none(value: float) -> float | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.errors import AudioError, MegaASRError, UsageError
 from megaasr.simulate.recordings import Recording, find_recordings, fingerprint
 from megaasr.simulate.sample_store import (
@@ -26,7 +25,7 @@ from megaasr.simulate.sample_store import (
     default_folder,
 )
 
-_STALE_PART_S = 3600.0
+_STALE_PART_S = 3600.0  # a build that is still running writes all the time
 OnProgress = Callable[[int, int], None]
 
 
@@ -85,7 +84,7 @@ def build_store(
         return store
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_stale(folder)
+        remove_leftovers(folder, older_than_s=_STALE_PART_S)
         _build(recordings, folder, encoding, digest, on_progress)
     except OSError as error:
         reason = error.strerror or error
@@ -115,24 +114,19 @@ def _build(
     stored: list[StoredRecording] = []
     failures: list[Failure] = []
     samples_file = f"samples-{digest}.{np.dtype(SAMPLE_TYPES[encoding.kind]).name}"
-    part = folder / f".{samples_file}.{secrets.token_hex(4)}.part"
-    try:
-        with part.open("xb") as file:
-            for done, recording in enumerate(recordings, 1):
-                one = _store_one(file, recording, encoding)
-                if isinstance(one, Failure):
-                    failures.append(one)
-                else:
-                    stored.append(one)
-                on_progress(done, len(recordings))
+    with atomic_file(folder / samples_file) as file:
+        for done, recording in enumerate(recordings, 1):
+            result = _store_one(file, recording, encoding)
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                stored.append(result)
+            on_progress(done, len(recordings))
         if not stored:
             raise UsageError(
                 f"none of {len(recordings)} recordings can be used as {encoding.kind}; the "
                 f"first, {failures[0].name}: {failures[0].reason}"
             )
-        part.replace(folder / samples_file)
-    finally:
-        part.unlink(missing_ok=True)
     index = StoreIndex(
         kind=encoding.kind,
         fingerprint=digest,
@@ -140,7 +134,7 @@ def _build(
         recordings=tuple(stored),
         failures=tuple(failures),
     )
-    _write_index(folder, index)
+    write_atomically(folder / INDEX_FILE, index.model_dump_json(indent=1))
     _remove_samples_except(folder, samples_file)
 
 
@@ -171,26 +165,10 @@ def _store_one(
     )
 
 
-def _write_index(folder: Path, index: StoreIndex) -> None:
-    part = folder / f".{INDEX_FILE}.{secrets.token_hex(4)}.part"
-    try:
-        part.write_text(index.model_dump_json(indent=1), encoding="utf-8", newline="\n")
-        part.replace(folder / INDEX_FILE)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _remove_samples_except(folder: Path, samples_file: str) -> None:
     for old in folder.glob("samples-*"):
         if old.name != samples_file:
             _remove(old)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what a killed build left; one that is still running writes all the time."""
-    for part in folder.glob(".*.part"):
-        if part.stat().st_mtime < time.time() - _STALE_PART_S:
-            _remove(part)
 
 
 def _remove(path: Path) -> None:

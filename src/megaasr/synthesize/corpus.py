@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
-from megaasr.errors import AudioError, MegaASRError, UsageError
+from megaasr.errors import AudioError, MegaASRError
+from megaasr.folder_claim import FolderClaim
 from megaasr.records import Utterance, write_manifest
 from megaasr.synthesize.nonspeech import draw_nonspeech
 from megaasr.synthesize.plan import (
@@ -56,7 +57,8 @@ def synthesize_corpus(
     Returns:
         The clips that failed; everything else is complete and in the manifests.
     """
-    _claim(output, recipe)
+    claim = FolderClaim(output, RECIPE_FILE, "holds a corpus of another recipe")
+    claim.claim(recipe.resolved_json())
     clips = plan_corpus(recipe)
     durations: dict[str, float] = {}
     failures: list[ClipFailure] = []
@@ -100,20 +102,6 @@ def bounded_map(
     pending = iter(clips)
     while batch := list(islice(pending, 256)):
         yield from pool.map(make, batch)
-
-
-def _claim(output: Path, recipe: CorpusRecipe) -> None:
-    """Write the recipe into a new folder, or check that the folder belongs to this recipe."""
-    output.mkdir(parents=True, exist_ok=True)
-    marker = output / RECIPE_FILE
-    if marker.is_file() and marker.read_text(encoding="utf-8") != recipe.resolved_json():
-        raise UsageError(
-            f"{output} holds a corpus of another recipe (see {marker}); choose another folder "
-            "or delete this one"
-        )
-    temporary = marker.with_suffix(".part")
-    temporary.write_text(recipe.resolved_json(), encoding="utf-8")
-    temporary.replace(marker)
 
 
 def _make_clip(clip: PlannedClip, seed: int, output: Path) -> float:

@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.atomic import write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.errors import MegaASRError, RecordError, SynthesisError, UsageError
+from megaasr.folder_claim import FolderClaim, locked_folder
 from megaasr.hashing import file_sha256
-from megaasr.locking import exclusive
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.synthesize.corpus import (
     RECIPE_FILE,
@@ -85,8 +84,10 @@ def synthesize_speech(
     if recipe.shares.kokoro or recipe.shares.hibari:
         require_engines(recipe.engines)
     _claim(output, recipe)
-    refusal = UsageError(f"another process is making clips in {output}; wait until it has ended")
-    with exclusive(output, refusal), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with (
+        locked_folder(output, UsageError),
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
         plan = plan_speech(recipe, sentences)
         lists = {name: plan.clips(name) for name in plan.lists()}
         progress = _Progress(sum(map(len, lists.values())), on_progress)
@@ -99,22 +100,11 @@ def synthesize_speech(
 
 def _claim(output: Path, recipe: SpeechRecipe) -> None:
     """Write into a new folder what its clips depend on, or check that nothing of it changed."""
-    output.mkdir(parents=True, exist_ok=True)
     # Without defaults: a field that is new since the corpus was begun has not changed it.
     facts = recipe.model_dump(mode="json", exclude=set(_NOT_OF_THE_CLIPS), exclude_defaults=True)
     facts["sentences_sha256"] = file_sha256(recipe.sentences)
-    marker = output / RECIPE_FILE
-    if not marker.is_file():
-        write_atomically(marker, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-        return
-    before = json.loads(marker.read_text(encoding="utf-8"))
-    if changed := sorted(
-        key for key in facts.keys() | before.keys() if facts.get(key) != before.get(key)
-    ):
-        raise UsageError(
-            f"{output} holds a corpus of another recipe: {', '.join(changed)} changed (see "
-            f"{marker}); choose another folder, or delete this one"
-        )
+    claim = FolderClaim(output, RECIPE_FILE, "holds a corpus of another recipe")
+    claim.claim(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 def _make_list(

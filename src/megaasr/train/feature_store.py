@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
 from megaasr.model.geometry import AudioGeometry
 from megaasr.records import Utterance, read_manifest
@@ -147,10 +148,7 @@ def _compute_shard(job: _Job) -> None:
         log_mel(files.read(job.root / clip.audio).samples, job.geometry).astype(np.float16)
         for clip in job.batch
     ]
-    temporary = job.shard.with_suffix(".part.npy")
-    np.save(temporary, np.concatenate(features))
-    temporary.replace(job.shard.with_suffix(".npy"))
+    with atomic_file(job.shard.with_suffix(".npy")) as file:
+        np.save(file, np.concatenate(features))
     index = {"ids": [clip.id for clip in job.batch], "frames": [len(one) for one in features]}
-    part = job.shard.with_suffix(".part")
-    part.write_text(json.dumps(index))
-    part.replace(job.shard.with_suffix(".json"))
+    write_atomically(job.shard.with_suffix(".json"), json.dumps(index))

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from megaasr.atomic import write_atomically
 from megaasr.errors import SynthesisError
 
 _BATCH = 400
@@ -37,9 +38,7 @@ def phonemize(texts: Sequence[str], cache: Path) -> list[list[str]]:
         batch = missing[start : start + _BATCH]
         known.update(zip(batch, _run(batch), strict=True))
     if missing:
-        temporary = cache.with_suffix(".part")
-        temporary.write_text(json.dumps(known))
-        temporary.replace(cache)
+        write_atomically(cache, json.dumps(known))
     return [known.get(text, []) for text in texts]
 
 

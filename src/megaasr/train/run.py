@@ -12,13 +12,11 @@ model/            the model, once finished
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import os
 import platform
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,12 @@ import torch
 from pydantic import ValidationError
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
+from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
+from megaasr.folder_claim import FolderClaim
+from megaasr.hashing import file_sha256
+from megaasr.versions import package_version
 
 # Fields that may change between two sittings of the same run.
 _FREE_FIELDS = (
@@ -53,10 +55,10 @@ class RunFolder:
         self._main = main
         if main:
             folder.mkdir(parents=True, exist_ok=True)
-        self._check(recipe)
+        self._claim(recipe)
         if main:
-            _write(folder / "recipe.json", recipe.resolved_json())
-            _write(folder / "versions.json", json.dumps(_versions(), indent=2))
+            remove_leftovers(folder)
+            write_atomically(folder / "versions.json", json.dumps(_versions(), indent=2))
 
     def claim_data(self, *manifests: Path) -> None:
         """Note the training manifests' hashes, or check that they are still the same.
@@ -64,20 +66,17 @@ class RunFolder:
         Raises:
             TrainingError: the run was started on other data; tokenizer and phonemes would differ.
         """
-        path = self.folder / "data.json"
-        found = {
-            (one.name if len(manifests) == 1 else f"{number} {one.name}"): hashlib.sha256(
-                one.read_bytes()
-            ).hexdigest()
-            for number, one in enumerate(manifests, 1)
+        hashes = {
+            (path.name if len(manifests) == 1 else f"{number} {path.name}"): file_sha256(path)
+            for number, path in enumerate(manifests, 1)
         }
-        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != found:
-            raise TrainingError(
-                f"{self.folder} was started on other data than {_named(manifests)}; choose those "
-                "again, or another run folder"
-            )
+        mismatch = f"was started on other data than {_named(manifests)}"
+        claim = FolderClaim(self.folder, "data.json", mismatch, error=TrainingError)
+        recorded = claim.read()
+        if recorded is not None:
+            claim.require_same(recorded, hashes)
         if self._main:
-            _write(path, json.dumps(found, indent=2))
+            write_atomically(claim.path, json.dumps(hashes, indent=2))
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a line to the metrics."""
@@ -90,12 +89,8 @@ class RunFolder:
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint; a kill at any moment leaves the old or the new one whole."""
-        path = self.folder / "checkpoint.pt"
-        temporary = path.with_suffix(".part")
-        torch.save(state, temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with atomic_file(self.folder / "checkpoint.pt") as file:
+            torch.save(state, file)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint, its tensors on the CPU, or None in a new folder."""
@@ -111,20 +106,20 @@ class RunFolder:
         half.to(torch.float16).save_pretrained(self.folder / "model")
         processor.save_pretrained(self.folder / "model")
 
-    def _check(self, recipe: Recipe) -> None:
-        path = self.folder / "recipe.json"
-        if not path.is_file():
-            return
-        before = _complete(type(recipe), json.loads(path.read_text(encoding="utf-8")))
-        now = json.loads(recipe.resolved_json())
-        changed = sorted(
-            key for key in {*before, *now} - set(_FREE_FIELDS) if before.get(key) != now.get(key)
-        )
-        if changed:
-            raise TrainingError(
-                f"{self.folder} holds a run of another recipe ({', '.join(changed)} differ); "
-                "choose another folder, or delete this one to start again"
-            )
+    def _claim(self, recipe: Recipe) -> None:
+        """Check that the folder belongs to this recipe, free fields aside, and write it there."""
+        mismatch = "holds a run of another recipe"
+        claim = FolderClaim(self.folder, "recipe.json", mismatch, error=TrainingError)
+        recorded = claim.read()
+        if recorded is not None:
+            before, now = _complete(type(recipe), recorded), json.loads(recipe.resolved_json())
+            claim.require_same(_without_free_fields(before), _without_free_fields(now))
+        if self._main:
+            write_atomically(claim.path, recipe.resolved_json())
+
+
+def _without_free_fields(recipe: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if name not in _FREE_FIELDS}
 
 
 def _complete(kind: type[Recipe], written: dict[str, Any]) -> dict[str, Any]:
@@ -141,16 +136,13 @@ def _named(paths: Sequence[Path]) -> str:
     return f"{shown} and {len(paths) - 2} more" if len(paths) > 2 else shown
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def _versions() -> dict[str, str | int | None]:
     packages = ("megaasr", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy")
-    found: dict[str, str | int | None] = {name: version(name) for name in packages}
-    return {**found, "python": platform.python_version(), "cores": os.cpu_count()}
+    return {
+        **{name: package_version(name) for name in packages},
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -185,4 +177,4 @@ def forget_rows_after(path: Path, step: int) -> None:
             continue
         if row.get("step", 0) <= step:
             kept.append(line + "\n")
-    _write(path, "".join(kept))
+    write_atomically(path, "".join(kept))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from megaasr.atomic import remove_leftovers
 from megaasr.errors import CorpusError
+from megaasr.folder_claim import locked_folder
 from megaasr.simulate.corpus.card import write_card
 from megaasr.simulate.corpus.clips import ClipMaker
 from megaasr.simulate.corpus.columns import find_columns
-from megaasr.simulate.corpus.folder import claim, locked
+from megaasr.simulate.corpus.folder import claim
 from megaasr.simulate.corpus.listing import LISTING_FILE, ErrorLog, write_listing
 from megaasr.simulate.corpus.making import Made, ShardMaker
 from megaasr.simulate.corpus.plan import CorpusPlan, plan_corpus
@@ -77,7 +78,7 @@ def build_corpus(
     plan = plan_corpus(recipe, manifest)
     sources = open_sources(recipe)
     output.mkdir(parents=True, exist_ok=True)
-    with locked(output):
+    with locked_folder(output, CorpusError):
         remove_leftovers(output)
         build = _Build(plan, output)
         try:

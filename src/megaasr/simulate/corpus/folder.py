@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from megaasr.atomic import write_atomically
-from megaasr.config import flat
-from megaasr.errors import CorpusError, UsageError
-from megaasr.locking import exclusive
+from megaasr.folder_claim import FolderClaim
 from megaasr.simulate import kernels
 from megaasr.simulate.corpus.plan import CorpusPlan
+from megaasr.versions import package_version
 
 RECIPE_FILE = "recipe.json"
 # Folders may move: what is in them decides.
@@ -38,38 +35,27 @@ def claim(output: Path, plan: CorpusPlan, content: Mapping[str, Any]) -> str:
     Raises:
         UsageError: it holds another data set; says in what they differ.
     """
-    marker = output / RECIPE_FILE
-    wanted, versions = _wanted(plan, content), [_versions()]
-    if marker.is_file():
-        there = _read(marker)
-        _require_same({name: there.get(name) for name in wanted}, wanted, marker)
-        # Other versions may go on, and are noted: their shards can differ in a bit.
-        known = there.get("versions", [])
-        versions = known if versions[0] in known else [*known, *versions]
-    elif any(output.glob("*.parquet")):
-        raise UsageError(
-            f"{output} holds Parquet files, but no {RECIPE_FILE} that says what they are; choose "
-            "another folder"
-        )
+    claimed = FolderClaim(
+        output,
+        RECIPE_FILE,
+        "holds a data set of another recipe or manifest",
+        outputs="*.parquet",
+    )
+    inputs, versions = _inputs(plan, content), [_versions()]
+    recorded = claimed.read()
+    if recorded is not None:
+        claimed.require_same({name: recorded.get(name) for name in inputs}, inputs)
+        # Other versions of the libraries may continue, and are recorded: their shards can differ
+        # in a bit.
+        earlier = recorded.get("versions", [])
+        versions = earlier if versions[0] in earlier else [*earlier, *versions]
     folders = plan.recipe.model_dump(mode="json", include=set(_FOLDERS))
-    document = {**wanted, "folders": folders, "versions": versions}
-    write_atomically(marker, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+    document = {**inputs, "folders": folders, "versions": versions}
+    write_atomically(claimed.path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a folder for this process; the system lets go of it when the process ends.
-
-    Raises:
-        CorpusError: another process is at work in it.
-    """
-    busy = CorpusError(f"another process is at work in {folder}; wait until it ends, or end it")
-    with exclusive(folder, busy):
-        yield
-
-
-def _wanted(plan: CorpusPlan, content: Mapping[str, Any]) -> dict[str, Any]:
+def _inputs(plan: CorpusPlan, content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "recipe": plan.recipe.model_dump(mode="json", exclude=set(_FOLDERS)),
         "manifest": {
@@ -87,40 +73,8 @@ def _versions() -> dict[str, str]:
 
     return {
         "python": platform.python_version(),
-        **{name: _version(name) for name in _LIBRARIES},
+        **{name: package_version(name) for name in _LIBRARIES},
         "libsndfile": soundfile.__libsndfile_version__,
         "loops": kernels.name(),
         "machine": platform.machine(),
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "unknown"
-
-
-def _read(marker: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(marker.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{marker} is damaged ({error}); choose another folder") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{marker} is no recipe of a data set; choose another folder")
-    return document
-
-
-def _require_same(there: Mapping[str, Any], wanted: Mapping[str, Any], marker: Path) -> None:
-    if there == wanted:
-        return
-    old, new = flat(there), flat(wanted)
-    differing = [
-        f"{key.removeprefix('recipe.')} is {old.get(key)} there and {new.get(key)} now"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-    ]
-    raise UsageError(
-        f"{marker.parent} holds a data set of another recipe or manifest: {'; '.join(differing)} "
-        f"(see {marker}); choose another folder, or delete this one"
-    )

@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
-from megaasr.errors import UsageError
+from megaasr.atomic import atomic_file, remove_leftovers
+from megaasr.errors import CorpusError, UsageError
+from megaasr.folder_claim import FolderClaim, locked_folder
 from megaasr.hashing import file_sha256
 from megaasr.simulate.corpus.columns import AUDIO
-from megaasr.simulate.corpus.folder import locked
 from megaasr.simulate.corpus.listing import LISTING_FILE
 from megaasr.simulate.corpus.shards import read_rows
 
@@ -53,7 +53,7 @@ def export_webdataset(
     shards = _shards(corpus)
     clips = sum(shards.values())
     output.mkdir(parents=True, exist_ok=True)
-    with locked(output):
+    with locked_folder(output, CorpusError):
         _claim(output, corpus, shard_size)
         remove_leftovers(output)
         split = next(iter(shards), "train").split("-", 1)[0]
@@ -85,17 +85,10 @@ def _shards(corpus: Path) -> dict[str, int]:
 
 def _claim(output: Path, corpus: Path, shard_size: int) -> None:
     """Note what is exported, or check that this export is the one in the folder."""
-    marker = output / EXPORT_FILE
-    listing = file_sha256(corpus / LISTING_FILE)
-    wanted = json.dumps({"listing_sha256": listing, "shard_size": shard_size}, indent=2) + "\n"
-    if marker.is_file() and marker.read_text(encoding="utf-8") != wanted:
-        raise UsageError(
-            f"{output} holds an export of another data set, or with another shard_size (see "
-            f"{marker}); choose another folder, or delete this one"
-        )
-    if not marker.is_file() and any(output.glob("*.tar")):
-        raise UsageError(f"{output} holds other tar files; choose another folder")
-    write_atomically(marker, wanted)
+    inputs = {"listing_sha256": file_sha256(corpus / LISTING_FILE), "shard_size": shard_size}
+    mismatch = "holds an export of another data set, or with another shard_size"
+    claim = FolderClaim(output, EXPORT_FILE, mismatch, outputs="*.tar")
+    claim.claim(json.dumps(inputs, indent=2) + "\n")
 
 
 def _rows(corpus: Path, shards: dict[str, int], first: int, last: int) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,7 @@ from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
+from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
 from megaasr.model.chunk_trimming import trim_chunks
 from megaasr.model.geometry import AudioGeometry, halved
@@ -281,18 +282,12 @@ def _claim(output: Path, recipe: FramesRecipe) -> None:
     weights = recipe.encoder / "model.safetensors"
     if not weights.is_file():  # before a folder is left behind
         raise TrainingError(f"{recipe.encoder} holds no model; make it with: mega-asr train stem")
-    output.mkdir(parents=True, exist_ok=True)
     free = {"manifests", "workers", "corpus", "encoder"}
     values = recipe.model_dump(mode="json", exclude=free)
     values["encoder_sha256"] = file_sha256(weights)
-    text = json.dumps(values, indent=2)
-    marker = output / RECIPE_FILE
-    if marker.is_file() and marker.read_text(encoding="utf-8") != text:
-        raise TrainingError(
-            f"{output} holds frames of another recipe or encoder (see {marker}); choose another "
-            "folder or delete this one"
-        )
-    write_atomically(marker, text)
+    mismatch = "holds frames of another recipe or encoder"
+    claim = FolderClaim(output, RECIPE_FILE, mismatch, error=TrainingError)
+    claim.claim(json.dumps(values, indent=2))
 
 
 def _is_current(index: Path, manifest: Path) -> bool:
