@@ -53,8 +53,9 @@ def _write(folder: Path, *, quick: bool) -> float:
     import torch
     from transformers import Qwen3ASRForConditionalGeneration
 
-    from megaasr.train.architecture import build_config, build_processor
-    from megaasr.train.base_recipe import ArchitectureRecipe
+    from megaasr.train.base.architecture import build_config
+    from megaasr.train.base.recipe import ArchitectureRecipe
+    from megaasr.train.processor import build_processor
     from megaasr.train.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(["The quick brown fox jumps over the lazy dog."], 340)
@@ -81,7 +82,7 @@ def _write(folder: Path, *, quick: bool) -> float:
     finally:
         torch.set_default_dtype(before)
     model.save_pretrained(folder)
-    build_processor(sizes, tokenizer).save_pretrained(folder)
+    build_processor(sizes.geometry, tokenizer).save_pretrained(folder)
     return float(sum(p.numel() for p in model.parameters()) / 1e6)
 
 

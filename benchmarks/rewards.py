@@ -82,7 +82,7 @@ def _changed(word: str, share: float, chance: random.Random, words: Sequence[str
 
 def _ours(heard: Sequence[str], said: Sequence[str], language: str) -> float:
     from megaasr.text.normalize import tokens
-    from megaasr.train.rewards import score_batch
+    from megaasr.train.rl.rewards import score_batch
 
     tokens.cache_clear()  # no transcript is known before; a reference is, from its second on
     found = score_batch(heard, said, language)

@@ -179,8 +179,9 @@ class _Stage:
 
 
 def _build(quick: bool) -> tuple[Any, Any]:
-    from megaasr.train.architecture import build_model, build_processor
-    from megaasr.train.base_recipe import ArchitectureRecipe
+    from megaasr.train.base.architecture import build_model
+    from megaasr.train.base.recipe import ArchitectureRecipe
+    from megaasr.train.processor import build_processor
     from megaasr.train.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(["The quick brown fox jumps over the lazy dog."], 340)
@@ -201,7 +202,7 @@ def _build(quick: bool) -> tuple[Any, Any]:
         decoder_ffn=3 * width,
     )
     model: Any = build_model(sizes, tokenizer, seed=1)
-    return model.eval(), build_processor(sizes, tokenizer)
+    return model.eval(), build_processor(sizes.geometry, tokenizer)
 
 
 def table(entry: Mapping[str, Any]) -> Table:

@@ -35,8 +35,9 @@ GEOMETRIES: dict[str, dict[str, int]] = {
 @pytest.fixture(scope="session")
 def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Makes the random checkpoint of a geometry, once."""
-    from megaasr.train.architecture import build_model, build_processor
-    from megaasr.train.base_recipe import ArchitectureRecipe
+    from megaasr.train.base.architecture import build_model
+    from megaasr.train.base.recipe import ArchitectureRecipe
+    from megaasr.train.processor import build_processor
     from megaasr.train.tokenizer import train_tokenizer
 
     sizes: dict[str, Any] = {
@@ -60,7 +61,7 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
         tokenizer = train_tokenizer(SENTENCES, recipe.vocabulary_size)
         folder = tmp_path_factory.mktemp(f"random-{geometry}")
         build_model(recipe, tokenizer, seed=3).save_pretrained(folder)
-        build_processor(recipe, tokenizer).save_pretrained(folder)
+        build_processor(recipe.geometry, tokenizer).save_pretrained(folder)
         return folder
 
     return make

@@ -29,8 +29,8 @@ from megaasr.hub import HubOptions
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, write_manifest
-from megaasr.train.base import BaseTraining, scheduled_rate
-from megaasr.train.base_recipe import BaseRecipe, OptimizerRecipe
+from megaasr.train.base.recipe import BaseRecipe, OptimizerRecipe
+from megaasr.train.base.trainer import BaseTraining, scheduled_rate
 from megaasr.train.curves import BASE, draw_curves
 from megaasr.train.evaluate import dev_error_rate
 

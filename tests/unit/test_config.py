@@ -9,10 +9,10 @@ from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.synthesize.open_text import TextRecipe
 from megaasr.synthesize.plan import CorpusRecipe
 from megaasr.synthesize.speech_plan import SpeechRecipe
-from megaasr.train.base_recipe import BaseRecipe
-from megaasr.train.rl_recipe import RLRecipe
-from megaasr.train.router_recipe import RouterRecipe
-from megaasr.train.sft_recipe import SFTRecipe
+from megaasr.train.base.recipe import BaseRecipe
+from megaasr.train.rl.recipe import RLRecipe
+from megaasr.train.router.recipe import RouterRecipe
+from megaasr.train.sft.recipe import SFTRecipe
 from megaasr.train.small.decoder_recipe import DecoderRecipe
 from megaasr.train.small.frames import FramesRecipe
 from megaasr.train.small.language_model import LanguageModelRecipe

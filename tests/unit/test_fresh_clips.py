@@ -20,10 +20,10 @@ from megaasr.records import Utterance, write_manifest
 from megaasr.simulate.corpus.build import build_corpus
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.train.clips import ClipFeatures, read_clips
-from megaasr.train.fresh_clips import FreshFeatures, FreshSpeech
-from megaasr.train.sft import SFTTraining
-from megaasr.train.sft_plan import describe_plan
-from megaasr.train.sft_recipe import SFTRecipe
+from megaasr.train.sft.fresh_clips import FreshFeatures, FreshSpeech
+from megaasr.train.sft.plan import describe_plan
+from megaasr.train.sft.recipe import SFTRecipe
+from megaasr.train.sft.trainer import SFTTraining
 
 SIMULATION = {"seed": 3, "num_clips": 7, "shard_size": 4, "max_duration_s": 5.0}
 

@@ -17,8 +17,8 @@ from megaasr.errors import CheckpointError, ModelError, UsageError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
-from megaasr.train.base_recipe import BaseRecipe
-from megaasr.train.objective import labels_per_token
+from megaasr.train.base.objective import labels_per_token
+from megaasr.train.base.recipe import BaseRecipe
 
 ORIGINAL = Path(__file__).parents[1] / "golden" / "original_layout"
 SMALL = AudioGeometry(hop_samples=40, chunk_frames=12_800, window_frames=12_800)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from megaasr.errors import SynthesisError
-from megaasr.train import phonemes
-from megaasr.train.phonemes import phonemize
+from megaasr.train.base import phonemes
+from megaasr.train.base.phonemes import phonemize
 
 pytestmark = pytest.mark.skipif(
     shutil.which("espeak-ng") is None,

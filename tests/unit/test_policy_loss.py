@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from megaasr.train.policy_loss import group_advantages, has_spread, policy_loss
+from megaasr.train.rl.policy_loss import group_advantages, has_spread, policy_loss
 
 
 def by_hand(

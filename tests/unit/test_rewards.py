@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaasr.text.error_rate import count_errors
-from megaasr.train.reward_adapters import SwiftReward, compute_score, trl_reward, words
-from megaasr.train.rewards import RewardRecipe, score_batch
+from megaasr.train.rl.reward_adapters import SwiftReward, compute_score, trl_reward, words
+from megaasr.train.rl.rewards import RewardRecipe, score_batch
 
 SAID = "the cat sat on the mat"
 

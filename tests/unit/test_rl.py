@@ -31,19 +31,19 @@ from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report.groups_page import groups_page, read_groups
 from megaasr.train.clips import Clip, ClipFeatures, read_clips
 from megaasr.train.curves import RL, rows_of
-from megaasr.train.group_log import GroupLog
+from megaasr.train.lora_recipe import LoraRecipe
 from megaasr.train.peft_model import with_adapter
-from megaasr.train.policy import Policy, make_prompts
-from megaasr.train.probe import Probed, measure, probe, recommend
-from megaasr.train.prompt_schedule import PromptSchedule
-from megaasr.train.rewards import Rewards, score_batch
-from megaasr.train.rl import RLTraining
-from megaasr.train.rl_groups import Group, GroupSource, mean_metrics, summarize
-from megaasr.train.rl_recipe import DynamicRecipe, RLRecipe, ThinRule
-from megaasr.train.rl_start import Start, load_start
-from megaasr.train.rollout import NativeEngine, Sample
+from megaasr.train.rl.group_log import GroupLog
+from megaasr.train.rl.groups import Group, GroupSource, mean_metrics, summarize
+from megaasr.train.rl.policy import Policy, make_prompts
+from megaasr.train.rl.probe import Probed, measure, probe, recommend
+from megaasr.train.rl.prompt_schedule import PromptSchedule
+from megaasr.train.rl.recipe import DynamicRecipe, RLRecipe, ThinRule
+from megaasr.train.rl.rewards import Rewards, score_batch
+from megaasr.train.rl.rollout import NativeEngine, Sample
+from megaasr.train.rl.start import Start, load_start
+from megaasr.train.rl.trainer import RLTraining
 from megaasr.train.scopes import group_of
-from megaasr.train.sft_recipe import LoraRecipe
 
 DEMO = Path(__file__).parents[2] / "src/megaasr/cli/demo_clips"
 

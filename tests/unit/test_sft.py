@@ -31,11 +31,12 @@ from megaasr.model.loading import load_model, read_checkpoint
 from megaasr.model.parts import fingerprint
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.clips import ClipFeatures, choose, read_clips
-from megaasr.train.lora_trainer import Collator, LengthSampler
+from megaasr.train.hf_trainer import LengthSampler
 from megaasr.train.scopes import group_of, modules_of
-from megaasr.train.sft import SFTTraining
-from megaasr.train.sft_plan import describe_plan
-from megaasr.train.sft_recipe import SFTRecipe
+from megaasr.train.sft.lora_trainer import Collator
+from megaasr.train.sft.plan import describe_plan
+from megaasr.train.sft.recipe import SFTRecipe
+from megaasr.train.sft.trainer import SFTTraining
 from megaasr.train.validation import is_better
 
 TEXTS = ["red boats under bridges", "seven little houses", "over water", ""]

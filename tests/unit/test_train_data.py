@@ -17,10 +17,10 @@ from megaasr.config import load_recipe
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import IGNORE
 from megaasr.records import Utterance, write_manifest
-from megaasr.train.augment import add_noise, augment, mask
-from megaasr.train.base_recipe import BaseRecipe
-from megaasr.train.batches import BatchBuilder, augment_off, plan_epoch
-from megaasr.train.feature_store import FeatureStore
+from megaasr.train.base.augment import add_noise, augment, mask
+from megaasr.train.base.batches import BatchBuilder, augment_off, plan_epoch
+from megaasr.train.base.feature_store import FeatureStore
+from megaasr.train.base.recipe import BaseRecipe
 from megaasr.train.log_mel import finish, log_mel
 from megaasr.train.tokenizer import train_tokenizer
 

@@ -18,9 +18,7 @@ from megaasr.audio.waveform import Waveform
 from megaasr.errors import TrainingError
 from megaasr.records import Utterance, write_manifest
 from megaasr.route.router import Router
-from megaasr.train.hard_negatives import HARD, quiet, telephone, tones
-from megaasr.train.router import FILE, train_router
-from megaasr.train.router_data import (
+from megaasr.train.router.data import (
     GradedPair,
     LabelledClip,
     RouterClips,
@@ -30,8 +28,10 @@ from megaasr.train.router_data import (
     read_pairs,
     which_is_better,
 )
-from megaasr.train.router_metrics import as_classifier, routed_words
-from megaasr.train.router_recipe import RouterRecipe
+from megaasr.train.router.hard_negatives import HARD, quiet, telephone, tones
+from megaasr.train.router.metrics import as_classifier, routed_words
+from megaasr.train.router.recipe import RouterRecipe
+from megaasr.train.router.trainer import FILE, train_router
 
 RATE = 16_000
 

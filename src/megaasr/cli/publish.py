@@ -130,7 +130,7 @@ def _facts(run: Path, corpus: Path, output: Path) -> dict[str, Any]:
     from megaasr.report.model_card import read_json
     from megaasr.synthesize.plan import CorpusRecipe
     from megaasr.text.normalize import bench_words
-    from megaasr.train.base_recipe import BaseRecipe
+    from megaasr.train.base.recipe import BaseRecipe
 
     config = read_json(output / "config.json")
     audio, text = config["audio_config"], config["text_config"]

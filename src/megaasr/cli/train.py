@@ -41,7 +41,7 @@ def base(
     Two processes on two cores: torchrun --nproc-per-node 2 -m megaasr train base RECIPE -o RUN
     """
     from megaasr.config import load_recipe
-    from megaasr.train.base_recipe import BaseRecipe
+    from megaasr.train.base.recipe import BaseRecipe
 
     plan = load_recipe(BaseRecipe, recipe, set_ or [])
     if dry_run:
@@ -50,7 +50,7 @@ def base(
     import torch
 
     with needing_libraries():
-        from megaasr.train.base import BaseTraining
+        from megaasr.train.base.trainer import BaseTraining
         from megaasr.train.curves import BASE, draw_curves
     if threads:
         torch.set_num_threads(threads)
@@ -82,15 +82,15 @@ def sft(
     with a configuration for FSDP or DeepSpeed.
     """
     from megaasr.config import load_recipe
-    from megaasr.train.sft_recipe import SFTRecipe
+    from megaasr.train.sft.recipe import SFTRecipe
 
     plan = load_recipe(SFTRecipe, recipe, set_ or [])
     import torch
 
     with needing_libraries():
         from megaasr.train.curves import SFT, draw_curves
-        from megaasr.train.sft import SFTTraining
-        from megaasr.train.sft_plan import describe_plan
+        from megaasr.train.sft.plan import describe_plan
+        from megaasr.train.sft.trainer import SFTTraining
     if dry_run:
         typer.echo(plan.resolved_json())
         typer.echo(describe_plan(plan))
@@ -114,7 +114,7 @@ def router(
 ) -> None:
     """Train a router: clean against degraded audio."""
     from megaasr.config import load_recipe
-    from megaasr.train.router_recipe import RouterRecipe
+    from megaasr.train.router.recipe import RouterRecipe
 
     plan = load_recipe(RouterRecipe, recipe, set_ or [])
     if dry_run:
@@ -123,7 +123,7 @@ def router(
     import torch
 
     with needing_libraries():
-        from megaasr.train.router import FILE, train_router
+        from megaasr.train.router.trainer import FILE, train_router
     if threads:
         torch.set_num_threads(threads)
     found = train_router(plan, output, report=print_row)

@@ -20,7 +20,7 @@ from megaasr.cli.training_options import (
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Waveform
-    from megaasr.train.rl_recipe import RLRecipe
+    from megaasr.train.rl.recipe import RLRecipe
 
 
 def rl(
@@ -44,7 +44,7 @@ def rl(
     --nproc-per-node N -m megaasr train rl RECIPE -o RUN.
     """
     from megaasr.config import load_recipe
-    from megaasr.train.rl_recipe import RLRecipe
+    from megaasr.train.rl.recipe import RLRecipe
 
     plan = load_recipe(RLRecipe, recipe, set_ or [])
     if dry_run:
@@ -59,7 +59,7 @@ def rl(
         return
     with needing_libraries():
         from megaasr.train.curves import RL, draw_curves
-        from megaasr.train.rl import RLTraining
+        from megaasr.train.rl.trainer import RLTraining
     report = reporter(output, tensorboard=tensorboard)
     adapter = RLTraining(plan, output, report).train()
     if not is_main_process():
@@ -76,7 +76,7 @@ def _probe(plan: RLRecipe, output: Path, clips: int) -> None:
     from rich.table import Table
 
     with needing_libraries():
-        from megaasr.train.probe import draw_probe, probe, recommend
+        from megaasr.train.rl.probe import draw_probe, probe, recommend
     found = probe(
         plan, clips=clips, on_progress=lambda at: typer.echo(f"temperature {at:g} ...", err=True)
     )

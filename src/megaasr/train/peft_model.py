@@ -9,8 +9,8 @@ from peft import LoraConfig, get_peft_model
 
 from megaasr.adapter.names import trained_name
 from megaasr.adapter.peft_layout import Adapter, LowRank
+from megaasr.train.lora_recipe import LoraRecipe
 from megaasr.train.scopes import Scope, group_of, modules_of
-from megaasr.train.sft_recipe import LoraRecipe
 
 _NAME = "default"  # PEFT's for a first adapter
 

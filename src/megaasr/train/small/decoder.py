@@ -29,8 +29,8 @@ from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 from megaasr.errors import TrainingError
 from megaasr.model.inputs import IGNORE
 from megaasr.model.prompt import AUDIO_PAD, TURN_END, token_id
-from megaasr.train.architecture import processor_of
 from megaasr.train.evaluate import dev_error_rate
+from megaasr.train.processor import build_processor
 from megaasr.train.run import RunFolder
 from megaasr.train.small.decoder_recipe import DecoderRecipe
 from megaasr.train.small.frame_batches import FRAMES_PER_S, BatchMaker, FrameBatch, PhaseData
@@ -178,7 +178,7 @@ class DecoderTraining:
         self.model, self.tokenizer = assemble(recipe.encoder, recipe.language_model, recipe.seed)
         self.run = RunFolder(run_dir, recipe, main=self.accelerator.is_main_process)
         set_seed(recipe.seed)
-        self.processor = processor_of(GEOMETRY, self.tokenizer)
+        self.processor = build_processor(GEOMETRY, self.tokenizer)
         self._phases = self._open_phases()
         self._batches = BatchMaker(recipe, self.tokenizer, GEOMETRY)
         objective = DecoderObjective(self.model)

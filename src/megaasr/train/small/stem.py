@@ -35,7 +35,7 @@ from megaasr.model.geometry import AudioGeometry
 from megaasr.records import read_manifest
 from megaasr.simulate.scenarios import scenario_names
 from megaasr.simulate.simulator import Simulator
-from megaasr.train.architecture import build_extractor
+from megaasr.train.processor import build_extractor
 from megaasr.train.run import RunFolder
 from megaasr.train.small.whisper_teacher import copy_layers, load_whisper
 from megaasr.train.step_loop import LoopRecipe, MetricsCallback, StepLoop

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from megaasr.train.rl_groups import Group
+from megaasr.train.rl.groups import Group
 from megaasr.train.run import forget_rows_after
 
 _SHOWN = ("total", "wer", "repetition", "fine", "structure", "error_rate")

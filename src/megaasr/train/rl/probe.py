@@ -22,12 +22,12 @@ import numpy as np
 
 from megaasr.model.inputs import InputBuilder
 from megaasr.train.clips import read_clips
-from megaasr.train.prompt_schedule import PromptSchedule
-from megaasr.train.rewards import score_batch
-from megaasr.train.rl_groups import Group, GroupSource
-from megaasr.train.rl_recipe import DynamicRecipe, RLRecipe
-from megaasr.train.rl_start import load_start
-from megaasr.train.rollout import NativeEngine
+from megaasr.train.rl.groups import Group, GroupSource
+from megaasr.train.rl.prompt_schedule import PromptSchedule
+from megaasr.train.rl.recipe import DynamicRecipe, RLRecipe
+from megaasr.train.rl.rewards import score_batch
+from megaasr.train.rl.rollout import NativeEngine
+from megaasr.train.rl.start import load_start
 
 TEMPERATURES = (0.3, 0.5, 0.7, 0.9)
 TOLERANCE = 0.02

@@ -12,7 +12,7 @@ from megaasr.errors import TrainingError
 from megaasr.model.hub import find_model_parts
 from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
 from megaasr.model.parts import fingerprint, require_parent
-from megaasr.train.rl_recipe import RLRecipe
+from megaasr.train.rl.recipe import RLRecipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,17 +33,17 @@ from megaasr.atomic import write_atomically
 from megaasr.model.inputs import InputBuilder
 from megaasr.model.qwen3_asr import Qwen3ASR
 from megaasr.train.clips import listing_of, read_clips
-from megaasr.train.group_log import GroupLog
 from megaasr.train.optimizer import make_optimizer
 from megaasr.train.peft_model import trained_adapter, with_adapter
-from megaasr.train.policy import Policy
-from megaasr.train.policy_update import PolicyUpdate
-from megaasr.train.prompt_schedule import PromptSchedule
-from megaasr.train.rewards import score_batch
-from megaasr.train.rl_groups import Group, GroupSource, Reward, mean_metrics, summarize
-from megaasr.train.rl_recipe import RLRecipe
-from megaasr.train.rl_start import load_start
-from megaasr.train.rollout import NativeEngine, RolloutEngine
+from megaasr.train.rl.group_log import GroupLog
+from megaasr.train.rl.groups import Group, GroupSource, Reward, mean_metrics, summarize
+from megaasr.train.rl.policy import Policy
+from megaasr.train.rl.policy_update import PolicyUpdate
+from megaasr.train.rl.prompt_schedule import PromptSchedule
+from megaasr.train.rl.recipe import RLRecipe
+from megaasr.train.rl.rewards import score_batch
+from megaasr.train.rl.rollout import NativeEngine, RolloutEngine
+from megaasr.train.rl.start import load_start
 from megaasr.train.run import RunFolder, read_json
 from megaasr.train.sums import Sums
 from megaasr.train.validation import Validation, is_better

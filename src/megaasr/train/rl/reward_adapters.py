@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megaasr.model.prompt import parse_output
-from megaasr.train.rewards import DEFAULT_REWARD, RewardRecipe, score_batch
+from megaasr.train.rl.rewards import DEFAULT_REWARD, RewardRecipe, score_batch
 
 _REFERENCES = ("solution", "text", "ground_truth")
 

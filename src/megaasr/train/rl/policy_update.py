@@ -11,10 +11,10 @@ import torch
 from accelerate import Accelerator
 
 from megaasr.model.inputs import InputBuilder
-from megaasr.train.policy import Policy, Prompts, make_prompts
-from megaasr.train.policy_loss import policy_loss
-from megaasr.train.rl_groups import Group
-from megaasr.train.rl_recipe import RLRecipe
+from megaasr.train.rl.groups import Group
+from megaasr.train.rl.policy import Policy, Prompts, make_prompts
+from megaasr.train.rl.policy_loss import policy_loss
+from megaasr.train.rl.recipe import RLRecipe
 from megaasr.train.sums import Sums
 
 

@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from megaasr.model.inputs import Features, InputBuilder
 from megaasr.model.interface import MAX_CHUNK_S
-from megaasr.train.augment import augment, mask
-from megaasr.train.base_recipe import AugmentRecipe, BaseRecipe
-from megaasr.train.feature_store import FeatureStore
+from megaasr.train.base.augment import augment, mask
+from megaasr.train.base.feature_store import FeatureStore
+from megaasr.train.base.recipe import AugmentRecipe, BaseRecipe
 from megaasr.train.log_mel import FLOOR_LOG10, finish
 from megaasr.train.prompt_context import draw_context
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from megaasr.model.inputs import Features
-from megaasr.train.base_recipe import AugmentRecipe
+from megaasr.train.base.recipe import AugmentRecipe
 from megaasr.train.log_mel import FLOOR_LOG10
 
 

@@ -1,65 +1,21 @@
-"""transformers' Trainer for one stage: a learning rate for each group of layers, batches of clips
-of like length, validation between steps.
-"""
+"""What the stages on transformers' Trainer share: batches of clips of similar length, metrics, and
+validation between steps."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
-from transformers import (
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
-
-from megaasr.model.inputs import IGNORE, InputBuilder
-from megaasr.train.memory import peak_memory_bytes
-from megaasr.train.optimizer import make_optimizer
-from megaasr.train.scopes import Group
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 _PARTS = ("data", "forward", "backward")
 _WINDOW = 32
 """So many steps' clips are drawn together, and sorted by length."""
-
-
-class Collator:
-    """Makes a batch of `ClipFeatures`' examples.
-
-    Args:
-        builder: makes the model's inputs.
-        dtype: of the features.
-    """
-
-    def __init__(self, builder: InputBuilder, dtype: torch.dtype) -> None:
-        self._builder, self._dtype = builder, dtype
-
-    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return the native model's inputs; examples without features are left out.
-
-        If none has any, a second of silence that nothing is learnt from keeps the step alive.
-        """
-        builder = self._builder
-        readable = [example for example in examples if example["features"] is not None]
-        features = [example["features"] for example in readable]
-        rows = [
-            builder.example(len(example["features"]), example["text"], example["language"])
-            for example in readable
-        ]
-        if not readable:
-            silence = builder.silent_second()
-            ids, labels = builder.example(len(silence), "", None)
-            features, rows = [silence], [(ids, [IGNORE] * len(labels))]
-        batch = {**builder.pad_features(features), **builder.pad_examples(rows)}
-        batch["input_features"] = batch["input_features"].to(self._dtype)
-        return batch
 
 
 class LengthSampler(Sampler[int]):
@@ -97,72 +53,6 @@ class LengthSampler(Sampler[int]):
                 yield from steps[at]
             for step in last:
                 yield from step
-
-
-class LoraTrainer(Trainer):
-    """The trainer of one stage.
-
-    Args:
-        model: with its PEFT adapter.
-        args: of transformers' Trainer.
-        rates: learning rate of each group.
-        lengths: of the clips of `train_dataset`.
-        step_clips: clips in a step, all processes together.
-        seconds: what each part of the steps takes is added here: data, forward, backward.
-        **options: of transformers' Trainer.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        args: TrainingArguments,
-        *,
-        rates: Mapping[Group, float],
-        lengths: Sequence[float],
-        step_clips: int,
-        seconds: dict[str, float],
-        **options: Any,
-    ) -> None:
-        super().__init__(model=model, args=args, **options)
-        self._rates, self._lengths, self._step_clips = rates, lengths, step_clips
-        self._seconds = seconds
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return LengthSampler(self._lengths, self._step_clips, int(self.args.seed))
-
-    def get_batch_samples(self, *arguments: Any) -> Any:
-        """Return the batches of a step, and note how long they took to come."""
-        with self._timed("data"):
-            return super().get_batch_samples(*arguments)
-
-    def training_step(self, *arguments: Any, **options: Any) -> Any:
-        """Run forward and backward, and note how long they took."""
-        forward = self._seconds.get("forward", 0.0)
-        with self._timed("backward"):
-            loss = super().training_step(*arguments, **options)
-        self._seconds["backward"] -= self._seconds["forward"] - forward
-        return loss
-
-    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
-        """Run forward, and note how long it took."""
-        with self._timed("forward"):
-            return super().compute_loss(*arguments, **options)
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        if torch.cuda.is_available():  # which otherwise goes on working
-            torch.cuda.synchronize()
-        self._seconds[part] = self._seconds.get(part, 0.0) + time.monotonic() - began
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Return AdamW with a learning rate for each group."""
-        if self.optimizer is None:
-            self.optimizer = make_optimizer(
-                model or self.model, self._rates, self.args.weight_decay
-            )
-        return self.optimizer
 
 
 class BetweenSteps(TrainerCallback):
@@ -242,3 +132,18 @@ class BetweenSteps(TrainerCallback):
                 "peak_memory_mb": round(peak_memory_bytes() / 1e6),
             }
         )
+
+
+def peak_memory_bytes() -> int:
+    """Return the most that this process has held so far: of the GPU if there is one, else in all.
+
+    0 where the system does not tell.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kB

@@ -22,8 +22,8 @@ from megaasr.errors import TrainingError
 from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
 from megaasr.route.router import Router
 from megaasr.train.clips import listing_of
-from megaasr.train.lora_trainer import BetweenSteps, LengthSampler
-from megaasr.train.router_data import (
+from megaasr.train.hf_trainer import BetweenSteps, LengthSampler
+from megaasr.train.router.data import (
     RouterClips,
     as_often_as_it_matters,
     balanced,
@@ -32,8 +32,8 @@ from megaasr.train.router_data import (
     read_pairs,
     which_is_better,
 )
-from megaasr.train.router_metrics import as_classifier, hard_negatives, routed_words
-from megaasr.train.router_recipe import RouterRecipe
+from megaasr.train.router.metrics import as_classifier, hard_negatives, routed_words
+from megaasr.train.router.recipe import RouterRecipe
 from megaasr.train.run import RunFolder, last_checkpoint, read_json
 
 FILE, RESULTS_FILE = "router.safetensors", "results.json"

@@ -8,7 +8,7 @@ import numpy as np
 
 from megaasr.errors import TrainingError
 from megaasr.train.clips import Clip
-from megaasr.train.rl_recipe import ThinRule
+from megaasr.train.rl.recipe import ThinRule
 
 
 class PromptSchedule:

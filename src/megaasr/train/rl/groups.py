@@ -18,11 +18,11 @@ from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features
 from megaasr.model.prompt import parse_output
 from megaasr.train.clips import Clip, ClipFeatures
-from megaasr.train.policy_loss import group_advantages, has_spread
-from megaasr.train.prompt_schedule import PromptSchedule
-from megaasr.train.rewards import Rewards
-from megaasr.train.rl_recipe import DynamicRecipe
-from megaasr.train.rollout import RolloutEngine, Sample
+from megaasr.train.rl.policy_loss import group_advantages, has_spread
+from megaasr.train.rl.prompt_schedule import PromptSchedule
+from megaasr.train.rl.recipe import DynamicRecipe
+from megaasr.train.rl.rewards import Rewards
+from megaasr.train.rl.rollout import RolloutEngine, Sample
 
 Reward = Callable[[Sequence[str], Sequence[str], Sequence[str | None]], Rewards]
 Gather = Callable[[list[int]], list[int]]

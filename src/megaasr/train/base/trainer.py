@@ -17,13 +17,14 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from megaasr.errors import TrainingError
-from megaasr.train.architecture import build_model, build_processor
-from megaasr.train.base_recipe import BaseRecipe, OptimizerRecipe
-from megaasr.train.batches import Batch, BatchBuilder, Example, plan_epoch
+from megaasr.train.base.architecture import build_model
+from megaasr.train.base.batches import Batch, BatchBuilder, Example, plan_epoch
+from megaasr.train.base.feature_store import FeatureStore
+from megaasr.train.base.objective import BaseObjective
+from megaasr.train.base.phonemes import phonemize
+from megaasr.train.base.recipe import BaseRecipe, OptimizerRecipe
 from megaasr.train.evaluate import dev_error_rate
-from megaasr.train.feature_store import FeatureStore
-from megaasr.train.objective import BaseObjective
-from megaasr.train.phonemes import phonemize
+from megaasr.train.processor import build_processor
 from megaasr.train.run import RunFolder
 from megaasr.train.step_loop import LearningRate, weight_decay_groups
 from megaasr.train.tokenizer import train_tokenizer
@@ -123,7 +124,7 @@ class BaseTraining:
 
     def _prepare_model(self) -> None:
         model = build_model(self.recipe.architecture, self.tokenizer, self.recipe.seed)
-        self.processor = build_processor(self.recipe.architecture, self.tokenizer)
+        self.processor = build_processor(self.recipe.architecture.geometry, self.tokenizer)
         objective = BaseObjective(model, self.phoneme_count, self.store.geometry)
         # The convolutions are the dearest part on a CPU; this layout makes them 1.4 times faster.
         _channels_last(objective)

@@ -9,27 +9,8 @@ from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
 from megaasr.errors import UsageError
-from megaasr.train.scopes import Group, Scope
-
-
-class LoraRecipe(Recipe):
-    """Size of the low-rank adapter of a phase (appendix: r 8, alpha 16, dropout 0.05, no bias)."""
-
-    rank: int = Field(default=8, gt=0)
-    alpha: float = Field(default=16, gt=0)
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-
-
-class RatesRecipe(Recipe):
-    """Learning rate of each group of layers; only those in the phase's scope are used."""
-
-    encoder: float = Field(default=1e-6, gt=0, description="appendix; the main text says 1e-3")
-    aligner: float = Field(default=1e-6, gt=0, description="appendix; the main text says 1e-3")
-    llm: float = Field(default=1e-6, gt=0, description="appendix; the main text says 2e-5")
-
-    def by_group(self) -> dict[Group, float]:
-        """Return the rates by the group of layers."""
-        return {"encoder": self.encoder, "aligner": self.aligner, "llm": self.llm}
+from megaasr.train.lora_recipe import LearningRatesRecipe, LoraRecipe
+from megaasr.train.scopes import Scope
 
 
 class PhaseRecipe(Recipe):
@@ -53,7 +34,7 @@ class PhaseRecipe(Recipe):
         description="instead of stages on `data`: so many clips, each heard once, simulated from "
         "`clean` speech while training",
     )
-    rates: RatesRecipe = RatesRecipe()
+    rates: LearningRatesRecipe = LearningRatesRecipe()
     warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="linear, share of the steps")
 
     @model_validator(mode="after")

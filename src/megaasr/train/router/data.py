@@ -17,8 +17,8 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, TrainingError
 from megaasr.records import Utterance, read_manifest
 from megaasr.train.clips import listing_of
-from megaasr.train.hard_negatives import HARD
-from megaasr.train.router_recipe import GradedPairRecipe, RouterRecipe
+from megaasr.train.router.hard_negatives import HARD
+from megaasr.train.router.recipe import GradedPairRecipe, RouterRecipe
 
 CLEAN = "clean"
 

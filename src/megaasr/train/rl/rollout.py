@@ -23,8 +23,8 @@ from transformers import (
 
 from megaasr.model.inputs import Features, InputBuilder, end_tokens
 from megaasr.model.qwen3_asr import token_budget
-from megaasr.train.policy import Prompts, embed, make_prompts, positions_of
-from megaasr.train.rl_recipe import SamplingRecipe
+from megaasr.train.rl.policy import Prompts, embed, make_prompts, positions_of
+from megaasr.train.rl.recipe import SamplingRecipe
 
 
 @dataclass(frozen=True, slots=True)

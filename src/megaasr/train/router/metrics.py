@@ -14,8 +14,8 @@ from megaasr.errors import AudioError, TrainingError
 from megaasr.route.accuracy import classification
 from megaasr.route.decision import THRESHOLD
 from megaasr.route.router import Router
-from megaasr.train.hard_negatives import HARD
-from megaasr.train.router_data import GradedPair, LabelledClip
+from megaasr.train.router.data import GradedPair, LabelledClip
+from megaasr.train.router.hard_negatives import HARD
 
 _HARD_CLIPS = 200
 _Clip = TypeVar("_Clip", LabelledClip, GradedPair)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from megaasr.model.geometry import AudioGeometry
 from megaasr.train.clips import ClipFeatures, choose, listing_of, read_clips
-from megaasr.train.fresh_clips import FreshFeatures, FreshSpeech
-from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
+from megaasr.train.sft.fresh_clips import FreshFeatures, FreshSpeech
+from megaasr.train.sft.recipe import PhaseRecipe, SFTRecipe
 
 StageData = ClipFeatures | FreshFeatures
 

@@ -33,11 +33,12 @@ from megaasr.model.loading import choose_device, choose_dtype, read_checkpoint
 from megaasr.model.parts import fingerprint, require_parent
 from megaasr.model.qwen3_asr import Qwen3ASR
 from megaasr.train.clips import read_clips
-from megaasr.train.lora_trainer import BetweenSteps, Collator, LoraTrainer
+from megaasr.train.hf_trainer import BetweenSteps
 from megaasr.train.peft_model import load_trained, trained_adapter, with_adapter
 from megaasr.train.run import RunFolder, last_checkpoint, read_json
-from megaasr.train.sft_data import StageData, TrainingData
-from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
+from megaasr.train.sft.data import StageData, TrainingData
+from megaasr.train.sft.lora_trainer import Collator, LoraTrainer
+from megaasr.train.sft.recipe import PhaseRecipe, SFTRecipe
 from megaasr.train.validation import Validation, is_better
 
 Report = Callable[[dict[str, Any]], None]

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
 from megaasr.errors import UsageError
-from megaasr.train.rewards import RewardRecipe
+from megaasr.train.lora_recipe import LearningRatesRecipe, LoraRecipe
+from megaasr.train.rl.rewards import RewardRecipe
 from megaasr.train.scopes import Scope
-from megaasr.train.sft_recipe import LoraRecipe, RatesRecipe
 
 
 class SamplingRecipe(Recipe):
@@ -82,7 +82,7 @@ class RLRecipe(Recipe):
     seed: int = Field(ge=0, lt=2**32)
     scope: Scope = Field(default="all", description="the layers that are trained")
     lora: LoraRecipe = LoraRecipe(dropout=0.0)
-    rates: RatesRecipe = RatesRecipe(encoder=5e-5, aligner=5e-5, llm=5e-5)
+    rates: LearningRatesRecipe = LearningRatesRecipe(encoder=5e-5, aligner=5e-5, llm=5e-5)
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="then cosine, to 0")
     thin: tuple[ThinRule, ...] = Field(
         default=(ThinRule(below=0.1, keep=0.2), ThinRule(below=0.3, keep=0.6)),

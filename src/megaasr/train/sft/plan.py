@@ -11,8 +11,8 @@ from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
 from megaasr.model.layout import model_config
 from megaasr.train.scopes import group_of, modules_of
-from megaasr.train.sft_data import TrainingData
-from megaasr.train.sft_recipe import PhaseRecipe, SFTRecipe
+from megaasr.train.sft.data import TrainingData
+from megaasr.train.sft.recipe import PhaseRecipe, SFTRecipe
 
 _BYTES = {"weights, bf16": 2, "adapter, fp32, with gradient and AdamW's two moments": 16}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import resources
 from typing import Any
 
 import torch
@@ -12,14 +11,11 @@ from transformers import (
     GenerationConfig,
     PreTrainedTokenizerBase,
     Qwen3ASRConfig,
-    Qwen3ASRFeatureExtractor,
     Qwen3ASRForConditionalGeneration,
-    Qwen3ASRProcessor,
 )
 
-from megaasr.model.geometry import AudioGeometry
 from megaasr.model.prompt import token_id
-from megaasr.train.base_recipe import ArchitectureRecipe
+from megaasr.train.base.recipe import ArchitectureRecipe
 
 
 def build_model(
@@ -77,37 +73,6 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
         timestamp_token_id=pad,
         pad_token_id=pad,
         eos_token_id=[end, pad],
-    )
-
-
-def build_extractor(geometry: AudioGeometry) -> Qwen3ASRFeatureExtractor:
-    """Return the native feature extractor of a geometry."""
-    make_extractor: Any = Qwen3ASRFeatureExtractor
-    extractor: Qwen3ASRFeatureExtractor = make_extractor(
-        sampling_rate=geometry.sample_rate,
-        hop_length=geometry.hop_samples,
-        n_fft=geometry.n_fft,
-        feature_size=geometry.mel_bins,
-        min_length=geometry.min_samples,
-        n_window=geometry.chunk_frames // 2,
-    )
-    return extractor
-
-
-def build_processor(
-    recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase
-) -> Qwen3ASRProcessor:
-    """Return the native processor of a recipe around a tokenizer."""
-    return processor_of(recipe.geometry, tokenizer)
-
-
-def processor_of(geometry: AudioGeometry, tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRProcessor:
-    """Return the native processor around a tokenizer, with the chat template of Qwen3-ASR."""
-    template = (resources.files("megaasr.model") / "chat_template.jinja").read_text("utf-8")
-    return Qwen3ASRProcessor(
-        feature_extractor=build_extractor(geometry),
-        tokenizer=tokenizer,
-        chat_template=template,
     )
 
 

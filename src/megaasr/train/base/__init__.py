@@ -1,0 +1,1 @@
+"""The from-scratch stage: a small Qwen3-ASR trained on synthesised speech."""
