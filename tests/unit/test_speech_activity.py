@@ -18,7 +18,8 @@ from megaasr.transcribe.chunking import (
     find_speech_gap,
     split_into_chunks,
 )
-from megaasr.transcribe.speech_activity import detect_speech, speech_probabilities
+from megaasr.transcribe.silero_vad import speech_probabilities
+from megaasr.transcribe.speech_activity import detect_speech
 
 CLIPS = sorted((Path(files.__file__).parents[1] / "cli" / "demo_clips").glob("*-clean.flac"))
 RATE = 16_000

@@ -25,6 +25,7 @@ from megaasr.transcribe.fallback import DecodeTask, FallbackDecoder
 from megaasr.transcribe.language_switch import expected_language, resolve_language_switch
 from megaasr.transcribe.options import DEFAULT_RELIABILITY, DecodeOptions, ReliabilityOptions
 from megaasr.transcribe.session import Outcome, ReadySegment, Session
+from megaasr.transcribe.speech_activity import detect_speech
 
 if TYPE_CHECKING:
     from megaasr.model.layout import EncoderAttention
@@ -119,7 +120,7 @@ class MegaASR:
             batch_size=options.batch_size,
             router=bundle.router,
             route=options.route,
-            detector=_detect_speech if reliability.vad else None,
+            detector=detect_speech if reliability.vad else None,
             reliability=reliability,
             calibration=bundle.calibration,
         )
@@ -442,9 +443,3 @@ def _batches(chunks: Sequence[_PendingChunk], size: int) -> list[list[_PendingCh
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     groups.sort(key=min)
     return [[chunks[i] for i in group] for group in groups]
-
-
-def _detect_speech(samples: Samples) -> Samples:
-    from megaasr.transcribe.speech_activity import detect_speech  # imports torch
-
-    return detect_speech(samples)
