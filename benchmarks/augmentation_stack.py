@@ -10,7 +10,8 @@ from typing import Any
 import audiomentations as am  # type: ignore[import-not-found,unused-ignore]
 import numpy as np
 
-from benchmarks.clips import RATE, Samples
+from benchmarks.clips import RATE
+from megaasr.audio.waveform import Samples
 
 Degrade = Callable[[Samples], Samples]
 

@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from benchmarks import BenchmarkError
+from megaasr.audio.waveform import Samples
 
 RATE = 16_000
 STEREO_RATE = 48_000
 _PAUSE_S = 0.6
 _ECHO_S = 0.02
-
-Samples = NDArray[np.float32]
 
 
 def demo_clips() -> list[Samples]:

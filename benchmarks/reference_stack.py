@@ -12,7 +12,8 @@ import pedalboard  # type: ignore[import-not-found,unused-ignore]
 import pyloudnorm  # type: ignore[import-not-found,unused-ignore]
 from numpy.typing import NDArray
 
-from benchmarks.clips import RATE, Samples
+from benchmarks.clips import RATE
+from megaasr.audio.waveform import Samples
 from megaasr.simulate.primitives import (
     AdditiveNoise,
     AnyPrimitive,

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from benchmarks.clips import RATE, Samples, joined
+from benchmarks.clips import RATE, joined
 from megaasr.audio import Waveform, read, write
+from megaasr.audio.waveform import Samples
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.primitives import EchoDelay, Reverberation

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from megaasr.atomic import atomic_path, remove_leftovers, write_atomically
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
+from megaasr.progress import OnProgress
 
 MARKER = "mega_asr_merge.json"
 _WEIGHTS = "*.safetensors"
@@ -50,7 +50,7 @@ def merge(
     adapter: Adapter,
     output: Path,
     *,
-    on_file: Callable[[int, int], None] = lambda done, total: None,
+    on_file: OnProgress = lambda done, total: None,
 ) -> bool:
     """Write the merged checkpoint.
 

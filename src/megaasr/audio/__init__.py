@@ -1,6 +1,6 @@
-"""Recordings: read any format as mono samples, resample, measure and write them.
+"""Read recordings of any format as mono samples; resample, measure and write them.
 
-Names load on first use, so that importing this package does not load the decoders.
+Names are imported on first use, so that importing this package does not load the decoders.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "write",
 ]
 
-_HOMES = {
+_MODULES = {
     "SAMPLE_RATE": "waveform",
     "AudioSource": "source",
     "AudioTruncatedWarning": "waveform",
@@ -48,8 +48,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

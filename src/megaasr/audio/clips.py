@@ -1,4 +1,7 @@
-"""The sound of a clip, in a file or in a Parquet shard (`train-00000-of-00002.parquet#17`)."""
+"""Audio of a clip, from a file or from a row of a Parquet shard.
+
+A row is named after its shard, `train-00000-of-00002.parquet#17`, counting from 0.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,21 @@ _ROW = re.compile(r"^(?P<shard>.+\.parquet)#(?P<row>[0-9]+)$")
 
 
 def exists(root: Path, audio: str) -> bool:
-    """Tell whether there is a file for the sound."""
+    """Return whether the file with a clip's audio exists; for a Parquet row, its shard."""
     row = _ROW.match(audio)
     return (root / (row["shard"] if row else audio)).is_file()
 
 
 def read_clip(root: Path, audio: str) -> Waveform:
-    """Decode the sound of a clip at 16 kHz.
+    """Decode the audio of a clip to 16 kHz mono.
 
     Args:
-        root: where relative paths start.
-        audio: as the test set names it.
+        root: folder that relative paths start from.
+        audio: path of an audio file, or `SHARD.parquet#ROW`.
 
     Raises:
-        AudioError: there is none, or it cannot be decoded.
-        UsageError: it is in a Parquet shard and pyarrow is not installed.
+        AudioError: the file or row does not exist, or cannot be decoded.
+        UsageError: `audio` is a Parquet row and pyarrow is not installed.
     """
     row = _ROW.match(audio)
     if row is None:
@@ -38,15 +41,15 @@ def read_clip(root: Path, audio: str) -> Waveform:
 
 
 def clip_bytes(root: Path, audio: str) -> bytes:
-    """Return the encoded sound of a clip as it is stored.
+    """Return the encoded audio of a clip, byte for byte as it is stored.
 
     Args:
-        root: where relative paths start.
-        audio: as the data set names it.
+        root: folder that relative paths start from.
+        audio: path of an audio file, or `SHARD.parquet#ROW`.
 
     Raises:
-        AudioError: there is none.
-        UsageError: it is in a Parquet shard and pyarrow is not installed.
+        AudioError: the file or row does not exist.
+        UsageError: `audio` is a Parquet row and pyarrow is not installed.
     """
     row = _ROW.match(audio)
     if row is not None:
@@ -60,19 +63,19 @@ def clip_bytes(root: Path, audio: str) -> bytes:
 def _row_bytes(shard: Path, row: int, audio: str) -> bytes:
     if not shard.is_file():
         raise AudioNotFoundError(audio, f"there is no file {shard}")
-    first = 0
-    file = _open(str(shard))
+    first_row = 0
+    file = _open_parquet(str(shard))
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
-        if row < first + rows:
-            found: bytes = _group(str(shard), group)[row - first]["bytes"]
-            return found
-        first += rows
-    raise AudioError(audio, f"{shard} has {first} rows only")
+        if row < first_row + rows:
+            encoded: bytes = _read_row_group(str(shard), group)[row - first_row]["bytes"]
+            return encoded
+        first_row += rows
+    raise AudioError(audio, f"{shard} has {first_row} rows only")
 
 
 @lru_cache(maxsize=4)
-def _open(shard: str) -> Any:
+def _open_parquet(shard: str) -> Any:
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
@@ -86,7 +89,9 @@ def _open(shard: str) -> Any:
         raise AudioError(shard, f"cannot be read as Parquet: {error}") from error
 
 
-@lru_cache(maxsize=2)  # rows are asked for in order: one group is decoded once
-def _group(shard: str, group: int) -> list[Any]:
-    rows: list[Any] = _open(shard).read_row_group(group, columns=["audio"])["audio"].to_pylist()
+@lru_cache(maxsize=2)  # rows are read in order, so each group is decoded only once
+def _read_row_group(shard: str, group: int) -> list[Any]:
+    rows: list[Any] = (
+        _open_parquet(shard).read_row_group(group, columns=["audio"])["audio"].to_pylist()
+    )
     return rows

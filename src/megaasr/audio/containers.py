@@ -1,12 +1,12 @@
-"""What container formats say wrongly about their own length, read from their bytes.
+"""Detect container files that state a wrong length for their audio.
 
-libsndfile believes these statements, and would silently drop sound that is in the file:
+libsndfile trusts the stated length and would silently drop audio in four cases:
 
-- an MP3 without a length tag: it estimates the length from the first frames, and stops there
-  (a recording that starts loud and goes on quietly loses more than half);
-- joined MP3 files: it stops at the length that the first file's tag states;
-- a WAV whose recorder was killed: the header still says that 0 bytes of sound follow;
-- joined Ogg streams: it stops after the first.
+- an MP3 without a length tag: the length is estimated from the first frames, and decoding stops
+  there (a recording that starts loud and becomes quiet loses more than half);
+- concatenated MP3 files: decoding stops at the length that the first file's tag states;
+- a WAV whose recorder was killed: the header still states 0 bytes of audio;
+- concatenated Ogg streams: decoding stops after the first stream.
 
 Sources: the ISO 11172-3 frame header and the Xing/Info and VBRI tags (as in LAME's VbrTag.c),
 the RIFF WAVE format, and RFC 3533 (Ogg). Each claim was checked against libsndfile 1.2.2.
@@ -29,12 +29,12 @@ _OGG_BEGIN = 2
 
 @dataclass(frozen=True, slots=True)
 class MpegLength:
-    """What an MPEG audio file (MP3, MP2) says about its length.
+    """The length tag of an MPEG audio file (MP3, MP2).
 
     Attributes:
-        trusted: a tag states frames and bytes, and the bytes agree with the file's size; a file
-            that is shorter than its tag says was cut off, and its tag is still trusted.
-        tag_offset: where the tag starts in the file, or None without a tag.
+        trusted: whether the tag states frames and bytes, and the bytes agree with the file's
+            size. The tag of a truncated file, which is shorter than stated, is trusted.
+        tag_offset: position of the tag in the file in bytes; None without a tag.
     """
 
     trusted: bool
@@ -43,11 +43,11 @@ class MpegLength:
 
 @dataclass(frozen=True, slots=True)
 class OggEnd:
-    """How an Ogg file ends.
+    """The end of an Ogg file.
 
     Attributes:
-        joined: the last page belongs to a stream that did not begin at the start of the file.
-        cut: the file ends in the middle of a page.
+        joined: whether the last page belongs to a stream that does not begin at the file's start.
+        cut: whether the file ends in the middle of a page.
     """
 
     joined: bool
@@ -84,12 +84,15 @@ def mpeg_length(file: BinaryIO, size: int) -> MpegLength:
 
 
 def _covers(stated: int, actual: int) -> bool:
-    """Say if `stated` bytes reach the file's end, but for the tags that players append there."""
+    """Return whether `stated` bytes reach the end of the file, apart from tags appended there."""
     return actual <= stated * 1.01 + 8192
 
 
 def unfinished_wav_length(file: BinaryIO, size: int) -> int | None:
-    """Return the offset of a WAV's zero data length where sound follows all the same, or None."""
+    """Return the offset of the data length in a WAV of `size` bytes that states 0 but has audio.
+
+    None for every other file.
+    """
     file.seek(0)
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
@@ -108,7 +111,7 @@ def unfinished_wav_length(file: BinaryIO, size: int) -> int | None:
     if length or not follows:
         return None
     if len(chunk) == 16 and chunk[8:12].isalnum():
-        # Perhaps the sound is truly empty, and what follows is a further chunk up to the end.
+        # The audio may really be empty: another chunk follows and reaches the end of the file.
         (next_length,) = struct.unpack_from("<I", chunk, 12)
         if 0 <= follows - 8 - next_length <= 1:
             return None
@@ -116,24 +119,26 @@ def unfinished_wav_length(file: BinaryIO, size: int) -> int | None:
 
 
 def ogg_end(file: BinaryIO, size: int) -> OggEnd | None:
-    """Read how an Ogg file of `size` bytes ends; None if it is not Ogg or its end is rubbish."""
-    first = _first_serials(file)
-    if not first:
+    """Inspect the end of an Ogg file of `size` bytes; None if it is not Ogg or its end is not."""
+    first_serials = _first_serials(file)
+    if not first_serials:
         return None
     start = max(0, size - _TAIL_BYTES)
     file.seek(start)
     tail = file.read(_TAIL_BYTES)
-    at = tail.rfind(b"OggS")
-    if at >= 0 and len(tail) - at < _OGG_HEADER_BYTES:  # cut inside the last page's header
-        before = tail.rfind(b"OggS", 0, at)
-        return OggEnd(joined=_serial(tail, before) not in first, cut=True) if before >= 0 else None
-    if at < 0:
+    page = tail.rfind(b"OggS")
+    if page >= 0 and len(tail) - page < _OGG_HEADER_BYTES:  # cut inside the last page's header
+        previous = tail.rfind(b"OggS", 0, page)
+        if previous < 0:
+            return None
+        return OggEnd(joined=_serial(tail, previous) not in first_serials, cut=True)
+    if page < 0:
         return None
-    segments = tail[at + 26]
-    table = tail[at + _OGG_HEADER_BYTES : at + _OGG_HEADER_BYTES + segments]
-    end = at + _OGG_HEADER_BYTES + segments + sum(table)
+    segments = tail[page + 26]
+    table = tail[page + _OGG_HEADER_BYTES : page + _OGG_HEADER_BYTES + segments]
+    end = page + _OGG_HEADER_BYTES + segments + sum(table)
     cut = len(table) < segments or end > len(tail)
-    return OggEnd(joined=_serial(tail, at) not in first, cut=cut)
+    return OggEnd(joined=_serial(tail, page) not in first_serials, cut=cut)
 
 
 def _serial(data: bytes, page: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Recordings as the bytes of a file, for containers that embed them."""
+"""Encode audio in memory, for formats that embed it (Parquet, tar, HTML)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from megaasr.audio.waveform import Waveform
+from megaasr.audio.waveform import Samples, Waveform
 
 AudioFormat = Literal["flac", "wav"]
 _FULL = 2.0**15
 
 
-def pcm_16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Round to 16 bits, exactly as `files.write` does; beyond full scale is clipped.
+def pcm_16(samples: Samples) -> NDArray[np.int16]:
+    """Round samples to 16 bits exactly as `files.write` does, clipping at full scale.
 
     Args:
-        samples: float32 [time], full scale ±1.
+        samples: float32 array [time]; full scale is ±1.
     """
-    # Exact in float32: the factor is a power of two, and the limits have less than 24 bits.
+    # Exact in float32: the factor is a power of two, and the limits need fewer than 24 bits.
     steps = samples * np.float32(_FULL)
     np.rint(steps, out=steps)
     np.clip(steps, np.float32(-_FULL), np.float32(_FULL - 1), out=steps)
@@ -29,7 +29,7 @@ def pcm_16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def encode(waveform: Waveform, audio_format: AudioFormat) -> bytes:
-    """Return a WAV or FLAC file of 16 bits in memory; the same samples give the same bytes."""
+    """Return the bytes of a 16-bit WAV or FLAC file; the same samples give the same bytes."""
     target = io.BytesIO()
     soundfile.write(
         target, pcm_16(waveform.samples), waveform.sample_rate, "PCM_16", format=audio_format

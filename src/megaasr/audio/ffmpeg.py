@@ -1,10 +1,10 @@
-"""Decode what libsndfile does not know (M4A, MP4, WebM, AMR, AAC, WMA, ...) with `ffmpeg`.
+"""Decode the formats that libsndfile does not support (M4A, MP4, WebM, AMR, AAC, WMA, ...).
 
-The program runs as a child that writes float samples of all channels to a pipe, in the AU
-format, whose short header states rate and channels. Down-mix and resampling stay ours, so that
-all formats get the same. A recording is untrusted input: only demuxers of plain containers
-are allowed (a playlist, even one named .mp4, would make ffmpeg open other files and addresses),
-and only the `file` protocol.
+The `ffmpeg` program runs as a child process that writes float samples of all channels to a pipe,
+in the AU format, whose short header states rate and channels. Down-mixing and resampling are done
+here, so that they are the same for every format. A recording is untrusted input: only demuxers of
+plain containers are allowed (a playlist, even one named .mp4, would make ffmpeg open other files
+and addresses), and only the `file` protocol.
 
 Source: https://ffmpeg.org/ffmpeg-formats.html (format_whitelist, protocol_whitelist).
 """
@@ -65,9 +65,9 @@ _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
 )
 _TS_PACKET = 188
 _MESSAGE = re.compile(r"(?:\[[^\]]* @ [^\]]*\] )?\[(warning|error|fatal|panic)\] (.*)")
-_STATE_LENGTH = ("MP4/M4A/MOV", "MOV", "WebM/Matroska", "WMA/ASF", "AVI")
+_CONTAINERS_WITH_LENGTH = ("MP4/M4A/MOV", "MOV", "WebM/Matroska", "WMA/ASF", "AVI")
 _LOW_SCORE = re.compile(r"detected only with low score of (\d+)")
-_SURE_SCORE = 25  # four MPEG frames in a row; rubbish has one or two, and scores up to 5
+_MIN_PROBE_SCORE = 25  # four MPEG frames in a row; random data has one or two, and scores up to 5
 _KEPT_BYTES = 2**16
 _AU_HEADER = struct.Struct(">4sIIIII")
 _AU_FLOAT32 = 6
@@ -78,12 +78,16 @@ _INSTALL = (
 
 
 def available() -> bool:
-    """Say if the `ffmpeg` program is on the PATH."""
+    """Return whether the `ffmpeg` program is on the PATH."""
     return shutil.which("ffmpeg") is not None
 
 
 def container(head: bytes) -> str | None:
-    """Name the container whose first bytes are `head` (256 are enough), or None if unknown."""
+    """Return the name of the container that starts with `head`, or None if it is unknown.
+
+    Args:
+        head: first bytes of the file; 256 are enough.
+    """
     for offset, magic, name in _CONTAINERS:
         if head[offset : offset + len(magic)] == magic:
             return name
@@ -98,28 +102,28 @@ def open_pcm(source: OpenSource, reason: str, *, malformed: bool) -> Iterator[Pc
 
     Args:
         source: the recording.
-        reason: why libsndfile did not decode it, for the message.
-        malformed: libsndfile knows the format and found the file damaged.
+        reason: why libsndfile could not decode it; used in error messages.
+        malformed: whether libsndfile knows the format and found the file to be damaged.
 
     Yields:
-        The running decoder. Its chunks end with an `AudioTruncatedWarning` if ffmpeg reports
-        damage; they raise AudioEmptyError or AudioFormatError if nothing was decoded.
+        The running decoder. If ffmpeg reports damage, an `AudioTruncatedWarning` follows the last
+        chunk; if nothing was decoded, iteration raises AudioEmptyError or AudioFormatError.
 
     Raises:
-        DecoderMissingError: ffmpeg is not on the PATH, and the content looks as if it helped.
+        DecoderMissingError: ffmpeg is not on the PATH, and could probably decode the content.
         AudioFormatError: not audio, damaged, or without an audio track.
         AudioError: ffmpeg cannot be started.
     """
-    known = container(source.head(256))
+    container_name = container(source.head(256))
     program = shutil.which("ffmpeg")
     if program is None:
-        _refuse_without_ffmpeg(source.label, known, reason, malformed=malformed)
+        _refuse_without_ffmpeg(source.label, container_name, reason, malformed=malformed)
     with source.on_disk() as path, _started(program, path, source.label) as child:
         header = child.stdout.read(_AU_HEADER.size)
         if len(header) < _AU_HEADER.size:
-            _refuse(source.label, known, reason, child.complaint())
-        if child.probe_score() < _SURE_SCORE:
-            _refuse(source.label, known, reason, "only a guess at the format")
+            _refuse(source.label, container_name, reason, child.complaint())
+        if child.probe_score() < _MIN_PROBE_SCORE:
+            _refuse(source.label, container_name, reason, "only a guess at the format")
         magic, offset, _, encoding, rate, channels = _AU_HEADER.unpack(header)
         child.stdout.read(offset - _AU_HEADER.size)
         if magic != b".snd" or encoding != _AU_FLOAT32 or not channels or not rate:
@@ -128,25 +132,25 @@ def open_pcm(source: OpenSource, reason: str, *, malformed: bool) -> Iterator[Pc
 
 
 def duration_s(source: OpenSource) -> float | None:
-    """Return the length that the container states, in seconds, as `ffprobe` reads it.
+    """Return the length that the container states in seconds, read by `ffprobe`.
 
-    None if it states none (for bare AAC and the like, ffprobe only guesses from the bit rate),
+    None if it states none (for raw AAC and the like, ffprobe only guesses from the bit rate),
     or if ffprobe is missing, fails, or takes longer than 10 s.
     """
     program = shutil.which("ffprobe")
-    if program is None or container(source.head(256)) not in _STATE_LENGTH:
+    if program is None or container(source.head(256)) not in _CONTAINERS_WITH_LENGTH:
         return None
     with source.on_disk() as path:
-        ask = ["-select_streams", "a:0", "-show_entries", "stream=duration:format=duration"]
-        command = [program, "-v", "quiet", *_only_this_file(path), *ask, "-of", "csv=p=0"]
+        query = ["-select_streams", "a:0", "-show_entries", "stream=duration:format=duration"]
+        command = [program, "-v", "quiet", *_only_this_file(path), *query, "-of", "csv=p=0"]
         try:
-            answer = subprocess.run(
+            process = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return None
-    # The stream's own length comes first; containers such as Matroska know only the whole's.
-    for word in answer.stdout.decode("ascii", "replace").split():
+    # The stream's length comes first; containers such as Matroska state only that of the file.
+    for word in process.stdout.decode("ascii", "replace").split():
         with suppress(ValueError):
             if (seconds := float(word)) > 0:
                 return seconds
@@ -154,14 +158,14 @@ def duration_s(source: OpenSource) -> float | None:
 
 
 class _Child:
-    """A running ffmpeg: its sound on `stdout`, its messages in a temporary file.
+    """A running ffmpeg with its audio on `stdout` and its messages in a temporary file.
 
-    A file rather than a pipe: nothing must be drained, and every message that came before a
-    byte of sound can be read once that byte has come.
+    A file rather than a pipe, because it need not be drained, and because the messages that were
+    written before a byte of audio can be read as soon as that byte has arrived.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, subject: str) -> None:
-        assert process.stdout is not None  # it was started with a pipe
+        assert process.stdout is not None  # the process was started with a pipe
         self.process = process
         self.stdout = process.stdout
         self._log = log
@@ -169,19 +173,19 @@ class _Child:
 
     def messages(self) -> list[tuple[str, str]]:
         """Return (level, text) of the first messages, without ffmpeg's own prefixes."""
-        # Opened anew: the child shares the position of the other handle, and writes there.
+        # Opened again: the child process writes at the position of the other handle.
         with self._log.open("rb") as log:
             text = log.read(_KEPT_BYTES).decode("utf-8", "replace")
-        found = (_MESSAGE.match(line) for line in text.splitlines())
-        return [(match[1], match[2]) for match in found if match]
+        matches = (_MESSAGE.match(line) for line in text.splitlines())
+        return [(match[1], match[2]) for match in matches if match]
 
     def probe_score(self) -> int:
-        """Return how sure ffmpeg is of the format, from 0 to 100; it tells only low scores."""
-        found = (_LOW_SCORE.search(text) for _, text in self.messages())
-        return next((int(match[1]) for match in found if match), 100)
+        """Return ffmpeg's confidence in the format, 0 to 100; it reports low scores only."""
+        matches = (_LOW_SCORE.search(text) for _, text in self.messages())
+        return next((int(match[1]) for match in matches if match), 100)
 
     def complaint(self) -> str:
-        """Return the first error, or "" if ffmpeg reported none and ended well."""
+        """Return the first error, or "" if ffmpeg reported none and succeeded."""
         code = self.process.wait()
         for level, text in self.messages():
             if level != "warning" or "corrupt" in text.lower():
@@ -214,7 +218,7 @@ def _started(program: str, path: Path, label: str) -> Iterator[_Child]:
             try:
                 yield _Child(process, log, f"file:{path}")
             finally:
-                process.kill()  # does nothing if it has ended; else the caller wants no more
+                process.kill()  # no effect if it has ended; otherwise the caller stopped early
 
 
 def _chunks(child: _Child, rate: int, channels: int, label: str) -> Iterator[NDArray[np.float32]]:
@@ -222,7 +226,7 @@ def _chunks(child: _Child, rate: int, channels: int, label: str) -> Iterator[NDA
     decoded = 0
     while data := child.stdout.read(chunk_frames(channels) * frame_bytes):
         count = len(data) // frame_bytes
-        if count:  # a child that was killed may leave a part of a frame
+        if count:  # a killed process may leave an incomplete frame
             decoded += count
             frames = np.frombuffer(data, ">f4", count * channels).astype(np.float32)
             yield frames.reshape(count, channels)
@@ -236,15 +240,15 @@ def _chunks(child: _Child, rate: int, channels: int, label: str) -> Iterator[NDA
         raise AudioEmptyError(label, "an audio track without a single sample; record it again")
 
 
-def _refuse(label: str, known: str | None, reason: str, complaint: str) -> NoReturn:
-    """Raise what explains best why ffmpeg gave no sound."""
+def _refuse(label: str, container_name: str | None, reason: str, complaint: str) -> NoReturn:
+    """Raise the error that best explains why ffmpeg decoded nothing."""
     if "matches no streams" in complaint:
         raise AudioFormatError(
             label,
             "holds no audio track (a video without sound, or a file cut off at its start); name "
             "a file with sound, or fetch it again",
         )
-    if known is None:
+    if container_name is None:
         raise AudioFormatError(
             label,
             f"not an audio file (libsndfile: {reason}; ffmpeg: {complaint or 'no sound'}); a raw "
@@ -252,17 +256,17 @@ def _refuse(label: str, known: str | None, reason: str, complaint: str) -> NoRet
         )
     raise AudioFormatError(
         label,
-        f"damaged (as {known} it gave no sound; ffmpeg: {complaint or 'no reason'}); fetch or "
-        "export it again",
+        f"damaged (as {container_name} it gave no sound; ffmpeg: {complaint or 'no reason'}); "
+        "fetch or export it again",
     )
 
 
 def _refuse_without_ffmpeg(
-    label: str, known: str | None, reason: str, *, malformed: bool
+    label: str, container_name: str | None, reason: str, *, malformed: bool
 ) -> NoReturn:
     if malformed:
         raise AudioFormatError(label, f"damaged (libsndfile: {reason}); fetch or export it again")
-    if known is None:
+    if container_name is None:
         raise AudioFormatError(
             label,
             f"not an audio file that libsndfile knows ({reason}); if a player does play it, "
@@ -270,6 +274,6 @@ def _refuse_without_ffmpeg(
         )
     raise DecoderMissingError(
         label,
-        f"decoding this {known} file needs the ffmpeg program, which is not on the PATH; "
+        f"decoding this {container_name} file needs the ffmpeg program, which is not on the PATH; "
         f"{_INSTALL}",
     )

@@ -1,8 +1,8 @@
 """The only place where recordings are decoded, mixed to mono, resampled and written.
 
-libsndfile decodes what it knows, ffmpeg the rest; the content decides, never the suffix.
-Channels are mixed to their plain mean, and soxr (quality HQ) resamples: flat to 0.1 dB up to
-7 kHz, and below -130 dB from 8.05 kHz on, when 48 kHz becomes 16 kHz.
+libsndfile decodes the formats that it supports and ffmpeg all others; the content of a file
+decides, not its suffix. Mono is the mean of all channels. soxr (quality HQ) resamples: from 48 to
+16 kHz, the response is flat to 0.1 dB up to 7 kHz and below -130 dB from 8.05 kHz on.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ from megaasr.atomic import atomic_file
 from megaasr.audio import containers, ffmpeg, sndfile
 from megaasr.audio.pcm import CHUNK_VALUES, Pcm, mono, recut
 from megaasr.audio.source import AudioSource, OpenSource, open_source
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform, require_finite, require_mono_float32
+from megaasr.audio.waveform import (
+    SAMPLE_RATE,
+    Samples,
+    Waveform,
+    require_finite,
+    require_mono_float32,
+)
 from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, UsageError
 
-LOWEST_RATE = 4_000
-HIGHEST_RATE = 192_000
-_MOST_ARRAY_CHANNELS = 64
+MIN_SAMPLE_RATE = 4_000
+MAX_SAMPLE_RATE = 192_000
+_MAX_ARRAY_CHANNELS = 64
 _QUALITY = "HQ"
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 _FORMATS = {".wav": "WAV", ".flac": "FLAC"}
@@ -39,15 +45,15 @@ def read(source: AudioSource, *, sample_rate: int = SAMPLE_RATE) -> Waveform:
 
     Args:
         source: a path, the bytes of a file, or a binary stream (read to its end).
-        sample_rate: samples per second of the result, 4000 to 192000.
+        sample_rate: sample rate of the result in Hz, 4000 to 192000.
 
     Returns:
-        The mean of all channels; full scale is ±1, float files may exceed it.
+        The mean of all channels. Full scale is ±1; float files may exceed it.
 
     Raises:
         AudioNotFoundError, AudioEmptyError, AudioFormatError, DecoderMissingError, AudioError:
-            see `megaasr.errors`; the message names the file and the mend.
-        UsageError: an argument that cannot be used.
+            see `megaasr.errors`; the message names the file and the remedy.
+        UsageError: `source` or `sample_rate` cannot be used.
 
     Warns:
         AudioTruncatedWarning: the file is cut off or damaged, and only a part was decoded.
@@ -58,20 +64,20 @@ def read(source: AudioSource, *, sample_rate: int = SAMPLE_RATE) -> Waveform:
 
 def blocks(
     source: AudioSource, *, sample_rate: int = SAMPLE_RATE, block_s: float = 30.0
-) -> Iterator[NDArray[np.float32]]:
+) -> Iterator[Samples]:
     """Decode a recording block by block, in memory that does not grow with its length.
 
-    The blocks put together are exactly what `read` returns, whatever `block_s` is. Close the
-    iterator (or exhaust it) to close the file. Raises as `read` does, on the first step; a
-    sample that is not a number raises when its block is reached.
+    The concatenated blocks are exactly what `read` returns, whatever `block_s` is. Close or
+    exhaust the iterator to close the file. The first step raises the same errors as `read`; a
+    sample that is not a finite number raises when its block is reached.
 
     Args:
         source: a path, the bytes of a file, or a binary stream (read to its end).
-        sample_rate: samples per second of the result, 4000 to 192000.
-        block_s: seconds per block, above 0; the last block may be shorter.
+        sample_rate: sample rate of the result in Hz, 4000 to 192000.
+        block_s: length of a block in seconds, above 0; the last block may be shorter.
 
     Yields:
-        New float32 arrays [time], never empty.
+        New float32 arrays of shape [time], never empty.
     """
     rate = _checked_rate("sample_rate", sample_rate)
     if not 0 < block_s < float("inf"):
@@ -82,13 +88,13 @@ def blocks(
 def duration_s(source: AudioSource) -> float | None:
     """Return the length in seconds that the file states, without decoding it.
 
-    None where the file does not state it reliably (an MP3 without a length tag, a stream from
-    a pipe), where only ffmpeg could tell and is missing, and for a stream that cannot be
-    rewound. A stream is left where it stood.
+    None if the file does not state a reliable length (an MP3 without a length tag, a stream from
+    a pipe), if only ffmpeg could read it and is missing, and for a stream that is not seekable.
+    The position of a stream is restored.
 
     Raises:
-        AudioNotFoundError, AudioEmptyError, AudioFormatError, AudioError: as for `read`, as far
-            as opening the file shows it.
+        AudioNotFoundError, AudioEmptyError, AudioFormatError, AudioError: as `read` does, for
+            problems that opening the file reveals.
     """
     if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
         if not getattr(source, "seekable", lambda: False)():
@@ -101,21 +107,21 @@ def duration_s(source: AudioSource) -> float | None:
     return _stated_duration(source)
 
 
-def resample(samples: NDArray[np.float32], from_rate: int, to_rate: int) -> NDArray[np.float32]:
-    """Resample float32 [time] from one rate to another, as `read` does.
+def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
+    """Resample audio from one sample rate to another, as `read` does.
 
     Args:
-        samples: finite numbers, at least one.
-        from_rate: samples per second, 4000 to 192000.
-        to_rate: samples per second of the result, 4000 to 192000.
+        samples: float32 array [time] of finite numbers, at least one.
+        from_rate: sample rate of `samples` in Hz, 4000 to 192000.
+        to_rate: sample rate of the result in Hz, 4000 to 192000.
 
     Returns:
-        float32 [about len(samples) * to_rate / from_rate], at least one sample; a new array.
+        A new float32 array with about `len(samples) * to_rate / from_rate` samples, at least one.
 
     Raises:
-        UsageError: not float32 [time], or a rate out of range.
-        AudioEmptyError: no samples.
-        AudioFormatError: NaN or infinite samples.
+        UsageError: `samples` is not a float32 array [time], or a rate is out of range.
+        AudioEmptyError: there are no samples.
+        AudioFormatError: a sample is NaN or infinite.
     """
     require_mono_float32(samples)
     from_rate = _checked_rate("from_rate", from_rate)
@@ -133,15 +139,17 @@ def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = N
     """Make a waveform from samples in memory.
 
     Args:
-        array: [time] or [time, channels], not [channels, time]; channels are averaged. Floats
-            are taken as they are; int16, int32 and uint8 (128 is silence) are scaled to ±1.
-        sample_rate: samples per second of `array`, 4000 to 192000.
-        to_rate: resample to this rate, for the model `SAMPLE_RATE`; None keeps the rate.
+        array: samples [time] or [time, channels], not [channels, time]; channels are averaged.
+            Floats are used as they are; int16, int32 and uint8 (128 is silence) are scaled to ±1.
+        sample_rate: sample rate of `array` in Hz, 4000 to 192000.
+        to_rate: sample rate of the result in Hz (the models need `SAMPLE_RATE`); None does not
+            resample.
 
     Raises:
-        UsageError: another type, shape or rate, or more than 64 channels (transposed?).
-        AudioEmptyError: no samples.
-        AudioFormatError: NaN or infinite samples.
+        UsageError: unsupported type, shape or rate, or more than 64 channels (probably
+            transposed).
+        AudioEmptyError: there are no samples.
+        AudioFormatError: a sample is NaN or infinite.
     """
     rate = _checked_rate("sample_rate", sample_rate)
     frames = _scaled(np.asarray(array))
@@ -149,7 +157,7 @@ def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = N
         frames = frames[:, np.newaxis]
     if frames.ndim != 2:
         raise UsageError(f"array must be [time] or [time, channels], got {list(frames.shape)}")
-    if frames.shape[1] > _MOST_ARRAY_CHANNELS:
+    if frames.shape[1] > _MAX_ARRAY_CHANNELS:
         raise UsageError(
             f"array {list(frames.shape)} would have {frames.shape[1]} channels; it must be "
             "[time, channels], so transpose it"
@@ -169,19 +177,20 @@ def write(
     *,
     subtype: Literal["PCM_16", "PCM_24"] = "PCM_16",
 ) -> None:
-    """Write a WAV or FLAC file, as the suffix says; the same samples give the same bytes.
+    """Write a WAV or FLAC file; the same samples give the same bytes.
 
-    Samples are rounded to the nearest step and clipped to full scale. The file appears under
-    its name only when it is complete: a crash never leaves a part of it there.
+    Samples are rounded to the nearest integer level and clipped at full scale. The file appears
+    under its name only when it is complete, so that a crash never leaves part of it there.
 
     Args:
-        path: ends in .wav or .flac; an existing file is replaced, its folder must exist.
-        waveform: what to write.
-        subtype: 16 or 24 bits per sample.
+        path: path of the file; its suffix, .wav or .flac, decides the format. An existing file is
+            replaced. The folder must exist.
+        waveform: audio to write, at its own sample rate.
+        subtype: `PCM_16` or `PCM_24`, for 16 or 24 bits per sample.
 
     Raises:
-        UsageError: another suffix or subtype.
-        AudioError: the folder is missing, or the system does not let us write.
+        UsageError: unsupported suffix or subtype.
+        AudioError: the folder does not exist, or the system refuses the write.
     """
     target = Path(path)
     file_format = _FORMATS.get(target.suffix.lower())
@@ -191,22 +200,22 @@ def write(
         )
     if subtype not in _BITS:
         raise UsageError(f"subtype must be one of {', '.join(_BITS)}, got {subtype!r}")
-    steps = _quantised(waveform.samples, _BITS[subtype])
+    levels = _quantised(waveform.samples, _BITS[subtype])
     try:
         # Not flushed to the disk: corpora have many clips, and a lost one is made again.
         with atomic_file(target, durable=False) as file:
-            soundfile.write(file, steps, waveform.sample_rate, subtype, format=file_format)
+            soundfile.write(file, levels, waveform.sample_rate, subtype, format=file_format)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(target, _write_problem(target, error)) from error
 
 
-def _quantised(samples: NDArray[np.float32], bits: int) -> NDArray[np.int16] | NDArray[np.int32]:
-    """Scale as `read` does backwards (libsndfile's own scaling for floats is not its inverse)."""
+def _quantised(samples: Samples, bits: int) -> NDArray[np.int16] | NDArray[np.int32]:
+    """Scale by the inverse of what `read` does; libsndfile's own scaling of floats is not that."""
     full = 2.0 ** (bits - 1)
-    steps = np.clip(np.rint(samples.astype(np.float64) * full), -full, full - 1)
+    levels = np.clip(np.rint(samples.astype(np.float64) * full), -full, full - 1)
     if bits == 16:
-        return steps.astype(np.int16)
-    return steps.astype(np.int32) << (32 - bits)
+        return levels.astype(np.int16)
+    return levels.astype(np.int32) << (32 - bits)
 
 
 def _write_problem(target: Path, error: Exception) -> str:
@@ -235,8 +244,8 @@ def _checked_rate(name: str, rate: int) -> int:
         value = operator.index(rate)  # numpy's integers too
     except TypeError:
         value = -1
-    if not LOWEST_RATE <= value <= HIGHEST_RATE:
-        limits = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
+    if not MIN_SAMPLE_RATE <= value <= MAX_SAMPLE_RATE:
+        limits = f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz"
         raise UsageError(f"{name} must be a whole number from {limits}, got {rate!r}")
     return value
 
@@ -249,21 +258,21 @@ def _stated_duration(source: AudioSource) -> float | None:
             return ffmpeg.duration_s(opened)
 
 
-def _blocks(source: AudioSource, rate: int, size: int) -> Iterator[NDArray[np.float32]]:
+def _blocks(source: AudioSource, rate: int, size: int) -> Iterator[Samples]:
     with ExitStack() as stack:
         opened = stack.enter_context(open_source(source))
         pcm = _decoder(opened, stack)
-        if not LOWEST_RATE <= pcm.rate <= HIGHEST_RATE:
+        if not MIN_SAMPLE_RATE <= pcm.rate <= MAX_SAMPLE_RATE:
             raise AudioFormatError(
                 opened.label,
-                f"its sample rate of {pcm.rate} Hz is outside {LOWEST_RATE} to {HIGHEST_RATE} Hz; "
-                "resample it first, for example with sox",
+                f"its sample rate of {pcm.rate} Hz is outside {MIN_SAMPLE_RATE} to "
+                f"{MAX_SAMPLE_RATE} Hz; resample it first, for example with sox",
             )
         yield from recut(_resampled(mono(pcm, opened.label), pcm.rate, rate), size)
 
 
 def _decoder(source: OpenSource, stack: ExitStack) -> Pcm:
-    """Start the decoder that reads all of the content: libsndfile if it can, else ffmpeg."""
+    """Start the decoder that can read all of the audio: libsndfile if possible, else ffmpeg."""
     end = containers.ogg_end(source.file, source.size)
     try:
         if end is not None and end.joined and ffmpeg.available():
@@ -274,24 +283,22 @@ def _decoder(source: OpenSource, stack: ExitStack) -> Pcm:
     return stack.enter_context(ffmpeg.open_pcm(source, reason, malformed=malformed))
 
 
-def _resampled(
-    chunks: Iterator[NDArray[np.float32]], from_rate: int, to_rate: int
-) -> Iterator[NDArray[np.float32]]:
+def _resampled(chunks: Iterator[Samples], from_rate: int, to_rate: int) -> Iterator[Samples]:
     if from_rate == to_rate:
         yield from chunks
         return
     stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality=_QUALITY)
-    first: NDArray[np.float32] | None = None
-    made = 0
+    first_sample: Samples | None = None
+    emitted = 0
     for chunk in chunks:
-        first = chunk[:1] if first is None else first
-        ready = stream.resample_chunk(chunk)
-        made += ready.size
-        if ready.size:
-            yield ready
-    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-    if rest.size:
-        yield rest
-    elif not made and first is not None:
-        # Shorter than half an output sample; a recording that has samples keeps one.
-        yield first.copy()
+        first_sample = chunk[:1] if first_sample is None else first_sample
+        resampled = stream.resample_chunk(chunk)
+        emitted += resampled.size
+        if resampled.size:
+            yield resampled
+    tail = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    if tail.size:
+        yield tail
+    elif not emitted and first_sample is not None:
+        # Shorter than half an output sample; a recording that is not empty keeps one sample.
+        yield first_sample.copy()

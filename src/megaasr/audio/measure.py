@@ -1,4 +1,7 @@
-"""Levels of sound in memory. Full scale (0 dBFS) is a constant ±1, so a full sine is -3.01 dBFS."""
+"""Levels of audio in memory.
+
+A constant of ±1 is full scale, 0 dBFS; a sine of amplitude 1 has -3.01 dBFS.
+"""
 
 from __future__ import annotations
 
@@ -11,41 +14,42 @@ from numpy.typing import NDArray
 from megaasr.errors import UsageError
 
 _FRAME_S = 0.02
-_ACTIVE_BELOW_DB = 30.0
-_REFERENCE_SHARE = 0.95
+_ACTIVE_RANGE_DB = 30.0  # below the reference frame
+_REFERENCE_QUANTILE = 0.95
 
 
 def peak(samples: NDArray[np.floating[Any]]) -> float:
-    """Return the largest magnitude of float [time] samples; 0.0 for silence.
+    """Return the largest magnitude in a float array [time]; 0.0 for silence.
 
     Raises:
-        UsageError: no samples, or not one-dimensional.
+        UsageError: there are no samples, or the array has more than one dimension.
     """
     return float(np.abs(_checked(samples)).max())
 
 
 def rms_dbfs(samples: NDArray[np.floating[Any]]) -> float:
-    """Return the root mean square of float [time] samples in dBFS; -inf for silence.
+    """Return the root mean square of a float array [time] in dBFS; -inf for silence.
 
     Raises:
-        UsageError: no samples, or not one-dimensional.
+        UsageError: there are no samples, or the array has more than one dimension.
     """
     return _decibel(float(np.mean(np.square(_checked(samples), dtype=np.float64))))
 
 
 def active_speech_level_dbfs(samples: NDArray[np.floating[Any]], sample_rate: int) -> float:
-    """Return the level of the parts in which somebody speaks, in dBFS; -inf for silence.
+    """Return the level of the speech without its pauses in dBFS; -inf for silence.
 
     It is the RMS over the 20 ms frames that lie within 30 dB of the clip's 95th-percentile
-    frame, so that pauses do not lower it and a single click does not raise it. A rest shorter
-    than a frame at the end is left out; a clip shorter than a frame counts as one.
+    frame, so that pauses do not lower it and a single click does not raise it. A remainder
+    shorter than a frame is ignored; a clip shorter than a frame is one frame.
 
     Args:
-        samples: float [time], at least one.
-        sample_rate: samples per second.
+        samples: float array [time], at least one sample.
+        sample_rate: sample rate of `samples` in Hz.
 
     Raises:
-        UsageError: no samples, not one-dimensional, or a rate that is not positive.
+        UsageError: there are no samples, the array has more than one dimension, or the rate is
+            not positive.
     """
     if sample_rate <= 0:
         raise UsageError(f"sample_rate must be above 0 Hz, got {sample_rate}")
@@ -56,19 +60,19 @@ def active_speech_level_dbfs(samples: NDArray[np.floating[Any]], sample_rate: in
 
 
 def active_power(frames: NDArray[np.float64]) -> float:
-    """Return the mean power of the frames in which somebody speaks; 0.0 for silence.
+    """Return the mean power of the frames with speech; 0.0 for silence.
 
     Args:
-        frames: the mean square of each 20 ms frame [frames], at least one.
+        frames: mean square of each 20 ms frame [frames], at least one frame.
     """
-    # Interpolated as numpy's percentile is, which takes five times as long.
-    place = _REFERENCE_SHARE * (len(frames) - 1)
-    below = int(place)
+    # Interpolates as numpy's percentile does, which takes five times as long.
+    rank = _REFERENCE_QUANTILE * (len(frames) - 1)
+    below = int(rank)
     above = min(below + 1, len(frames) - 1)
     low, high = np.partition(frames, (below, above))[[below, above]].tolist()
-    # If less than a twentieth of the clip sounds at all, the percentile is 0: take the loudest.
-    reference = (low + (place - below) * (high - low)) or float(frames.max())
-    return float(frames[frames >= reference * 10 ** (-_ACTIVE_BELOW_DB / 10)].mean())
+    # The percentile is 0 if less than a twentieth of the clip is not silent: use the loudest frame.
+    reference = (low + (rank - below) * (high - low)) or float(frames.max())
+    return float(frames[frames >= reference * 10 ** (-_ACTIVE_RANGE_DB / 10)].mean())
 
 
 def _checked(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

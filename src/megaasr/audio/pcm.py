@@ -1,4 +1,4 @@
-"""Decoded sound on its way from a decoder: chunks of frames, mixed to mono, cut into blocks."""
+"""Process the output of a decoder: mix chunks of frames to mono, cut them into blocks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.audio.waveform import AudioTruncatedWarning, require_finite
+from megaasr.audio.waveform import AudioTruncatedWarning, Samples, require_finite
 
 CHUNK_VALUES = 2**18
-"""Numbers (frames times channels) decoded at once: 1 MiB, whatever the number of channels."""
+"""Values (frames times channels) in one chunk: 1 MiB, whatever the number of channels."""
 
-# Not `warnings.catch_warnings`: that is one for all threads, and would take the warnings of others.
-_noted: ContextVar[list[str] | None] = ContextVar("_noted", default=None)
+# `warnings.catch_warnings` acts on all threads, and would swallow warnings of the others.
+_truncation_messages: ContextVar[list[str] | None] = ContextVar(
+    "_truncation_messages", default=None
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,10 @@ class Pcm:
     """A running decoder.
 
     Attributes:
-        rate: samples per second of the source.
-        channels: at least 1.
-        chunks: float32 [frames, channels], each at least one frame long. The decoder may fill
-            the same buffer again: use or copy a chunk before the next one is asked for.
+        rate: sample rate of the source in Hz.
+        channels: number of channels, at least 1.
+        chunks: float32 arrays [frames, channels] of at least one frame. The decoder may reuse
+            their buffer: use or copy a chunk before requesting the next.
     """
 
     rate: int
@@ -37,19 +39,19 @@ class Pcm:
 
 
 def chunk_frames(channels: int) -> int:
-    """Return how many frames of so many channels make one chunk."""
+    """Return the number of frames in a chunk with this many channels."""
     return max(1, CHUNK_VALUES // channels)
 
 
-def mono(pcm: Pcm, label: str) -> Iterator[NDArray[np.float32]]:
-    """Mix each chunk down to the plain mean of its channels: float32 [frames].
+def mono(pcm: Pcm, label: str) -> Iterator[Samples]:
+    """Mix each chunk to mono, the mean of its channels; yields float32 arrays [frames].
 
     Raises:
-        AudioFormatError: a sample is NaN, infinite or above 1e12; names its time.
+        AudioFormatError: a sample is NaN, infinite or above 1e12 in magnitude; names its time.
     """
     offset = 0
     for chunk in pcm.chunks:
-        # Summed in float64, so that the mean of equal channels is exactly one of them, and no
+        # Summed in float64, so that the mean of equal channels is exactly that channel, and no
         # sum of finite samples overflows (a non-finite sample always leaves a non-finite mean).
         mixed = chunk[:, 0].astype(np.float64)
         for channel in range(1, pcm.channels):
@@ -60,41 +62,48 @@ def mono(pcm: Pcm, label: str) -> Iterator[NDArray[np.float32]]:
         yield mixed.astype(np.float32)
 
 
-def recut(chunks: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
-    """Cut chunks of any length into new arrays of `size` samples; the last may be shorter."""
-    held: list[NDArray[np.float32]] = []
+def recut(chunks: Iterator[Samples], size: int) -> Iterator[Samples]:
+    """Regroup chunks of any length into new arrays of `size` samples; the last may be shorter."""
+    pending: list[Samples] = []
     count = 0
     for chunk in chunks:
         start = 0
         while count + chunk.size - start >= size:
             stop = start + size - count
-            yield np.concatenate([*held, chunk[start:stop]])
-            held, count, start = [], 0, stop
+            yield np.concatenate([*pending, chunk[start:stop]])
+            pending, count, start = [], 0, stop
         if start < chunk.size:
-            held.append(chunk[start:])
+            pending.append(chunk[start:])
             count += chunk.size - start
-    if held:
-        yield np.concatenate(held)
+    if pending:
+        yield np.concatenate(pending)
 
 
 @contextmanager
-def noting_truncation() -> Iterator[list[str]]:
-    """Collect what `warn_truncated` says in this thread; it goes on to warn as well."""
+def collect_truncations() -> Iterator[list[str]]:
+    """Collect the messages of `warn_truncated` in this thread; the warnings are issued, too."""
     messages: list[str] = []
-    before = _noted.set(messages)
+    token = _truncation_messages.set(messages)
     try:
         yield messages
     finally:
-        _noted.reset(before)
+        _truncation_messages.reset(token)
 
 
-def warn_truncated(label: str, decoded_s: float, promised_s: float | None, why: str) -> None:
-    """Tell the caller that a part of the recording is missing from what was decoded."""
-    if promised_s is None:
-        what = f"{decoded_s:.2f} s were decoded, but sound may be missing"
+def warn_truncated(label: str, decoded_s: float, stated_s: float | None, reason: str) -> None:
+    """Issue an `AudioTruncatedWarning`: part of the recording could not be decoded.
+
+    Args:
+        label: name of the recording.
+        decoded_s: length of the decoded part in seconds.
+        stated_s: length that the file states in seconds; None if it is unknown.
+        reason: why decoding stopped.
+    """
+    if stated_s is None:
+        extent = f"{decoded_s:.2f} s were decoded, but sound may be missing"
     else:
-        what = f"only {decoded_s:.2f} s of {promised_s:.2f} s could be decoded"
-    message = f"{label}: {what}: {why}; fetch or export the file again if you can"
-    if (noted := _noted.get()) is not None:
-        noted.append(message)
+        extent = f"only {decoded_s:.2f} s of {stated_s:.2f} s could be decoded"
+    message = f"{label}: {extent}: {reason}; fetch or export the file again if you can"
+    if (messages := _truncation_messages.get()) is not None:
+        messages.append(message)
     warnings.warn(message, AudioTruncatedWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Turn whatever the caller calls a recording into one seekable binary file.
+"""Turn paths, bytes and streams into one seekable binary file for the decoders.
 
 Paths are opened; bytes and streams (stdin, sockets, uploads) are spooled with bounded memory.
 """
@@ -24,7 +24,7 @@ from megaasr.errors import (
 )
 
 AudioSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-"""A path, the content of a file, or a binary stream (read from where it stands to its end)."""
+"""A path, the bytes of a file, or a binary stream (read from its position to its end)."""
 
 _SPOOL_IN_MEMORY = 8 * 2**20
 _COPY_BYTES = 2**20
@@ -35,10 +35,10 @@ class OpenSource:
     """A recording opened for decoding.
 
     Attributes:
-        label: the name for messages: the path as given, `<bytes>`, `<stdin>` or `<stream>`.
-        file: the encoded bytes, seekable, at least one.
-        size: number of encoded bytes.
-        path: the regular file on disk, or None for bytes and streams.
+        label: name used in messages: the caller's path, `<bytes>`, `<stdin>` or `<stream>`.
+        file: seekable binary file with the encoded audio, never empty.
+        size: size of the encoded audio in bytes.
+        path: the regular file on disk; None for bytes and streams.
     """
 
     label: str
@@ -47,13 +47,13 @@ class OpenSource:
     path: Path | None
 
     def head(self, count: int) -> bytes:
-        """Return up to `count` bytes from the start."""
+        """Return the first bytes of the encoded audio, `count` or as many as there are."""
         self.file.seek(0)
         return self.file.read(count)
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
-        """Give a path that another program can open; copied for bytes and streams.
+        """Yield a path that another program can open; bytes and streams are copied to a file.
 
         Raises:
             AudioError: the temporary copy cannot be written.
@@ -71,14 +71,14 @@ class OpenSource:
 
 @contextmanager
 def open_source(source: AudioSource) -> Iterator[OpenSource]:
-    """Open a recording for decoding, and close what was opened here afterwards.
+    """Open a recording for decoding; what is opened here is closed afterwards.
 
     Raises:
         AudioNotFoundError: no file has this path.
         AudioFormatError: the path is a folder or a device.
-        AudioEmptyError: zero bytes.
-        AudioError: no permission, or the system cannot read it.
-        UsageError: neither a path, nor bytes, nor a binary stream.
+        AudioEmptyError: the file has 0 bytes.
+        AudioError: the file cannot be read, for lack of permission for example.
+        UsageError: `source` is neither a path, nor bytes, nor a binary stream.
     """
     if isinstance(source, str | os.PathLike):
         label = os.fspath(source)
@@ -121,7 +121,7 @@ def _open_path(label: str) -> tuple[BinaryIO, Path | None]:
         ) from error
     except OSError as error:
         raise AudioError(label, f"cannot be opened: {error.strerror or error}") from error
-    with file:  # a named pipe or the shell's <(command): readable once, so keep a copy
+    with file:  # a named pipe or the shell's <(command): readable only once, so copy it
         return _spool(file, label), None
 
 
@@ -139,22 +139,22 @@ def _stream_label(stream: IO[bytes]) -> str:
 
 
 def _spool(stream: IO[bytes], label: str) -> BinaryIO:
-    """Copy a stream to memory, or past 8 MiB to a temporary file, so that it can be sought."""
+    """Copy a stream to a seekable file, in memory up to 8 MiB and on disk beyond."""
     spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY))  # noqa: SIM115
     try:
         while True:
             try:
-                piece = stream.read(_COPY_BYTES)
+                data = stream.read(_COPY_BYTES)
             except (OSError, ValueError) as error:
                 raise AudioError(label, f"the stream cannot be read: {error}") from error
-            if piece is None:
+            if data is None:
                 raise AudioError(label, "the stream is in non-blocking mode; make it blocking")
-            if isinstance(piece, str):
+            if isinstance(data, str):
                 raise UsageError(f"{label} is a text stream; open it in binary mode ('rb')")
-            if not piece:
+            if not data:
                 return spool
             with _spool_errors(label):
-                spool.write(piece)
+                spool.write(data)
     except BaseException:
         spool.close()
         raise
@@ -162,10 +162,13 @@ def _spool(stream: IO[bytes], label: str) -> BinaryIO:
 
 @contextmanager
 def temporary_folder(label: str) -> Iterator[Path]:
-    """Give a new folder that is deleted afterwards.
+    """Yield a new folder that is deleted afterwards.
+
+    Args:
+        label: name of the recording, for the error message.
 
     Raises:
-        AudioError: the system does not let us make one; `label` names the recording.
+        AudioError: the folder cannot be created.
     """
     with _spool_errors(label):
         folder = tempfile.TemporaryDirectory(prefix="megaasr-")

@@ -1,4 +1,7 @@
-"""Which files in a folder are taken for recordings. A file named itself may have any name."""
+"""Suffixes by which recordings in a folder are recognised.
+
+A file that the user names individually may have any suffix.
+"""
 
 from __future__ import annotations
 
@@ -8,4 +11,4 @@ _SUFFIXES = """
 .tta .w64 .wav .wave .webm .wma .wmv .wv
 """
 AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
-"""In lower case, with the dot."""
+"""Suffixes of audio and video files, in lower case, with the dot."""

@@ -1,12 +1,12 @@
-"""One recording in memory: mono float32 samples and their rate.
+"""Audio in memory: mono float32 samples and their sample rate.
 
-This module needs numpy only, so that every layer can name the type without loading a decoder.
+This module imports only numpy, so that every layer can use its types without loading a decoder.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,36 +14,41 @@ from numpy.typing import NDArray
 from megaasr.errors import AudioEmptyError, AudioFormatError, UsageError
 
 SAMPLE_RATE = 16_000
-"""Samples per second that the model works at."""
+"""Sample rate of the models in Hz."""
 
-LOUDEST_SAMPLE = 1e12
-"""Largest magnitude taken for audio. Integer samples kept unscaled in a float file reach 2**31;
-what lies far above is not a level but a damaged number, which would overflow in the resampler."""
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono audio: a float32 array of shape [time]; full scale is ±1."""
+
+MAX_MAGNITUDE = 1e12
+"""Largest magnitude of a valid sample. Integer samples stored unscaled in a float file reach
+2**31; values far above that are corrupt, and would overflow in the resampler."""
 
 
 class AudioTruncatedWarning(UserWarning):
-    """Only a part of a damaged or cut-off file could be decoded; that part was returned.
+    """Only part of a damaged or truncated file could be decoded; that part was returned.
 
-    The message names the file, how much was decoded, and what may save the rest. Turn it into
-    an error with `warnings.simplefilter("error", AudioTruncatedWarning)`.
+    The message names the file, how much was decoded, and how the missing part may be recovered.
+    `warnings.simplefilter("error", AudioTruncatedWarning)` turns the warning into an error.
     """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waveform:
-    """Mono audio, never empty, every sample a finite number.
+    """Mono audio of at least one sample; every sample is a finite number.
 
     Attributes:
-        samples: float32 [time], at least one; full scale is ±1, float files may exceed it.
+        samples: float32 array [time], at least one sample. Full scale is ±1; audio from float
+            files may exceed it.
         sample_rate: samples per second, above 0.
 
     Raises:
-        UsageError: `samples` is not one-dimensional float32, or `sample_rate` no positive int.
-        AudioEmptyError: no samples.
-        AudioFormatError: a sample is NaN, infinite, or above 1e12.
+        UsageError: `samples` is not a one-dimensional float32 array, or `sample_rate` is not a
+            positive int.
+        AudioEmptyError: there are no samples.
+        AudioFormatError: a sample is NaN, infinite, or above 1e12 in magnitude.
     """
 
-    samples: NDArray[np.float32]
+    samples: Samples
     sample_rate: int
 
     def __post_init__(self) -> None:
@@ -66,17 +71,17 @@ def require_mono_float32(samples: object) -> None:
     """Check that `samples` is a float32 array of shape [time].
 
     Raises:
-        UsageError: it is not; the message names `from_array`, which converts.
+        UsageError: it is not; the message names `from_array`, which converts other arrays.
     """
     if isinstance(samples, np.ndarray) and samples.dtype == np.float32 and samples.ndim == 1:
         return
-    got = (
+    received = (
         f"{samples.dtype} {list(samples.shape)}"
         if isinstance(samples, np.ndarray)
         else type(samples).__name__
     )
     raise UsageError(
-        f"samples must be a float32 numpy array of shape [time], got {got}; "
+        f"samples must be a float32 numpy array of shape [time], got {received}; "
         "megaasr.audio.from_array converts other arrays"
     )
 
@@ -84,22 +89,22 @@ def require_mono_float32(samples: object) -> None:
 def require_finite(
     samples: NDArray[np.floating[Any]], sample_rate: int, label: str, *, offset: int = 0
 ) -> None:
-    """Check that all samples are numbers that can be levels of sound.
+    """Check that all samples are finite numbers of at most 1e12 in magnitude.
 
     Args:
-        samples: float [time].
-        sample_rate: samples per second, to turn an index into a time.
-        label: the file's name for the message.
-        offset: how many samples of the file came before `samples`.
+        samples: float array [time].
+        sample_rate: samples per second, to convert an index to a time.
+        label: name of the recording, for the error message.
+        offset: number of samples of the recording that precede `samples`.
 
     Raises:
-        AudioFormatError: a sample is NaN, infinite or above 1e12; names the first one's time.
+        AudioFormatError: a sample is NaN, infinite or above 1e12; the message says at which time.
     """
-    # Without a copy of the samples: NaN makes both NaN, and every comparison with NaN is false.
-    if not samples.size or (samples.max() <= LOUDEST_SAMPLE and samples.min() >= -LOUDEST_SAMPLE):
+    # Avoids a copy of the samples: NaN makes both extremes NaN, and comparisons with NaN are false.
+    if not samples.size or (samples.max() <= MAX_MAGNITUDE and samples.min() >= -MAX_MAGNITUDE):
         return
-    bad = ~(np.abs(samples) <= LOUDEST_SAMPLE)
-    first = int(np.argmax(bad))
+    invalid = ~(np.abs(samples) <= MAX_MAGNITUDE)
+    first = int(np.argmax(invalid))
     raise AudioFormatError(
         label,
         f"the sample at {(offset + first) / sample_rate:.3f} s is {samples[first]}, not a level "

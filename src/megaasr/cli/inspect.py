@@ -1,4 +1,4 @@
-"""`mega-asr inspect`: what is wrong with a recording, and what to do about it."""
+"""`mega-asr inspect`: report what is wrong with a recording and how to improve it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 _WINDOW_S = 2.0
-_LONGEST_S = 1800.0
+_MAX_S = 1800.0
 
 
 @app.command()
 def inspect(
     audio: Annotated[list[str], typer.Argument(metavar="AUDIO", help="Recordings.")],
-    model: Annotated[str, typer.Option(help="The model whose router judges.")] = "tiny",
+    model: Annotated[str, typer.Option(help="Model whose router rates the degradation.")] = "tiny",
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", help="Write a picture: level, speech, degradation over time."),
+        typer.Option(
+            "--picture", help="Write a picture of level, speech and degradation over time."
+        ),
     ] = None,
     json_lines: Annotated[
-        bool, typer.Option("--json-lines", help="Print one JSON document for each recording.")
+        bool, typer.Option("--json-lines", help="Print one JSON document per recording.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
     """Measure recordings: speech, loudness, noise, clipping, bandwidth, dropouts, reverberation.
 
-    The measures are estimates. Of a recording longer than half an hour the first half hour is
-    measured. With a model that has a router, the probability that it is degraded is shown over
-    time.
+    All measures are estimates. Only the first half hour of a longer recording is measured. With a
+    model that has a router, its probability of degraded audio over time is shown, too.
     """
     import json
     from dataclasses import asdict
@@ -51,12 +52,12 @@ def inspect(
     from megaasr.transcribe.speech_activity import detect_speech
 
     if picture is not None and len(audio) > 1:
-        raise UsageError("--picture shows one recording; name one")
+        raise UsageError("--picture shows a single recording; name only one")
     router = find_router(find_model_parts(model, HubOptions(offline)))
     failed = False
     for path in audio:
         try:
-            samples = read(path, sample_rate=SAMPLE_RATE).samples[: int(_LONGEST_S * SAMPLE_RATE)]
+            samples = read(path, sample_rate=SAMPLE_RATE).samples[: int(_MAX_S * SAMPLE_RATE)]
             speech = detect_speech(samples)
             quality = measure_quality(samples, speech)
         except (AudioError, UsageError) as error:
@@ -66,7 +67,7 @@ def inspect(
         degraded = router.probabilities(samples, _WINDOW_S) if router is not None else []
         tips = advice(quality)
         if degraded and _mean(degraded) >= THRESHOLD and not tips:
-            tips.append("The router takes it for degraded, though no single measure stands out.")
+            tips.append("The router rates it as degraded, although no single measure stands out.")
         if json_lines:
             document = {"audio": path, **asdict(quality), "degraded": degraded, "advice": tips}
             typer.echo(json.dumps(document, ensure_ascii=False))
@@ -90,8 +91,8 @@ def _show(
         ("length", shown(quality.duration_s, "s")),
         ("speech", shown(100 * quality.speech_ratio, "% of the time", 0)),
         ("peak", shown(quality.peak_dbfs, "dBFS")),
-        ("level of speech", shown(quality.speech_dbfs, "dBFS")),
-        ("speech over noise (estimate)", shown(quality.snr_db, "dB")),
+        ("speech level", shown(quality.speech_dbfs, "dBFS")),
+        ("signal-to-noise (estimate)", shown(quality.snr_db, "dB")),
         ("clipped samples", shown(100 * quality.clipped_share, "%", 3)),
         ("bandwidth", shown(quality.bandwidth_hz, "Hz", 0)),
         ("dropouts", shown(quality.dropouts_per_min, "a minute")),
@@ -99,17 +100,17 @@ def _show(
     ]
     if degraded:
         mean = _mean(degraded)
-        worst = max(degraded, key=lambda one: one[2])
+        worst = max(degraded, key=lambda window: window[2])
         rows.append(("degraded, by the router", f"{mean:.2f} on average"))
         rows.append(("", f"{worst[2]:.2f} at worst, from {worst[0]:.1f} to {worst[1]:.1f} s"))
     for name, value in rows:
         typer.echo(f"  {name:30}{value}")
-    for tip in tips or ["Nothing is obviously wrong with it."]:
+    for tip in tips or ["No obvious problem was found."]:
         typer.echo(f"  - {tip}")
 
 
 def _mean(degraded: list[tuple[float, float, float]]) -> float:
-    """Return the mean probability over time."""
+    """Return the mean probability, weighted by the length of each window."""
     seconds = sum(end - start for start, end, _ in degraded)
     return sum((end - start) * probability for start, end, probability in degraded) / seconds
 

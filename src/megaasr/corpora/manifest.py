@@ -16,12 +16,11 @@ from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.corpora.sound import Layout, Sound
 from megaasr.errors import AudioError, UsageError
+from megaasr.progress import OnAudioProgress
 from megaasr.records import Utterance, write_manifest
 
 _SLACK_S = 0.1
 """So much may a listed part go beyond its recording: times are rounded."""
-
-OnProgress = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def make_manifest(
     output: Path,
     *,
     split: str | None = None,
-    on_progress: OnProgress = lambda done, total, audio_s: None,
+    on_progress: OnAudioProgress = lambda done, total, audio_s: None,
 ) -> Written:
     """List a corpus; what its listing names but cannot be read costs a line in a file beside.
 

@@ -16,10 +16,10 @@ from megaasr.grade.bands import grade
 from megaasr.grade.work import GradeFolder, Share, relative_audio, require_unique
 from megaasr.hashing import file_sha256
 from megaasr.model.interface import Request, Route, SpeechModel
+from megaasr.progress import OnRemarkedProgress
 from megaasr.records import Utterance, read_manifest
 
 Container = Literal["parquet", "jsonl"]
-OnProgress = Callable[[int, int, str], None]
 LONGEST_S = 30.0
 _PLACE = ("shard", "row")  # of the clip in the data set that it came from
 _GRADE_COLUMNS = {
@@ -104,7 +104,9 @@ class Grading:
         self.work = GradeFolder(folder, identity, -(-len(self._utterances) // shard_size))
         self._columns = self._find_columns() if container == "parquet" else {}
 
-    def run(self, load: Callable[[], SpeechModel], share: Share, on_progress: OnProgress) -> Graded:
+    def run(
+        self, load: Callable[[], SpeechModel], share: Share, on_progress: OnRemarkedProgress
+    ) -> Graded:
         """Grade this process's shards that are not done yet.
 
         Args:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from megaasr.audio.waveform import Samples
 
-Samples = NDArray[np.float32]
 Route = Literal["base", "robust"]
 MAX_CHUNK_S = 30.0
 """Length of the longest chunk that a model accepts, in seconds."""

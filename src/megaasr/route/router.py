@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import UsageError
 from megaasr.model.loading import choose_device
 from megaasr.model.parts import ModelParts
@@ -20,8 +19,6 @@ from megaasr.route.decision import THRESHOLD, RouteDecision
 WINDOW_S = 30.0
 """Longer audio is classified in windows of at most this length, as in training."""
 _MIN_SAMPLES = 400  # one frame of the spectrogram
-
-Samples = NDArray[np.float32]
 
 
 class Router:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from megaasr.audio import files
 from megaasr.model.interface import Recognition, Request, SpeechModel
+from megaasr.progress import OnProgress
 from megaasr.records import Utterance, read_manifest
 from megaasr.score.intervals import bootstrap_interval
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
@@ -42,7 +43,7 @@ def score_manifest(
     model: SpeechModel,
     manifest: Path,
     *,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[list[ScoredClip], float]:
     """Transcribe every clip (each at most 30 s) and count its errors.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, UsageError
 from megaasr.folder_claim import FolderClaim
+from megaasr.progress import OnRemarkedProgress
 from megaasr.score.predictions import UNUSABLE, Prediction, PredictionLog, System
 from megaasr.score.test_set import TestClip, TestSetFile
 
@@ -21,7 +22,6 @@ CHUNK = 64
 """Clips that are read, transcribed and written down together; what a kill can lose."""
 _HASHES = ("_sha256", "_fingerprint")
 RUN_FILE, PREDICTIONS_FILE = "run.json", "predictions.jsonl"
-OnProgress = Callable[[int, int, str], None]
 
 
 def claim(output: Path, test_set: TestSetFile, systems: Sequence[System]) -> None:
@@ -57,7 +57,7 @@ def claim(output: Path, test_set: TestSetFile, systems: Sequence[System]) -> Non
 
 
 def run_system(
-    system: System, test_set: TestSetFile, log: PredictionLog, *, on_progress: OnProgress
+    system: System, test_set: TestSetFile, log: PredictionLog, *, on_progress: OnRemarkedProgress
 ) -> None:
     """Ask a system for every clip that it was not asked for before.
 

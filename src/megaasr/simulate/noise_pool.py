@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from megaasr.audio.files import blocks
 from megaasr.errors import UsageError
+from megaasr.progress import OnProgress
 from megaasr.simulate.noise_generators import BUILTIN, NAMES, builtin_noise
 from megaasr.simulate.sample_store import Failure, SampleStore
 from megaasr.simulate.store_building import (
     Encoded,
     Encoding,
-    OnProgress,
     UnusableRecordingError,
     build_store,
 )

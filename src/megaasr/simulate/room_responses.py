@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from megaasr.audio.files import blocks
 from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.progress import OnProgress
 from megaasr.simulate.primitives.primitive import Floats
 from megaasr.simulate.sample_store import Failure, SampleStore
 from megaasr.simulate.store_building import (
     Encoded,
     Encoding,
-    OnProgress,
     UnusableRecordingError,
     build_store,
 )

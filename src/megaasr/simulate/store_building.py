@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.errors import AudioError, MegaASRError, UsageError
+from megaasr.progress import OnProgress
 from megaasr.simulate.recordings import Recording, find_recordings, fingerprint
 from megaasr.simulate.sample_store import (
     INDEX_FILE,
@@ -26,7 +27,6 @@ from megaasr.simulate.sample_store import (
 )
 
 _STALE_PART_S = 3600.0  # a build that is still running writes all the time
-OnProgress = Callable[[int, int], None]
 
 
 class UnusableRecordingError(MegaASRError):

@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import AudioError, MegaASRError
 from megaasr.folder_claim import FolderClaim
+from megaasr.progress import OnAudioProgress
 from megaasr.records import Utterance, write_manifest
 from megaasr.synthesize.nonspeech import draw_nonspeech
 from megaasr.synthesize.plan import (
@@ -28,7 +28,6 @@ from megaasr.synthesize.plan import (
 from megaasr.synthesize.voices import speak
 
 RECIPE_FILE = "recipe.json"
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def synthesize_corpus(
     output: Path,
     *,
     workers: int | None = None,
-    on_progress: Callable[[int, int, float], None] = lambda done, total, audio_s: None,
+    on_progress: OnAudioProgress = lambda done, total, audio_s: None,
 ) -> list[ClipFailure]:
     """Make every clip that is not there yet, then write `train.jsonl`, `dev.jsonl`, `test.jsonl`.
 

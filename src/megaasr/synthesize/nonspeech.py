@@ -11,9 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
 
-Samples = NDArray[np.float32]
 _NOTES_HZ = 220.0 * 2 ** (np.arange(25) / 12)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.errors import MegaASRError, RecordError, SynthesisError, UsageError
 from megaasr.folder_claim import FolderClaim, locked_folder
 from megaasr.hashing import file_sha256
+from megaasr.progress import OnAudioProgress
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.synthesize.corpus import (
     RECIPE_FILE,
@@ -50,7 +51,7 @@ class _Progress:
     """Clips done and failed over all lists."""
 
     total: int
-    report: Callable[[int, int, float], None]
+    report: OnAudioProgress
     done: int = 0
     audio_s: float = 0.0
     failures: list[ClipFailure] = field(default_factory=list)
@@ -66,7 +67,7 @@ def synthesize_speech(
     output: Path,
     *,
     workers: int | None = None,
-    on_progress: Callable[[int, int, float], None] = lambda done, total, audio_s: None,
+    on_progress: OnAudioProgress = lambda done, total, audio_s: None,
 ) -> list[ClipFailure]:
     """Make every list that is not there yet.
 

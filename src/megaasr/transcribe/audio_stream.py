@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.files import blocks, from_array, resample
-from megaasr.audio.pcm import noting_truncation
+from megaasr.audio.pcm import collect_truncations
 from megaasr.audio.source import AudioSource
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
-from megaasr.model.interface import Samples
 
 
 class SupportsArray(Protocol):
@@ -92,7 +91,7 @@ class AudioStream:
 
     def _watching_for_truncation(self, stream: Iterator[Samples]) -> Iterator[Samples]:
         while True:
-            with noting_truncation() as messages:
+            with collect_truncations() as messages:
                 block = next(stream, None)
             self.truncated |= bool(messages)
             if block is None:

@@ -13,7 +13,8 @@ from megaasr.hub import HubOptions
 from megaasr.model.hub import find_local_model, find_model_parts
 
 if TYPE_CHECKING:
-    from megaasr.model.interface import Recognition, Request, Samples, SpeechModel
+    from megaasr.audio.waveform import Samples
+    from megaasr.model.interface import Recognition, Request, SpeechModel
     from megaasr.model.layout import EncoderAttention
     from megaasr.route.decision import RouteChoice, RouteDecision
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from megaasr.audio.waveform import SAMPLE_RATE
-from megaasr.model.interface import MAX_CHUNK_S, Samples
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.model.interface import MAX_CHUNK_S
 
 VAD_FRAME = 512
 """Samples per frame of voice-activity detection (32 ms at 16 kHz)."""

@@ -17,8 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from megaasr.audio.waveform import SAMPLE_RATE
-from megaasr.model.interface import Recognition, Request, Route, Samples, SpeechModel
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.model.interface import Recognition, Request, Route, SpeechModel
 from megaasr.records import Attempt, Check
 from megaasr.route.decision import RouteChoice
 from megaasr.text.error_rate import disagreement

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
-from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.interface import Route, Samples, SpeechModel
+from megaasr.model.interface import Route, SpeechModel
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
 from megaasr.transcribe.assemble import assemble_segment, skipped_segment

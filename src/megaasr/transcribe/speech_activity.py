@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from megaasr.model.interface import Samples
+from megaasr.audio.waveform import Samples
 from megaasr.transcribe.chunking import VAD_FRAME
 
 _WARM_UP_FRAMES = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from megaasr.atomic import remove_leftovers
 from megaasr.errors import CorpusError
 from megaasr.folder_claim import locked_folder
+from megaasr.progress import OnAudioProgress
 from megaasr.simulate.corpus.card import write_card
 from megaasr.simulate.corpus.clips import ClipMaker
 from megaasr.simulate.corpus.columns import find_columns
@@ -25,7 +26,6 @@ from megaasr.simulate.corpus.sources import open_sources
 from megaasr.simulate.corpus.summary import Tally, write_summary
 from megaasr.simulate.corpus.worker_processes import work
 
-OnProgress = Callable[[int, int, float], None]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -54,7 +54,7 @@ def build_corpus(
     recipe: SimulatedCorpusRecipe,
     *,
     workers: int | None = None,
-    on_progress: OnProgress = lambda done, total, audio_s: None,
+    on_progress: OnAudioProgress = lambda done, total, audio_s: None,
 ) -> BuildReport:
     """Make every shard that is not there yet, then the files that tell of them.
 
@@ -102,7 +102,9 @@ class _Build:
         self._done: dict[int, ShardInfo] = {}
         self._errors = ErrorLog(output)
 
-    def make_shards(self, maker: ShardMaker, workers: int | None, on_progress: OnProgress) -> None:
+    def make_shards(
+        self, maker: ShardMaker, workers: int | None, on_progress: OnAudioProgress
+    ) -> None:
         """Make what is missing, several shards at a time."""
         plan = self._plan
         for number in range(plan.num_shards):

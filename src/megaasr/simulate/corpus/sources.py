@@ -9,13 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from megaasr.progress import OnProgress
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.noise_generators import BUILTIN
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.room_responses import MeasuredRooms
 from megaasr.simulate.sample_store import SampleStore
 from megaasr.simulate.simulator import Simulator
-from megaasr.simulate.store_building import OnProgress
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from megaasr.atomic import atomic_file, remove_leftovers
 from megaasr.errors import CorpusError, UsageError
 from megaasr.folder_claim import FolderClaim, locked_folder
 from megaasr.hashing import file_sha256
+from megaasr.progress import OnProgress
 from megaasr.simulate.corpus.columns import AUDIO
 from megaasr.simulate.corpus.listing import LISTING_FILE
 from megaasr.simulate.corpus.shards import read_rows
@@ -26,7 +27,7 @@ def export_webdataset(
     output: Path,
     *,
     shard_size: int = 1000,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> int:
     """Write tar files of `KEY.flac` (or .wav) and `KEY.json`, the clips in the data set's order.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
 from megaasr.model.geometry import AudioGeometry
+from megaasr.progress import OnProgress
 from megaasr.records import Utterance, read_manifest
 from megaasr.train.log_mel import log_mel
 
@@ -68,7 +68,7 @@ class FeatureStore:
         geometry: AudioGeometry,
         *,
         workers: int | None = None,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        on_progress: OnProgress = lambda done, total: None,
     ) -> FeatureStore:
         """Open the features of a manifest, computing the shards that are not there yet.
 

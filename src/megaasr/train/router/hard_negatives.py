@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
 
-Samples = NDArray[np.float32]
 _CHORDS = ((0, 4, 7), (0, 3, 7), (0, 5, 9), (0, 4, 7, 11))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
 from megaasr.folder_claim import FolderClaim
@@ -35,13 +35,13 @@ from megaasr.hashing import file_sha256
 from megaasr.model.chunk_trimming import trim_chunks
 from megaasr.model.geometry import AudioGeometry, halved
 from megaasr.model.inputs import pad_features
+from megaasr.progress import OnProgress
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.scenarios import find_scenario
 from megaasr.simulate.simulator import Simulator
 
 RECIPE_FILE = "recipe.json"
 Frames = NDArray[np.float16]
-Samples = NDArray[np.float32]
 
 
 class FramesRecipe(Recipe):
@@ -242,7 +242,7 @@ class FrozenEncoder:
 def encode_corpus(
     recipe: FramesRecipe,
     output: Path,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> None:
     """Encode the manifests whose shards are not there yet.
 

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.simulator import Simulator
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
@@ -30,7 +29,6 @@ STOP_RATIO = 1.3
 _PROMPT, _END = (50258, 50259, 50359, 50363), 50257
 _FIRST_SPECIAL = 50257
 _MIN_WINDOW_S, _TAIL_S = 10.0, 1.0
-Samples = NDArray[np.float32]
 Encode = Callable[[Samples], torch.Tensor]
 
 
