@@ -2,17 +2,21 @@
 
     from megaasr import MegaASR
 
-    transcript = MegaASR.load("tiny").transcribe("talk.wav")
-    print(transcript.text)
+    asr = MegaASR.from_pretrained("tiny")
+    print(asr.transcribe("talk.wav").text)
 
-The public names are imported when they are first used, so that `import megaasr` costs nothing.
+Public are the names in `__all__` of `megaasr`, `megaasr.audio`, `megaasr.simulate` and
+`megaasr.scoring`; everything else may change in any version. Names are imported when they are first
+used, so that `import megaasr` costs nothing. Messages go to the logger `megaasr`.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from megaasr.audio.waveform import Waveform
     from megaasr.errors import (
         AudioEmptyError,
         AudioError,
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
-    from megaasr.records import Segment, Transcript
+    from megaasr.records import Check, Segment, Transcript, Word
+    from megaasr.transcribe.checks import CheckThresholds
+    from megaasr.transcribe.options import ReliabilityOptions
     from megaasr.transcribe.recognizer import MegaASR
     from megaasr.transcribe.session import Outcome
 
@@ -42,6 +48,8 @@ __all__ = [
     "AudioError",
     "AudioFormatError",
     "AudioNotFoundError",
+    "Check",
+    "CheckThresholds",
     "CheckpointError",
     "CorpusError",
     "DecoderMissingError",
@@ -53,20 +61,30 @@ __all__ = [
     "Outcome",
     "PackageError",
     "RecordError",
+    "ReliabilityOptions",
     "Segment",
     "SynthesisError",
     "TrainingError",
     "Transcript",
     "UsageError",
+    "Waveform",
+    "Word",
     "__version__",
 ]
 
-_ELSEWHERE = {
+_MODULES = {
+    "Check": "megaasr.records",
+    "CheckThresholds": "megaasr.transcribe.checks",
     "MegaASR": "megaasr.transcribe.recognizer",
     "Outcome": "megaasr.transcribe.session",
+    "ReliabilityOptions": "megaasr.transcribe.options",
     "Segment": "megaasr.records",
     "Transcript": "megaasr.records",
+    "Waveform": "megaasr.audio.waveform",
+    "Word": "megaasr.records",
 }  # every other name is an error
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
@@ -79,7 +97,7 @@ def __getattr__(name: str) -> Any:
     elif name in __all__:
         from importlib import import_module
 
-        value = getattr(import_module(_ELSEWHERE.get(name, "megaasr.errors")), name)
+        value = getattr(import_module(_MODULES.get(name, "megaasr.errors")), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

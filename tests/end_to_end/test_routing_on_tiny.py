@@ -115,7 +115,7 @@ def test_words_have_confidence_and_times_in_order(asr: MegaASR, speech: list[Sam
         assert times == sorted(times)
         assert segment.start <= times[0] <= times[-1] <= segment.end + 0.05
         assert all(0 <= (word.confidence or 0.0) <= 1 for word in segment.words)
-    assert json.loads(json.dumps(transcript.to_json()))["word_times"] == "interpolated"
+    assert json.loads(json.dumps(transcript.to_dict()))["word_times"] == "interpolated"
 
 
 def test_the_same_audio_gives_the_same_attempts(speech: list[Samples]) -> None:
@@ -129,7 +129,7 @@ def test_the_same_audio_gives_the_same_attempts(speech: list[Samples]) -> None:
         for _ in range(2)
     ]
     assert len(found[0].segments[0].attempts) >= 4
-    assert found[0].to_json() == found[1].to_json()
+    assert found[0].to_dict() == found[1].to_dict()
 
 
 Run = Callable[..., str]

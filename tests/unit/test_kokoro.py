@@ -101,11 +101,11 @@ def test_names_that_are_no_mixture(name: str, message: str) -> None:
 def test_a_voice_survives_its_manifest(name: str) -> None:
     engine, _, own = name.partition(":")
     voice = Voice(engine, own, 0.93, 1.1, 1.02, -7.5)
-    assert Voice.from_json(voice.speaker, voice.to_json()) == voice
+    assert Voice.from_dict(voice.speaker, voice.to_dict()) == voice
     with pytest.raises(UsageError, match="engine:name"):
-        Voice.from_json("several", voice.to_json())
+        Voice.from_dict("several", voice.to_dict())
     with pytest.raises(UsageError, match="stretch"):
-        Voice.from_json(voice.speaker, {"pitch": 1.0})
+        Voice.from_dict(voice.speaker, {"pitch": 1.0})
 
 
 def test_a_missing_engine_names_its_mend(tmp_path: Path) -> None:

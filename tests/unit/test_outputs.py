@@ -64,7 +64,7 @@ def test_every_format_is_written() -> None:
     folder = planned(one, formats=("txt", "srt", "vtt", "tsv", "json"))
     paths = folder.write(one, HELLO)
     assert [path.name for path in paths] == ["a.txt", "a.srt", "a.vtt", "a.tsv", "a.json"]
-    assert json.loads(paths[-1].read_text()) == HELLO.to_json()
+    assert json.loads(paths[-1].read_text()) == HELLO.to_dict()
     assert sorted(path.name for path in Path("out").iterdir()) == sorted(
         [INDEX_NAME, *(path.name for path in paths)]
     )

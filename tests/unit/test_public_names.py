@@ -1,8 +1,11 @@
 """`import megaasr` is cheap and offers what it promises."""
 
+import importlib
+import logging
 import pickle
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -10,16 +13,31 @@ import megaasr
 from megaasr import errors
 
 
-def test_every_public_name_exists() -> None:
-    for name in megaasr.__all__:
-        assert getattr(megaasr, name) is not None
+@pytest.mark.parametrize(
+    "package", ["megaasr", "megaasr.audio", "megaasr.simulate", "megaasr.scoring"]
+)
+def test_every_public_name_exists_and_is_documented(package: str) -> None:
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert value is not None
+        if isinstance(value, type | types.FunctionType):
+            assert value.__doc__, f"{package}.{name} has no docstring"
+    assert sorted(set(module.__all__)) == sorted(module.__all__)
+
+
+def test_the_public_names_are_listed_by_dir() -> None:
     assert set(megaasr.__all__) <= set(dir(megaasr))
-    assert sorted(set(megaasr.__all__)) == sorted(megaasr.__all__)
+
+
+def test_messages_go_to_a_silent_logger() -> None:
+    logger = logging.getLogger("megaasr")
+    assert any(isinstance(handler, logging.NullHandler) for handler in logger.handlers)
 
 
 def test_every_error_is_public() -> None:
     named = vars(errors).items()
-    tree = {name for name, one in named if isinstance(one, type) and issubclass(one, Exception)}
+    tree = {n for n, value in named if isinstance(value, type) and issubclass(value, Exception)}
     assert len(tree) > 10
     assert tree <= set(megaasr.__all__)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from megaasr.errors import RecordError
+from megaasr.errors import RecordError, UsageError
 from megaasr.records import Segment, Transcript, Utterance, read_manifest, write_manifest
 
 UTTERANCES = [
@@ -174,7 +175,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
             },
         ],
     }
-    document = TRANSCRIPT.with_audio("talk.wav").to_json()
+    document = TRANSCRIPT.with_audio("talk.wav").to_dict()
     assert document == golden
     assert list(document) == list(golden)
     assert [list(s) for s in document["segments"]] == [list(s) for s in golden["segments"]]
@@ -183,7 +184,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
 
 def test_an_empty_transcript_says_why() -> None:
     empty = Transcript("", None, 2.0, "tiny", reason="no speech was heard")
-    assert empty.to_json() == {
+    assert empty.to_dict() == {
         "schema": 1,
         "audio": None,
         "text": "",
@@ -199,3 +200,19 @@ def test_an_empty_transcript_says_why() -> None:
 def test_flags_are_listed_once_in_order_of_appearance() -> None:
     assert TRANSCRIPT.flags == ("token_budget_hit", "other", "no_speech")
     assert TRANSCRIPT.audio is None  # with_audio returns a copy
+
+
+def test_a_transcript_is_saved_in_the_format_of_the_suffix(tmp_path: Path) -> None:
+    assert TRANSCRIPT.save(tmp_path / "a.srt").read_text(encoding="utf-8") == TRANSCRIPT.to_srt()
+    assert TRANSCRIPT.save(str(tmp_path / "a.VTT")).read_text("utf-8") == TRANSCRIPT.to_vtt()
+    assert json.loads(TRANSCRIPT.save(tmp_path / "a.json").read_text()) == TRANSCRIPT.to_dict()
+    with pytest.raises(UsageError, match=r"no output format 'docx'; there are txt, srt"):
+        TRANSCRIPT.save(tmp_path / "a.docx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.VTT", "a.json", "a.srt"]
+
+
+def test_the_repr_of_a_transcript_is_one_short_line() -> None:
+    long = replace(TRANSCRIPT, text="word " * 200)
+    assert "\n" not in repr(long)
+    assert len(repr(long)) < 200
+    assert "…" in repr(long)

@@ -92,7 +92,7 @@ def test_lists_hold_what_was_planned(reference: Path, sentences: Path) -> None:
             assert 0.4 < info.duration <= 30.0
             if clip.voice is not None:
                 speaker, manner = utterance.extra["speaker"], utterance.extra["voice"]
-                assert Voice.from_json(speaker, manner) == clip.voice
+                assert Voice.from_dict(speaker, manner) == clip.voice
                 assert info.duration > sum(clip.pauses_s) + 0.1 * len(clip.text.split())
     both = [u for number in (0, 1) for u in clips(reference / f"train-00{number}.jsonl")]
     assert clips(reference / "train.jsonl") == both

@@ -8,15 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaasr.errors import UsageError
-from megaasr.records import Segment, Transcript
-from megaasr.transcribe.subtitles import (
-    FORMATS,
+from megaasr.records import FORMATS, Segment, Transcript
+from megaasr.records.subtitles import (
     MAX_CUE_S,
     MIN_CUE_S,
     clean,
     cues,
     live_line,
-    render,
     timestamp,
 )
 
@@ -41,11 +39,11 @@ TWO = transcript(
 
 
 def test_txt_has_one_line_a_segment_with_words() -> None:
-    assert render(TWO, "txt") == "Good morning.\nAnd good night --> <b>all</b> & you.\n"
+    assert TWO.render("txt") == "Good morning.\nAnd good night --> <b>all</b> & you.\n"
 
 
 def test_tsv_has_integer_milliseconds_and_no_stray_tabs() -> None:
-    assert render(TWO, "tsv") == (
+    assert TWO.render("tsv") == (
         "start\tend\ttext\n"
         "0\t4000\tGood morning.\n"
         "30000\t61500\tAnd good night --> <b>all</b> & you.\n"
@@ -53,7 +51,7 @@ def test_tsv_has_integer_milliseconds_and_no_stray_tabs() -> None:
 
 
 def test_srt() -> None:
-    assert render(TWO, "srt") == (
+    assert TWO.render("srt") == (
         "1\n00:00:00,000 --> 00:00:04,000\nGood morning.\n"
         "\n"
         "2\n00:00:30,000 --> 00:00:37,000\nAnd good night → <b>all</b> & you.\n"
@@ -61,7 +59,7 @@ def test_srt() -> None:
 
 
 def test_vtt_escapes_what_has_a_meaning() -> None:
-    assert render(TWO, "vtt") == (
+    assert TWO.render("vtt") == (
         "WEBVTT\n"
         "\n"
         "00:00:00.000 --> 00:00:04.000\nGood morning.\n"
@@ -71,13 +69,13 @@ def test_vtt_escapes_what_has_a_meaning() -> None:
 
 
 def test_json_is_the_document_of_the_transcript() -> None:
-    text = render(TWO, "json")
-    assert json.loads(text) == TWO.to_json()
+    text = TWO.render("json")
+    assert json.loads(text) == TWO.to_dict()
     assert text.startswith('{\n  "schema": 1,')
 
 
 def test_json_keeps_letters_readable() -> None:
-    assert "早上好" in render(transcript(Segment(0, 1, "早上好", "zh")), "json")
+    assert "早上好" in transcript(Segment(0, 1, "早上好", "zh")).to_json()
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -85,12 +83,12 @@ def test_no_words_give_a_file_without_lines(format: str) -> None:
     empty = Transcript("", None, 2.0, "fake", (Segment(0, 2, "", None),), "no speech was heard")
     expected = {"txt": "", "srt": "", "vtt": "WEBVTT\n", "tsv": "start\tend\ttext\n"}
     if format != "json":
-        assert render(empty, format) == expected[format]
+        assert empty.render(format) == expected[format]
 
 
 def test_unknown_format_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="txt, srt, vtt, tsv, json"):
-        render(TWO, "docx")
+        TWO.render("docx")
 
 
 def test_long_segments_become_readable_cues() -> None:
@@ -174,7 +172,7 @@ def test_no_text_breaks_srt_or_vtt(text: str, duration_s: float) -> None:
     shown = "".join(line for cue in expected for line in cue.lines)
     assert shown.replace(" ", "") == clean(text).replace(" ", "")
     for format in ("srt", "vtt"):
-        blocks = render(whole, format).split("\n\n")
+        blocks = whole.render(format).split("\n\n")
         blocks = blocks[1:] if format == "vtt" else blocks
         blocks = [block for block in blocks if block]
         assert len(blocks) == len(expected)

@@ -40,7 +40,7 @@ class Parents:
     base: dict[str, str]
     adapter: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the marker's content."""
         return {"merge_schema": 1, "base": self.base, "adapter": self.adapter}
 
@@ -81,14 +81,14 @@ def merge(
             + (f" and {len(left) - 1} more" if len(left) > 1 else "")
         )
     output.mkdir(parents=True, exist_ok=True)
-    write_atomically(output / MARKER, json.dumps(parents.to_json() | {"complete": False}, indent=1))
+    write_atomically(output / MARKER, json.dumps(parents.to_dict() | {"complete": False}, indent=1))
     for file in sorted(one for one in base.iterdir() if one.is_file()):
         if file.suffix != ".safetensors" and file.name not in _ABOUT_THE_BASE:
             shutil.copyfile(file, output / file.name)
     for number, file in enumerate(files, 1):
         _merge_file(file, adapter, output / file.name)
         on_file(number, len(files))
-    write_atomically(output / MARKER, json.dumps(parents.to_json() | {"complete": True}, indent=1))
+    write_atomically(output / MARKER, json.dumps(parents.to_dict() | {"complete": True}, indent=1))
     return True
 
 
@@ -117,7 +117,7 @@ def _is_done(output: Path, base: Path, parents: Parents) -> bool:
     recorded = claim.read()
     if recorded is None:
         return False
-    inputs = parents.to_json()
+    inputs = parents.to_dict()
     claim.require_same({name: recorded.get(name) for name in inputs}, inputs)
     remove_leftovers(output)
     return bool(recorded.get("complete"))

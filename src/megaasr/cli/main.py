@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fail(error: MegaASRError, status: int) -> None:
     """Say what is wrong in one red line, and exit."""
-    from megaasr.transcribe.subtitles import clean
+    from megaasr.records.subtitles import clean
 
     colour = None if "NO_COLOR" not in os.environ else False
     with contextlib.suppress(OSError):  # perhaps it is stderr that cannot be written

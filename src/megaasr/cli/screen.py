@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megaasr.records import Segment, Transcript
-from megaasr.transcribe.subtitles import clean, live_line, render
+from megaasr.records.subtitles import clean, live_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -89,10 +89,10 @@ class Screen:
         self._audio_s += transcript.duration_s
         self._advance(audio, files=1)
         if self._lines is Lines.JSON:
-            self._print_json(transcript.to_json())
+            self._print_json(transcript.to_dict())
         elif self._lines is Lines.TEXT:
             self._head(audio)
-            self._print(render(transcript, "txt").removesuffix("\n"))
+            self._print(transcript.to_txt().removesuffix("\n"))
         if transcript.reason is not None:
             self.note(f"{audio}: {transcript.reason}")
         doubtful = [

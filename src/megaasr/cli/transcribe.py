@@ -20,9 +20,9 @@ from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.hub import SHIPPED
 from megaasr.model.prompt import language_name
+from megaasr.records import FORMATS
 from megaasr.transcribe.bundle import LazyModel, ModelOptions
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
-from megaasr.transcribe.subtitles import FORMATS
 
 if TYPE_CHECKING:
     from megaasr.transcribe.audio_stream import Audio

@@ -1,4 +1,52 @@
 """Simulated bad recordings: primitives make conditions, conditions make scenarios.
 
-`simulator.Simulator` draws what happens to a clip and makes it happen; `corpus` builds data sets.
+    from megaasr.audio import read, write
+    from megaasr.simulate import Simulator
+
+    simulator = Simulator()
+    draw = simulator.draw(seed=1, scenario="far_field+noise", severity=0.6)
+    write("degraded.wav", simulator.apply(read("clean.wav"), draw).waveform)
+
+`Simulator` draws what happens to a clip and applies it; the subpackage `corpus` builds data sets.
+Names are imported when they are first used.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from megaasr.simulate.draw import Draw
+    from megaasr.simulate.noise_pool import NoisePool
+    from megaasr.simulate.room_responses import MeasuredRooms
+    from megaasr.simulate.scenarios import SCENARIOS, Scenario
+    from megaasr.simulate.simulator import Simulated, Simulator
+
+__all__ = [
+    "SCENARIOS",
+    "Draw",
+    "MeasuredRooms",
+    "NoisePool",
+    "Scenario",
+    "Simulated",
+    "Simulator",
+]
+
+_MODULES = {
+    "SCENARIOS": "scenarios",
+    "Draw": "draw",
+    "MeasuredRooms": "room_responses",
+    "NoisePool": "noise_pool",
+    "Scenario": "scenarios",
+    "Simulated": "simulator",
+    "Simulator": "simulator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -143,7 +143,7 @@ def manifest_record(clip: PlannedClip, duration_s: float) -> Utterance:
     """Return the clip's line in a manifest."""
     extra: dict[str, object] = {"duration_s": round(duration_s, 3), "source": clip.source}
     if clip.voice is not None:
-        extra |= {"speaker": clip.voice.speaker, "voice": clip.voice.to_json()}
+        extra |= {"speaker": clip.voice.speaker, "voice": clip.voice.to_dict()}
     if clip.parts:
         extra["parts"] = list(clip.parts)
         extra["speaker"] = "several"

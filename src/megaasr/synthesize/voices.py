@@ -71,7 +71,7 @@ class Voice:
         """Engine and voice, as it stands in a manifest's `speaker` column."""
         return f"{self.engine}:{self.name}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the fields as they stand in a manifest."""
         return {
             "stretch": self.stretch,
@@ -81,7 +81,7 @@ class Voice:
         }
 
     @classmethod
-    def from_json(cls, speaker: str, manner: dict[str, Any]) -> Voice:
+    def from_dict(cls, speaker: str, manner: dict[str, Any]) -> Voice:
         """Return the voice of a manifest's `speaker` and `voice` columns.
 
         Raises:

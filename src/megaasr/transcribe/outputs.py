@@ -31,7 +31,6 @@ from pathlib import Path, PurePosixPath
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.records import Transcript
-from megaasr.transcribe.subtitles import render
 
 INDEX_NAME = ".mega-asr.jsonl"
 """The hidden file in every output folder; it may be deleted, then `--resume` starts again."""
@@ -76,7 +75,7 @@ class OutputFolder:
 
     Args:
         folder: made if it does not exist.
-        formats: names that `subtitles.render` knows.
+        formats: names of output formats, see `megaasr.records.FORMATS`.
         settings: everything but the recording that decides about the words, as JSON values.
 
     Raises:
@@ -161,7 +160,7 @@ class OutputFolder:
         paths = self.paths(one)
         for path, format_ in zip(paths, self._formats, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, render(transcript, format_))
+            write_atomically(path, transcript.render(format_))
         input_hash = self._hashes.pop(key, None)
         if input_hash is not None:
             self._append(_Entry(key, entry.name, self._formats, input_hash, self._settings_hash))

@@ -149,7 +149,7 @@ def file_stem(clip_id: str) -> str:
 
 
 def _has(utterance: Utterance, where: Mapping[str, object]) -> bool:
-    known = utterance.to_json()
+    known = utterance.to_dict()
     return all(known.get(name) == value for name, value in where.items())
 
 

@@ -8,14 +8,12 @@ time that it has of its characters.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from megaasr.errors import UsageError
-from megaasr.records import Segment, Transcript
+from megaasr.records.segments import Segment
 
 MAX_LINE_COLUMNS = 42
 """Columns in a line of a subtitle; a wide (Chinese, Japanese, Korean) character fills two."""
@@ -44,24 +42,6 @@ class Cue:
     start: float
     end: float
     lines: tuple[str, ...]
-
-
-def render(transcript: Transcript, format: str) -> str:
-    """Return the transcript as the content of a file.
-
-    Args:
-        transcript: what to write; one without words gives a file without lines or cues.
-        format: `txt`, `srt`, `vtt`, `tsv` or `json`.
-
-    Raises:
-        UsageError: if there is no such format.
-    """
-    try:
-        write = _WRITERS[format]
-    except KeyError:
-        known = ", ".join(FORMATS)
-        raise UsageError(f"no output format {format!r}; there are {known}") from None
-    return write(transcript)
 
 
 def cues(segment: Segment) -> list[Cue]:
@@ -110,43 +90,36 @@ def live_line(segment: Segment) -> str:
     return f"[{start} --> {end}]  {clean(segment.text)}"
 
 
-def _spoken(transcript: Transcript) -> Iterator[tuple[Segment, str]]:
-    """Yield the segments with words, and the words on one line."""
-    for segment in transcript.segments:
-        if text := clean(segment.text):
-            yield segment, text
+def render_txt(segments: Sequence[Segment]) -> str:
+    """Return one line of text per segment with words."""
+    return "".join(f"{text}\n" for _, text in _with_text(segments))
 
 
-def _txt(transcript: Transcript) -> str:
-    return "".join(f"{text}\n" for _, text in _spoken(transcript))
-
-
-def _tsv(transcript: Transcript) -> str:
+def render_tsv(segments: Sequence[Segment]) -> str:
+    """Return a table of start and end in milliseconds and text, with whisper's columns."""
     rows = [
         f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{text}\n"
-        for segment, text in _spoken(transcript)
+        for segment, text in _with_text(segments)
     ]
     return "start\tend\ttext\n" + "".join(rows)
 
 
-def _json(transcript: Transcript) -> str:
-    return json.dumps(transcript.to_json(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _srt(transcript: Transcript) -> str:
+def render_srt(segments: Sequence[Segment]) -> str:
+    """Return SubRip subtitles."""
     blocks = []
-    all_cues = (cue for segment in transcript.segments for cue in cues(segment))
+    all_cues = (cue for segment in segments for cue in cues(segment))
     for number, cue in enumerate(all_cues, 1):
         times = f"{timestamp(cue.start, decimal=',')} --> {timestamp(cue.end, decimal=',')}"
-        # srt has no escapes; an arrow of its own would be read as a line of times.
+        # SubRip has no escapes; an arrow in the text would be read as a line of times.
         text = "\n".join(cue.lines).replace("-->", "→")
         blocks.append(f"{number}\n{times}\n{text}\n")
     return "\n".join(blocks)
 
 
-def _vtt(transcript: Transcript) -> str:
+def render_vtt(segments: Sequence[Segment]) -> str:
+    """Return WebVTT subtitles."""
     blocks = ["WEBVTT\n"]
-    for segment in transcript.segments:
+    for segment in segments:
         for cue in cues(segment):
             text = "\n".join(cue.lines)
             for char, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
@@ -155,15 +128,11 @@ def _vtt(transcript: Transcript) -> str:
     return "\n".join(blocks)
 
 
-_WRITERS: dict[str, Callable[[Transcript], str]] = {
-    "txt": _txt,
-    "srt": _srt,
-    "vtt": _vtt,
-    "tsv": _tsv,
-    "json": _json,
-}
-FORMATS = tuple(_WRITERS)
-"""The names that `render` knows; each is also the suffix of the file."""
+def _with_text(segments: Sequence[Segment]) -> Iterator[tuple[Segment, str]]:
+    """Yield the segments with words, and their text on one line."""
+    for segment in segments:
+        if text := clean(segment.text):
+            yield segment, text
 
 
 def _cue_texts(text: str, duration_s: float) -> list[tuple[str, ...]]:

@@ -1,0 +1,92 @@
+"""Segments of a transcript: words, quality checks and decoding attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a segment.
+
+    Attributes:
+        text: the word with adjacent punctuation.
+        start, end: times in seconds from the start of the recording, interpolated: the share of a
+            word in the segment's speech is its share of the characters.
+        confidence: calibrated probability that the word is correct, 0..1; None if unknown.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A failed quality check, see `megaasr.transcribe.checks`.
+
+    Attributes:
+        flag: name of the check.
+        value: measured value.
+        threshold: limit that the value was compared with.
+    """
+
+    flag: str
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at decoding a chunk.
+
+    Attributes:
+        route: branch that decoded, `base` or `robust`.
+        temperature: sampling temperature; 0 for greedy decoding.
+        pieces: 2 if the halves of the chunk were decoded separately, else 1.
+        text: decoded text.
+        mean_logprob: mean log-probability of the tokens; None if unknown.
+        failed: flags of the checks that the attempt failed.
+    """
+
+    route: str
+    temperature: float
+    pieces: int
+    text: str = ""
+    mean_logprob: float | None = None
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a recording of at most 30 s, and its text.
+
+    Attributes:
+        start, end: times in seconds from the start of the recording.
+        text: transcribed text; empty without speech.
+        language: ISO code, or None if the model detected no speech.
+        flags: names of facts that a reader should know, such as `token_budget_hit`, `no_speech`.
+        route: branch that decoded the segment, `base` or `robust`; None if it was not decoded.
+        degraded_probability: the router's probability of degraded audio, 0..1; None without router.
+        route_reason: short explanation of the route.
+        confidence: mean confidence of the words, 0..1; None if unknown.
+        mean_logprob: mean log-probability of the tokens; None if unknown.
+        words: words with times and confidence; empty if the model gives no probabilities.
+        checks: quality checks that the text failed.
+        attempts: all decoding attempts if there were several, else empty.
+    """
+
+    start: float
+    end: float
+    text: str
+    language: str | None = None
+    flags: tuple[str, ...] = ()
+    route: str | None = None
+    degraded_probability: float | None = None
+    route_reason: str | None = None
+    confidence: float | None = None
+    mean_logprob: float | None = None
+    words: tuple[Word, ...] = ()
+    checks: tuple[Check, ...] = ()
+    attempts: tuple[Attempt, ...] = ()

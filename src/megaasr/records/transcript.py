@@ -1,0 +1,139 @@
+"""Transcripts and the formats that they are written in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from megaasr.atomic import write_atomically
+from megaasr.errors import UsageError
+from megaasr.records.segments import Segment
+from megaasr.records.subtitles import render_srt, render_tsv, render_txt, render_vtt
+
+TRANSCRIPT_SCHEMA = 1
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Transcript:
+    """The transcript of one recording.
+
+    Attributes:
+        text: texts of all segments, joined.
+        language: ISO code of the language with the longest speech, or None without speech.
+        duration_s: length of the recording in seconds.
+        model: name that the model was loaded by.
+        segments: segments in order of time, without overlap.
+        reason: explanation of an empty `text`; None otherwise.
+        audio: path of the recording as the caller wrote it; None if it did not come from a file.
+    """
+
+    text: str
+    language: str | None
+    duration_s: float
+    model: str
+    segments: tuple[Segment, ...] = ()
+    reason: str | None = None
+    audio: str | None = None
+
+    def __repr__(self) -> str:
+        """Return the beginning of the text and what it belongs to, on one line."""
+        text = self.text
+        if len(text) > _SHOWN_CHARACTERS:
+            text = text[:_SHOWN_CHARACTERS].rstrip() + "…"
+        return (
+            f"Transcript({text!r}, language={self.language!r}, duration_s={self.duration_s:g}, "
+            f"segments={len(self.segments)}, model={self.model!r})"
+        )
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The distinct flags of all segments, in order of appearance."""
+        return tuple(dict.fromkeys(flag for segment in self.segments for flag in segment.flags))
+
+    def with_audio(self, audio: str) -> Transcript:
+        """Return a copy that names the file it came from."""
+        return replace(self, audio=audio)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the transcript as JSON values (docs/transcripts.md)."""
+        return {
+            "schema": TRANSCRIPT_SCHEMA,
+            "audio": self.audio,
+            "text": self.text,
+            "language": self.language,
+            "duration_s": self.duration_s,
+            "model": self.model,
+            "reason": self.reason,
+            "word_times": "interpolated",
+            "segments": [_json_values(asdict(segment)) for segment in self.segments],
+        }
+
+    def to_json(self) -> str:
+        """Return the versioned JSON document that `mega-asr transcribe -f json` writes."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def to_txt(self) -> str:
+        """Return one line of text per segment."""
+        return render_txt(self.segments)
+
+    def to_srt(self) -> str:
+        """Return SubRip subtitles."""
+        return render_srt(self.segments)
+
+    def to_vtt(self) -> str:
+        """Return WebVTT subtitles."""
+        return render_vtt(self.segments)
+
+    def to_tsv(self) -> str:
+        """Return a table of start and end in milliseconds and text, with whisper's columns."""
+        return render_tsv(self.segments)
+
+    def render(self, format: str) -> str:
+        """Return the content of a file in one of `FORMATS`; without speech it has no text lines.
+
+        Args:
+            format: `txt`, `srt`, `vtt`, `tsv` or `json`.
+
+        Raises:
+            UsageError: the format is unknown.
+        """
+        if format not in _RENDERERS:
+            raise UsageError(f"no output format {format!r}; there are {', '.join(FORMATS)}")
+        return _RENDERERS[format](self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the transcript to a file in the format of its suffix, and return the path.
+
+        Args:
+            path: file whose suffix is one of `FORMATS`, such as `talk.srt`. The file appears
+                complete or not at all.
+
+        Raises:
+            UsageError: the suffix is not a format.
+            OSError: the file cannot be written.
+        """
+        path = Path(path)
+        write_atomically(path, self.render(path.suffix.lower().lstrip(".")))
+        return path
+
+
+_RENDERERS: dict[str, Callable[[Transcript], str]] = {
+    "txt": Transcript.to_txt,
+    "srt": Transcript.to_srt,
+    "vtt": Transcript.to_vtt,
+    "tsv": Transcript.to_tsv,
+    "json": Transcript.to_json,
+}
+FORMATS = tuple(_RENDERERS)
+"""Names of the output formats; each is also the suffix of its files."""
+
+
+def _json_values(value: Any) -> Any:
+    """Return a document with lists instead of tuples, as it is when read from JSON."""
+    if isinstance(value, dict):
+        return {key: _json_values(item) for key, item in value.items()}
+    return [_json_values(item) for item in value] if isinstance(value, list | tuple) else value
