@@ -77,7 +77,7 @@ def test_frames_and_tokens_are_those_of_extractor_and_encoder(
     assert geometry.frames(samples) == frames
     width = found["input_features"].shape[2]
     assert geometry.padded_frames(frames) == width
-    assert geometry.chunks(width) * geometry.chunk_frames == width
+    assert geometry.chunk_count(width) * geometry.chunk_frames == width
     with torch.inference_mode():
         encoded = encoder(geometry)(found["input_features"], found["attention_mask"])
     assert len(encoded.last_hidden_state) == geometry.audio_tokens(frames)

@@ -9,7 +9,7 @@ import pytest
 
 from megaasr.errors import CheckpointError
 from megaasr.model.interface import RecognizedWord
-from megaasr.model.token_scores import words_of
+from megaasr.model.token_scores import score_words
 from megaasr.score.word_hits import right_words
 from megaasr.transcribe.chunking import Chunk
 from megaasr.transcribe.confidence import (
@@ -25,20 +25,20 @@ from megaasr.transcribe.word_times import interpolate_words
 def test_words_carry_the_probability_of_all_their_tokens() -> None:
     chunks = ["language English", "<asr_text>", "Ket", "tle", " is", " on", "."]
     logprobs = [-9.0, -9.0, -0.1, -0.2, -0.3, -0.4, -0.5]
-    found = words_of(chunks, logprobs, forced=False)
+    found = score_words(chunks, logprobs, forced=False)
     assert [one.text for one in found] == ["Kettle", "is", "on."]
     assert [round(-np.log(one.probability), 3) for one in found] == [0.3, 0.3, 0.9]
 
 
 def test_chinese_words_are_characters_and_halves_of_them_count() -> None:
-    found = words_of(["<asr_text>", "早", "", "上"], [0.0, -0.1, -0.2, -0.3], forced=False)
+    found = score_words(["<asr_text>", "早", "", "上"], [0.0, -0.1, -0.2, -0.3], forced=False)
     assert [one.text for one in found] == ["早", "上"]
     assert -np.log(found[0].probability) == pytest.approx(0.3)
 
 
 def test_a_forced_language_leaves_the_words_alone() -> None:
-    assert [w.text for w in words_of(["one", " two"], [0.0, 0.0], forced=True)] == ["one", "two"]
-    assert words_of(["no", " marker"], [0.0, 0.0], forced=False) == ()
+    assert [w.text for w in score_words(["one", " two"], [0.0, 0.0], forced=True)] == ["one", "two"]
+    assert score_words(["no", " marker"], [0.0, 0.0], forced=False) == ()
 
 
 def test_the_fit_finds_the_curve_that_made_the_data() -> None:

@@ -1,4 +1,4 @@
-"""Which geometries are loaded and refused, and that a second one works from end to end."""
+"""Audio geometries: which are supported and refused, and that two of them work end to end."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SMALL = AudioGeometry(hop_samples=40, chunk_frames=12_800, window_frames=12_800)
 
 
 def edited(folder: Path, target: Path, file: str, *path: str, **values: Any) -> Path:
-    """A copy of a checkpoint with other values in one of its JSON files."""
+    """Copy a checkpoint, with other values in a table of one of its JSON files."""
     shutil.copytree(folder, target)
-    whole = json.loads((target / file).read_text())
-    table = whole
+    document = json.loads((target / file).read_text())
+    table = document
     for name in path:
         table = table[name]
     table.update(values)
-    (target / file).write_text(json.dumps(whole))
+    (target / file).write_text(json.dumps(document))
     return target
 
 
@@ -53,10 +53,10 @@ def test_a_checkpoint_states_its_geometry(random_checkpoint: Path, small_checkpo
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        # Exactly 30 s: a clip of 30 s would fill the chunk, and transformers count 13 tokens.
+        # Exactly 30 s: a clip of 30 s would fill the chunk, and transformers would count 13 tokens.
         (
             {"n_window": 6_000, "n_window_infer": 12_000, "max_position_embeddings": 1_500},
-            r"12000 mel frames and would fill a whole chunk of 12000 .* gives 1500 .* counts 13",
+            r"12000 mel frames and would fill a whole encoder chunk of 12000 .* 1500 .* counts 13",
         ),
         (
             {"n_window": 100, "n_window_infer": 800, "max_position_embeddings": 25},
@@ -68,7 +68,7 @@ def test_a_checkpoint_states_its_geometry(random_checkpoint: Path, small_checkpo
         ({"num_mel_bins": 80}, r"128 mel bins, and its encoder takes 80"),
     ],
 )
-def test_what_transformers_could_not_run_is_refused(
+def test_geometries_that_transformers_cannot_run_are_refused(
     small_checkpoint: Path, tmp_path: Path, values: dict[str, int], message: str
 ) -> None:
     folder = edited(small_checkpoint, tmp_path / "c", "config.json", "audio_config", **values)
@@ -77,15 +77,15 @@ def test_what_transformers_could_not_run_is_refused(
     assert str(folder) in str(raised.value)
 
 
-def test_loading_refuses_it_too(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_loading_refuses_them_too(small_checkpoint: Path, tmp_path: Path) -> None:
     values = {"n_window": 6_000, "n_window_infer": 12_000}
     folder = edited(small_checkpoint, tmp_path / "c", "config.json", "audio_config", **values)
-    with pytest.raises(ModelError, match=rf"{folder} cannot be used: a piece of 30 s has 12000"):
+    with pytest.raises(ModelError, match=rf"{folder} cannot be used: a clip of 30 s has 12000"):
         load_model(folder, device="cpu")
 
 
-def test_transformers_break_where_loading_refuses(small_checkpoint: Path, tmp_path: Path) -> None:
-    """The reason of the refusal: if it ends, the refusal can go."""
+def test_transformers_fails_where_loading_refuses(small_checkpoint: Path, tmp_path: Path) -> None:
+    """The reason for the refusal: once this test fails, the refusal can be removed."""
     values = {"n_window": 6_000, "n_window_infer": 12_000}
     folder = edited(small_checkpoint, tmp_path / "c", "config.json", "audio_config", **values)
     model = Qwen3ASRForConditionalGeneration.from_pretrained(folder).eval()
@@ -101,9 +101,7 @@ def test_another_sample_rate_is_refused(small_checkpoint: Path, tmp_path: Path) 
         load_model(folder, device="cpu")
 
 
-def test_a_damaged_description_of_the_features_is_named(
-    small_checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_feature_extractor_file_is_named(small_checkpoint: Path, tmp_path: Path) -> None:
     native = Path(shutil.copytree(small_checkpoint, tmp_path / "native"))
     (native / "processor_config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"feature extractor of .*native cannot be read"):
@@ -121,17 +119,17 @@ def test_an_original_checkpoint_states_its_geometry_too(tmp_path: Path) -> None:
     )
     (folder / "preprocessor_config.json").write_text('{"hop_length": 40, "feature_size": 128}')
     assert AudioGeometry.from_folder(folder) == SMALL
-    (answer,) = load_model(folder, device="cpu").recognize([Request(np.ones(16_000, np.float32))])
-    assert answer.tokens > 0
+    (result,) = load_model(folder, device="cpu").recognize([Request(np.ones(16_000, np.float32))])
+    assert result.tokens > 0
 
 
-def test_plain_transformers_need_the_window_in_the_call(small_checkpoint: Path) -> None:
-    """Their processor takes `n_window` 50 by default, whatever the checkpoint states."""
+def test_plain_transformers_needs_the_window_in_the_call(small_checkpoint: Path) -> None:
+    """Its processor uses `n_window` 50 by default, whatever the checkpoint states."""
     clip = (0.1 * np.random.default_rng(0).standard_normal(52_800)).astype(np.float32)
     processor = Qwen3ASRProcessor.from_pretrained(small_checkpoint)
     model: Any = Qwen3ASRForConditionalGeneration.from_pretrained(small_checkpoint).eval()
     ours = load_model(small_checkpoint, device="cpu")
-    mine = ours.inputs([Request(clip)])
+    our_inputs = ours.inputs([Request(clip)])
     turns = [
         {"role": "system", "content": [{"type": "text", "text": ""}]},
         {"role": "user", "content": [{"type": "audio", "audio": clip}]},
@@ -141,14 +139,14 @@ def test_plain_transformers_need_the_window_in_the_call(small_checkpoint: Path) 
     with pytest.raises(ValueError, match="multiple of"):
         model(**processor(**call))
     inputs = processor(**call, audio_kwargs={"n_window": 6_400})
-    assert torch.equal(inputs["input_ids"], mine["input_ids"])
-    assert torch.equal(inputs["input_features_mask"], mine["input_features_mask"])
+    assert torch.equal(inputs["input_ids"], our_inputs["input_ids"])
+    assert torch.equal(inputs["input_features_mask"], our_inputs["input_features_mask"])
     with torch.inference_mode():
-        assert torch.equal(model(**inputs).logits, ours.model(**mine).logits)
+        assert torch.equal(model(**inputs).logits, ours.model(**our_inputs).logits)
 
 
 def test_windowed_and_global_attention(small_checkpoint: Path, random_checkpoint: Path) -> None:
-    """One chunk is one window, so both are the same in `small`; in Qwen3-ASR they are not."""
+    """In `small` a clip lies in one window, so that both are the same; in Qwen3-ASR they differ."""
     clip = (0.1 * np.random.default_rng(3).standard_normal(16_000 * 20)).astype(np.float32)
     differences = []
     for folder in (small_checkpoint, random_checkpoint):
@@ -163,11 +161,15 @@ def test_windowed_and_global_attention(small_checkpoint: Path, random_checkpoint
 
 
 def test_recipes_of_impossible_geometries_are_refused() -> None:
-    whole = ["architecture.chunk_frames=12000", "architecture.window_frames=12000"]
-    with pytest.raises(UsageError, match="would fill a whole chunk of 12000 frames"):
-        load_recipe(BaseRecipe, "train-base-tiny", ["architecture.hop_samples=40", *whole])
+    overrides = [
+        "architecture.hop_samples=40",
+        "architecture.chunk_frames=12000",
+        "architecture.window_frames=12000",
+    ]
+    with pytest.raises(UsageError, match="would fill a whole encoder chunk of 12000 frames"):
+        load_recipe(BaseRecipe, "train-base-tiny", overrides)
 
 
-def test_ctc_has_about_fifty_labels_a_second() -> None:
+def test_ctc_has_about_fifty_labels_per_second() -> None:
     assert labels_per_token(AudioGeometry()) == 4
     assert labels_per_token(SMALL) == 1

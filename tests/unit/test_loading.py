@@ -1,4 +1,4 @@
-"""What is loaded, and above all what is refused."""
+"""Loading checkpoints: exact weights, and clear errors for everything that is not one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def checkpoint(random_checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(random_checkpoint, tmp_path / "copy"))
 
 
-def edit(folder: Path, change: dict) -> None:
+def edit_config(folder: Path, change: dict) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
 
@@ -40,25 +40,25 @@ def test_a_folder_may_be_a_path(checkpoint: Path) -> None:
 
 
 def test_half_an_original_config_is_refused(checkpoint: Path) -> None:
-    edit(checkpoint, {"thinker_config": {"audio_config": {}, "text_config": {}}})
+    edit_config(checkpoint, {"thinker_config": {"audio_config": {}, "text_config": {}}})
     with pytest.raises(CheckpointError, match=r"audio_config lacks num_mel_bins"):
         load_model(str(checkpoint))
 
 
 def test_other_architectures_are_refused(checkpoint: Path) -> None:
-    edit(checkpoint, {"model_type": "whisper"})
+    edit_config(checkpoint, {"model_type": "whisper"})
     with pytest.raises(CheckpointError, match="'whisper'"):
         load_model(str(checkpoint))
 
 
-@pytest.mark.parametrize("kind", ["missing", "unexpected", "mis-shaped"])
-def test_keys_must_match(checkpoint: Path, kind: str) -> None:
+@pytest.mark.parametrize("problem", ["missing", "unexpected", "mis-shaped"])
+def test_keys_must_match(checkpoint: Path, problem: str) -> None:
     path = checkpoint / "model.safetensors"
     tensors = load_file(path)
     name = "model.audio_tower.layers.0.fc1.weight"
-    if kind == "missing":
+    if problem == "missing":
         del tensors[name]
-    elif kind == "unexpected":
+    elif problem == "unexpected":
         name = "model.audio_tower.layers.9.fc1.weight"
         tensors[name] = torch.zeros(2, 2)
     else:
@@ -93,8 +93,8 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
-def test_a_config_with_values_of_the_wrong_kind(checkpoint: Path) -> None:
-    edit(checkpoint, {"audio_config": "none"})
+def test_a_config_with_values_of_the_wrong_type(checkpoint: Path) -> None:
+    edit_config(checkpoint, {"audio_config": "none"})
     with pytest.raises(CheckpointError, match=r"audio_config"):
         load_model(str(checkpoint))
 

@@ -1,4 +1,4 @@
-"""Merging an adapter into a checkpoint, in both layouts."""
+"""Merging an adapter into a checkpoint, in both layouts and geometries."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ def adapter_for(folder: Path) -> Adapter:
     return random_adapter(load_model(folder, device="cpu").model)
 
 
-@pytest.mark.parametrize("kind", ["qwen3-asr", "small", "original layout"])
-def test_merged_is_routed(kind: str, checkpoint_of: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = ORIGINAL if kind == "original layout" else checkpoint_of(kind)
+@pytest.mark.parametrize("base_name", ["qwen3-asr", "small", "original layout"])
+def test_the_merged_model_equals_the_robust_branch(
+    base_name: str, checkpoint_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = ORIGINAL if base_name == "original layout" else checkpoint_of(base_name)
     adapter = adapter_for(folder)
     out = tmp_path / "merged"
     assert merge(folder, adapter, out)
@@ -43,18 +45,18 @@ def test_merged_is_routed(kind: str, checkpoint_of: Callable[[str], Path], tmp_p
     }
     lora = write(tmp_path / "lora", tensors, r=3, lora_alpha=3)
     routed = load_model(folder, device="cpu", adapter=lora)
-    batch = requests("robust", "robust")
-    plain = requests("base", "base")
-    difference = (logits(load_model(out, device="cpu"), plain) - logits(routed, batch)).abs()
+    robust = requests("robust", "robust")
+    base = requests("base", "base")
+    difference = (logits(load_model(out, device="cpu"), base) - logits(routed, robust)).abs()
     assert difference.max() < 1e-4
-    assert (logits(routed, plain) - logits(routed, batch)).abs().max() > 0.01
+    assert (logits(routed, base) - logits(routed, robust)).abs().max() > 0.01
     assert (
         load_file(out / "model.safetensors").keys()
         == load_file(folder / "model.safetensors").keys()
     )
 
 
-def test_one_cast(base: Path, tmp_path: Path) -> None:
+def test_weights_are_cast_once_after_the_addition(base: Path, tmp_path: Path) -> None:
     path = base / "model.safetensors"
     save_file({k: v.bfloat16() for k, v in load_file(path).items()}, path, {"format": "pt"})
     adapter = adapter_for(base)
@@ -68,15 +70,15 @@ def test_one_cast(base: Path, tmp_path: Path) -> None:
     )
 
 
-def test_the_folder_must_be_its_own(base: Path, tmp_path: Path) -> None:
+def test_only_a_folder_of_the_same_merge_is_accepted(base: Path, tmp_path: Path) -> None:
     adapter, out = adapter_for(base), tmp_path / "merged"
     assert merge(base, adapter, out)
     stamp = (out / "model.safetensors").stat().st_mtime_ns
-    assert not merge(base, adapter, out)  # there already
+    assert not merge(base, adapter, out)  # it is already complete
     assert (out / "model.safetensors").stat().st_mtime_ns == stamp
-    other = Adapter("other", adapter.layers, "another hash")
+    another = Adapter("another", adapter.layers, "another hash")
     with pytest.raises(UsageError, match="another base or adapter"):
-        merge(base, other, out)
+        merge(base, another, out)
     with pytest.raises(UsageError, match="is the base itself"):
         merge(base, adapter, base)
     foreign = tmp_path / "foreign"
@@ -84,10 +86,10 @@ def test_the_folder_must_be_its_own(base: Path, tmp_path: Path) -> None:
     (foreign / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match=r"but no mega_asr_merge\.json that says"):
         merge(base, adapter, foreign)
-    assert [one.name for one in foreign.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]
 
 
-def test_a_merge_that_was_cut_off_goes_on(base: Path, tmp_path: Path) -> None:
+def test_an_interrupted_merge_is_completed(base: Path, tmp_path: Path) -> None:
     adapter, out = adapter_for(base), tmp_path / "merged"
 
     def stop(done: int, total: int) -> None:
@@ -100,14 +102,16 @@ def test_a_merge_that_was_cut_off_goes_on(base: Path, tmp_path: Path) -> None:
     assert json.loads((out / MARKER).read_text())["complete"] is True
 
 
-def test_every_change_needs_its_weight(base: Path, tmp_path: Path) -> None:
-    strange = Adapter("a", {"model.nowhere": LowRank(torch.zeros(1, 2), torch.zeros(2, 1))}, "x")
+def test_every_layer_of_the_adapter_needs_its_weight(base: Path, tmp_path: Path) -> None:
+    unknown_layer = Adapter(
+        "a", {"model.nowhere": LowRank(torch.zeros(1, 2), torch.zeros(2, 1))}, "x"
+    )
     with pytest.raises(CheckpointError, match=r"no weight for model\.nowhere"):
-        merge(base, strange, tmp_path / "merged")
+        merge(base, unknown_layer, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
 
-def test_from_the_command_line(
+def test_the_command_merges_once(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     adapter = adapter_for(base)
@@ -118,12 +122,12 @@ def test_from_the_command_line(
     }
     lora = write(tmp_path / "lora", tensors, r=3, lora_alpha=3)
     (base / "README.md").write_text("what the base alone can do")
-    for said in ("merged", "this merge was there already"):
+    for message in ("merged", "this merge was there already"):
         with pytest.raises(SystemExit) as ended:
             main(["merge", str(base), "--adapter", str(lora), "--output", str(tmp_path / "out")])
         assert ended.value.code == 0
-        assert said in capsys.readouterr().out
-    assert not (tmp_path / "out" / "README.md").exists()  # it tells of the base
+        assert message in capsys.readouterr().out
+    assert not (tmp_path / "out" / "README.md").exists()  # it describes the base
     with pytest.raises(SystemExit) as ended:
         main(["merge", str(base), "--output", str(tmp_path / "out2")])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""Parity of our driver with the native classes driven by hand, on random weights."""
+"""`Qwen3ASR` against the native classes called directly, on random weights."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def clips() -> list[np.ndarray]:
     return [(0.1 * rng.standard_normal(n)).astype(np.float32) for n in LENGTHS]
 
 
-def by_hand(folder: Path, clip: np.ndarray, language: str | None, context: str) -> tuple:
-    """Logits of the prompt and greedy tokens, straight from transformers."""
+def by_transformers(folder: Path, clip: np.ndarray, language: str | None, context: str) -> tuple:
+    """Return the inputs, the logits of the prompt and the greedy tokens of plain transformers."""
     model = Qwen3ASRForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = Qwen3ASRProcessor.from_pretrained(folder)
     # Not apply_transcription_request: in 5.13 it wrote a forced language into the system
@@ -40,7 +40,7 @@ def by_hand(folder: Path, clip: np.ndarray, language: str | None, context: str) 
     ]
     prompt = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     prompt += "language English<asr_text>" if language else ""
-    # transformers' processor takes 50 whatever the checkpoint says, so it must be told.
+    # The processor uses n_window 50, whatever the checkpoint states, unless it is told otherwise.
     window = {"n_window": processor.feature_extractor.n_window}
     inputs = processor(text=[prompt], audio=[clip], sampling_rate=16_000, audio_kwargs=window)
     with torch.inference_mode():
@@ -57,19 +57,19 @@ def test_single_clips_equal_the_native_classes(
     any_checkpoint: Path, ours: Qwen3ASR, length: int, language: str | None, context: str
 ) -> None:
     clip = (0.1 * np.random.default_rng(length).standard_normal(length)).astype(np.float32)
-    inputs, logits, tokens = by_hand(any_checkpoint, clip, language, context)
-    mine = ours.inputs([Request(clip, language, context)])
-    assert torch.equal(mine["input_ids"], inputs["input_ids"])
+    inputs, logits, tokens = by_transformers(any_checkpoint, clip, language, context)
+    our_inputs = ours.inputs([Request(clip, language, context)])
+    assert torch.equal(our_inputs["input_ids"], inputs["input_ids"])
     valid = inputs["input_features_mask"][0].bool()
-    assert torch.equal(mine["input_features_mask"], inputs["input_features_mask"])
-    width = mine["input_features"].shape[2]
-    difference = (mine["input_features"] - inputs["input_features"][:, :, :width]).abs()
+    assert torch.equal(our_inputs["input_features_mask"], inputs["input_features_mask"])
+    width = our_inputs["input_features"].shape[2]
+    difference = (our_inputs["input_features"] - inputs["input_features"][:, :, :width]).abs()
     assert float(difference[:, :, valid[:width]].max()) == 0.0
     with torch.inference_mode():
-        assert float((ours.model(**mine).logits - logits).abs().max()) < 1e-5
-    answer = ours.recognize([Request(clip, language, context)])[0]
-    raw = ours.processor.tokenizer.decode(tokens[: answer.tokens], skip_special_tokens=True)
-    assert answer.raw == raw
+        assert float((ours.model(**our_inputs).logits - logits).abs().max()) < 1e-5
+    (result,) = ours.recognize([Request(clip, language, context)])
+    raw = ours.processor.tokenizer.decode(tokens[: result.tokens], skip_special_tokens=True)
+    assert result.raw == raw
 
 
 def test_a_padded_batch_equals_single_clips(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
@@ -81,45 +81,46 @@ def test_a_padded_batch_equals_single_clips(ours: Qwen3ASR, clips: list[np.ndarr
             alone = ours.model(**ours.inputs([request])).logits[0]
             difference = (together[row, -len(alone) :] - alone).abs().max()
             assert float(difference) < 2e-5, f"row {row}"
-    assert [a.raw for a in ours.recognize(requests)] == [
+    assert [result.raw for result in ours.recognize(requests)] == [
         ours.recognize([request])[0].raw for request in requests
     ]
 
 
-def test_answers_come_in_the_order_of_the_requests(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
+def test_results_are_in_the_order_of_the_requests(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
     forwards = ours.recognize([Request(clip) for clip in clips])
     backwards = ours.recognize([Request(clip) for clip in reversed(clips)])
     assert forwards == backwards[::-1]
 
 
 def test_every_row_ends_at_its_own_budget(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
-    for clip, answer in zip(clips, ours.recognize([Request(c) for c in clips]), strict=True):
+    results = ours.recognize([Request(clip) for clip in clips])
+    for clip, result in zip(clips, results, strict=True):
         budget = token_budget(len(clip) / 16_000)
-        assert answer.tokens <= budget
-        assert answer.budget_hit == (answer.tokens == budget)
+        assert result.tokens <= budget
+        assert result.budget_hit == (result.tokens == budget)
 
 
 def test_running_out_of_memory_halves_the_batch(
     any_checkpoint: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_model(str(any_checkpoint), device="cpu", batch_size=8)
-    whole = model.recognize([Request(clip) for clip in clips])
-    generate, seen = model.model.generate, []
+    expected = model.recognize([Request(clip) for clip in clips])
+    generate, batch_sizes = model.model.generate, []
 
     def small_device(**inputs: torch.Tensor) -> torch.Tensor:
-        seen.append(len(inputs["input_ids"]))
-        if seen[-1] > 2:
+        batch_sizes.append(len(inputs["input_ids"]))
+        if batch_sizes[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return generate(**inputs)
 
     monkeypatch.setattr(model.model, "generate", small_device)
-    answers = model.recognize([Request(clip) for clip in clips])
-    assert [a.raw for a in answers] == [a.raw for a in whole]
-    assert seen == [6, 4, 2, 2, 2]
+    results = model.recognize([Request(clip) for clip in clips])
+    assert [result.raw for result in results] == [result.raw for result in expected]
+    assert batch_sizes == [6, 4, 2, 2, 2]
     assert model.batch_size == 2
 
 
-def test_no_memory_for_a_single_piece_is_a_model_error(
+def test_no_memory_for_a_single_chunk_is_a_model_error(
     any_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_model(str(any_checkpoint), device="cpu")
@@ -146,7 +147,7 @@ def test_other_runtime_errors_are_not_swallowed(
 
 
 @pytest.mark.parametrize("samples", [0, 16_000 * 31])
-def test_pieces_of_impossible_length_are_refused(ours: Qwen3ASR, samples: int) -> None:
+def test_chunks_of_impossible_length_are_refused(ours: Qwen3ASR, samples: int) -> None:
     with pytest.raises(UsageError, match="0 to 30 s"):
         ours.recognize([Request(np.zeros(samples, dtype=np.float32))])
 
@@ -157,7 +158,7 @@ def test_a_context_that_does_not_fit_is_refused(ours: Qwen3ASR) -> None:
         ours.recognize([Request(clip, None, "word " * 2_000)])
 
 
-def test_the_length_rule_is_the_processors(ours: Qwen3ASR) -> None:
+def test_token_counts_equal_those_of_the_processor(ours: Qwen3ASR) -> None:
     frames = torch.arange(1, ours.geometry.frames(480_000) + 1)
     window = ours.geometry.chunk_frames // 2
     expected = ours.processor._get_audio_token_length(frames, window).tolist()

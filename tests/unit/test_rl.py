@@ -114,7 +114,7 @@ def heard(data: Path) -> list[Features]:
 
 
 def builder_of(start: Start) -> InputBuilder:
-    return InputBuilder.of_model(start.model, start.processor)
+    return InputBuilder.for_model(start.model, start.processor)
 
 
 # The policy

@@ -196,7 +196,7 @@ def test_what_cannot_be_learnt_from_is_an_error_or_left_out(data: Path, tmp_path
 
 
 def test_only_the_assistant_s_turn_is_learnt(any_checkpoint: Path, data: Path) -> None:
-    builder = InputBuilder.of_model(*read_checkpoint(any_checkpoint, torch.float32))
+    builder = InputBuilder.for_model(*read_checkpoint(any_checkpoint, torch.float32))
     tokenizer: Any = builder._tokenizer
     examples = [ClipFeatures(read_clips([data]), builder.geometry)[at] for at in (0, 19)]
     batch = Collator(builder, torch.float32)(examples)
@@ -213,7 +213,7 @@ def test_only_the_assistant_s_turn_is_learnt(any_checkpoint: Path, data: Path) -
 
 def test_a_batch_without_a_readable_clip_teaches_nothing(any_checkpoint: Path) -> None:
     model, processor = read_checkpoint(any_checkpoint, torch.float32)
-    collate = Collator(InputBuilder.of_model(model, processor), torch.float32)
+    collate = Collator(InputBuilder.for_model(model, processor), torch.float32)
     empty = {"features": None, "text": "words", "language": "en"}
     batch = collate([empty, empty])
     assert bool((batch["labels"] == IGNORE).all())

@@ -1,1 +1,1 @@
-"""The speech model: prompt, native classes, loading, and the interface that others see."""
+"""The speech model: prompt, native classes, loading, and the interface the other packages use."""

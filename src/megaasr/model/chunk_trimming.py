@@ -1,8 +1,10 @@
-"""Spares the encoder's convolutions the padding of a chunk that no clip fills.
+"""Skips most of the padding of an encoder chunk that no clip fills.
 
-The native encoder wants features padded to whole chunks. Where a chunk is longer than any clip
-(`small`: 32 s), most of it is padding, and the convolutions cost up to three times what they must.
-Here a batch is cut behind its longest clip; the outputs are the same to the bit.
+An *encoder chunk* is what the encoder's convolutions see together; it is unrelated to the chunks of
+up to 30 s that a recording is split into. The native encoder requires features that are padded to
+whole encoder chunks. If a chunk is longer than any clip (`small`: 32 s), most of it is padding, and
+the convolutions take up to three times as long as necessary. Here a batch is cut off shortly after
+the end of its longest clip. The outputs are the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -14,31 +16,32 @@ import torch
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 MARGIN_FRAMES = 64
-"""Zeros kept behind the longest clip: more than the three convolutions reach (15 frames)."""
-_STRIDE = 16  # widths are multiples of it: the convolutions halve three times, a chunk once more
+"""Mel frames of padding kept after the longest clip: more than the 15 frames that the three
+convolutions look ahead."""
+_STRIDE = 16  # widths are multiples of it: three convolutions of stride 2, and half of a chunk
 
 # State of the call, not of the module: several threads may use one model.
 _WIDTH: ContextVar[int | None] = ContextVar("megaasr_chunk_width", default=None)
 
 
 class TrimmingEncoder(Qwen3ASREncoder):  # type: ignore[no-untyped-call]
-    """The native encoder for geometries in which every clip lies in one chunk."""
+    """The native encoder for geometries in which every clip lies in one encoder chunk."""
 
     @property
     def n_window(self) -> int:  # type: ignore[override]
-        """Half the chunk in mel frames: during a call, half of the batch's width."""
+        """Half of an encoder chunk in mel frames; during a call, half of the batch's width."""
         width = _WIDTH.get()
         return int(self.config.n_window) if width is None else width // 2
 
     @property
     def n_window_infer(self) -> int:  # type: ignore[override]
-        """Mel frames within which a clip attends: all of them."""
+        """Size of an attention window in mel frames; during a call, the batch's width."""
         return int(self.config.n_window_infer) if _WIDTH.get() is None else 2 * self.n_window
 
     def forward(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor, **kwargs: Any
     ) -> Any:
-        """Encode a batch as the native class does; arguments and result are its."""
+        """Encode a batch; arguments and result are those of the native class."""
         longest = int(input_features_mask.sum(dim=1).max())
         width = -(-(longest + MARGIN_FRAMES) // _STRIDE) * _STRIDE
         if input_features.shape[-1] <= width:
@@ -52,10 +55,10 @@ class TrimmingEncoder(Qwen3ASREncoder):  # type: ignore[no-untyped-call]
             _WIDTH.reset(token)
 
 
-def trim_chunks(encoder: Qwen3ASREncoder) -> None:
-    """Let an encoder skip padding from now on; its weights and configuration stay.
+def trim_encoder_chunks(encoder: Qwen3ASREncoder) -> None:
+    """Make an encoder skip padding from now on, in place; weights and configuration do not change.
 
     Args:
-        encoder: every clip that it is given must lie in one chunk.
+        encoder: native encoder; every clip that it encodes must lie in one encoder chunk.
     """
     encoder.__class__ = TrimmingEncoder

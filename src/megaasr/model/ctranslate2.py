@@ -1,7 +1,8 @@
-"""Reads the binary weights of a CTranslate2 model, version 6 (`model.bin`), without CTranslate2.
+"""Reads the weights of a CTranslate2 model, format version 6 (`model.bin`), without CTranslate2.
 
-Layout (little-endian): version, specification name and revision; then the number of variables and
-each of them as name, rank, dimensions, type, byte count and data; then aliases, pairs of names.
+Layout (little-endian): version, name and revision of the specification; the number of variables;
+for each variable its name, rank, dimensions, type, byte count and data; then aliases as pairs of
+names.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ _TYPES: dict[int, type[np.generic]] = {
 
 
 class _Reader:
-    """A cursor over bytes."""
+    """Reads consecutive values from a byte string."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
 
     def number(self, code: str) -> int:
-        """Read one integer of a `struct` code."""
+        """Read the next integer, of the given `struct` format code."""
         (value,) = struct.unpack_from(f"<{code}", self._data, self._position)
         self._position += struct.calcsize(code)
         return int(value)
 
     def text(self) -> str:
-        """Read a zero-terminated string that is preceded by its length."""
+        """Read the next string, zero-terminated and preceded by its length."""
         length = self.number("H")
         start, self._position = self._position, self._position + length
         return self._data[start : start + length].rstrip(b"\0").decode()
 
     def array(self) -> NDArray[Any]:
-        """Read rank, dimensions, type and values of a variable."""
+        """Read the next array: rank, dimensions, type, byte count and values."""
         shape = [self.number("I") for _ in range(self.number("B"))]
         dtype = np.dtype(_TYPES[self.number("B")])
         length = self.number("I")
@@ -55,13 +56,13 @@ class _Reader:
 
 
 def read_ctranslate2(path: Path) -> dict[str, NDArray[Any]]:
-    """Return every variable of a model by name; aliases are left out.
+    """Return the variables of a model by name, without aliases.
 
     Args:
         path: `model.bin` of a converted model.
 
     Raises:
-        CheckpointError: the file has another version, an unknown type, or is cut off.
+        CheckpointError: the file has another format version, an unknown data type, or is truncated.
     """
     reader = _Reader(path.read_bytes())
     try:
@@ -70,8 +71,8 @@ def read_ctranslate2(path: Path) -> dict[str, NDArray[Any]]:
             raise CheckpointError(
                 f"{path} has CTranslate2's version {version}; only version {VERSION} can be read"
             )
-        reader.text()  # the specification's name
-        reader.number("I")  # and its revision
+        reader.text()  # name of the specification
+        reader.number("I")  # revision of the specification
         variables: dict[str, NDArray[Any]] = {}
         for _ in range(reader.number("I")):
             name = reader.text()

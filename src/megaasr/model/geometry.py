@@ -1,13 +1,16 @@
-"""The geometry of a checkpoint's audio: how samples become mel frames, chunks and audio tokens.
+"""The audio geometry of a checkpoint: how samples become mel frames, and frames audio tokens.
 
-Everything that counts frames or tokens takes its numbers from here, and these come from the
-checkpoint: the feature extractor says how samples become frames, the encoder's configuration how
-frames become tokens. Two geometries that exist:
+All code that counts frames or tokens uses these numbers, which come from the checkpoint: the
+feature extractor states how samples become frames, and the encoder's configuration how frames
+become tokens. Two geometries exist:
 
-| | hop | frames a second | chunk | tokens of a whole chunk | tokens a second |
+| | hop | frames per second | encoder chunk | tokens per full chunk | tokens per second |
 |---|---|---|---|---|---|
 | Qwen3-ASR, `tiny` | 160 samples | 100 | 100 frames, 1 s | 13 | 13 |
 | `small` | 40 samples | 400 | 12,800 frames, 32 s | 1600 | 50 |
+
+In this module a *chunk* is an *encoder chunk*: the frames that the encoder's convolutions see
+together. The chunks of up to 30 s that a recording is split into are called *clips* here.
 """
 
 from __future__ import annotations
@@ -21,34 +24,39 @@ from megaasr.model.interface import MAX_CHUNK_S
 
 SAMPLE_RATE_HZ = 16_000
 MAX_CHUNK_SAMPLES = round((MAX_CHUNK_S + 1e-3) * SAMPLE_RATE_HZ)
-"""Samples of the longest piece that a model is given: 480,016, 30 s and the tolerance of 1 ms."""
+"""Length in samples of the longest clip that a model accepts: 480,016, which is 30 s plus a
+tolerance of 1 ms."""
+# Number of tokens that transformers assumes for a full encoder chunk of any size
+# (`_get_feat_extract_output_lengths`).
 _TRANSFORMERS_CHUNK_TOKENS = 13
-"""What transformers counts for a whole chunk of any size (`_get_feat_extract_output_lengths`)."""
-_HALVINGS = 3  # convolutions of stride 2
+_CONVOLUTIONS = 3  # of stride 2
 
 
-def halved(frames: int) -> int:
-    """Return the frames left by the encoder's three convolutions of stride 2: 100 give 13."""
-    for _ in range(_HALVINGS):
+def convolved_length(frames: int) -> int:
+    """Return the output length of the encoder's three convolutions of stride 2, for example 13 for
+    100 mel frames."""
+    for _ in range(_CONVOLUTIONS):
         frames = (frames + 1) // 2
     return frames
 
 
 @dataclass(frozen=True, slots=True)
 class AudioGeometry:
-    """How a model's audio is counted; the defaults are Qwen3-ASR's.
+    """How a model converts audio to mel frames and tokens; the defaults are Qwen3-ASR's.
 
     Attributes:
-        sample_rate: Hz, always 16,000.
-        hop_samples: samples from one mel frame to the next; 160 are 10 ms.
-        n_fft: samples under the window of one frame.
-        mel_bins: values of one frame.
-        min_samples: shorter clips are padded with zeros to this length, and the zeros count as
-            sound; 8,000 are 0.5 s.
-        chunk_frames: mel frames that the encoder's convolutions see together, apart from all
-            others (`2 * n_window`); features are padded to a multiple of it.
-        window_frames: mel frames within which the encoder attends (`n_window_infer`), a multiple
-            of `chunk_frames`.
+        sample_rate: sampling rate in Hz, always 16,000.
+        hop_samples: samples from the start of one mel frame to the start of the next; 160 samples
+            are 10 ms.
+        n_fft: length of the Fourier transform of one frame, in samples.
+        mel_bins: number of mel bands, the values of one frame.
+        min_samples: length in samples that shorter clips are padded to with zeros, which count as
+            valid audio; 8,000 samples are 0.5 s.
+        chunk_frames: mel frames in an encoder chunk (`2 * n_window`), which the encoder's
+            convolutions process independently of all other chunks; features are padded to a
+            multiple of it.
+        window_frames: mel frames in an attention window of the encoder (`n_window_infer`), a
+            multiple of `chunk_frames`.
     """
 
     sample_rate: int = SAMPLE_RATE_HZ
@@ -60,10 +68,10 @@ class AudioGeometry:
     window_frames: int = 800
 
     def __post_init__(self) -> None:
-        """Refuse a geometry that neither the native encoder nor this package can work in.
+        """Check that the native encoder supports the geometry.
 
         Raises:
-            CheckpointError: with the numbers that do not go together.
+            CheckpointError: it does not; the message states the conflicting numbers.
         """
         if self.sample_rate != SAMPLE_RATE_HZ:
             raise CheckpointError(
@@ -83,8 +91,8 @@ class AudioGeometry:
         longest = self.frames(MAX_CHUNK_SAMPLES)
         if longest >= self.chunk_frames and self.chunk_tokens != _TRANSFORMERS_CHUNK_TOKENS:
             raise CheckpointError(
-                f"a piece of {MAX_CHUNK_S:g} s has {longest} mel frames and would fill a whole "
-                f"chunk of {self.chunk_frames} frames (2 * n_window), which gives "
+                f"a clip of {MAX_CHUNK_S:g} s has {longest} mel frames and would fill a whole "
+                f"encoder chunk of {self.chunk_frames} frames (2 * n_window), which gives "
                 f"{self.chunk_tokens} audio tokens, but transformers counts "
                 f"{_TRANSFORMERS_CHUNK_TOKENS} for every whole chunk; use n_window 50, or one "
                 f"above {longest // 2}"
@@ -92,52 +100,53 @@ class AudioGeometry:
 
     @property
     def frames_per_s(self) -> float:
-        """Mel frames of a second: 100 in Qwen3-ASR, 400 in `small`."""
+        """Mel frames per second: 100 in Qwen3-ASR, 400 in `small`."""
         return self.sample_rate / self.hop_samples
 
     @property
     def tokens_per_s(self) -> float:
-        """Audio tokens of a second, over a whole chunk: 13 in Qwen3-ASR, 50 in `small`."""
+        """Audio tokens per second of a full chunk: 13 in Qwen3-ASR, 50 in `small`."""
         return self.chunk_tokens * self.frames_per_s / self.chunk_frames
 
     @property
     def chunk_tokens(self) -> int:
-        """Audio tokens of a whole chunk: 13 in Qwen3-ASR, 1600 in `small`."""
-        return halved(self.chunk_frames)
+        """Audio tokens per full chunk: 13 in Qwen3-ASR, 1600 in `small`."""
+        return convolved_length(self.chunk_frames)
 
     @property
     def single_chunk(self) -> bool:
-        """Whether every clip lies in one chunk that it does not fill, as in `small`."""
+        """Whether every clip fits into one chunk without filling it, as in `small`."""
         return self.frames(MAX_CHUNK_SAMPLES) < self.chunk_frames
 
     def frames(self, samples: int) -> int:
-        """Return the valid mel frames of a clip, as the native extractor gives them for it alone.
+        """Return the number of valid mel frames that the native extractor computes for a clip.
 
         Args:
-            samples: of the clip, at `sample_rate`; fewer than `min_samples` count as so many.
+            samples: length of the clip in samples; a clip shorter than `min_samples` counts as
+                that long.
         """
         return max(samples, self.min_samples) // self.hop_samples
 
     def seconds(self, frames: int) -> float:
-        """Return the duration of mel frames in seconds."""
+        """Return the duration of a number of mel frames in seconds."""
         return frames * self.hop_samples / self.sample_rate
 
     def frames_in(self, seconds: float) -> int:
-        """Return the mel frames of a duration, rounded."""
+        """Return the number of mel frames in a duration in seconds, rounded."""
         return round(seconds * self.frames_per_s)
 
     def audio_tokens(self, frames: int) -> int:
-        """Return the encoder's output length for the valid mel frames of a clip: the tokens of
-        whole chunks, and the rest through three halvings (each rounded up)."""
-        whole, rest = divmod(frames, self.chunk_frames)
-        return whole * self.chunk_tokens + halved(rest)
+        """Return the encoder's output length in tokens for a clip of `frames` valid mel frames."""
+        full_chunks, last_chunk_frames = divmod(frames, self.chunk_frames)
+        return full_chunks * self.chunk_tokens + convolved_length(last_chunk_frames)
 
     def padded_frames(self, frames: int) -> int:
-        """Return the width that features are padded to: the next multiple of `chunk_frames`."""
+        """Return the length that features of `frames` frames are padded to: the next multiple of
+        `chunk_frames`."""
         return -(-frames // self.chunk_frames) * self.chunk_frames
 
-    def chunks(self, padded_frames: int) -> int:
-        """Return how many chunks padded features have."""
+    def chunk_count(self, padded_frames: int) -> int:
+        """Return the number of encoder chunks in padded features."""
         return padded_frames // self.chunk_frames
 
     @classmethod
@@ -145,12 +154,12 @@ class AudioGeometry:
         """Return the geometry of a native model.
 
         Args:
-            config: its `Qwen3ASRConfig`.
-            feature_extractor: its `Qwen3ASRFeatureExtractor`.
+            config: the model's `Qwen3ASRConfig`.
+            feature_extractor: the model's `Qwen3ASRFeatureExtractor`.
 
         Raises:
-            CheckpointError: extractor and encoder do not fit together, or cannot be used; the
-                message does not name the checkpoint.
+            CheckpointError: feature extractor and encoder do not match, or the geometry is not
+                supported; the message does not name the checkpoint.
         """
         audio = config.audio_config
         geometry = cls(
@@ -180,7 +189,8 @@ class AudioGeometry:
         """Return the geometry of a checkpoint in either layout, without reading its weights.
 
         Raises:
-            CheckpointError: it is no Qwen3-ASR checkpoint, or its geometry cannot be used.
+            CheckpointError: the folder is not a Qwen3-ASR checkpoint, or its geometry is not
+                supported.
         """
         from megaasr.model.layout import feature_extractor, model_config
 

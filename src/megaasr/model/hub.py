@@ -1,4 +1,4 @@
-"""Where a model's files are: shipped in the package, in a local folder, or on the hub."""
+"""Finds the files of a model: shipped with the package, in a local folder, or on the hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from megaasr.model.parts import ModelParts
 
 SHIPPED = ("tiny",)
-"""Names of the models that are part of the package."""
+"""Names of the models that ship with the package."""
 # Weights are safetensors only: a pickle can run code while it is being read.
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
@@ -54,17 +54,22 @@ def find_local_model(name: str) -> Path | None:
     """Return the folder of a shipped or local model; None if it can only be on the hub."""
     if name in SHIPPED:
         return Path(str(resources.files("megaasr.model") / "shipped" / name))
-    # os.path, because Path raises for a name too long, a folder closed to us, an unknown ~user.
+    # os.path, because Path raises for too long names, unreadable folders and unknown users (~name).
     folder = os.path.expanduser(name)  # noqa: PTH111
     return Path(folder) if os.path.isdir(folder) else None  # noqa: PTH112
 
 
 def find_model_parts(name: str | Path, hub: HubOptions = ONLINE) -> ModelParts:
-    """Return the paths of a model's base, adapter and router. Arguments as for `find_model`.
+    """Return the paths of a model's base, adapter and router, after downloading if necessary.
+
+    Args:
+        name: `tiny`, a local folder, or a name on the hub such as `zhifeixie/Mega-ASR`.
+        hub: how a model on the hub is found; ignored for local models.
 
     Raises:
-        ModelNotFoundError, HubUnreachableError: see `find_model`.
-        CheckpointError: the folder does not hold a model.
+        ModelNotFoundError: nothing has this name.
+        HubUnreachableError: the hub does not answer and the model is not in the cache.
+        CheckpointError: the folder does not contain a model.
     """
     from megaasr.model.parts import find_parts  # imports torch
 

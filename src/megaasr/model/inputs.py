@@ -1,7 +1,7 @@
-"""The native model's inputs: prompts, placeholders of the audio, and padding.
+"""Inputs of the native model: prompts, audio placeholders and padding.
 
-Recognition, fine-tuning and reinforcement learning all make their inputs here, so that training
-sees what recognition sees.
+Recognition, fine-tuning and reinforcement learning all build their inputs here, so that training
+and recognition cannot differ.
 """
 
 from __future__ import annotations
@@ -18,48 +18,49 @@ from megaasr.model.geometry import AudioGeometry
 from megaasr.model.prompt import AUDIO_PAD, prompt_parts, target_text, token_id
 
 IGNORE = -100
-"""Label of a token that is not learnt."""
+"""Label of a token that is excluded from the loss."""
 
 Features = NDArray[np.float32]
-"""Log-mel features of one clip, [frames, mels], valid frames only."""
+"""Log-mel features of one clip without padding, float32 of shape [frames, mels]."""
 
 
 class InputBuilder:
-    """Makes the native model's inputs.
+    """Builds the inputs of a native model.
 
     Args:
-        tokenizer: of the model.
-        geometry: of the model's audio.
+        tokenizer: the model's tokenizer.
+        geometry: the model's audio geometry.
 
     Attributes:
-        geometry: as given.
-        pad: id of the padding token.
+        geometry: the model's audio geometry.
+        pad_id: id of the padding token.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, geometry: AudioGeometry) -> None:
         self.geometry = geometry
-        padding: Any = tokenizer.pad_token_id
-        self.pad = int(padding)
+        pad_id: Any = tokenizer.pad_token_id
+        self.pad_id = int(pad_id)
         self._tokenizer = tokenizer
-        self._audio_pad = token_id(tokenizer, AUDIO_PAD)
+        self._audio_pad_id = token_id(tokenizer, AUDIO_PAD)
 
     @classmethod
-    def of_model(cls, model: Any, processor: Any) -> InputBuilder:
-        """Return the builder of a native model and its processor.
+    def for_model(cls, model: Any, processor: Any) -> InputBuilder:
+        """Return the input builder for a native model and its processor.
 
         Raises:
-            CheckpointError: feature extractor and encoder do not fit together.
+            CheckpointError: feature extractor and encoder do not match.
         """
         geometry = AudioGeometry.from_model(model.config, processor.feature_extractor)
         return cls(processor.tokenizer, geometry)
 
     def prompt(self, frames: int, context: str = "", language: str | None = None) -> list[int]:
-        """Return the token ids of a clip before the assistant's turn.
+        """Return the token ids of the prompt for a clip, up to the start of the model's output.
 
         Args:
-            frames: valid mel frames of its audio.
-            context: free text of the system turn.
-            language: ISO code or English name to force, or None.
+            frames: number of valid mel frames in the clip.
+            context: free text for the system turn.
+            language: ISO code or English name of the language to force; None to let the model
+                identify it.
 
         Raises:
             UsageError: the model does not know the language.
@@ -67,73 +68,96 @@ class InputBuilder:
         before, after = prompt_parts(context, language)
         return [
             *self._encode(before),
-            *[self._audio_pad] * self.geometry.audio_tokens(frames),
+            *[self._audio_pad_id] * self.geometry.audio_tokens(frames),
             *self._encode(after),
         ]
 
     def example(
         self, frames: int, text: str, language: str | None, context: str = ""
     ) -> tuple[list[int], list[int]]:
-        """Return (ids, labels) of a clip to learn from: only the assistant's turn is learnt, its
-        end included.
+        """Return (token ids, labels) of a training example, two lists of equal length.
+
+        The loss covers only the assistant's turn, including its end token.
 
         Args:
-            frames: valid mel frames of its audio.
-            text: what is said; empty where nobody speaks.
-            language: ISO code, None for English.
-            context: of the system turn.
+            frames: number of valid mel frames in the clip.
+            text: reference transcript; empty for a clip without speech.
+            language: ISO code of the language; None for English.
+            context: free text for the system turn.
         """
         prompt = self.prompt(frames, context)
         target = self._encode(target_text(text, language))
         return [*prompt, *target], [*[IGNORE] * len(prompt), *target]
 
     def silent_second(self) -> Features:
-        """Return the features of a second of silence, for a step without a readable clip."""
+        """Return the features of one second of silence, a substitute in batches without a readable
+        clip."""
         shape = (self.geometry.frames_in(1.0), self.geometry.mel_bins)
         return np.full(shape, -1.5, dtype=np.float32)
 
     def pad_features(self, features: Sequence[Features]) -> dict[str, torch.Tensor]:
-        """Pad features on the right with masked zeros, to a whole number of chunks.
+        """Pad features with zeros at the end, to a whole number of encoder chunks.
 
         Args:
-            features: of each clip, float32 [frames, mels].
+            features: the features of each clip, float32 arrays of shape [frames, mels].
 
         Returns:
-            `input_features`, float32 [clips, mels, frames], and `input_features_mask`, int64
-            [clips, frames], 1 where there is sound.
+            `input_features`, float32 of shape [clips, mels, frames], and `input_features_mask`,
+            int64 of shape [clips, frames], 1 in valid frames and 0 in padding.
         """
         return pad_features(features, self.geometry)
 
     def pad_prompts(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-        """Pad token ids on the left, as generation needs it: `input_ids` and `attention_mask`,
-        int64 [clips, tokens]."""
+        """Pad token ids on the left, as generation requires.
+
+        Args:
+            rows: the token ids of each prompt.
+
+        Returns:
+            `input_ids` and `attention_mask`, int64 of shape [clips, tokens]; the mask is 0 in
+            padding.
+        """
         width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), self.pad, dtype=torch.long)
+        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
         attention = torch.zeros((len(rows), width), dtype=torch.long)
-        for number, row in enumerate(rows):
-            ids[number, width - len(row) :] = torch.tensor(row)
-            attention[number, width - len(row) :] = 1
+        for i, row in enumerate(rows):
+            ids[i, width - len(row) :] = torch.tensor(row)
+            attention[i, width - len(row) :] = 1
         return {"input_ids": ids, "attention_mask": attention}
 
     def pad_completions(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pad token ids on the right, as training needs it: ids and mask, int64 [rows, tokens]."""
+        """Pad token ids on the right, as training requires.
+
+        Args:
+            rows: the token ids of each completion.
+
+        Returns:
+            Token ids and mask, int64 of shape [rows, tokens]; the mask is 0 in padding.
+        """
         width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), self.pad, dtype=torch.long)
+        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
         mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-            mask[number, : len(row)] = 1
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            mask[i, : len(row)] = 1
         return ids, mask
 
     def pad_examples(
         self, examples: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> dict[str, torch.Tensor]:
-        """Pad (ids, labels) as `example` gives them on the right: `input_ids`, `attention_mask`
-        and `labels`, int64 [clips, tokens]; padding is masked, and no label."""
+        """Pad training examples on the right.
+
+        Args:
+            examples: (token ids, labels) of each clip, see `example`.
+
+        Returns:
+            `input_ids`, `labels` and `attention_mask`, int64 of shape [clips, tokens]; in padding
+            the label is `IGNORE` and the mask is 0.
+        """
         ids, attention = self.pad_completions([row for row, _ in examples])
         labels = torch.full(ids.shape, IGNORE, dtype=torch.long)
-        for number, (_, targets) in enumerate(examples):
-            labels[number, : len(targets)] = torch.tensor(targets)
+        for i, (_, targets) in enumerate(examples):
+            labels[i, : len(targets)] = torch.tensor(targets)
         return {"input_ids": ids, "labels": labels, "attention_mask": attention}
 
     def _encode(self, text: str) -> list[int]:
@@ -141,7 +165,7 @@ class InputBuilder:
 
 
 def pad_features(features: Sequence[Features], geometry: AudioGeometry) -> dict[str, torch.Tensor]:
-    """Pad features as `InputBuilder.pad_features` does, without a tokenizer."""
+    """Pad features as `InputBuilder.pad_features` does, for callers without a tokenizer."""
     width = geometry.padded_frames(max(len(clip) for clip in features))
     padded = np.zeros((len(features), features[0].shape[1], width), dtype=np.float32)
     valid = np.zeros((len(features), width), dtype=np.int64)
@@ -154,7 +178,7 @@ def pad_features(features: Sequence[Features], geometry: AudioGeometry) -> dict[
     }
 
 
-def end_tokens(model: Any) -> frozenset[int]:
-    """Return the tokens that end a native model's output."""
-    ends: Any = model.generation_config.eos_token_id
-    return frozenset({ends} if isinstance(ends, int) else ends or ())
+def end_token_ids(model: Any) -> frozenset[int]:
+    """Return the ids of the tokens that end a native model's output."""
+    end_ids: Any = model.generation_config.eos_token_id
+    return frozenset({end_ids} if isinstance(end_ids, int) else end_ids or ())

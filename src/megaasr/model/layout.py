@@ -1,9 +1,9 @@
-"""The two layouts of Qwen3-ASR checkpoints, and how the original one is read by the native classes.
+"""The two layouts of Qwen3-ASR checkpoints, and how the native classes load the original one.
 
-*Original* (`Qwen/Qwen3-ASR-1.7B`, and the copy in `zhifeixie/Mega-ASR`): keys under `thinker.`, a
-`config.json` with `thinker_config`. *Native* (`...-hf`): transformers' own `qwen3_asr` classes.
-Nothing is rewritten on disk: the configuration is translated and keys are renamed while weights
-are read.
+*Original* (`Qwen/Qwen3-ASR-1.7B`, and the copy in `zhifeixie/Mega-ASR`): weights under `thinker.`
+and a `config.json` with `thinker_config`. *Native* (`...-hf`): the layout of transformers'
+`qwen3_asr` classes. Nothing is rewritten on disk: on loading, the configuration is translated and
+the weights are renamed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from megaasr.errors import CheckpointError
-from megaasr.model.geometry import halved
+from megaasr.model.geometry import convolved_length
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Layout = Literal["original", "native"]
 EncoderAttention = Literal["windowed", "global"]
 
-# In this order: the projector's layers lie inside the original's audio tower.
+# The order matters: in the original layout the projector is part of the audio tower.
 KEY_MAPPING = {
     r"^thinker\.audio_tower\.proj1\.": "model.multi_modal_projector.linear_1.",
     r"^thinker\.audio_tower\.proj2\.": "model.multi_modal_projector.linear_2.",
@@ -30,7 +30,7 @@ KEY_MAPPING = {
     r"^thinker\.model\.": "model.language_model.",
     r"^thinker\.lm_head\.": "lm_head.",
 }
-"""Original key to native key, as regular expressions for `from_pretrained`."""
+"""Regular expressions that map original to native weight names, for `from_pretrained`."""
 
 _AUDIO_FIELDS = (
     "num_mel_bins",
@@ -66,8 +66,8 @@ _TEXT_FIELDS = (
     "attention_dropout",
 )
 _EXTRACTOR_FIELDS = ("feature_size", "sampling_rate", "hop_length", "n_fft")
-# Without these the classes' defaults, which differ between the layouts, would decide unseen.
-_NEEDED = {
+# For a missing field the classes have defaults, and these differ between the layouts.
+_REQUIRED_FIELDS = {
     "audio_config": (
         *("num_mel_bins", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"),
         *("d_model", "n_window", "output_dim", "n_window_infer", "downsample_hidden_size"),
@@ -77,16 +77,17 @@ _NEEDED = {
         *("num_attention_heads", "num_key_value_heads", "head_dim", "rope_theta"),
     ),
 }
-_GLOBAL_CHUNKS = 3600  # an hour of Qwen3-ASR's: one attention window for any piece
-_END_TOKENS = [151643, 151645]
-_PAD_TOKEN = 151645
+# Encoder chunks in an attention window with global attention: an hour in Qwen3-ASR's geometry.
+_GLOBAL_WINDOW_CHUNKS = 3600
+_END_TOKEN_IDS = [151643, 151645]
+_PAD_TOKEN_ID = 151645
 
 
 def find_layout(folder: Path) -> Layout:
-    """Tell the layout of a checkpoint by its configuration.
+    """Return the layout of a checkpoint, judging by its configuration.
 
     Raises:
-        CheckpointError: the folder holds no configuration of a Qwen3-ASR model.
+        CheckpointError: the folder does not contain the configuration of a Qwen3-ASR model.
     """
     config = read_config(folder)
     if "thinker_config" in config:
@@ -99,10 +100,10 @@ def find_layout(folder: Path) -> Layout:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return a folder's `config.json`.
+    """Return the content of a checkpoint's `config.json`.
 
     Raises:
-        CheckpointError: there is none, or it is no JSON object.
+        CheckpointError: the file is missing, or is not a JSON object.
     """
     path = folder / "config.json"
     if not path.is_file():
@@ -120,32 +121,32 @@ def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen
     """Return the native configuration of a checkpoint in either layout.
 
     Args:
-        folder: the checkpoint.
-        attention: `windowed`, the encoder attends within windows of `n_window_infer` mel frames
-            (8 s in Qwen3-ASR), as the checkpoint was designed; `global`, within the whole piece,
-            as the authors' package does on transformers, and as Mega-ASR's published figures were
-            made.
+        folder: folder of the checkpoint.
+        attention: range of the encoder's attention. `windowed`: windows of `n_window_infer` mel
+            frames (8 s in Qwen3-ASR), as the checkpoint was designed. `global`: the whole clip, as
+            in the authors' package on transformers, and so in Mega-ASR's published figures.
 
     Raises:
-        CheckpointError: a field is missing, without which the model would be another one.
+        CheckpointError: a required field is missing.
     """
     from transformers import Qwen3ASRConfig
 
     config = read_config(folder)
     if find_layout(folder) == "original":
-        found = Qwen3ASRConfig(**_translated(config["thinker_config"], folder))
+        native = Qwen3ASRConfig(**_translate(config["thinker_config"], folder))
     else:
-        found = Qwen3ASRConfig.from_pretrained(folder)
-    audio: Any = found.audio_config
+        native = Qwen3ASRConfig.from_pretrained(folder)
+    audio: Any = native.audio_config
     if attention == "global":
-        audio.n_window_infer = 2 * int(audio.n_window) * _GLOBAL_CHUNKS
-    return found
+        audio.n_window_infer = 2 * int(audio.n_window) * _GLOBAL_WINDOW_CHUNKS
+    return native
 
 
-def _translated(thinker: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _translate(thinker: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the arguments of the native configuration for an original `thinker_config`."""
     audio, text = thinker.get("audio_config", {}), thinker.get("text_config", {})
-    for table, needed in _NEEDED.items():
-        missing = [name for name in needed if name not in thinker.get(table, {})]
+    for table, required in _REQUIRED_FIELDS.items():
+        missing = [name for name in required if name not in thinker.get(table, {})]
         if missing:
             raise CheckpointError(
                 f"{folder}/config.json: thinker_config.{table} lacks {', '.join(missing)}; it is "
@@ -154,17 +155,19 @@ def _translated(thinker: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if "audio_token_id" not in thinker:
         raise CheckpointError(f"{folder}/config.json: thinker_config lacks audio_token_id")
     vocabulary = int(text["vocab_size"])
-    generation = _generation(folder)
-    ends = generation.get("eos_token_id", [one for one in _END_TOKENS if one < vocabulary])
-    pad = generation.get("pad_token_id", _PAD_TOKEN if vocabulary > _PAD_TOKEN else None)
+    generation = _read_generation_config(folder)
+    default_ends = [token for token in _END_TOKEN_IDS if token < vocabulary]
+    ends = generation.get("eos_token_id", default_ends)
+    pad = generation.get("pad_token_id", _PAD_TOKEN_ID if vocabulary > _PAD_TOKEN_ID else None)
     return {
         "audio_config": {
             "model_type": "qwen3_asr_encoder",
             **{name: audio[name] for name in _AUDIO_FIELDS if name in audio},
-            # The original cuts its table of sinusoids to the tokens of a chunk.
-            "max_position_embeddings": halved(2 * int(audio["n_window"])),
+            # The original has as many positions as an encoder chunk has tokens.
+            "max_position_embeddings": convolved_length(2 * int(audio["n_window"])),
         },
-        # The rotary positions of three axes are one axis for sound and text: plain Qwen3.
+        # For audio and text, the original's rotary positions are equal on all three axes, so that
+        # the decoder is a plain Qwen3.
         "text_config": {
             "model_type": "qwen3",
             **{name: text[name] for name in _TEXT_FIELDS if name in text},
@@ -180,13 +183,14 @@ def _translated(thinker: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _generation(folder: Path) -> dict[str, Any]:
+def _read_generation_config(folder: Path) -> dict[str, Any]:
+    """Return the content of `generation_config.json`, empty if the file is missing or damaged."""
     path = folder / "generation_config.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def original_processor(folder: Path) -> Qwen3ASRProcessor:
@@ -199,8 +203,8 @@ def original_processor(folder: Path) -> Qwen3ASRProcessor:
 
     from transformers import Qwen2Tokenizer, Qwen3ASRProcessor
 
-    make: Any = Qwen2Tokenizer.from_pretrained
-    tokenizer = make(
+    load_tokenizer: Any = Qwen2Tokenizer.from_pretrained
+    tokenizer = load_tokenizer(
         folder,
         extra_special_tokens={
             "audio_bos_token": "<|audio_start|>",
@@ -218,34 +222,35 @@ def feature_extractor(folder: Path) -> Qwen3ASRFeatureExtractor:
     """Return the native feature extractor of a checkpoint in either layout.
 
     Raises:
-        CheckpointError: the file that describes it is missing (native layout) or damaged.
+        CheckpointError: the extractor's configuration file is damaged, or missing in the native
+            layout.
     """
     from transformers import Qwen3ASRFeatureExtractor
 
-    make: Any = Qwen3ASRFeatureExtractor
+    extractor: Any = Qwen3ASRFeatureExtractor
     if find_layout(folder) == "original":
-        return make(**_original_extractor(folder))  # type: ignore[no-any-return]
+        return extractor(**_original_extractor_settings(folder))  # type: ignore[no-any-return]
     try:
-        return make.from_pretrained(folder)  # type: ignore[no-any-return]
-    except Exception as error:  # whatever transformers makes of a missing or damaged file
-        first = (str(error) or type(error).__name__).splitlines()[0]
+        return extractor.from_pretrained(folder)  # type: ignore[no-any-return]
+    except Exception as error:  # transformers raises all sorts for a missing or damaged file
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"the feature extractor of {folder} cannot be read: {first}; is processor_config.json "
-            "there?"
+            f"the feature extractor of {folder} cannot be read: {first_line}; is "
+            "processor_config.json there?"
         ) from error
 
 
-def _original_extractor(folder: Path) -> dict[str, int]:
-    """Return what an original checkpoint says about its features, under the native names.
+def _original_extractor_settings(folder: Path) -> dict[str, int]:
+    """Return the arguments of the native feature extractor for an original checkpoint.
 
-    It describes Whisper's extractor, which pads differently; only the numbers count.
+    The file describes Whisper's extractor, which pads differently; only its numbers are used.
     """
     path = folder / "preprocessor_config.json"
     numbers = {}
-    if path.is_file():  # without it, the native defaults are Qwen3-ASR's
+    if path.is_file():  # otherwise the native defaults hold, which are Qwen3-ASR's
         try:
-            stated = json.loads(path.read_text(encoding="utf-8"))
-            numbers = {name: int(stated[name]) for name in _EXTRACTOR_FIELDS if name in stated}
+            config = json.loads(path.read_text(encoding="utf-8"))
+            numbers = {name: int(config[name]) for name in _EXTRACTOR_FIELDS if name in config}
         except (ValueError, TypeError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
     window = read_config(folder)["thinker_config"].get("audio_config", {}).get("n_window")

@@ -1,4 +1,4 @@
-"""Load a Qwen3-ASR checkpoint, native or original, and check what was loaded."""
+"""Loads Qwen3-ASR checkpoints in either layout, and checks that they are complete."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def load_model(
 
 
 def check_layout(folder: Path) -> None:
-    """Raise for folders that transformers would read wrongly or not at all.
+    """Raise unless a folder is a Qwen3-ASR checkpoint with safetensors weights.
 
     Raises:
-        CheckpointError: the folder is not a checkpoint; the message says what to do.
+        CheckpointError: the folder is not such a checkpoint; the message says what to do.
     """
     find_layout(folder)
     if not any(folder.glob("*.safetensors")):
@@ -105,11 +105,11 @@ def choose_device(device: str | None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         requested = torch.device(device)
-        torch.empty(1, device=requested).cpu()  # a device such as `meta` holds no numbers
+        torch.empty(1, device=requested).cpu()  # fails for devices without data, such as `meta`
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(
             f"device {device}: not available here ({str(error).splitlines()[0]}); "
-            f"here there is {', '.join(_devices())}"
+            f"available: {', '.join(_devices())}"
         ) from error
     return requested
 
@@ -141,17 +141,17 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
         return requested
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # bfloat16 on a CPU was measured slower than float32 unless it has matrix units for it.
+    # On CPUs without matrix units for it, bfloat16 was measured to be slower than float32.
     return torch.bfloat16 if device.type == "mps" else torch.float32
 
 
 def read_checkpoint(
     folder: Path, dtype: torch.dtype, attention: EncoderAttention = "windowed"
 ) -> tuple[Any, Any]:
-    """Read a base checkpoint; no weight may be missing or left over.
+    """Read a base checkpoint; every weight of the model must be there, and no other.
 
     Args:
-        folder: folder of the base itself, in either layout.
+        folder: folder of the base checkpoint, in either layout.
         dtype: data type to load the weights in.
         attention: `windowed` or `global`, see `layout.model_config`.
 
@@ -164,8 +164,8 @@ def read_checkpoint(
     import transformers
     from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
-    quiet: Any = transformers.utils.logging
-    quiet.disable_progress_bar()
+    transformers_logging: Any = transformers.utils.logging
+    transformers_logging.disable_progress_bar()
     load: Any = Qwen3ASRForConditionalGeneration.from_pretrained
     original = find_layout(folder) == "original"
     options: dict[str, Any] = {"key_mapping": KEY_MAPPING} if original else {}
@@ -179,19 +179,19 @@ def read_checkpoint(
         )
     except CheckpointError:
         raise
-    except Exception as error:  # damaged files make transformers raise whatever there is
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{folder} cannot be loaded: {first}") from error
-    wrong = {
-        kind: sorted(map(str, info[kind]))
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info.get(kind)
+    except Exception as error:  # transformers raises all sorts for damaged files
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{folder} cannot be loaded: {first_line}") from error
+    problems = {
+        problem: sorted(map(str, info[problem]))
+        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if info.get(problem)
     }
-    if wrong:
+    if problems:
         listed = "; ".join(
-            f"{kind.replace('_', ' ')}: {', '.join(keys[:5])}"
+            f"{problem.replace('_', ' ')}: {', '.join(keys[:5])}"
             + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            for kind, keys in wrong.items()
+            for problem, keys in problems.items()
         )
         raise CheckpointError(f"{folder} does not match its config.json ({listed})")
     if processor.tokenizer.convert_tokens_to_ids(AUDIO_PAD) != model.config.audio_token_id:
@@ -204,7 +204,7 @@ def read_checkpoint(
     except CheckpointError as error:
         raise CheckpointError(f"{folder} cannot be used: {error}") from error
     if geometry.single_chunk:
-        from megaasr.model.chunk_trimming import trim_chunks
+        from megaasr.model.chunk_trimming import trim_encoder_chunks
 
-        trim_chunks(model.model.audio_tower)
+        trim_encoder_chunks(model.model.audio_tower)
     return model, processor

@@ -1,8 +1,8 @@
-"""The parts of a model: base, adapter and router, in the released layout or alone.
+"""The parts of a model: base, adapter and router.
 
-Released (`zhifeixie/Mega-ASR`): `Qwen3-ASR-1.7B/`, `mega-asr-merged/`, `audio_quality_router/` in
-one folder. Ours has the same, with the base in a folder of any name or at the top. A base alone is
-a model too.
+The released model (`zhifeixie/Mega-ASR`) has them in three subfolders: `Qwen3-ASR-1.7B`,
+`mega-asr-merged` and `audio_quality_router`. This package reads and writes the same layout; the
+base may be in a subfolder of any name or in the folder itself, and a base alone is a model too.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from megaasr.errors import CheckpointError
 from megaasr.hashing import file_sha256
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
-_MOST_SHOWN = 8
-_SAMPLE = 1024  # bytes
+_MAX_LISTED = 8
+_SAMPLE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ModelParts:
-    """Where the parts of a model are.
+    """Paths of the parts of a model.
 
     Attributes:
-        base: a checkpoint in either layout.
-        adapter: a folder in PEFT's layout; None if there is none.
-        router: its weights, a safetensors file; None if there is none.
+        base: folder of the base, a checkpoint in either layout.
+        adapter: folder of the adapter in PEFT's layout; None for a model without an adapter.
+        router: safetensors file of the router; None for a model without a router.
     """
 
     base: Path
@@ -42,7 +42,7 @@ def find_parts(folder: Path) -> ModelParts:
     """Find the parts of a model in its folder.
 
     Raises:
-        CheckpointError: no base is there or several are, or the router is a pickle.
+        CheckpointError: there is no base or more than one, or the router is a pickle.
     """
     adapter = folder / ADAPTER
     return ModelParts(
@@ -51,34 +51,34 @@ def find_parts(folder: Path) -> ModelParts:
 
 
 def fingerprint(base: Path) -> str:
-    """Return what tells a checkpoint's weights from others', whatever its layout.
+    """Return a fingerprint of a checkpoint's weights, independent of the checkpoint's layout.
 
-    It is a hash of every tensor's native name, type and shape and of its first and last kilobyte,
-    so that 4 GB need not be read.
+    It is the SHA-256 of the native names, types and shapes of all tensors and of the first and last
+    kilobyte of each, so that 4 GB need not be read.
 
     Raises:
-        CheckpointError: a file of weights is damaged.
+        CheckpointError: a weights file is damaged.
     """
-    found = sorted(line for path in base.glob("*.safetensors") for line in _tensors(path))
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+    lines = sorted(line for path in base.glob("*.safetensors") for line in _describe_tensors(path))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def part_hashes(parts: ModelParts) -> dict[str, str]:
-    """Return what tells a model's parts from others': `base_fingerprint`, and, of those that it
-    has, `adapter_sha256` and `router_sha256`."""
-    found = {"base_fingerprint": fingerprint(parts.base)}
+    """Return hashes that identify a model: `base_fingerprint`, and `adapter_sha256` and
+    `router_sha256` if it has these parts."""
+    hashes = {"base_fingerprint": fingerprint(parts.base)}
     if parts.adapter is not None:
-        found["adapter_sha256"] = file_sha256(parts.adapter / WEIGHTS_FILE)
+        hashes["adapter_sha256"] = file_sha256(parts.adapter / WEIGHTS_FILE)
     if parts.router is not None:
-        found["router_sha256"] = file_sha256(parts.router)
-    return found
+        hashes["router_sha256"] = file_sha256(parts.router)
+    return hashes
 
 
 def require_parent(adapter: Adapter, base: Path) -> None:
-    """Raise if an adapter says that it was trained on other weights.
+    """Raise if an adapter was trained on another base.
 
     Raises:
-        CheckpointError: it was.
+        CheckpointError: the adapter states the fingerprint of other weights.
     """
     parent = adapter.base_fingerprint
     if parent is not None and parent != fingerprint(base):
@@ -88,8 +88,11 @@ def require_parent(adapter: Adapter, base: Path) -> None:
         )
 
 
-def _tensors(path: Path) -> Iterator[str]:
-    """Yield a line for each tensor of a safetensors file (8 bytes of length, JSON, data)."""
+def _describe_tensors(path: Path) -> Iterator[str]:
+    """Yield a line for each tensor of a safetensors file: name, type, shape and hash.
+
+    The file consists of the length of its header (8 bytes), the header in JSON, and the data.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
@@ -98,38 +101,38 @@ def _tensors(path: Path) -> Iterator[str]:
             header = json.loads(file.read(length))
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged: {error}; fetch it again") from error
-        for key, about in header.items():
+        for key, entry in header.items():
             if key == "__metadata__":
                 continue
-            start, end = about["data_offsets"]
+            start, end = entry["data_offsets"]
             digest = hashlib.sha256()
-            for at in (start, max(start, end - _SAMPLE)):
-                file.seek(8 + length + at)
-                digest.update(file.read(min(_SAMPLE, end - start)))
-            name, _, kind = key.rpartition(".")
-            if native_name(name) == "lm_head":  # tied, and not in every checkpoint
+            for offset in (start, max(start, end - _SAMPLE_BYTES)):
+                file.seek(8 + length + offset)
+                digest.update(file.read(min(_SAMPLE_BYTES, end - start)))
+            module, _, parameter = key.rpartition(".")
+            if native_name(module) == "lm_head":  # tied, and not in every checkpoint
                 continue
-            shape = f"{about['dtype']} {about['shape']}"
-            yield f"{native_name(name)}.{kind} {shape} {digest.hexdigest()}"
+            shape = f"{entry['dtype']} {entry['shape']}"
+            yield f"{native_name(module)}.{parameter} {shape} {digest.hexdigest()}"
 
 
 def _base(folder: Path) -> Path:
     if (folder / "config.json").is_file():
         return folder
-    found = sorted(one.parent for one in folder.glob("*/config.json"))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(one.name for one in found[:_MOST_SHOWN])
+    bases = sorted(path.parent for path in folder.glob("*/config.json"))
+    if len(bases) == 1:
+        return bases[0]
+    if bases:
+        listed = ", ".join(base.name for base in bases[:_MAX_LISTED])
         raise CheckpointError(f"{folder} holds several models ({listed}); name one of them")
     raise CheckpointError(f"{folder} holds no config.json: it is not a model folder")
 
 
 def _router(folder: Path) -> Path | None:
-    found = sorted(folder.glob("*.safetensors"))
-    if found:
-        return found[0]
-    pickles = [one.name for one in folder.glob("*") if one.suffix in {".pt", ".pth", ".bin"}]
+    routers = sorted(folder.glob("*.safetensors"))
+    if routers:
+        return routers[0]
+    pickles = [path.name for path in folder.glob("*") if path.suffix in {".pt", ".pth", ".bin"}]
     if pickles:
         raise CheckpointError(
             f"{folder}/{pickles[0]} is refused: a pickle can run code; save the router as "

@@ -1,8 +1,8 @@
-"""Qwen3-ASR's prompt and output format: the only place that spells them.
+"""The prompt and the output format of Qwen3-ASR; no other module spells them out.
 
-Prompt:  a system turn (free context), a user turn with one audio, the assistant's turn opened.
+Prompt:  a system turn (free context), a user turn with one clip, the start of the assistant's turn.
 Output:  `language English<asr_text>the words`, or `language None<asr_text>` without speech.
-Forcing a language writes the first half of the output into the prompt.
+To force a language, the first half of the output is appended to the prompt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 ASR_TEXT = "<asr_text>"
 NO_SPEECH = "None"
 
-# Only the model speaks of languages by their English names; elsewhere they are ISO codes.
+# The model uses English names; everywhere else in this package, languages are ISO codes.
 LANGUAGE_NAMES = {
     "ar": "Arabic",
     "cs": "Czech",
@@ -58,36 +58,44 @@ _MARKER = re.compile(r"<\|[a-z_]+\|>|<asr_text>")
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    """Return the id of one token, such as AUDIO_PAD."""
-    found: Any = tokenizer.convert_tokens_to_ids(token)
-    return int(found)
+    """Return the id of a token, such as `AUDIO_PAD`."""
+    converted: Any = tokenizer.convert_tokens_to_ids(token)
+    return int(converted)
 
 
 def language_name(language: str) -> str:
-    """Return the model's name of a language given as ISO code or English name.
+    """Return the model's name of a language.
+
+    Args:
+        language: ISO code or English name, in upper or lower case.
 
     Raises:
         UsageError: the language is not one of the model's 30.
     """
     code = _CODES.get(language.strip().lower(), language.strip().lower())
     if code not in LANGUAGE_NAMES:
-        known = ", ".join(f"{code} ({name})" for code, name in LANGUAGE_NAMES.items())
-        raise UsageError(f"unknown language {language!r}; Qwen3-ASR knows {known}")
+        supported = ", ".join(f"{code} ({name})" for code, name in LANGUAGE_NAMES.items())
+        raise UsageError(f"unknown language {language!r}; Qwen3-ASR knows {supported}")
     return LANGUAGE_NAMES[code]
 
 
 def language_code(name: str) -> str:
-    """Return the ISO code of a language that the model named, or the name if it has none."""
+    """Return the ISO code of a language name from the model's output, or the name itself if it is
+    not one of the model's 30 languages."""
     return _CODES.get(name.strip().lower(), name.strip())
 
 
 def prompt_parts(context: str, language: str | None) -> tuple[str, str]:
-    """Return the prompt before and after the audio's placeholder tokens.
+    """Return the prompt before and after the placeholder tokens of the audio.
 
     Args:
-        context: free text for the system turn; markers of the format are taken out, so that
-            nobody's file name or hot word can end the turn.
-        language: ISO code or English name to force, or None.
+        context: free text for the system turn; markers of the format are removed, so that no file
+            name or term in it can end the turn.
+        language: ISO code or English name of the language to force; None to let the model identify
+            it.
+
+    Raises:
+        UsageError: the language is not one of the model's 30.
     """
     before = (
         f"{TURN_START}system\n{_without_markers(context)}{TURN_END}\n"
@@ -100,34 +108,42 @@ def prompt_parts(context: str, language: str | None) -> tuple[str, str]:
 
 
 def _without_markers(text: str) -> str:
-    """Take the format's markers out, also one that appears when another is taken out of it."""
+    """Remove the markers of the format, including those that only appear once others are gone."""
     while (shorter := _MARKER.sub("", text)) != text:
         text = shorter
     return text
 
 
 def target_text(text: str, language: str | None) -> str:
-    """Return the assistant turn for a transcript; an empty text means that nobody speaks."""
+    """Return the assistant's turn that a model should learn to generate.
+
+    Args:
+        text: reference transcript; empty for a clip without speech.
+        language: ISO code or English name of the language; None for English.
+
+    Raises:
+        UsageError: the language is not one of the model's 30.
+    """
     name = language_name(language or "en") if text else NO_SPEECH
     return f"language {name}{ASR_TEXT}{text}{TURN_END}"
 
 
 def parse_output(raw: str, forced_language: str | None = None) -> tuple[str, str | None]:
-    """Split the model's output into the words and the language's ISO code.
+    """Return the text and the language (ISO code) of a model's output.
+
+    The language is None and the text empty if the model states that there is no speech.
 
     Args:
-        raw: decoded output without special tokens; loops are left as they are.
-        forced_language: what the prompt forced; the output then holds the words alone.
-
-    Returns:
-        text, language; the language is None (and the text empty) when there is no speech.
+        raw: decoded output without special tokens; repetitions in it are kept.
+        forced_language: ISO code or English name of the language that the prompt forced, in which
+            case the output consists of the words alone; None if it was not forced.
     """
     if ASR_TEXT in raw:
         head, text = raw.split(ASR_TEXT, 1)
     elif forced_language is not None:
         head, text = "", raw
     else:
-        # The model never opened its text: whatever stands there is not a transcript.
+        # The model never began its text: what it wrote instead is not a transcript.
         head, text = raw, ""
     named = head.strip().removeprefix("language").strip()
     if named == NO_SPEECH:

@@ -1,6 +1,6 @@
-"""Qwen3-ASR through transformers' native classes: features, batches, greedy decoding.
+"""Qwen3-ASR through transformers' native classes: features, batches, greedy decoding and sampling.
 
-Together with `geometry`, `inputs` and `prompt` this is all that knows how the model is driven.
+Apart from `geometry`, `inputs` and `prompt`, only this module depends on how the model works.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
-from megaasr.model.inputs import Features, InputBuilder, end_tokens
-from megaasr.model.interface import MAX_CHUNK_S, Recognition, Request
+from megaasr.model.inputs import Features, InputBuilder, end_token_ids
+from megaasr.model.interface import MAX_CHUNK_S, Recognition, RecognizedWord, Request
 from megaasr.model.prompt import parse_output
-from megaasr.model.token_scores import TokenScores, words_of
+from megaasr.model.token_scores import TokenScores, score_words
 
-# Fast speech has about 6 words a second; a small tokenizer spends up to 3 tokens on a word.
-TOKENS_PER_S = 15
-TOKENS_AT_LEAST = 32
-_LONGEST_CHARACTER = 4  # tokens; a character has at most four bytes
+# Fast speech has about 6 words per second; small tokenizers need up to 3 tokens per word.
+BUDGET_TOKENS_PER_S = 15
+MIN_BUDGET_TOKENS = 32
+_MAX_TOKENS_PER_CHARACTER = 4  # a character has at most four bytes
 
 
 def token_budget(duration_s: float) -> int:
-    """Return how many tokens may be spent on a piece of audio of this length."""
-    return TOKENS_AT_LEAST + round(TOKENS_PER_S * duration_s)
+    """Return the maximum number of tokens to generate for a chunk of `duration_s` seconds."""
+    return MIN_BUDGET_TOKENS + round(BUDGET_TOKENS_PER_S * duration_s)
 
 
 class Qwen3ASR:
     """A loaded Qwen3-ASR model; implements `SpeechModel`.
 
     Args:
-        name: what the model was asked for by.
-        model: the native model, on its device, in evaluation mode.
-        processor: its native processor (feature extractor and tokenizer).
-        batch_size: most pieces in one forward pass; halved when memory runs out.
-        adapter: what the route `robust` adds to the weights; None if there is no such route.
+        name: the name that the caller loaded the model by.
+        model: native model on its device, in evaluation mode.
+        processor: the model's native processor (feature extractor and tokenizer).
+        batch_size: largest number of chunks in one forward pass; halved when memory runs out.
+        adapter: adapter of the robust branch; None for a model without one.
 
     Raises:
         CheckpointError: the adapter does not fit the model, or the model's feature extractor and
-            encoder do not fit together.
+            encoder do not match.
     """
 
     def __init__(
@@ -71,60 +71,60 @@ class Qwen3ASR:
         self.processor = processor
         self.batch_size = batch_size
         config: Any = model.config
-        self.builder = InputBuilder.of_model(model, processor)
+        self.builder = InputBuilder.for_model(model, processor)
         self._positions = int(config.text_config.max_position_embeddings)
 
     @property
     def geometry(self) -> AudioGeometry:
-        """How the model's audio is counted."""
+        """How the model converts audio to mel frames and tokens."""
         return self.builder.geometry
 
     @property
     def has_robust_route(self) -> bool:
-        """Whether there is an adapter."""
+        """Whether the model has an adapter."""
         return self.adapter is not None
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
-        """Transcribe pieces of audio, batched by length; answers in the order of requests.
+        """Transcribe chunks in batches of similar length; results are in the order of requests.
 
         Raises:
-            UsageError: a piece is empty or longer than 30 s, a language is unknown, or a context
-                does not fit into the model.
-            ModelError: the device has no memory left for a single piece.
+            UsageError: a chunk is empty or longer than 30 s, a language is unknown, a context is
+                too long for the model, or the robust branch is requested and there is no adapter.
+            ModelError: the device does not have enough memory for a single chunk.
         """
         for request in requests:
             if not 0 < request.samples.size <= MAX_CHUNK_SAMPLES:
                 seconds = request.samples.size / SAMPLE_RATE
                 raise UsageError(
-                    f"a piece of {seconds:.3f} s; the model takes 0 to {MAX_CHUNK_S:g} s"
+                    f"a chunk of {seconds:.3f} s; the model takes 0 to {MAX_CHUNK_S:g} s"
                 )
             if request.route == "robust" and not self.has_robust_route:
                 raise UsageError(f"{self.name} has no adapter, so there is no robust route")
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
-        answers: dict[int, Recognition] = {}
+        results: dict[int, Recognition] = {}
         while order:
-            # What is drawn comes alone, so that it does not depend on what else is heard.
-            alone = requests[order[0]].temperature > 0
-            batch = order[:1] if alone else [i for i in order if not requests[i].temperature]
-            # Clips of one route side by side: then the side branch sees a slice of the rows.
+            # Sampling is never batched, so that a sample does not depend on the other requests.
+            sampled = requests[order[0]].temperature > 0
+            batch = order[:1] if sampled else [i for i in order if not requests[i].temperature]
+            # With the clips of a route side by side, the side branch sees a slice of the rows.
             batch = sorted(batch[: self.batch_size], key=lambda i: requests[i].route)
             try:
-                found = self._recognize_batch([requests[i] for i in batch])
+                batch_results = self._recognize_batch([requests[i] for i in batch])
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                self._shrink(error)
+                self._reduce_batch_size(error)
                 continue
-            answers.update(zip(batch, found, strict=True))
-            order = [i for i in order if i not in answers]
-        return [answers[i] for i in range(len(requests))]
+            results.update(zip(batch, batch_results, strict=True))
+            order = [i for i in order if i not in results]
+        return [results[i] for i in range(len(requests))]
 
     def inputs(self, requests: Sequence[Request]) -> dict[str, torch.Tensor]:
-        """Return the native model's inputs for a batch.
+        """Return the native model's inputs for a batch, on the model's device.
 
-        Each clip's features are its own (a batch does not change them): padding is zeros
-        behind them, masked; tokens are padded on the left.
+        The features of a clip do not depend on the rest of the batch. They are padded on the right
+        with masked zeros, and the tokens of the prompts on the left.
         """
         features = [self._features(request) for request in requests]
-        rows = [
+        prompts = [
             self._prompt(request, len(clip))
             for request, clip in zip(requests, features, strict=True)
         ]
@@ -134,28 +134,28 @@ class Qwen3ASR:
                 k: v.to(device, dtype) if v.is_floating_point() else v.to(device)
                 for k, v in self.builder.pad_features(features).items()
             },
-            **{k: v.to(device) for k, v in self.builder.pad_prompts(rows).items()},
+            **{k: v.to(device) for k, v in self.builder.pad_prompts(prompts).items()},
         }
 
     def routed(
         self, requests: Sequence[Request], inputs: Mapping[str, torch.Tensor]
     ) -> AbstractContextManager[None]:
-        """Return the context in which each clip of a batch takes its own route.
+        """Return a context manager within which each clip of a batch takes its own route.
 
         Args:
-            requests: with their routes.
-            inputs: made of them by `inputs`.
+            requests: the requests of the batch, which state the routes.
+            inputs: the native model's inputs for the batch, from `inputs`.
         """
         mask = inputs["input_features_mask"]
         return routed(
             [request.route == "robust" for request in requests],
-            self.geometry.chunks(mask.shape[1]),
+            self.geometry.chunk_count(mask.shape[1]),
             [self.geometry.audio_tokens(int(frames)) for frames in mask.sum(dim=1)],
             mask.device,
         )
 
     def _features(self, request: Request) -> Features:
-        """Log-mel features [frames, mels] of one clip, cut to its valid frames."""
+        """Return the log-mel features of a clip without padding."""
         extracted = self.processor.feature_extractor(
             [np.ascontiguousarray(request.samples, dtype=np.float32)],
             sampling_rate=SAMPLE_RATE,
@@ -169,74 +169,77 @@ class Qwen3ASR:
 
     def _prompt(self, request: Request, frames: int) -> list[int]:
         prompt = self.builder.prompt(frames, request.context, request.language)
-        room = self._positions - token_budget(request.samples.size / SAMPLE_RATE)
-        if len(prompt) > room:
+        max_tokens = self._positions - token_budget(request.samples.size / SAMPLE_RATE)
+        if len(prompt) > max_tokens:
             raise UsageError(
                 f"the context is too long: with {len(request.context)} characters of it the prompt "
-                f"has {len(prompt)} tokens, and this model takes {room}; shorten the context"
+                f"has {len(prompt)} tokens, and this model takes {max_tokens}; shorten the context"
             )
         return prompt
 
     @torch.inference_mode()
     def _recognize_batch(self, requests: Sequence[Request]) -> list[Recognition]:
         inputs: dict[str, Any] = self.inputs(requests)
-        prompt = inputs["input_ids"].shape[1]
+        prompt_tokens = inputs["input_ids"].shape[1]
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
         model: Any = self.model
-        scores = TokenScores(prompt)
-        with self.routed(requests, inputs), _drawing(requests[0]) as sampling:
+        scores = TokenScores(prompt_tokens)
+        with self.routed(requests, inputs), _sampling(requests[0]) as sampling:
             generated = model.generate(
                 **inputs,
                 **sampling,
                 num_beams=1,
                 max_new_tokens=max(budgets),
-                pad_token_id=self.builder.pad,
-                stopping_criteria=StoppingCriteriaList([_Budgets(prompt, budgets)]),
+                pad_token_id=self.builder.pad_id,
+                stopping_criteria=StoppingCriteriaList([_Budgets(prompt_tokens, budgets)]),
                 logits_processor=LogitsProcessorList([scores]),
             )
         logprobs = scores.finish(generated)
-        rows = generated[:, prompt:].tolist()
-        return [self._read(*row) for row in zip(rows, logprobs, budgets, requests, strict=True)]
+        rows = generated[:, prompt_tokens:].tolist()
+        return [self._parse(*row) for row in zip(rows, logprobs, budgets, requests, strict=True)]
 
-    def _read(
+    def _parse(
         self, tokens: list[int], logprobs: list[float], budget: int, request: Request
     ) -> Recognition:
-        """Cut a row at its end token and take the output format apart."""
-        ends = end_tokens(self.model)
-        # Beyond its budget a row holds padding, which may be an end token itself.
-        stop = next((i for i, token in enumerate(tokens[:budget]) if token in ends), None)
-        kept = tokens[: budget if stop is None else stop]
+        """Return the recognition in a row of generated tokens."""
+        end_ids = end_token_ids(self.model)
+        # After its budget a row consists of padding, which may be an end token itself.
+        end = next((i for i, token in enumerate(tokens[:budget]) if token in end_ids), None)
+        kept = tokens[: budget if end is None else end]
         raw = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
         text, language = parse_output(raw, request.language)
         # The end token counts too: a text that breaks off is less likely.
-        scored = logprobs[: len(kept) + (stop is not None)]
-        forced = request.language is not None
+        scored = logprobs[: len(kept) + (end is not None)]
+        words: tuple[RecognizedWord, ...] = ()
+        if text:
+            forced = request.language is not None
+            words = score_words(self._token_texts(kept), logprobs[: len(kept)], forced=forced)
         return Recognition(
-            text,
-            language,
-            len(kept),
-            stop is None,
-            raw,
-            sum(scored) / len(scored) if scored else None,
-            words_of(self._spell(kept), logprobs[: len(kept)], forced=forced) if text else (),
+            text=text,
+            language=language,
+            tokens=len(kept),
+            budget_hit=end is None,
+            raw=raw,
+            mean_logprob=sum(scored) / len(scored) if scored else None,
+            words=words,
         )
 
-    def _spell(self, tokens: list[int]) -> list[str]:
-        """Return the text of each token; joined, they are the decoded output."""
+    def _token_texts(self, tokens: list[int]) -> list[str]:
+        """Return the text of each token; concatenated, they are the decoded output."""
         decode = self.processor.tokenizer.decode
-        pieces: list[str] = []
-        waiting: list[int] = []
+        texts: list[str] = []
+        pending: list[int] = []
         for token in tokens:
-            waiting.append(token)
-            text = str(decode(waiting, skip_special_tokens=True))
-            whole = not text.endswith("\ufffd") or len(waiting) > _LONGEST_CHARACTER
-            pieces.append(text if whole else "")
-            if whole:
-                waiting = []
-        return pieces
+            pending.append(token)
+            text = str(decode(pending, skip_special_tokens=True))
+            complete = not text.endswith("\ufffd") or len(pending) > _MAX_TOKENS_PER_CHARACTER
+            texts.append(text if complete else "")
+            if complete:
+                pending = []
+        return texts
 
-    def _shrink(self, error: RuntimeError) -> None:
-        """Halve the batch after running out of memory; pass every other error on."""
+    def _reduce_batch_size(self, error: RuntimeError) -> None:
+        """Halve the batch size if an error means that memory ran out; otherwise raise the error."""
         out_of_memory = isinstance(error, torch.OutOfMemoryError) or (
             "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower()
         )
@@ -244,7 +247,7 @@ class Qwen3ASR:
             raise error
         if self.batch_size == 1:
             raise ModelError(
-                f"{self.model.device} has no memory left for a single piece of audio; close "
+                f"{self.model.device} has no memory left for a single chunk of audio; close "
                 "other programs, or use --device cpu"
             ) from error
         self.batch_size //= 2
@@ -253,8 +256,8 @@ class Qwen3ASR:
 
 
 @contextmanager
-def _drawing(request: Request) -> Iterator[dict[str, Any]]:
-    """Give the options of generation, with random numbers of the request's own."""
+def _sampling(request: Request) -> Iterator[dict[str, Any]]:
+    """Yield the sampling options of `generate`, while torch is seeded with the request's seed."""
     if request.temperature <= 0:
         yield {"do_sample": False}
         return
@@ -265,10 +268,10 @@ def _drawing(request: Request) -> Iterator[dict[str, Any]]:
 
 
 class _Budgets(StoppingCriteria):
-    """Ends each row of a batch at its own token budget."""
+    """Stops each row of a batch at its own token budget."""
 
-    def __init__(self, prompt: int, budgets: Sequence[int]) -> None:
-        self._ends = torch.tensor(budgets) + prompt
+    def __init__(self, prompt_tokens: int, budgets: Sequence[int]) -> None:
+        self._ends = torch.tensor(budgets) + prompt_tokens
 
     def __call__(
         self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any

@@ -151,7 +151,7 @@ class PolicyUpdate:
         features = [group.features for group in groups] or [self._builder.silent_second()]
         rows = [sample.ids for group in groups for sample in group.samples]
         prompts = make_prompts(features, self._builder)
-        completions, mask = self._builder.pad_completions(rows or [(self._builder.pad,)])
+        completions, mask = self._builder.pad_completions(rows or [(self._builder.pad_id,)])
         valid = [one.valid for one in groups] or [torch.zeros(1, dtype=torch.bool)]
         weights = (mask * torch.cat(valid).unsqueeze(1)).float()
         if self._recipe.loss.aggregate == "sample":

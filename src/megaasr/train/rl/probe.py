@@ -81,7 +81,7 @@ def probe(
     schedule = PromptSchedule(read_clips(recipe.data), recipe.thin, recipe.seed)
     count = min(clips, len(schedule.clips))
     tokenizer = start.processor.tokenizer
-    builder = InputBuilder.of_model(start.model, start.processor)
+    builder = InputBuilder.for_model(start.model, start.processor)
     found = []
     for temperature in temperatures:
         on_progress(temperature)

@@ -21,7 +21,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from megaasr.model.inputs import Features, InputBuilder, end_tokens
+from megaasr.model.inputs import Features, InputBuilder, end_token_ids
 from megaasr.model.qwen3_asr import token_budget
 from megaasr.train.rl.policy import Prompts, embed, make_prompts, positions_of
 from megaasr.train.rl.recipe import SamplingRecipe
@@ -74,7 +74,7 @@ class NativeEngine:
     ) -> None:
         self._model, self._recipe, self._batch_size = model, recipe, batch_size
         self._builder = builder
-        self._ends = torch.tensor(sorted(end_tokens(model)))
+        self._ends = torch.tensor(sorted(end_token_ids(model)))
         self._warp = LogitsProcessorList(
             [
                 TemperatureLogitsWarper(recipe.temperature),
@@ -138,7 +138,7 @@ class NativeEngine:
         going = torch.ones(len(scores), dtype=torch.bool, device=model.device)
         for step in range(len(chances)):
             token = self._choose(scores, drawn, chances[step])
-            drawn.append(torch.where(going, token, self._builder.pad))
+            drawn.append(torch.where(going, token, self._builder.pad_id))
             going &= ~torch.isin(token, ends) & (step + 1 < limits)
             if not going.any():
                 break

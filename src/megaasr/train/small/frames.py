@@ -32,8 +32,8 @@ from megaasr.config import Recipe
 from megaasr.errors import TrainingError
 from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
-from megaasr.model.chunk_trimming import trim_chunks
-from megaasr.model.geometry import AudioGeometry, halved
+from megaasr.model.chunk_trimming import trim_encoder_chunks
+from megaasr.model.geometry import AudioGeometry, convolved_length
 from megaasr.model.inputs import pad_features
 from megaasr.progress import OnProgress
 from megaasr.records import Utterance, read_manifest
@@ -206,7 +206,7 @@ class FrozenEncoder:
     def __init__(self, folder: Path) -> None:
         load: Any = Qwen3ASREncoder.from_pretrained
         self._encoder = load(folder, attn_implementation="sdpa").eval()
-        trim_chunks(self._encoder)
+        trim_encoder_chunks(self._encoder)
         self._extractor: Any = Qwen3ASRFeatureExtractor.from_pretrained(folder)
         sizes = self._encoder.config
         self._geometry = AudioGeometry(
@@ -227,7 +227,7 @@ class FrozenEncoder:
         features = [self._features(samples) for samples in clips]
         inputs = pad_features(features, self._geometry)
         hidden = self._encoder(**inputs).last_hidden_state
-        lengths = [halved(len(values)) for values in features]
+        lengths = [convolved_length(len(values)) for values in features]
         return [part.to(torch.float16).numpy() for part in torch.split(hidden, lengths)]
 
     def _features(self, samples: Samples) -> Samples:
