@@ -1,6 +1,7 @@
 # make demo   environment, install, and the main job on the shipped model
 # make test   everything that is tested by default (under 10 minutes on 2 cores)
 # make check  style, types, import contracts
+# make docs   the documentation site with the API reference
 PYTHON ?= python3
 # The version the project is tested with. On Linux a bare `torch` may bring gigabytes of CUDA:
 # see "Installing" in the README for the CPU build.
@@ -13,7 +14,7 @@ RUN ?= runs/base-tiny
 # Processes that share the tests, one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test slow check benchmarks corpus voices corpus-small degraded-test human-test judge small tiny readme demo-clips clean
+.PHONY: demo test slow check docs benchmarks corpus voices corpus-small degraded-test human-test judge small tiny readme demo-clips clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -29,6 +30,11 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site with the API reference, into build/site.
+docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 benchmarks: .venv/.dev
 	$(BIN)/python -m benchmarks
@@ -78,7 +84,7 @@ tiny: corpus
 	$(MAKE) readme
 
 readme: .venv/.installed
-	$(BIN)/python -m megaasr.report.readme README.md docs/training.md
+	$(BIN)/python -m megaasr.report.readme docs/results.md docs/training.md
 
 demo-clips: corpus
 	$(BIN)/python -m megaasr.simulate.demo_clips $(CORPUS) src/megaasr/cli/demo_clips

@@ -1,6 +1,6 @@
 """The measured numbers inside documents, each section between its own markers.
 
-python -m megaasr.report.readme README.md docs/training.md     (or: make readme)
+python -m megaasr.report.readme docs/results.md docs/training.md     (or: make readme)
 
 `tiny` comes from the shipped model's results; every other section NAME, or "NAME short" with
 fewer tables, from `docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's
