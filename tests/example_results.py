@@ -1,4 +1,4 @@
-"""Made-up benchmarks of three systems, put together by the real code from pseudo-random words."""
+"""Made-up benchmarks of three systems, assembled by the real code from pseudo-random words."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 
 from megaasr.audio import Waveform, write
-from megaasr.score.assembly import Entry, assemble
+from megaasr.score.assembly import SystemPredictions, assemble
 from megaasr.score.predictions import Prediction
 from megaasr.score.result import Result
-from megaasr.score.summary import Settings
-from megaasr.score.test_set import Kind, TestClip, TestSetFile
+from megaasr.score.summary import ScoringSettings
+from megaasr.score.test_set import TestClip, TestSetFile, TestSetKind
 from megaasr.simulate.scenarios import CLEAN, SCENARIOS
 
 _ENGLISH = "the harbour was quiet when we reached it and nobody could say where boats had gone"
 _CHINESE = "今天我们在港口看见很多船但是没有人知道他们去了哪里"
 _RATES = {"base": 0.45, "robust": 0.25, "routed": 0.24}
-"""Share of the words that go wrong at severity 1; every system gets one in twenty wrong anyway."""
+"""Share of wrong words added at severity 1; one in twenty is wrong at any severity."""
 
 
 def example_result(
     folder: Path,
     *,
     clips: int = 200,
-    kind: Kind = "bench",
+    kind: TestSetKind = "bench",
     systems: Sequence[str] = ("base", "robust", "routed"),
     sounds: int = 20,
     name: str = "made-up.jsonl",
@@ -34,47 +34,49 @@ def example_result(
     """Return a result; the same arguments give the same numbers.
 
     Args:
-        folder: where the first `sounds` clips get their audio.
-        clips: of which every fourth is real and every third Chinese.
-        kind: of the test set.
-        systems: out of `base`, `robust` and `routed`; the first is the baseline.
-        sounds: how many clips have audio.
-        name: of the test set.
+        folder: folder for the audio of the first `sounds` clips.
+        clips: number of clips; every fourth is real and every third Chinese.
+        kind: format of the test set.
+        systems: some of `base`, `robust` and `routed`; the first is the baseline.
+        sounds: number of clips with audio.
+        name: name of the test set.
     """
-    set_of = [_clip(at) for at in range(clips)]
-    for clip in set_of[:sounds]:
+    test_clips = [_clip(index) for index in range(clips)]
+    for clip in test_clips[:sounds]:
         write(folder / clip.audio, _sound(clip.id))
-    entries = [
-        Entry(
+    system_predictions = [
+        SystemPredictions(
             system,
             "megaasr",
-            {clip.id: _prediction(system, clip) for clip in set_of},
+            {clip.id: _prediction(system, clip) for clip in test_clips},
             device="cpu",
             settings={"model": "Qwen/Qwen3-ASR-1.7B", "route": system},
         )
         for system in systems
     ]
-    test_set = TestSetFile(folder / name, folder, kind, tuple(set_of))
-    return assemble(test_set, entries, Settings(replications=300), f"mega-asr bench {name}")
+    test_set = TestSetFile(folder / name, folder, kind, tuple(test_clips))
+    return assemble(
+        test_set, system_predictions, ScoringSettings(replications=300), f"mega-asr bench {name}"
+    )
 
 
-def _clip(at: int) -> TestClip:
-    chance = random.Random(f"clip {at}")
-    real = at % 4 == 3
-    scenario = None if real else [CLEAN, *(s.name for s in SCENARIOS)][at % 55]
+def _clip(index: int) -> TestClip:
+    chance = random.Random(f"clip {index}")
+    is_real = index % 4 == 3
+    scenario = None if is_real else [CLEAN, *(s.name for s in SCENARIOS)][index % 55]
     singles = [s.name for s in SCENARIOS if len(s.conditions) == 1]
-    category = "mixed" if scenario and "+" in scenario else scenario or singles[at % 7]
-    language = "zh" if at % 3 == 0 else "en"
+    category = "mixed" if scenario and "+" in scenario else scenario or singles[index % 7]
+    language = "zh" if index % 3 == 0 else "en"
     words = _CHINESE if language == "zh" else _ENGLISH.split()
     chosen = [chance.choice(words) for _ in range(chance.randint(4, 14))]
     return TestClip(
-        id=f"{category}/{at:05d}",
-        audio=f"{at:05d}.flac",
+        id=f"{category}/{index:05d}",
+        audio=f"{index:05d}.flac",
         text=("" if language == "zh" else " ".join(chosen)) or "".join(chosen),
         language=language,
         duration_s=0.4 * len(chosen),
         category=category,
-        origin="real" if real else "simulated",
+        origin="real" if is_real else "simulated",
         scenario=scenario,
         severity=None if scenario in {None, CLEAN} else round(chance.random(), 3),
         snr_db=round(chance.uniform(-5, 20), 1) if scenario and "noise" in scenario else None,
@@ -83,25 +85,27 @@ def _clip(at: int) -> TestClip:
 
 def _prediction(system: str, clip: TestClip) -> Prediction:
     chance = random.Random(f"{system} {clip.id}")
-    wrong = 0.05 + _RATES[system] * (clip.severity or 0.3) ** 1.5
-    between = "" if clip.language == "zh" else " "
+    error_rate = 0.05 + _RATES[system] * (clip.severity or 0.3) ** 1.5
+    separator = "" if clip.language == "zh" else " "
     words = clip.text if clip.language == "zh" else clip.text.split()
-    heard = [_heard(word, words, wrong, chance) for word in words]
-    text = between.join(word for word in heard if word)
-    if chance.random() < wrong / 8:
+    hypothesis_words = [_corrupt(word, words, error_rate, chance) for word in words]
+    text = separator.join(word for word in hypothesis_words if word)
+    if chance.random() < error_rate / 8:
         text = ""
-    elif chance.random() < wrong / 8:
-        text = between.join([text, *[words[-1]] * 12])
+    elif chance.random() < error_rate / 8:
+        text = separator.join([text, *[words[-1]] * 12])
     route = None if system == "base" else "robust"
     if system == "routed":
         route = "robust" if (clip.severity or 0) > 0.4 else "base"
     failed = "the model gave up" if chance.random() < 0.01 else None
-    said = "" if failed else text
-    return Prediction(said, failed, clip.language, route, duration_s=clip.duration_s, seconds=0.05)
+    hypothesis = "" if failed else text
+    return Prediction(
+        hypothesis, failed, clip.language, route, duration_s=clip.duration_s, seconds=0.05
+    )
 
 
-def _heard(word: str, words: Sequence[str], wrong: float, chance: random.Random) -> str:
-    if chance.random() > wrong:
+def _corrupt(word: str, words: Sequence[str], error_rate: float, chance: random.Random) -> str:
+    if chance.random() > error_rate:
         return word
     return chance.choice(["", chance.choice(words), f"{word}{chance.choice(words)}"])
 

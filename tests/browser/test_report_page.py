@@ -14,10 +14,10 @@ import pytest
 
 from megaasr.audio import Waveform, write
 from megaasr.report.benchmark_page import benchmark_page
-from megaasr.score.assembly import Entry, assemble
+from megaasr.score.assembly import SystemPredictions, assemble
 from megaasr.score.predictions import Prediction
 from megaasr.score.result import Result
-from megaasr.score.summary import Settings
+from megaasr.score.summary import ScoringSettings
 from megaasr.score.test_set import TestClip, TestSetFile
 from megaasr.simulate.scenarios import scenario_names
 
@@ -59,30 +59,33 @@ def example(folder: Path) -> Result:
     chance = random.Random(1)
     names = scenario_names()
     clips, base, robust = [], {}, {}
-    for at in range(CLIPS):
-        name = f"clip {at} {HOSTILE[at] if at < len(HOSTILE) else ''}"
+    for index in range(CLIPS):
+        name = f"clip {index} {HOSTILE[index] if index < len(HOSTILE) else ''}"
         words = [chance.choice(["one", "two", "three", "four", "five"]) for _ in range(8)]
         clips.append(
             TestClip(
                 id=name,
-                audio=f"{at}.wav",
+                audio=f"{index}.wav",
                 text=" ".join(words),
                 language="en",
-                scenario=names[at % 54],
-                severity=(at % 5 + 0.5) / 5,
+                scenario=names[index % 54],
+                severity=(index % 5 + 0.5) / 5,
                 category="mixed",
                 origin="simulated",
             )
         )
-        heard = [word for word in words if chance.random() > 0.4]
-        text = HOSTILE[at] if at < len(HOSTILE) else " ".join(heard)
+        kept = [word for word in words if chance.random() > 0.4]
+        text = HOSTILE[index] if index < len(HOSTILE) else " ".join(kept)
         base[name] = Prediction(text, route="base", seconds=0.1, duration_s=1.0)
         robust[name] = Prediction(" ".join(words[:6]), route="robust", seconds=0.2, duration_s=1.0)
         tone = np.sin(np.arange(8_000) * 0.2).astype(np.float32) / 4
-        write(folder / f"{at}.wav", Waveform(tone, 16_000))
+        write(folder / f"{index}.wav", Waveform(tone, 16_000))
     test_set = TestSetFile(folder / "a<b>&.jsonl", folder, "simulated", tuple(clips))
-    entries = [Entry(HOSTILE[0], "megaasr", base), Entry("robust", "megaasr", robust)]
-    return assemble(test_set, entries, Settings(replications=200), HOSTILE[2])
+    systems = [
+        SystemPredictions(HOSTILE[0], "megaasr", base),
+        SystemPredictions("robust", "megaasr", robust),
+    ]
+    return assemble(test_set, systems, ScoringSettings(replications=200), HOSTILE[2])
 
 
 @pytest.fixture(scope="module")

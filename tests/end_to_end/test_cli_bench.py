@@ -60,10 +60,10 @@ def test_the_result(bench: Path) -> None:
         )
     }
     assert "broken.flac" in result.test_set.unusable["broken"]
-    whole = result.groups_by("overall")[0].rates
-    assert whole["other"]["bench"].counts[2] == 2  # the two words of the clip without prediction
-    assert whole["oracle"]["bench"].rate <= min(
-        whole[one]["bench"].rate for one in ("tiny", "other")
+    rates = result.groups_by("overall")[0].rates
+    assert rates["other"]["bench"].counts[2] == 2  # the two words of the clip without prediction
+    assert rates["oracle"]["bench"].rate <= min(
+        rates[system]["bench"].rate for system in ("tiny", "other")
     )
     assert result.systems[0].rtfx is not None
     assert result.clips[0].hypotheses["tiny"].errors("bench").rate < 0.5
@@ -91,7 +91,7 @@ def test_the_report(bench: Path, clips: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "what"),
+    ("arguments", "message"),
     [
         (["nowhere.jsonl", "--system", "tiny"], "there is no test set nowhere.jsonl"),
         (["clips.jsonl", "--system", "a=tiny", "--system", "a=tiny"], "two systems are called a"),
@@ -103,31 +103,31 @@ def test_the_report(bench: Path, clips: Path) -> None:
         (["clips.jsonl", "--system", "tiny", "--blocks", "room"], "no field room"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(clips: Path, arguments: list[str], what: str) -> None:
+def test_what_is_wrong_is_said_in_one_line(clips: Path, arguments: list[str], message: str) -> None:
     done = mega_asr("bench", *arguments, "--output", "other", cwd=clips)
     assert done.returncode in {1, 2}
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
     assert len(errors) == 1
-    assert what in errors[0]
+    assert message in errors[0]
     assert "Traceback" not in done.stderr
 
 
 def test_score_prints_the_published_numbers(tmp_path: Path) -> None:
-    said = {
+    predictions = {
         1755: "i usually take the QUIETER road home, because main street gets crowded after work",
         1758: "I need to return these shoes because the size feels fine standing-up but terrible",
         1808: "",
         1753: "My sister is bringing dinner over later. So we do not need to cook tonight!",
     }
     records = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
-    lines = [json.dumps(r | {"prediction": said[r["index"]]}) + "\n" for r in records]
+    lines = [json.dumps(r | {"prediction": predictions[r["index"]]}) + "\n" for r in records]
     (tmp_path / "p.jsonl").write_text("".join(lines))
     done = mega_asr("score", "p.jsonl", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["bench"]["overall"]["error_rate"] == 29.03
-    assert found["bench"]["breakdown"]["strong_echo"]["sim"]["errors"] == 2
-    assert found["normalized"]["overall"]["errors"] == 18
+    scores = json.loads(done.stdout)
+    assert scores["bench"]["overall"]["error_rate"] == 29.03
+    assert scores["bench"]["breakdown"]["strong_echo"]["sim"]["errors"] == 2
+    assert scores["normalized"]["overall"]["errors"] == 18
     shown = mega_asr("score", "p.jsonl", cwd=tmp_path)
     assert "29.03" in shown.stdout
     assert "dropout / sim" in shown.stdout

@@ -140,7 +140,7 @@ def test_other_forms_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="log of mega-asr bench"):
         read_answers(log)
     log.write_text(log.read_text() + '{"system": "b", "id": "x", "text": "said so"}\n')
-    with pytest.raises(RecordError, match=r"several systems said \(a, b"):
+    with pytest.raises(RecordError, match=r"several systems \(a, b"):
         read_predictions_file(log)
     path.write_text('{"prediction": "a"}\n')
     with pytest.raises(RecordError, match="line 1: no answer"):

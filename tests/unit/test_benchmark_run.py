@@ -1,4 +1,4 @@
-"""Systems over a test set: chunks, failures, resuming, folders."""
+"""Systems over a test set: batches, failures, resuming, folders."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 from megaasr.audio import Waveform, write
 from megaasr.errors import RecordError, UsageError
 from megaasr.score import running
-from megaasr.score.from_file import look_up
+from megaasr.score.from_file import match_predictions
 from megaasr.score.predictions import UNUSABLE, Prediction, PredictionLog, read_predictions_file
 from megaasr.score.test_set import TestSetFile, read_test_set
 
 
 @dataclass
 class Lengths:
-    """A system that says how long a clip is, in tenths of a second."""
+    """A system whose text is the length of the clip in tenths of a second."""
 
     name: str = "lengths"
     kind: str = "made-up"
     settings: dict[str, str | int | float | bool | None] = field(default_factory=dict)
     device: str | None = None
-    heard: int = 0
+    transcribed: int = 0
     stop_after: int | None = None
     events: list[str] = field(default_factory=list)
 
@@ -36,62 +36,63 @@ class Lengths:
         self.events.append("close")
 
     def predict(self, waveforms: list[Waveform]) -> list[Prediction]:
-        if self.stop_after is not None and self.heard >= self.stop_after:
+        if self.stop_after is not None and self.transcribed >= self.stop_after:
             raise KeyboardInterrupt
-        self.heard += len(waveforms)
+        self.transcribed += len(waveforms)
         return [Prediction(str(round(w.duration_s * 10))) for w in waveforms]
 
 
 @pytest.fixture
 def test_set(tmp_path: Path) -> TestSetFile:
-    for at in range(1, 8):
-        write(tmp_path / f"{at}.wav", Waveform(np.full(1600 * at, 0.1, np.float32), 16_000))
+    for number in range(1, 8):
+        write(tmp_path / f"{number}.wav", Waveform(np.full(1600 * number, 0.1, np.float32), 16_000))
     (tmp_path / "5.wav").write_bytes(b"no sound")
-    rows = [{"audio": f"{at}.wav", "text": str(at)} for at in range(1, 9)]  # there is no 8.wav
+    rows = [
+        {"audio": f"{number}.wav", "text": str(number)} for number in range(1, 9)
+    ]  # there is no 8.wav
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return read_test_set(path)
 
 
-def run(system: Lengths, test_set: TestSetFile, path: Path) -> PredictionLog:
+def run(
+    system: Lengths, test_set: TestSetFile, path: Path, save_every: int = running.SAVE_EVERY
+) -> PredictionLog:
     log = PredictionLog(path)
-    running.run_system(system, test_set, log, on_progress=lambda *_: None)
+    running.run_system(system, test_set, log, on_progress=lambda *_: None, save_every=save_every)
     return log
 
 
 def test_one_broken_clip_stops_no_other(test_set: TestSetFile, tmp_path: Path) -> None:
     system = Lengths()
     log = run(system, test_set, tmp_path / "p.jsonl")
-    said = {clip.id: log.known("lengths", clip.id) for clip in test_set.clips}
-    assert [said[f"{at}.wav"].text for at in (1, 2, 3, 4, 6, 7)] == list("123467")
+    predictions = {clip.id: log["lengths", clip.id] for clip in test_set.clips}
+    assert [predictions[f"{number}.wav"].text for number in (1, 2, 3, 4, 6, 7)] == list("123467")
     for broken in ("5.wav", "8.wav"):
-        assert said[broken].text == ""
-        assert str(said[broken].error).startswith(UNUSABLE)
-        assert broken in str(said[broken].error)
-        assert said[broken].seconds is None
-    assert said["7.wav"].duration_s == pytest.approx(0.7)
+        assert predictions[broken].text == ""
+        assert str(predictions[broken].error).startswith(UNUSABLE)
+        assert broken in str(predictions[broken].error)
+        assert predictions[broken].seconds is None
+    assert predictions["7.wav"].duration_s == pytest.approx(0.7)
     assert system.events == ["prepare", "close"]
 
 
-def test_a_killed_run_goes_on(
-    test_set: TestSetFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "CHUNK", 2)
+def test_a_killed_run_goes_on(test_set: TestSetFile, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        run(Lengths(stop_after=4), test_set, path)
+        run(Lengths(stop_after=4), test_set, path, save_every=2)
     assert len(path.read_text().splitlines()) == 4
     with path.open("a") as log:  # what a kill leaves in the middle of a line
         log.write('{"system": "lengths", "id": "5.w')
-    rest = Lengths()
-    run(rest, test_set, path)
-    assert rest.heard == 2  # 6 and 7: 5 and 8 have no sound
+    resumed = Lengths()
+    run(resumed, test_set, path)
+    assert resumed.transcribed == 2  # 6 and 7: 5 and 8 have no sound
     ids = [json.loads(line)["id"] for line in path.read_text().splitlines()]
     assert ids == [clip.id for clip in test_set.clips]
-    again = Lengths()
-    run(again, test_set, path)
-    assert again.heard == 0
-    assert again.events == ["close"]  # nothing is loaded when there is nothing to do
+    repeated = Lengths()
+    run(repeated, test_set, path)
+    assert repeated.transcribed == 0
+    assert repeated.events == ["close"]  # nothing is loaded when there is nothing to do
 
 
 def test_a_folder_belongs_to_a_test_set_and_settings(test_set: TestSetFile, tmp_path: Path) -> None:
@@ -100,9 +101,9 @@ def test_a_folder_belongs_to_a_test_set_and_settings(test_set: TestSetFile, tmp_
     running.claim(out, test_set, [Lengths(settings={"model": "a"}), Lengths(name="other")])
     with pytest.raises(UsageError, match="other settings"):
         running.claim(out, test_set, [Lengths(settings={"model": "b"})])
-    other = TestSetFile(test_set.path, test_set.audio_root, test_set.kind, test_set.clips[:3])
+    shortened = TestSetFile(test_set.path, test_set.audio_root, test_set.kind, test_set.clips[:3])
     with pytest.raises(UsageError, match="another test set"):
-        running.claim(out, other, [])
+        running.claim(out, shortened, [])
     (out / running.RUN_FILE).write_text("{")
     with pytest.raises(UsageError, match="damaged"):
         running.claim(out, test_set, [])
@@ -116,14 +117,14 @@ def test_predictions_of_others(test_set: TestSetFile, tmp_path: Path) -> None:
         {"audio_path": "3.wav", "prediction": ""},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    said = look_up(path, test_set.clips)
-    assert [said[f"{at}.wav"].text for at in (1, 2, 3)] == ["one", "two", ""]
-    assert said["3.wav"].error is None  # an empty prediction is a prediction
-    assert said["4.wav"].error == "no prediction in the file"
+    predictions = match_predictions(path, test_set.clips)
+    assert [predictions[f"{number}.wav"].text for number in (1, 2, 3)] == ["one", "two", ""]
+    assert predictions["3.wav"].error is None  # an empty prediction is a prediction
+    assert predictions["4.wav"].error == "no prediction in the file"
 
 
 @pytest.mark.parametrize(
-    ("line", "what"),
+    ("line", "message"),
     [
         ('{"id": "1.wav"}', "line 1: a prediction needs"),
         ('{"prediction": "a"}', "line 1: a prediction needs"),
@@ -132,10 +133,10 @@ def test_predictions_of_others(test_set: TestSetFile, tmp_path: Path) -> None:
         ("nothing", "no JSON"),
     ],
 )
-def test_broken_predictions_are_named(tmp_path: Path, line: str, what: str) -> None:
+def test_broken_predictions_are_named(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "theirs.jsonl"
     path.write_text(line + "\n")
-    with pytest.raises(RecordError, match=what):
+    with pytest.raises(RecordError, match=message):
         read_predictions_file(path)
 
 
@@ -143,4 +144,4 @@ def test_predictions_of_another_test_set_are_refused(test_set: TestSetFile, tmp_
     path = tmp_path / "theirs.jsonl"
     path.write_text('{"id": "elsewhere", "prediction": "a"}\n')
     with pytest.raises(UsageError, match="ids must agree"):
-        look_up(path, test_set.clips)
+        match_predictions(path, test_set.clips)

@@ -1,4 +1,4 @@
-"""Both branches side by side: texts, verdicts with references, the page."""
+"""Both branches side by side: texts, scores with references, the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
 from megaasr.records import Attempt, Segment, Transcript
 from megaasr.report.branches_page import branches_page
-from megaasr.score.branches import Compared, compared, judge, match_references
+from megaasr.score.branches import (
+    BranchComparison,
+    compare_branches,
+    match_references,
+    score_branches,
+)
 from megaasr.score.test_set import TestClip
 
 
@@ -24,10 +29,10 @@ def segment(base: str, robust: str, probability: float | None) -> Segment:
     return Segment(0.0, 3.0, base, "en", degraded_probability=probability, attempts=attempts)
 
 
-def recording(*segments: Segment, said: str | None, audio: str = "a.wav") -> Compared:
+def recording(*segments: Segment, reference: str | None, audio: str = "a.wav") -> BranchComparison:
     transcript = Transcript("", "en", 3.0 * len(segments), "m", segments)
-    clip = None if said is None else TestClip("a", audio, said, "en")
-    return compared(transcript, audio, clip)
+    clip = None if reference is None else TestClip("a", audio, reference, "en")
+    return compare_branches(transcript, audio, clip)
 
 
 CLEAN = segment("the cat sat", "the bat sat", 0.2)
@@ -35,61 +40,76 @@ NOISY = segment("hat", "the hat is red", 0.8)
 
 
 def test_the_three_texts_of_a_recording() -> None:
-    one = recording(CLEAN, NOISY, said="the cat sat the hat is red")
-    assert one.text("base", 0.5) == "the cat sat hat"
-    assert one.text("robust", 0.5) == "the bat sat the hat is red"
-    assert one.text("routed", 0.5) == "the cat sat the hat is red"
-    assert one.text("routed", 0.9) == one.text("base", 0.9)
-    assert one.text("oracle", 0.5) == one.text("robust", 0.5)  # the better one of the whole
-    assert one.stretches[1].disagreement == 0.75
-    assert one.stretches[0].base_logprob == -0.4
+    comparison = recording(CLEAN, NOISY, reference="the cat sat the hat is red")
+    assert comparison.text("base", 0.5) == "the cat sat hat"
+    assert comparison.text("robust", 0.5) == "the bat sat the hat is red"
+    assert comparison.text("routed", 0.5) == "the cat sat the hat is red"
+    assert comparison.text("routed", 0.9) == comparison.text("base", 0.9)
+    assert comparison.text("oracle", 0.5) == comparison.text(
+        "robust", 0.5
+    )  # the better one for the recording
+    assert comparison.segments[1].disagreement == 0.75
+    assert comparison.segments[0].base_logprob == -0.4
 
 
-def test_a_piece_that_was_not_heard_has_no_texts() -> None:
+def test_a_segment_that_was_not_decoded_has_no_texts() -> None:
     silent = Segment(0.0, 3.0, "", None, ("no_speech", "silent"))
-    one = recording(silent, CLEAN, said=None)
-    assert one.text("base", 0.5) == "the cat sat"
-    assert one.stretches[0].disagreement == 0.0
+    comparison = recording(silent, CLEAN, reference=None)
+    assert comparison.text("base", 0.5) == "the cat sat"
+    assert comparison.segments[0].disagreement == 0.0
 
 
-def test_the_verdict_counts_sweeps_and_names_the_best_threshold() -> None:
-    found = judge(
+def test_the_scores_have_counts_a_sweep_and_the_best_threshold() -> None:
+    scores = score_branches(
         [
-            recording(CLEAN, said="the cat sat"),
-            recording(NOISY, said="the hat is red", audio="b.wav"),
-            recording(NOISY, said=None, audio="c.wav"),  # counts for nothing
+            recording(CLEAN, reference="the cat sat"),
+            recording(NOISY, reference="the hat is red", audio="b.wav"),
+            recording(NOISY, reference=None, audio="c.wav"),  # counts for nothing
         ],
         0.9,
         replications=200,
     )
-    assert {name: count.errors for name, count in found.counts.items()} == {
+    assert {name: count.errors for name, count in scores.counts.items()} == {
         "base": 3,
         "robust": 1,
         "routed": 3,
         "oracle": 0,
     }
-    assert found.best_threshold == pytest.approx(0.5)
-    assert dict(found.sweep)[0.0] == pytest.approx(1 / 7)
-    assert found.against_base["robust"].difference == pytest.approx(-2 / 7)
+    assert scores.best_threshold == pytest.approx(0.5)
+    assert dict(scores.sweep)[0.0] == pytest.approx(1 / 7)
+    assert scores.against_base["robust"].difference == pytest.approx(-2 / 7)
 
 
 def test_references_are_found_by_any_of_their_names() -> None:
     clips = [TestClip("one", "clips/a.wav", "x"), TestClip("two", "elsewhere/b.flac", "y")]
-    found = match_references(["/tmp/a.wav", "b.wav", "two", "c.wav"], clips)
-    assert [None if one is None else one.text for one in found.values()] == ["x", "y", "y", None]
+    matches = match_references(["/tmp/a.wav", "b.wav", "two", "c.wav"], clips)
+    assert [None if clip is None else clip.text for clip in matches.values()] == [
+        "x",
+        "y",
+        "y",
+        None,
+    ]
     with pytest.raises(UsageError, match="none of the recordings"):
         match_references(["c.wav"], clips)
 
 
 def test_the_page_is_whole_and_hostile_words_are_inert(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>"
-    one = recording(segment(hostile, "the hat", 0.7), said=hostile, audio="<b>.wav")
-    sound = Waveform(np.zeros(1600, np.float32), 16_000)
-    page = branches_page([one], judge([one], 0.5, replications=100), "tiny", 0.5, lambda _: sound)
+    comparison = recording(segment(hostile, "the hat", 0.7), reference=hostile, audio="<b>.wav")
+    waveform = Waveform(np.zeros(1600, np.float32), 16_000)
+    page = branches_page(
+        [comparison],
+        score_branches([comparison], 0.5, replications=100),
+        "tiny",
+        0.5,
+        lambda _: waveform,
+    )
     assert "<script" not in page
     assert "&lt;b&gt;.wav" in page
     assert "data:audio/flac" in page
     assert "http" not in page.replace("http-equiv", "")
-    without = branches_page([recording(CLEAN, said=None)], None, "tiny", 0.5, lambda _: None)
-    assert "disagree most" in without
-    assert "<audio" not in without
+    unlabelled = branches_page(
+        [recording(CLEAN, reference=None)], None, "tiny", 0.5, lambda _: None
+    )
+    assert "disagree most" in unlabelled
+    assert "<audio" not in unlabelled

@@ -12,60 +12,64 @@ import pytest
 
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
-from megaasr.cli.bench_systems import warm_up_clips
 from megaasr.cli.main import main
 from megaasr.errors import UsageError
 from megaasr.model.hub import find_model_parts
 from megaasr.records import Utterance, write_manifest
 from megaasr.report.calibration_page import calibration_page
 from megaasr.route.profile import RoutingProfile, router_sha256
-from megaasr.score.branches import Compared, Stretch
-from megaasr.score.calibration import RoutedClip, calibrate, routed_clip
+from megaasr.score.branches import BranchComparison, BranchSegment
+from megaasr.score.calibration import RoutedClip, calibrate
+from megaasr.score.systems import warm_up_clips
 from megaasr.transcribe.recognizer import MegaASR
 
 
 def clips(split: float, number: int = 200, seed: int = 0) -> list[RoutedClip]:
     """Clips whose robust branch is better above a probability, and the base below."""
     rng = np.random.default_rng(seed)
-    found = []
-    for at in range(number):
+    routed = []
+    for index in range(number):
         probability = float(rng.random())
-        better, worse = int(rng.integers(0, 3)), int(rng.integers(4, 8))
-        robust, base = (better, worse) if probability > split else (worse, better)
-        found.append(RoutedClip(f"c{at}", (probability,), (robust, base), 10))
-    return found
+        fewer, more = int(rng.integers(0, 3)), int(rng.integers(4, 8))
+        robust, base = (fewer, more) if probability > split else (more, fewer)
+        routed.append(RoutedClip(f"c{index}", (probability,), (robust, base), 10))
+    return routed
 
 
-def test_errors_change_where_a_piece_changes_its_branch() -> None:
+def test_errors_change_where_a_segment_changes_its_branch() -> None:
     clip = RoutedClip("a", (0.2, 0.7), (5, 3, 4), 10)
     thresholds = np.array([0.0, 0.2, 0.21, 0.7, 0.71, 1.0])
-    assert clip.at(thresholds).tolist() == [5, 5, 3, 3, 4, 4]
-    assert (clip.robust, clip.base) == (5, 4)
+    assert clip.routed_errors(thresholds).tolist() == [5, 5, 3, 3, 4, 4]
+    assert (clip.robust_errors, clip.base_errors) == (5, 4)
 
 
-def test_a_recording_of_two_pieces() -> None:
-    stretches = (
-        Stretch(0, 1, "one two", "one", None, None, "en", 0.9),
-        Stretch(1, 2, "three", "three four", None, None, "en", 0.1),
+def test_a_recording_of_two_segments() -> None:
+    segments = (
+        BranchSegment(0, 1, "one two", "one", None, None, "en", 0.9),
+        BranchSegment(1, 2, "three", "three four", None, None, "en", 0.1),
     )
-    found = routed_clip("a", Compared("a.wav", 2.0, stretches, "one two three four", "en"))
-    assert found.probabilities == (0.1, 0.9)
+    routed = RoutedClip.from_comparison(
+        "a", BranchComparison("a.wav", 2.0, segments, "one two three four", "en")
+    )
+    assert routed.probabilities == (0.1, 0.9)
     # both robust: "one three four"; only the degraded one; none.
-    assert found.errors == (1, 2, 1)
-    assert found.words == 4
+    assert routed.errors == (1, 2, 1)
+    assert routed.words == 4
 
 
 def test_the_threshold_is_found_and_routing_is_advised() -> None:
-    found = calibrate(clips(0.8), default=0.5, replications=500)
-    assert found.threshold == pytest.approx(0.8, abs=0.03)
-    low, high = found.threshold_interval
-    assert 0.6 < low <= found.threshold <= high < 0.95
-    assert found.route == "auto"
-    assert found.rates["oracle"] <= found.rates["fitted"] <= found.rates["routed"]
-    assert found.rates["routed"] < min(found.rates[name] for name in ("base", "robust", "default"))
-    assert found.comparisons["default"].difference < 0
-    assert "Routing helps" in found.advice
-    page = calibration_page(found, "tiny", "mine <b>", 0.5)
+    calibration = calibrate(clips(0.8), default=0.5, replications=500)
+    assert calibration.threshold == pytest.approx(0.8, abs=0.03)
+    low, high = calibration.threshold_interval
+    assert 0.6 < low <= calibration.threshold <= high < 0.95
+    assert calibration.route == "auto"
+    assert calibration.rates["oracle"] <= calibration.rates["fitted"] <= calibration.rates["routed"]
+    assert calibration.rates["routed"] < min(
+        calibration.rates[name] for name in ("base", "robust", "default")
+    )
+    assert calibration.comparisons["default"].difference < 0
+    assert "Routing helps" in calibration.advice
+    page = calibration_page(calibration, "tiny", "mine <b>", 0.5)
     assert "mine &lt;b&gt;" in page
     assert "<svg" in page
 
@@ -73,37 +77,37 @@ def test_the_threshold_is_found_and_routing_is_advised() -> None:
 def test_where_one_branch_is_always_better_it_is_said_so() -> None:
     rng = np.random.default_rng(3)
     always = [
-        RoutedClip(f"c{at}", (float(rng.random()),), (int(rng.integers(2, 6)), 1), 10)
-        for at in range(100)
+        RoutedClip(f"c{index}", (float(rng.random()),), (int(rng.integers(2, 6)), 1), 10)
+        for index in range(100)
     ]
-    found = calibrate(always, default=0.5, replications=500)
-    assert found.route == "base"
-    assert "does not help" in found.advice
-    assert "Use the base branch" in found.advice
-    assert found.rates["routed"] <= found.rates["default"]
+    calibration = calibrate(always, default=0.5, replications=500)
+    assert calibration.route == "base"
+    assert "does not help" in calibration.advice
+    assert "Use the base branch" in calibration.advice
+    assert calibration.rates["routed"] <= calibration.rates["default"]
 
 
 def test_chance_is_not_taken_for_a_gain() -> None:
     """Probabilities that tell nothing: fitted it looks good, cross-validated it does not."""
     rng = np.random.default_rng(8)
     noise = [
-        RoutedClip(f"c{at}", (float(rng.random()),), tuple(rng.integers(0, 8, 2).tolist()), 10)
-        for at in range(60)
+        RoutedClip(f"c{index}", (float(rng.random()),), tuple(rng.integers(0, 8, 2).tolist()), 10)
+        for index in range(60)
     ]
-    found = calibrate(noise, default=0.5, replications=500)
-    best = min(found.rates["base"], found.rates["robust"])
-    assert found.rates["fitted"] <= best
-    assert found.rates["routed"] > found.rates["fitted"]
-    assert found.route != "auto"
+    calibration = calibrate(noise, default=0.5, replications=500)
+    best = min(calibration.rates["base"], calibration.rates["robust"])
+    assert calibration.rates["fitted"] <= best
+    assert calibration.rates["routed"] > calibration.rates["fitted"]
+    assert calibration.route != "auto"
 
 
 def test_clips_of_a_block_stay_together_and_the_seed_decides() -> None:
     grouped = [
-        RoutedClip(one.id, one.probabilities, one.errors, one.words, f"speaker{at % 4}")
-        for at, one in enumerate(clips(0.5, 80))
+        RoutedClip(clip.id, clip.probabilities, clip.errors, clip.words, f"speaker{index % 4}")
+        for index, clip in enumerate(clips(0.5, 80))
     ]
-    one = calibrate(grouped, default=0.5, replications=200, folds=10)
-    assert one == calibrate(grouped, default=0.5, replications=200, folds=10)
+    clip = calibrate(grouped, default=0.5, replications=200, folds=10)
+    assert clip == calibrate(grouped, default=0.5, replications=200, folds=10)
     with pytest.raises(ValueError, match="at least two"):
         calibrate(grouped[:1], default=0.5)
 
@@ -123,12 +127,12 @@ def profile(**changes: Any) -> RoutingProfile:
 
 def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
     profile(measured={"advice": "é"}).write(tmp_path / "p.json")
-    found = RoutingProfile.read(tmp_path / "p.json")
-    assert found == profile(measured={"advice": "é"})
-    found.require("tiny")
-    assert found.over("auto", None) == ("auto", 0.25)
-    assert found.over("auto", 0.5) == ("auto", 0.5)
-    assert found.over("robust", None) == ("robust", None)
+    read_back = RoutingProfile.read(tmp_path / "p.json")
+    assert read_back == profile(measured={"advice": "é"})
+    read_back.require("tiny")
+    assert read_back.over("auto", None) == ("auto", 0.25)
+    assert read_back.over("auto", 0.5) == ("auto", 0.5)
+    assert read_back.over("robust", None) == ("robust", None)
 
 
 @pytest.mark.parametrize(
@@ -176,15 +180,17 @@ def test_another_router_is_refused(tmp_path: Path, random_checkpoint: Path) -> N
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    listed = []
-    for at in range(4):
-        sound = (0.05 * rng.standard_normal(16_000)).astype(np.float32)
-        files.write(tmp_path / f"{at}.wav", Waveform(sound, 16_000))
-        listed.append(
-            Utterance(f"u{at}", f"{at}.wav", "red boats", "en", {"speaker": f"s{at % 2}"})
+    utterances = []
+    for number in range(4):
+        samples = (0.05 * rng.standard_normal(16_000)).astype(np.float32)
+        files.write(tmp_path / f"{number}.wav", Waveform(samples, 16_000))
+        utterances.append(
+            Utterance(
+                f"u{number}", f"{number}.wav", "red boats", "en", {"speaker": f"s{number % 2}"}
+            )
         )
-    listed.append(Utterance("gone", "gone.wav", "red", "en", {"speaker": "s0"}))
-    write_manifest(tmp_path / "mine.jsonl", listed)
+    utterances.append(Utterance("gone", "gone.wav", "red", "en", {"speaker": "s0"}))
+    write_manifest(tmp_path / "mine.jsonl", utterances)
     return tmp_path / "mine.jsonl"
 
 
@@ -199,13 +205,13 @@ def test_the_command_end_to_end(
 ) -> None:
     out = tmp_path / "out"
     assert run("--data", labelled, "-o", out, "--blocks", "speaker") == 0
-    said = capsys.readouterr()
-    assert "Routing does not help" in said.out
-    assert "gone.wav is left out" in said.err
-    assert "1 clip could not be heard" in said.err
-    assert "5 of 5 clips, 1 failed\n" in said.err
-    found = RoutingProfile.read(out / "profile.json")
-    assert found.measured["clips"] == 4
+    output = capsys.readouterr()
+    assert "Routing does not help" in output.out
+    assert "gone.wav is left out" in output.err
+    assert "1 clip could not be transcribed" in output.err
+    assert "5 of 5 clips, 1 failed\n" in output.err
+    read_back = RoutingProfile.read(out / "profile.json")
+    assert read_back.measured["clips"] == 4
     assert "Is routing worth it here?" in (out / "calibration.html").read_text()
     # Killed in the middle of a line: the rest is heard again, the same comes out.
     before = (out / "profile.json").read_bytes()
@@ -233,8 +239,8 @@ def test_the_command_end_to_end(
 
 
 def test_a_benchmark_warms_both_branches_up() -> None:
-    said = MegaASR.load("tiny").transcribe(warm_up_clips())
-    assert [one.segments[0].route for one in said] == ["base", "robust"]
+    transcripts = MegaASR.load("tiny").transcribe(warm_up_clips())
+    assert [transcript.segments[0].route for transcript in transcripts] == ["base", "robust"]
 
 
 def test_a_benchmark_begun_by_an_earlier_version_goes_on(labelled: Path, tmp_path: Path) -> None:
@@ -244,9 +250,9 @@ def test_a_benchmark_begun_by_an_earlier_version_goes_on(labelled: Path, tmp_pat
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert not ended.value.code
-        known = json.loads(marker.read_text())
-        assert known["systems"]["tiny"].pop("base_fingerprint")
-        marker.write_text(json.dumps(known))
+        recorded = json.loads(marker.read_text())
+        assert recorded["systems"]["tiny"].pop("base_fingerprint")
+        marker.write_text(json.dumps(recorded))
 
 
 @pytest.mark.parametrize("command", ["calibrate", "bench"])

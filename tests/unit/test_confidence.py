@@ -10,7 +10,7 @@ import pytest
 from megaasr.errors import CheckpointError
 from megaasr.model.interface import RecognizedWord
 from megaasr.model.token_scores import score_words
-from megaasr.score.word_hits import right_words
+from megaasr.score.word_hits import correct_words
 from megaasr.transcribe.chunking import Chunk
 from megaasr.transcribe.confidence import (
     FILE,
@@ -70,9 +70,9 @@ def test_the_file(tmp_path: Path) -> None:
 
 
 def test_which_words_are_right() -> None:
-    assert right_words("The cat sat.", ["the", "bat", "sat!"], "en") == [True, False, True]
-    assert right_words("早上好", ["早", "下", "好"], "zh") == [True, False, True]
-    assert right_words("a b", ["a", "—", "b"], "en") == [True, True, True]
+    assert correct_words("The cat sat.", ["the", "bat", "sat!"], "en") == [True, False, True]
+    assert correct_words("早上好", ["早", "下", "好"], "zh") == [True, False, True]
+    assert correct_words("a b", ["a", "—", "b"], "en") == [True, True, True]
 
 
 def test_words_get_the_time_of_the_speech_and_not_of_the_pause() -> None:

@@ -1,23 +1,22 @@
-"""Other people's recognisers: transformers' pipeline for real, on a random model."""
+"""Third-party recognisers: transformers' real pipeline on a random model."""
 
 from __future__ import annotations
 
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from megaasr.audio import Waveform
 from megaasr.audio.files import read
-from megaasr.cli.bench_systems import load_system, parse_systems
 from megaasr.errors import UsageError
 from megaasr.model.hub import find_model_parts
 from megaasr.records import read_manifest
 from megaasr.score.judge import FILES
 from megaasr.score.peers import Peer, without_padding
+from megaasr.score.systems import InferenceOptions, load_system, parse_systems
 from megaasr.text.error_rate import count_errors, pooled
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +37,9 @@ def random_ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
     folder = tmp_path_factory.mktemp("ctc")
-    vocabulary = {word: at for at, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", *"ab"])}
+    vocabulary = {
+        word: index for index, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", *"ab"])
+    }
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     torch.manual_seed(0)
     sizes = Wav2Vec2Config(
@@ -63,11 +64,11 @@ def test_a_pipeline_of_transformers(random_ctc: Path) -> None:
     peer = Peer("theirs", "pipeline", str(random_ctc), device="cpu")
     peer.prepare()
     noise = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) / 10
-    said = peer.predict([Waveform(noise, 16_000), Waveform(noise[:8_000], 16_000)])
-    assert [one.error for one in said] == [None, None]
-    assert set(said[0].text) <= set("ab <unk/s>")
-    again = peer.predict([Waveform(noise, 16_000)])
-    assert again[0].text == said[0].text
+    predictions = peer.predict([Waveform(noise, 16_000), Waveform(noise[:8_000], 16_000)])
+    assert [prediction.error for prediction in predictions] == [None, None]
+    assert set(predictions[0].text) <= set("ab <unk/s>")
+    repeated = peer.predict([Waveform(noise, 16_000)])
+    assert repeated[0].text == predictions[0].text
     assert peer.settings == {"model": str(random_ctc), "language": None}
     peer.close()
 
@@ -109,19 +110,19 @@ def test_the_short_window_keeps_the_sound_and_a_second(sound: int, kept: int) ->
 
 
 @pytest.mark.slow
-def test_the_judge_hears_speech_with_both_windows() -> None:
+def test_the_judge_transcribes_speech_with_both_windows() -> None:
     if not find_spec("faster_whisper") or not (JUDGE / "model.bin").is_file():
         pytest.skip("the judge is not installed: make judge")
     clips = list(read_manifest(DEMO_CLIPS / "clips.jsonl"))
     clean = [clip for clip in clips if clip.extra["scenario"] == "clean"]
-    sounds = [read(DEMO_CLIPS / clip.audio) for clip in clean]
+    waveforms = [read(DEMO_CLIPS / clip.audio) for clip in clean]
     for kind in ("faster-whisper", "faster-whisper-short"):
         peer = Peer("judge", kind, str(JUDGE), language="en", device="cpu")
         assert peer.settings["model_sha256"] == FILES["model.bin"]
         assert ("window" in peer.settings) == (kind == "faster-whisper-short")
-        predictions = peer.predict(sounds)
+        predictions = peer.predict(waveforms)
         peer.close()
-        assert [one.error for one in predictions] == [None] * len(clean)
+        assert [prediction.error for prediction in predictions] == [None] * len(clean)
         errors = pooled(
             count_errors(clip.text, prediction.text)
             for clip, prediction in zip(clean, predictions, strict=True)
@@ -155,28 +156,28 @@ def test_the_judge_hears_speech_with_both_windows() -> None:
     ],
 )
 def test_what_a_system_is_called(text: str, name: str, kind: str, model: str) -> None:
-    (found,) = parse_systems([text])
-    assert (found.name, found.kind, found.model) == (name, kind, model)
+    (spec,) = parse_systems([text])
+    assert (spec.name, spec.kind, spec.model) == (name, kind, model)
 
 
 def test_a_system_may_have_another_adapter(tmp_path: Path) -> None:
-    found = parse_systems(["tiny+runs/sft-1/adapter@robust", "a=tiny+mine", "tiny+other"])
-    assert [one.name for one in found] == ["tiny+sft-1@robust", "a", "tiny+other"]
-    assert [one.adapter for one in found] == ["runs/sft-1/adapter", "mine", "other"]
-    assert {one.model for one in found} == {"tiny"}
-    assert found[0].route == "robust"
+    specs = parse_systems(["tiny+runs/sft-1/adapter@robust", "a=tiny+mine", "tiny+other"])
+    assert [spec.name for spec in specs] == ["tiny+sft-1@robust", "a", "tiny+other"]
+    assert [spec.adapter for spec in specs] == ["runs/sft-1/adapter", "mine", "other"]
+    assert {spec.model for spec in specs} == {"tiny"}
+    assert specs[0].route == "robust"
     folder = tmp_path / "c++"
     folder.mkdir()
     (plain,) = parse_systems([str(folder)])
     assert (plain.name, plain.model, plain.adapter) == ("c++", str(folder), None)
     with pytest.raises(UsageError, match="name a model"):
         parse_systems(["tiny+"])
-    settings: dict[str, Any] = {"device": None, "language": None, "offline": True, "batch_size": 1}
+    options = InferenceOptions(offline=True, batch_size=1)
     with pytest.raises(UsageError, match="nowhere holds no adapter"):
-        load_system(parse_systems(["tiny+nowhere"])[0], **settings)
+        load_system(parse_systems(["tiny+nowhere"])[0], options)
     shipped = find_model_parts("tiny").adapter
-    system = load_system(parse_systems([f"tiny+{shipped}@robust"])[0], **settings)
+    system = load_system(parse_systems([f"tiny+{shipped}@robust"])[0], options)
     assert system.settings["adapter"] == str(shipped)
     assert len(str(system.settings["adapter_sha256"])) == 64
-    (said,) = system.predict([Waveform(np.zeros(16_000, np.float32), 16_000)])
-    assert said.error is None
+    (prediction,) = system.predict([Waveform(np.zeros(16_000, np.float32), 16_000)])
+    assert prediction.error is None

@@ -13,15 +13,15 @@ import pytest
 
 from example_results import example_result
 from megaasr.errors import UsageError
-from megaasr.report.benchmark_page import Gap, benchmark_page
-from megaasr.report.benchmark_tables import division, failures, headline, overview
-from megaasr.report.charts import Line, line_chart
+from megaasr.report.benchmark_page import BehindBaseline, benchmark_page
+from megaasr.report.benchmark_tables import break_down, failures, headline, overview
+from megaasr.report.charts import ChartLine, line_chart
 from megaasr.report.clip_cards import SHOWN, Cards
 from megaasr.report.clip_list import inert_json
-from megaasr.report.condition_tables import categories, heat_map
+from megaasr.report.condition_tables import category_table, heat_map
 from megaasr.report.published import published_results
 from megaasr.report.tables import Cell, Table, plain_markdown
-from megaasr.report.word_diff import word_diff
+from megaasr.report.word_diff import html_diff
 from megaasr.score.result import Result
 from megaasr.simulate.scenarios import CLEAN, scenario_names
 
@@ -43,15 +43,15 @@ def texts(table: Table) -> list[list[str]]:
 
 
 def column(table: Table, name: str) -> list[str]:
-    at = list(table.head).index(name)
-    return [row[at] for row in texts(table)]
+    index = list(table.head).index(name)
+    return [row[index] for row in texts(table)]
 
 
 def test_every_row_has_a_cell_for_each_column(result: Result) -> None:
-    found = [headline(result, "bench"), categories(result), failures(result, "bench")]
-    found += [heat_map(result, "base", "bench"), division(result, "route", "bench")]
-    found += [overview([result, result])]
-    for table in found:
+    tables = [headline(result, "bench"), category_table(result), failures(result, "bench")]
+    tables += [heat_map(result, "base", "bench"), break_down(result, "route", "bench")]
+    tables += [overview([result, result])]
+    for table in tables:
         assert table is not None
         assert {len(row) for row in table.rows} == {len(table.head)}
 
@@ -62,10 +62,12 @@ def test_the_headline_is_the_pooled_rate_and_its_comparison(result: Result) -> N
     rate = sum(c.errors for c in clips) / sum(c.reference_length for c in clips)
     assert column(table, "error rate %")[1] == f"{100 * rate:.2f}"
     assert column(table, "points against base")[0] == "baseline"
-    found = next(c for c in result.comparisons if (c.by, c.system) == ("overall", "robust"))
-    assert column(table, "points against base")[1].startswith(f"{100 * found.difference:+.2f} (")
+    comparison = next(c for c in result.comparisons if (c.by, c.system) == ("overall", "robust"))
+    assert column(table, "points against base")[1].startswith(
+        f"{100 * comparison.difference:+.2f} ("
+    )
     assert column(table, "significant") == ["–", "yes", "yes"]
-    assert column(table, "failed clips") == [str(one.failed) for one in result.systems]
+    assert column(table, "failed clips") == [str(system.failed) for system in result.systems]
     failing = sum(bool(clip.hypotheses["base"].failures) for clip in result.clips)
     assert column(table, "clips with a failure %")[0] == f"{failing / 2:.1f}"
     assert "p below 0.05" in table.caption
@@ -122,42 +124,42 @@ def test_the_colours_of_all_maps_mean_the_same(result: Result) -> None:
 
 
 def test_published_figures_stand_beside_the_bench_only(result: Result, folder: Path) -> None:
-    table = categories(result)
+    table = category_table(result)
     assert table is not None
     assert table.head == ("system", *next(iter(published_results().values())))
     assert "not measured here" in table.caption
     names = column(table, "system")
     assert names[7:10] == ["Mega-ASR (published)", "Mega-ASR + router (published)", names[9]]
-    assert names[9:] == [f"{one} (measured here)" for one in ("base", "robust", "routed")]
+    assert names[9:] == [f"{system} (measured here)" for system in ("base", "robust", "routed")]
     assert column(table, "noise")[8] == "6.12 / 8.09"
-    other = categories(example_result(folder, kind="simulated", sounds=0))
-    assert other is not None
-    assert column(other, "system") == ["base", "robust", "routed"]
-    assert other.head[1] == "clean"
-    assert column(other, "noise") == column(table, "noise")[9:]
+    simulated = category_table(example_result(folder, kind="simulated", sounds=0))
+    assert simulated is not None
+    assert column(simulated, "system") == ["base", "robust", "routed"]
+    assert simulated.head[1] == "clean"
+    assert column(simulated, "noise") == column(table, "noise")[9:]
     few = result.model_copy(
         update={"groups": tuple(g for g in result.groups if g.name.startswith(("noise", "echo")))}
     )
-    small = categories(few)
+    small = category_table(few)
     assert small is not None
     assert column(small, "system") == ["base", "robust", "routed"]
 
 
 def test_stars_stand_only_where_there_was_a_test(result: Result) -> None:
-    severity, snr = division(result, "severity", "bench"), division(result, "snr", "bench")
+    severity, snr = break_down(result, "severity", "bench"), break_down(result, "snr", "bench")
     assert severity is not None
     assert snr is not None
     assert "* p below" in severity.caption
     assert any("*" in cell for row in texts(severity) for cell in row)
     assert "*" not in snr.caption + "".join(cell for row in texts(snr) for cell in row)
-    assert division(result, "nothing", "bench") is None
+    assert break_down(result, "nothing", "bench") is None
 
 
 def test_tables_are_inert_in_html_and_markdown() -> None:
     table = Table(HOSTILE, (HOSTILE, "b"), [[Cell(HOSTILE, HOSTILE), HOSTILE]])
     root = Xml.fromstring(table.html().replace("<wbr>", ""))
-    known = ["div", "table", "caption", "span", "thead", "tbody", "tr", "th", "td"]
-    assert {one.tag for one in root.iter()} == set(known)
+    tags = ["div", "table", "caption", "span", "thead", "tbody", "tr", "th", "td"]
+    assert {element.tag for element in root.iter()} == set(tags)
     assert root.findtext(".//td") == HOSTILE
     lines = table.markdown().splitlines()
     assert len(lines) == 5
@@ -170,36 +172,39 @@ def test_markdown_shows_what_was_given() -> None:
     assert re.sub(r"\\(.)", r"\1", plain_markdown("a_b*c <d> | e")) == "a_b*c <d> | e"
 
 
-def drawn(lines: list[Line]) -> Xml.Element:
+def drawn(lines: list[ChartLine]) -> Xml.Element:
     html = line_chart("rates <in> %", "severity", ["0 to 0.5", "0.5 to 1"], lines)
     return Xml.fromstring(html)
 
 
 def test_twelve_lines_of_a_chart_can_be_told_apart() -> None:
-    chart = line_chart("t", "a", ["x"], [Line(str(n), [1.0], [None]) for n in range(12)])
+    chart = line_chart("t", "a", ["x"], [ChartLine(str(n), [1.0], [None]) for n in range(12)])
     keys = re.findall(r'<svg class="(key s\d)".*?(<path class="mark.*?/>)', chart)
     assert len(set(keys)) == 12
 
 
 def test_a_chart_has_a_line_a_band_and_marks_for_each_system() -> None:
-    lines = [Line(f"s{n}", [10.0 * n, 20.0], [(5.0, 15.0), (10.0, 40.0)]) for n in range(6)]
+    lines = [ChartLine(f"s{n}", [10.0 * n, 20.0], [(5.0, 15.0), (10.0, 40.0)]) for n in range(6)]
     chart = drawn(lines)
     (svg, caption) = chart
     assert svg.get("aria-label") == "rates <in> %"
-    groups = [one for one in svg if one.tag == "g"]
+    groups = [element for element in svg if element.tag == "g"]
     marks = [[p.get("d") for p in g if p.get("class") == "mark"] for g in groups]
-    assert [len(one) for one in marks] == [2] * 6
+    assert [len(element) for element in marks] == [2] * 6
     # Told apart without colour: the shape after the place is another for each.
-    assert len({re.sub(r"M[-\d. ]+", "", one[0] or "", count=1) for one in marks}) == 6
-    assert len([one for one in svg if (one.get("class") or "").startswith("band")]) == 6
+    assert len({re.sub(r"M[-\d. ]+", "", element[0] or "", count=1) for element in marks}) == 6
+    assert len([element for element in svg if (element.get("class") or "").startswith("band")]) == 6
     assert [("".join(li.itertext())).strip() for li in caption.iter("li")] == [
-        o.name for o in lines
+        line.name for line in lines
     ]
 
 
 def test_higher_values_are_drawn_higher_and_gaps_are_left_out() -> None:
     chart = drawn(
-        [Line("a", [10.0, 20.0], [None, None]), Line("b", [None, 5.0], [None, (1.0, 9.0)])]
+        [
+            ChartLine("a", [10.0, 20.0], [None, None]),
+            ChartLine("b", [None, 5.0], [None, (1.0, 9.0)]),
+        ]
     )
     paths = [p.get("d") or "" for p in chart.iter("path") if p.get("class") == "line"]
     rising = [float(pair.split()[1]) for pair in paths[0][1:].split("L")]
@@ -208,17 +213,17 @@ def test_higher_values_are_drawn_higher_and_gaps_are_left_out() -> None:
 
 
 def test_a_diff_marks_what_is_wrong() -> None:
-    found = word_diff("one two three four", "one too three five four", "en", "bench")
-    assert found == "one <del>two</del><ins>too</ins> three <ins>five</ins> four"
-    assert word_diff("one two", "two", "en", "bench") == "<del>one</del> two"
-    assert word_diff("今天好", "今好", "zh", "bench") == "今<del>天</del>好"
-    assert word_diff("", "", "en", "bench") == "<em>nothing</em>"
+    diff = html_diff("one two three four", "one too three five four", "en", "bench")
+    assert diff == "one <del>two</del><ins>too</ins> three <ins>five</ins> four"
+    assert html_diff("one two", "two", "en", "bench") == "<del>one</del> two"
+    assert html_diff("今天好", "今好", "zh", "bench") == "今<del>天</del>好"
+    assert html_diff("", "", "en", "bench") == "<em>nothing</em>"
 
 
 @pytest.mark.parametrize("language", ["en", "zh", None])
 def test_a_diff_is_inert(language: str | None) -> None:
-    found = word_diff("one & two", HOSTILE, language, "default")
-    assert set(re.findall(r"</?(\w+)", found)) <= {"del", "ins"}
+    diff = html_diff("one & two", HOSTILE, language, "default")
+    assert set(re.findall(r"</?(\w+)", diff)) <= {"del", "ins"}
 
 
 def test_json_cannot_leave_its_element() -> None:
@@ -234,37 +239,37 @@ def test_cards_are_ranked_and_have_sound_where_there_is_some(folder: Path, resul
     assert "the best system here" in worst
     ids = re.findall(r"<h4>(.*?)</h4>", worst)
     by_id = {clip.id: clip.hypotheses["robust"].errors("bench").rate for clip in result.clips}
-    assert [by_id[one] for one in ids] == sorted(by_id.values(), reverse=True)[:SHOWN]
-    has_sound = sum(int(one.rpartition("/")[2]) < 20 for one in ids)
+    assert [by_id[clip_id] for clip_id in ids] == sorted(by_id.values(), reverse=True)[:SHOWN]
+    has_sound = sum(int(clip_id.rpartition("/")[2]) < 20 for clip_id in ids)
     assert worst.count('src="data:audio/flac;base64,') == has_sound
     assert worst.count("The sound was not found") == SHOWN - has_sound
     changed = cards.most_changed()
-    again = set(re.findall(r"<h4>(.*?)</h4>", changed)) & set(ids)
-    assert again
-    assert changed.count("among the worst clips") == len(again)
+    repeated = set(re.findall(r"<h4>(.*?)</h4>", changed)) & set(ids)
+    assert repeated
+    assert changed.count("among the worst clips") == len(repeated)
     anchors = re.findall(r'<article id="(.*?)"', worst + changed)
     assert len(anchors) == len(set(anchors))
     assert set(re.findall(r'href="#(.*?)"', changed)) <= set(anchors)
 
 
 def test_the_clips_behind_the_baseline_are_listed(folder: Path, result: Result) -> None:
-    gaps = {
+    surplus = {
         clip.id: clip.hypotheses["robust"].errors("bench").errors
         - clip.hypotheses[result.baseline].errors("bench").errors
         for clip in result.clips
     }
-    worse = [gap for gap in gaps.values() if gap > 0]
+    worse = [value for value in surplus.values() if value > 0]
     assert worse
     cards = Cards(result, "bench", folder, "r0")
     listed = cards.behind("robust", 4)
     ids = re.findall(r"<h4>(.*?)</h4>", listed)
-    assert [gaps[one] for one in ids] == sorted(worse, reverse=True)[:4]
+    assert [surplus[clip_id] for clip_id in ids] == sorted(worse, reverse=True)[:4]
     assert f"{len(worse)} of {len(result.clips)}" in listed
     assert "among the clips behind the baseline" in cards.worst() + cards.most_changed()
-    for wrong in ("nobody", result.baseline):
+    for system in ("nobody", result.baseline):
         with pytest.raises(UsageError, match="robust"):
-            cards.behind(wrong, 4)
-    assert "Behind the baseline" in benchmark_page([result], folder, Gap("robust", 4))
+            cards.behind(system, 4)
+    assert "Behind the baseline" in benchmark_page([result], folder, BehindBaseline("robust", 4))
     assert "Behind the baseline" not in benchmark_page([result], folder)
 
 

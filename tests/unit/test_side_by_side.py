@@ -23,8 +23,8 @@ def alone(system: str, clips: int = 60) -> Result:
 
 
 def overall(result: Result) -> dict[tuple[str, str], Comparison]:
-    found = (c for c in result.comparisons if c.by == "overall")
-    return {(c.system, c.normalizer): c for c in found}
+    comparisons = (c for c in result.comparisons if c.by == "overall")
+    return {(c.system, c.normalizer): c for c in comparisons}
 
 
 def test_two_results_are_what_one_run_of_both_systems_is(together: Result) -> None:
@@ -55,7 +55,7 @@ def test_another_baseline_turns_the_comparison_round(together: Result) -> None:
     assert turned.baseline == "robust"
     assert {c.baseline for c in turned.comparisons} == {"robust"}
     assert after.difference == -before.difference != 0
-    assert after.interval == pytest.approx([-one for one in reversed(before.interval)])
+    assert after.interval == pytest.approx([-end for end in reversed(before.interval)])
     assert after.p_value == pytest.approx(before.p_value)
 
 

@@ -9,16 +9,16 @@ import pytest
 
 from megaasr.errors import RecordError, UsageError
 from megaasr.report.benchmark_tables import document_tables
-from megaasr.score.assembly import Entry, assemble
+from megaasr.score.assembly import SystemPredictions, assemble
 from megaasr.score.exports import write_leaderboard, write_submission
-from megaasr.score.groups import divide
-from megaasr.score.oracle import best_of
+from megaasr.score.groups import split_into_subgroups
+from megaasr.score.oracle import choose_best
 from megaasr.score.predictions import UNUSABLE, Prediction
-from megaasr.score.result import Clip, Hypothesis, Result
-from megaasr.score.summary import Settings
+from megaasr.score.result import Hypothesis, Result, ScoredClip
+from megaasr.score.summary import ScoringSettings
 from megaasr.score.test_set import TestClip, TestSetFile, read_test_set
 
-QUICK = Settings(replications=200)
+QUICK = ScoringSettings(replications=200)
 WORDS = "one two three four five six seven eight nine ten"
 
 
@@ -36,24 +36,24 @@ CLIPS = (
 TEST_SET = TestSetFile(Path("sets/made-up.jsonl"), Path("sets"), "simulated", CLIPS)
 
 
-def said(text: str, **fields: object) -> Prediction:
+def prediction(text: str, **fields: object) -> Prediction:
     return Prediction(text, duration_s=4.0, seconds=0.5, **fields)  # type: ignore[arg-type]
 
 
-BASE = Entry(
+BASE = SystemPredictions(
     "base",
     "megaasr",
     {
-        "a": said(WORDS, route="base"),
-        "b": said("one two three", route="robust"),
+        "a": prediction(WORDS, route="base"),
+        "b": prediction("one two three", route="robust"),
         "c": Prediction("", error=f"{UNUSABLE}gone"),
-        "d": said(WORDS, route="base"),
-        "e": said("今天天汽很好", route="base"),
+        "d": prediction(WORDS, route="base"),
+        "e": prediction("今天天汽很好", route="base"),
     },
     device="cpu",
     settings={"model": "tiny"},
 )
-ROBUST = Entry("robust", "predictions", {c.id: Prediction(c.text) for c in CLIPS})
+ROBUST = SystemPredictions("robust", "predictions", {c.id: Prediction(c.text) for c in CLIPS})
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def result() -> Result:
 
 
 def rate(result: Result, by: str, name: str, system: str = "base") -> float:
-    (group,) = [one for one in result.groups_by(by) if one.name == name]
+    (group,) = [group for group in result.groups_by(by) if group.name == name]
     return group.rates[system]["bench"].rate
 
 
@@ -98,28 +98,32 @@ def test_a_graded_test_set_is_divided_by_difficulty(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     graded = assemble(read_test_set(tmp_path), [BASE, ROBUST], QUICK, "")
     groups = graded.groups_by("difficulty")
-    assert [(one.name, one.rates["base"]["bench"].clips) for one in groups] == [
+    assert [(group.name, group.rates["base"]["bench"].clips) for group in groups] == [
         ("below 30 %", 2),
         ("30 % and above", 2),
     ]
-    compared = {(one.name, one.normalizer) for one in graded.comparisons if one.by == "difficulty"}
+    compared = {
+        (group.name, group.normalizer) for group in graded.comparisons if group.by == "difficulty"
+    }
     assert ("30 % and above", "bench") in compared
     (tmp_path / "result.json").write_text(graded.to_json())
     assert Result.read(tmp_path / "result.json") == graded
     graded_by = "Error rate of the graded clip"
-    assert any(graded_by in one.markdown() for one in document_tables(graded))
+    assert any(graded_by in group.markdown() for group in document_tables(graded))
     short = document_tables(graded, short=True)
-    assert "Clips with a failure, in %" in [one.caption for one in short]
-    assert not any(graded_by in one.markdown() for one in short)
+    assert "Clips with a failure, in %" in [group.caption for group in short]
+    assert not any(graded_by in group.markdown() for group in short)
 
 
 def test_voices_apart() -> None:
     clips = tuple(
-        TestClip(c.id, c.audio, c.text, language=c.language, held_out_voice=heldout)
-        for c, heldout in zip(CLIPS, (False, True, True, False, None), strict=True)
+        TestClip(c.id, c.audio, c.text, language=c.language, held_out_voice=held_out)
+        for c, held_out in zip(CLIPS, (False, True, True, False, None), strict=True)
     )
     result = assemble(TestSetFile(Path("x"), Path(), "manifest", clips), [BASE], QUICK, "")
-    assert [(one.name, one.rates["base"]["bench"].clips) for one in result.groups_by("voice")] == [
+    assert [
+        (group.name, group.rates["base"]["bench"].clips) for group in result.groups_by("voice")
+    ] == [
         ("heard in training", 2),
         ("held out", 2),
     ]
@@ -127,10 +131,11 @@ def test_voices_apart() -> None:
 
 def test_routers_are_judged_by_their_probabilities() -> None:
     scores = {"a": 0.4, "b": 0.9, "c": 0.8, "d": 0.0}
-    answers = {
-        c.id: said(c.text, route="robust", degraded_probability=scores.get(c.id)) for c in CLIPS
+    predictions = {
+        c.id: prediction(c.text, route="robust", degraded_probability=scores.get(c.id))
+        for c in CLIPS
     }
-    routed = Entry("routed", "megaasr", answers)
+    routed = SystemPredictions("routed", "megaasr", predictions)
     result = assemble(TEST_SET, [BASE, routed], QUICK, "")
     assert result.routing == {
         "routed": {
@@ -143,14 +148,16 @@ def test_routers_are_judged_by_their_probabilities() -> None:
             "auc": 1.0,
         }
     }
-    table = next(one for one in document_tables(result) if one.caption.startswith("Routers"))
+    table = next(table for table in document_tables(result) if table.caption.startswith("Routers"))
     assert "| routed | 4 | 75.00 | 100.00 | 100.00 | 66.67 | 80.00 | 100.00 |" in table.markdown()
     assert Result.model_validate_json(result.to_json()) == result
 
 
 def test_the_oracle_takes_the_better_system_for_each_clip() -> None:
-    other = Entry("other", "megaasr", {c.id: said("one two three four") for c in CLIPS})
-    best = best_of([BASE.said, other.said], CLIPS)
+    brief = SystemPredictions(
+        "other", "megaasr", {c.id: prediction("one two three four") for c in CLIPS}
+    )
+    best = choose_best([BASE.predictions, brief.predictions], CLIPS)
     assert [best[c.id].text for c in CLIPS] == [
         WORDS,
         "one two three four",  # the base has a word less
@@ -163,8 +170,8 @@ def test_the_oracle_takes_the_better_system_for_each_clip() -> None:
 
 
 def test_failures_and_speed(result: Result) -> None:
-    whole = result.groups_by("overall")[0].rates["base"]["bench"]
-    assert whole.failures == {
+    rate = result.groups_by("overall")[0].rates["base"]["bench"]
+    assert rate.failures == {
         "empty": 0.2,
         "hallucination": 0.0,
         "omission": 0.2,
@@ -178,18 +185,22 @@ def test_failures_and_speed(result: Result) -> None:
 
 
 def test_comparisons(result: Result) -> None:
-    whole = [one for one in result.comparisons if one.by == "overall"]
-    assert [(one.baseline, one.system, one.normalizer) for one in whole] == [
+    overall = [comparison for comparison in result.comparisons if comparison.by == "overall"]
+    assert [
+        (comparison.baseline, comparison.system, comparison.normalizer) for comparison in overall
+    ] == [
         ("base", "robust", "bench"),
         ("base", "robust", "default"),
     ]
-    assert whole[0].difference == pytest.approx(-18 / 46)
-    assert whole[0].interval[1] < 0
-    turned = assemble(TEST_SET, [BASE, ROBUST], Settings(replications=200, baseline="robust"), "")
-    assert turned.baseline == "robust"
-    assert turned.comparisons[0].difference == pytest.approx(18 / 46)
+    assert overall[0].difference == pytest.approx(-18 / 46)
+    assert overall[0].interval[1] < 0
+    against_robust = assemble(
+        TEST_SET, [BASE, ROBUST], ScoringSettings(replications=200, baseline="robust"), ""
+    )
+    assert against_robust.baseline == "robust"
+    assert against_robust.comparisons[0].difference == pytest.approx(18 / 46)
     with pytest.raises(UsageError, match="no system x"):
-        assemble(TEST_SET, [BASE], Settings(replications=200, baseline="x"), "")
+        assemble(TEST_SET, [BASE], ScoringSettings(replications=200, baseline="x"), "")
 
 
 def test_the_file_is_read_as_it_was_written(result: Result, tmp_path: Path) -> None:
@@ -201,13 +212,13 @@ def test_the_file_is_read_as_it_was_written(result: Result, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "what"),
+    ("content", "message"),
     [("{", "the file"), ('{"result_schema": 1}', "result_schema"), ("[]", "the file")],
 )
-def test_other_files_are_refused(tmp_path: Path, content: str, what: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "result.json"
     path.write_text(content)
-    with pytest.raises(RecordError, match=what):
+    with pytest.raises(RecordError, match=message):
         Result.read(path)
     with pytest.raises(RecordError, match="No such file"):
         Result.read(tmp_path / "nowhere.json")
@@ -216,8 +227,8 @@ def test_other_files_are_refused(tmp_path: Path, content: str, what: str) -> Non
 def test_the_same_seed_gives_the_same_result(result: Result) -> None:
     again = assemble(TEST_SET, [BASE, ROBUST], QUICK, "mega-asr bench …")
     assert again.model_copy(update={"finished": result.finished}) == result
-    other = assemble(TEST_SET, [BASE, ROBUST], Settings(seed=2, replications=200), "")
-    assert other.groups[0] != result.groups[0]
+    other_seed = assemble(TEST_SET, [BASE, ROBUST], ScoringSettings(seed=2, replications=200), "")
+    assert other_seed.groups[0] != result.groups[0]
 
 
 def test_blocks() -> None:
@@ -226,10 +237,10 @@ def test_blocks() -> None:
         for n, c in enumerate(CLIPS)
     )
     test_set = TestSetFile(Path("x.jsonl"), Path(), "table", clips)
-    found = assemble(test_set, [ROBUST], Settings(replications=200, blocks="speaker"), "")
-    assert [one.block for one in found.clips] == ["s0", "s1", "s0", "s1", "s0"]
+    result = assemble(test_set, [ROBUST], ScoringSettings(replications=200, blocks="speaker"), "")
+    assert [clip.block for clip in result.clips] == ["s0", "s1", "s0", "s1", "s0"]
     with pytest.raises(UsageError, match="clip a has no field room"):
-        assemble(test_set, [ROBUST], Settings(blocks="room"), "")
+        assemble(test_set, [ROBUST], ScoringSettings(blocks="room"), "")
 
 
 def test_exports(result: Result, tmp_path: Path) -> None:
@@ -256,7 +267,7 @@ def test_exports(result: Result, tmp_path: Path) -> None:
     [(0.0, "0 to 0.2"), (0.2, "0.2 to 0.4"), (0.799, "0.6 to 0.8"), (1.0, "0.8 to 1")],
 )
 def test_every_severity_is_in_one_part(severity: float, name: str) -> None:
-    one = Clip(
+    degraded = ScoredClip(
         id="x",
         audio="x",
         text="",
@@ -265,5 +276,5 @@ def test_every_severity_is_in_one_part(severity: float, name: str) -> None:
         severity=severity,
         hypotheses={"s": Hypothesis(text="")},
     )
-    other = one.model_copy(update={"scenario": "clean", "severity": None})
-    assert list(divide([one, other])["severity"]) == ["clean", name]
+    clean = degraded.model_copy(update={"scenario": "clean", "severity": None})
+    assert list(split_into_subgroups([degraded, clean])["severity"]) == ["clean", name]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from megaasr.cli.audio_arguments import UnusableFolder, expand
+from megaasr.cli.options import BatchSize, Device, ForcedLanguage, Offline, RouterThreshold
 from megaasr.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from megaasr.audio.waveform import Waveform
-    from megaasr.score.branches import Compared, Stretch, Verdict
+    from megaasr.score.branches import BranchComparison, BranchScores
 
 app = typer.Typer(add_completion=False)
 
@@ -25,76 +27,67 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     audio: Annotated[
         list[str], typer.Argument(metavar="AUDIO", help="Recordings, or folders of recordings.")
     ],
-    model: Annotated[str, typer.Option(help="A model with a robust branch.")] = "tiny",
+    model: Annotated[str, typer.Option(help="Model with a robust branch.")] = "tiny",
     references: Annotated[
         Path | None,
-        typer.Option(help="JSONL or CSV with audio and text of the recordings.", exists=True),
+        typer.Option(
+            help="JSONL or CSV file with the recordings' audio and text (the correct transcript).",
+            exists=True,
+        ),
     ] = None,
     page: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a page (HTML) with players.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write an HTML page with players to this file."),
     ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Of the router [default: its own].")
-    ] = None,
-    language: Annotated[str | None, typer.Option(help="ISO code to force.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Pieces heard at once.", min=1)] = 8,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best available].")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    threshold: RouterThreshold = None,
+    language: ForcedLanguage = None,
+    batch_size: BatchSize = 8,
+    device: Device = None,
+    offline: Offline = False,
 ) -> None:
-    """Let both branches of a model hear recordings, and show where they differ.
+    """Transcribe recordings with both branches of a model, and show where they differ.
 
-    With --references the error rates of base, robust and routed are shown too, with intervals and
-    paired tests, and the threshold of the router that would have been best; without, where the
-    branches disagree and how sure each is.
+    With --references, the error rates of base, robust and routed are shown too, with intervals and
+    paired tests, and the router's threshold that would have been best on these recordings.
     """
     from megaasr.route.decision import THRESHOLD
-    from megaasr.score.branches import compared, judge, match_references
+    from megaasr.score.branches import compare_branches, match_references, score_branches
+    from megaasr.score.systems import InferenceOptions, load_both_branches
     from megaasr.score.test_set import read_test_set
-    from megaasr.transcribe.options import ReliabilityOptions
-    from megaasr.transcribe.recognizer import MegaASR
 
     inputs = expand(audio, recursive=False)
-    unusable = [one for one in inputs if isinstance(one, UnusableFolder)]
-    paths = [one.audio for one in inputs if not isinstance(one, UnusableFolder)]
+    unusable = [item for item in inputs if isinstance(item, UnusableFolder)]
+    paths = [item.audio for item in inputs if not isinstance(item, UnusableFolder)]
     if unusable:
         raise UsageError(f"{unusable[0].audio}: {unusable[0].reason}")
     clips = read_test_set(references).clips if references is not None else ()
-    said = match_references(paths, clips) if clips else dict.fromkeys(paths)
-    asr = MegaASR.load(
-        model,
-        device=device,
-        offline=offline,
-        batch_size=batch_size,
-        route="both",
-        threshold=threshold,
-        reliability=ReliabilityOptions(retry=False),
-    )
-    found: list[Compared] = []
+    clip_of_path = match_references(paths, clips) if clips else dict.fromkeys(paths)
+    options = InferenceOptions(device, language, offline, batch_size)
+    asr = load_both_branches(model, options, threshold=threshold)
+    recordings: list[BranchComparison] = []
     for path, outcome in zip(
         paths, asr.transcribe_many(list(paths), language=language), strict=True
     ):
         if outcome.error is not None:
             typer.echo(f"mega-asr: error: {outcome.error}", err=True)
         else:
-            found.append(compared(outcome.unwrap(), path, said[path]))
-    if not found:
+            recordings.append(compare_branches(outcome.unwrap(), path, clip_of_path[path]))
+    if not recordings:
         raise typer.Exit(1)
-    limit = THRESHOLD if threshold is None else threshold
-    _show(found, limit)
-    known = any(one.reference is not None for one in found)
-    verdict = judge(found, limit) if known else None
-    if verdict is not None:
-        _show_verdict(verdict)
+    used_threshold = THRESHOLD if threshold is None else threshold
+    _show_recordings(recordings, used_threshold)
+    scores = None
+    if any(recording.reference is not None for recording in recordings):
+        scores = score_branches(recordings, used_threshold)
+        _show_scores(scores)
     if page is not None:
         from megaasr.atomic import write_atomically
         from megaasr.report.branches_page import branches_page
 
         page.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(page, branches_page(found, verdict, model, limit, _read))
+        write_atomically(page, branches_page(recordings, scores, model, used_threshold, _read))
         typer.echo(f"{page}: the same with players")
-    if len(found) < len(paths):
+    if len(recordings) < len(paths):
         raise typer.Exit(1)
 
 
@@ -108,13 +101,13 @@ def _read(path: str) -> Waveform | None:
         return None
 
 
-def _show(recordings: list[Compared], threshold: float) -> None:
+def _show_recordings(recordings: Sequence[BranchComparison], threshold: float) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if Console().is_terminal else 120)
-    for one in recordings:
-        table = Table(title=one.audio, title_justify="left", show_lines=True)
+    for recording in recordings:
+        table = Table(title=recording.audio, title_justify="left", show_lines=True)
         for name, options in (
             ("from", {"justify": "right"}),
             ("degraded", {"justify": "right"}),
@@ -123,63 +116,53 @@ def _show(recordings: list[Compared], threshold: float) -> None:
             ("routed", {}),
         ):
             table.add_column(name, **options)
-        for stretch in one.stretches:
-            probability = stretch.degraded_probability
+        for segment in recording.segments:
+            probability = segment.degraded_probability
+            base, robust = segment.base_text, segment.robust_text
             table.add_row(
-                f"{stretch.start:.1f} s",
+                f"{segment.start:.1f} s",
                 "–" if probability is None else f"{probability:.2f}",
-                _beside(stretch.robust, stretch.base, stretch, stretch.base_logprob),
-                _beside(stretch.base, stretch.robust, stretch, stretch.robust_logprob),
-                "robust" if probability is not None and probability >= threshold else "base",
+                _branch_cell(robust, base, segment.language, segment.base_logprob),
+                _branch_cell(base, robust, segment.language, segment.robust_logprob),
+                segment.routed_branch(threshold),
             )
         console.print(table)
-        if one.reference is not None:
+        if recording.reference is not None:
             rates = [
-                f"{name} {100 * one.errors(one.text(name, threshold)).rate:.1f} %"
+                f"{name} {100 * recording.count_errors(recording.text(name, threshold)).rate:.1f} %"
                 for name in ("base", "robust", "routed")
             ]
-            console.print(f"said: {one.reference}", markup=False, highlight=False)
+            console.print(f"reference: {recording.reference}", markup=False, highlight=False)
             console.print(f"errors: {', '.join(rates)}", markup=False, highlight=False)
     console.print("{words that the other branch does not have}", markup=False, highlight=False)
 
 
-def _beside(other: str, text: str, stretch: Stretch, logprob: float | None) -> Text:
-    """A branch's text with the words marked that the other one does not have."""
-    from rich.text import Text
+def _branch_cell(other_text: str, text: str, language: str | None, logprob: float | None) -> Text:
+    """Return a branch's text, with the words marked that the other branch does not have."""
+    from megaasr.report.word_diff import terminal_diff
 
-    from megaasr.text.error_rate import align
-
-    lines = Text()
-    if not text:
-        lines.append("(nothing)", style="red")
-    for step in align(other, text, language=stretch.language):
-        if step.hypothesis is not None:
-            same = step.kind == "hit"
-            lines.append(
-                f"{step.hypothesis} " if same else f"{{{step.hypothesis}}} ",
-                style="" if same else "magenta",
-            )
+    cell = terminal_diff(other_text, text, language, deletions=False)
     if logprob is not None:
-        lines.append(f"\nsure: {100 * math.exp(logprob):.0f} %", style="dim")
-    return lines
+        cell.append(f"\nmean token probability: {100 * math.exp(logprob):.0f} %", style="dim")
+    return cell
 
 
-def _show_verdict(verdict: Verdict) -> None:
+def _show_scores(scores: BranchScores) -> None:
     from megaasr.score.branches import SYSTEMS
 
-    for name in SYSTEMS:
-        counts, (low, high) = verdict.counts[name], verdict.intervals[name]
-        line = f"{name}: {100 * counts.rate:.1f} % (95 % {100 * low:.1f} to {100 * high:.1f})"
-        against = verdict.against_base.get(name)
+    for system in SYSTEMS:
+        counts, (low, high) = scores.counts[system], scores.intervals[system]
+        line = f"{system}: {100 * counts.rate:.1f} % (95 % {100 * low:.1f} to {100 * high:.1f})"
+        against = scores.against_base.get(system)
         if against is not None:
             line += (
                 f"; {100 * against.difference:+.1f} points against base "
                 f"({100 * against.low:+.1f} to {100 * against.high:+.1f}, p {against.p_value:.2g})"
             )
         typer.echo(line)
-    if verdict.best_threshold is not None:
-        least = min(rate for _, rate in verdict.sweep)
+    if scores.best_threshold is not None:
+        lowest = min(rate for _, rate in scores.sweep)
         typer.echo(
-            f"best threshold on these recordings: {verdict.best_threshold:.3f} "
-            f"({100 * least:.1f} %), used: {verdict.threshold:g}"
+            f"best threshold on these recordings: {scores.best_threshold:.3f} "
+            f"({100 * lowest:.1f} %), used: {scores.threshold:g}"
         )

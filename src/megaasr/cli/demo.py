@@ -1,9 +1,10 @@
-"""`mega-asr demo`: the shipped clips, clean and in bad recordings, as both branches hear them."""
+"""`mega-asr demo`: the shipped clips, clean and degraded, transcribed by both branches."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from megaasr.records import Utterance
-    from megaasr.score.branches import Compared
+    from megaasr.score.branches import BranchComparison
     from megaasr.transcribe.recognizer import MegaASR
 
 app = typer.Typer(add_completion=False)
 
-_WHAT_IT_IS = (
+_ABOUT_TINY = (
     "tiny is a toy: {millions:.1f} million parameters, trained by this repository's own recipe on "
     "synthesised speech. The clips are held-out sentences by the same kind of synthesiser. "
     "It shows that everything works offline; it cannot transcribe people."
 )
-_NEXT = (
+_NEXT_STEP = (
     "Next, with real weights (needs the network, about 5 GB):\n"
     "  mega-asr transcribe your-recording.m4a --model zhifeixie/Mega-ASR"
 )
@@ -36,13 +37,14 @@ _SYSTEMS = ("base", "robust", "routed")
 
 @app.command()
 def demo(
-    model: Annotated[str, typer.Option(help="The model to show.")] = "tiny",
+    model: Annotated[str, typer.Option(help="Name or folder of the model to show.")] = "tiny",
     page: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a page (HTML) with players.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write an HTML page with players to this file."),
     ] = None,
     offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
 ) -> None:
-    """Let both branches hear the shipped clips, and show what was said, what was heard, and errors.
+    """Transcribe the shipped clips with both branches; show references, hypotheses and errors.
 
     The clips are clean, in each of the seven conditions, and in three compounds.
     """
@@ -51,33 +53,26 @@ def demo(
 
     from megaasr.records import read_manifest
     from megaasr.route.decision import THRESHOLD
-    from megaasr.score.branches import compared
+    from megaasr.score.branches import compare_branches
+    from megaasr.score.systems import InferenceOptions, load_both_branches
     from megaasr.score.test_set import read_test_set
-    from megaasr.transcribe.options import ReliabilityOptions
-    from megaasr.transcribe.recognizer import MegaASR
 
     if page is not None and not page.suffix:
         raise UsageError(f"--output {page}: a page is a file, such as demo.html")
-    width = os.environ.get("COLUMNS", "")
-    wide = int(width) if width.isdecimal() and int(width) > 0 else 120
-    console = Console(width=None if Console().is_terminal else wide)
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() and int(columns) > 0 else 120
+    console = Console(width=None if Console().is_terminal else width)
     folder = Path(str(resources.files("megaasr.cli") / "demo_clips"))
     clips = list(read_manifest(folder / "clips.jsonl"))
     references = read_test_set(folder / "clips.jsonl").clips
     started = time.perf_counter()
-    asr = MegaASR.load(
-        model,
-        offline=offline,
-        batch_size=16,
-        route="both",
-        reliability=ReliabilityOptions(retry=False),
-    )
-    ready = time.perf_counter()
+    asr = load_both_branches(model, InferenceOptions(offline=offline, batch_size=16))
+    loaded = time.perf_counter()
     transcripts = asr.transcribe([str(folder / clip.audio) for clip in clips])
-    seconds = time.perf_counter() - ready
+    seconds = time.perf_counter() - loaded
 
-    found = [
-        compared(transcript, clip.audio, reference)
+    recordings = [
+        compare_branches(transcript, clip.audio, reference)
         for clip, transcript, reference in zip(clips, transcripts, references, strict=True)
     ]
     table = Table(title=f"mega-asr demo --model {model}", show_lines=True, title_justify="left")
@@ -85,34 +80,43 @@ def demo(
     table.add_column(
         "what was said; error rate and words of base (B) and robust (R) branch", ratio=1
     )
-    for clip, one in zip(clips, found, strict=True):
-        table.add_row(_about(clip), _heard(one, THRESHOLD))
+    for clip, recording in zip(clips, recordings, strict=True):
+        table.add_row(_describe(clip), _texts(recording, THRESHOLD))
     console.print(table)
     console.print("[-missed-] {+added+}; * the branch that the router chose", markup=False)
-    _totals(console, clips, found, THRESHOLD)
-    audio_s = sum(t.duration_s for t in transcripts)
+    _show_totals(console, clips, recordings, THRESHOLD)
+    audio_s = sum(transcript.duration_s for transcript in transcripts)
     console.print(
-        f"{audio_s:.0f} s of audio, heard twice, in {seconds:.1f} s "
-        f"({audio_s / seconds:.0f} times real time), after {ready - started:.1f} s of loading\n"
+        f"{audio_s:.0f} s of audio, transcribed by both branches in {seconds:.1f} s "
+        f"({audio_s / seconds:.0f} times real time), after {loaded - started:.1f} s of loading\n"
     )
     if page is not None:
-        _write_page(page, found, folder, model, THRESHOLD)
+        _write_page(page, recordings, folder, model, THRESHOLD)
         console.print(f"{page}: the same with players\n", markup=False, highlight=False)
     if model == "tiny":
-        console.print(_WHAT_IT_IS.format(millions=_millions(asr)))
-    console.print(_NEXT, highlight=False)
+        console.print(_ABOUT_TINY.format(millions=_millions_of_parameters(asr)))
+    console.print(_NEXT_STEP, highlight=False)
 
 
-def _totals(
-    console: Console, clips: list[Utterance], found: list[Compared], threshold: float
+def _show_totals(
+    console: Console,
+    clips: Sequence[Utterance],
+    recordings: Sequence[BranchComparison],
+    threshold: float,
 ) -> None:
     """Print the pooled error rates of clean and degraded clips."""
     from megaasr.text.error_rate import pooled
 
     for name, clean in (("clean", True), ("degraded", False)):
-        chosen = [one for clip, one in zip(clips, found, strict=True) if _is_clean(clip) is clean]
+        chosen = [
+            recording
+            for clip, recording in zip(clips, recordings, strict=True)
+            if _is_clean(clip) is clean
+        ]
         totals = {
-            system: pooled([one.errors(one.text(system, threshold)) for one in chosen])
+            system: pooled(
+                [recording.count_errors(recording.text(system, threshold)) for recording in chosen]
+            )
             for system in _SYSTEMS
         }
         rates = ", ".join(f"{system} {100 * total.rate:.1f} %" for system, total in totals.items())
@@ -124,75 +128,55 @@ def _totals(
 
 
 def _write_page(
-    page: Path, found: list[Compared], folder: Path, model: str, threshold: float
+    page: Path, recordings: Sequence[BranchComparison], folder: Path, model: str, threshold: float
 ) -> None:
     from megaasr.atomic import write_atomically
     from megaasr.audio.files import read
     from megaasr.report.branches_page import branches_page
-    from megaasr.score.branches import judge
+    from megaasr.score.branches import score_branches
 
     page.parent.mkdir(parents=True, exist_ok=True)
-    verdict = judge(found, threshold)
-    html = branches_page(found, verdict, model, threshold, lambda audio: read(folder / audio))
+    scores = score_branches(recordings, threshold)
+    html = branches_page(recordings, scores, model, threshold, lambda audio: read(folder / audio))
     write_atomically(page, html)
 
 
-def _millions(asr: MegaASR) -> float:
-    """Return the millions of parameters of a recogniser's model."""
-    network: Any = getattr(asr.model, "model")  # noqa: B009 (ours has one, its interface not)
-    return float(sum(p.numel() for p in network.parameters()) / 1e6)
+def _millions_of_parameters(asr: MegaASR) -> float:
+    network: Any = getattr(asr.model, "model")  # noqa: B009 (Qwen3ASR has it, SpeechModel does not)
+    return float(sum(parameter.numel() for parameter in network.parameters()) / 1e6)
 
 
 def _is_clean(clip: Utterance) -> bool:
     return str(clip.extra["scenario"]) == "clean"
 
 
-def _about(clip: Utterance) -> str:
+def _describe(clip: Utterance) -> str:
     voice = str(clip.extra["speaker"]).split(":")[-1]
     notes = [
         note
-        for note, holds in (
-            ("unheard voice", clip.extra["held_out_voice"]),
+        for note, applies in (
+            ("held-out voice", clip.extra["held_out_voice"]),
             ("hand-written", clip.extra["source"] == "handwritten"),
         )
-        if holds
+        if applies
     ]
     return "\n".join([*str(clip.extra["scenario"]).split("+"), voice, *notes])
 
 
-def _heard(one: Compared, threshold: float) -> Text:
-    """Return the reference and what both branches heard, marked where they are wrong."""
+def _texts(recording: BranchComparison, threshold: float) -> Text:
+    """Return the reference and the texts of both branches, with their errors marked."""
     from rich.text import Text
 
-    lines = Text().append(f"{one.reference}\n", style="dim")
-    probabilities = [s.degraded_probability or 0.0 for s in one.stretches]
-    kept = "robust" if max(probabilities, default=0.0) >= threshold else "base"
-    for name, sign in (("base", "B"), ("robust", "R")):
-        said = one.text(name, threshold)
-        star = "*" if name == kept else " "
-        rate = f"{100 * one.errors(said).rate:.0f} %"
-        lines.append(f"{sign}{star}{rate:>6} ", style="bold" if name == kept else "")
-        lines.append(_beside(one.reference or "", said)).append("\n" if name == "base" else "")
-    return lines
+    from megaasr.report.word_diff import terminal_diff
 
-
-def _beside(reference: str, heard: str) -> Text:
-    """Return what was heard with its errors coloured."""
-    from rich.text import Text
-
-    from megaasr.text.error_rate import align
-
-    lines = Text()
-    if not heard:
-        return lines.append("(nothing)", style="red")
-    for step in align(reference, heard):
-        if step.kind == "hit":
-            lines.append(f"{step.hypothesis} ")
-        elif step.kind == "deletion":
-            lines.append(f"[-{step.reference}-] ", style="red strike")
-        elif step.kind == "insertion":
-            lines.append(f"{{+{step.hypothesis}+}} ", style="magenta")
-        else:
-            lines.append(f"[-{step.reference}-]", style="red strike")
-            lines.append(f"{{+{step.hypothesis}+}} ", style="magenta")
+    lines = Text().append(f"{recording.reference}\n", style="dim")
+    routed = {segment.routed_branch(threshold) for segment in recording.segments}
+    kept = "robust" if "robust" in routed else "base"
+    for branch, letter in (("base", "B"), ("robust", "R")):
+        text = recording.text(branch, threshold)
+        star = "*" if branch == kept else " "
+        rate = f"{100 * recording.count_errors(text).rate:.0f} %"
+        lines.append(f"{letter}{star}{rate:>6} ", style="bold" if branch == kept else "")
+        lines.append(terminal_diff(recording.reference or "", text))
+        lines.append("\n" if branch == "base" else "")
     return lines

@@ -46,6 +46,12 @@ Device = Annotated[
         help="cpu, cuda, cuda:1 or mps [default: the best available].", rich_help_panel=MODEL_PANEL
     ),
 ]
+ForcedLanguage = Annotated[
+    str | None,
+    typer.Option(
+        help="ISO code of the language to force [default: detected].", rich_help_panel=MODEL_PANEL
+    ),
+]
 Dtype = Annotated[
     DtypeName | None,
     typer.Option(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from megaasr.score.bench_scorer import Bucket, Scores
 
 app = typer.Typer(add_completion=False)
-SECOND = "default"
+_SECOND_NORMALIZER = "default"
 
 
 @app.command()
@@ -20,25 +20,29 @@ def score(
     predictions: Annotated[
         Path,
         typer.Argument(
-            help="JSONL with answer (or text), prediction (or pred_text) and, where known, subset.",
+            help="JSONL file with the fields answer (or text: the reference), prediction (or "
+            "pred_text) and, if known, subset.",
             show_default=False,
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
-    """Score a file of predictions, without audio or model.
+    """Score a file of predictions, without audio or a model.
 
-    The numbers of the published scorer of Voices-in-the-Wild-Bench (English by words, Chinese by
-    characters, case and punctuation ignored), and beside them those after full normalisation.
+    Shows the numbers of the published scorer of Voices-in-the-Wild-Bench (English by words, Chinese
+    by characters, case and punctuation ignored) and, beside them, those after full normalisation.
     """
     from megaasr.score.bench_scorer import read_answers, score_records
 
     records = read_answers(predictions)
-    found = {"bench": score_records(records), "normalized": score_records(records, SECOND)}
+    scores = {
+        "bench": score_records(records),
+        "normalized": score_records(records, _SECOND_NORMALIZER),
+    }
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(scores, indent=2, ensure_ascii=False))
         return
-    _show(found["bench"], found["normalized"])
+    _show(scores["bench"], scores["normalized"])
 
 
 def _show(bench: Scores, normalized: Scores) -> None:
@@ -63,8 +67,8 @@ def _show(bench: Scores, normalized: Scores) -> None:
         for origin, bucket in cells.items()
         if bucket["count"]
     ]
-    for name, one, other in rows:
-        table.add_row(name, *_cells(one, other))
+    for name, bench_bucket, normalized_bucket in rows:
+        table.add_row(name, *_cells(bench_bucket, normalized_bucket))
     Console().print(table)
 
 

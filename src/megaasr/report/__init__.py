@@ -1,1 +1,1 @@
-"""Documents made from result files: so far the model card."""
+"""Documents made from results: benchmark pages and tables, model cards, galleries."""

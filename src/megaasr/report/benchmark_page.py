@@ -1,9 +1,9 @@
-"""One self-contained page about one or several benchmarks.
+"""One self-contained page about one or more benchmarks.
 
-The page opens from disk: sounds and pictures stand in it, nothing is fetched, and its content
+The page opens from disk: audio and pictures are embedded, nothing is fetched, and its content
 security policy allows only its own style and script, by their hashes. Tables, charts and clips are
-there without the script; it adds the list of all clips with its filters. Texts of models and file
-names are escaped wherever they stand.
+shown without the script, which adds the list of all clips and its filters. Texts of models and
+file names are escaped everywhere.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from string import Template
 
 from megaasr import __version__
 from megaasr.report import benchmark_tables as tables
-from megaasr.report.charts import Line, line_chart
+from megaasr.report.charts import ChartLine, line_chart
 from megaasr.report.clip_cards import Cards
 from megaasr.report.clip_list import clip_list
-from megaasr.report.condition_tables import categories, heat_map
+from megaasr.report.condition_tables import category_table, heat_map
 from megaasr.report.tables import Table
-from megaasr.report.wording import measure
+from megaasr.report.wording import measure_name
 from megaasr.score.result import Result
 
-_FAILURES = {
+_FAILURE_MEANINGS = {
     "empty": "nothing was recognised where somebody speaks",
     "hallucination": (
         "five inserted words (eight characters) or more in a row, or almost nothing in common with "
@@ -46,39 +46,44 @@ _HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """A list of the clips on which a system is behind the baseline.
+class BehindBaseline:
+    """A request to list the clips on which a system makes more errors than the baseline.
 
     Attributes:
-        system: its name.
-        clips: most clips in the list.
+        system: name of the system.
+        max_clips: number of clips to list at most.
     """
 
     system: str
-    clips: int
+    max_clips: int
 
 
 def benchmark_page(
-    results: Sequence[Result], audio_root: Path | None = None, gap: Gap | None = None
+    results: Sequence[Result],
+    audio_root: Path | None = None,
+    behind: BehindBaseline | None = None,
 ) -> str:
     """Return the page as HTML.
 
     Args:
-        results: at least one.
-        audio_root: where audio paths start; None for where they started when it was measured.
-        gap: the list of clips on which a system is behind the baseline; None for none.
+        results: one result per test set, at least one.
+        audio_root: folder that audio paths are relative to; None for the folder recorded in each
+            result.
+        behind: request for a list of clips on which a system is behind the baseline; None for no
+            such list.
 
     Raises:
-        UsageError: the system of the gap is in none of the results.
+        UsageError: a result does not have the system of `behind`.
     """
     style, script = _resource("benchmark.css"), _resource("benchmark.js")
     parts = [
-        _part(number, one, audio_root, len(results), gap=gap) for number, one in enumerate(results)
+        _test_set_part(number, result, audio_root, len(results), behind=behind)
+        for number, result in enumerate(results)
     ]
     if len(results) > 1:
         table = tables.overview(results).html()
         parts.insert(0, f"<section><h2>All test sets</h2>{table}</section>")
-    names = [one.test_set.name for one in results]
+    names = [result.test_set.name for result in results]
     return Template(_resource("benchmark.html")).substitute(
         title=escape(f"Benchmark: {', '.join(dict.fromkeys(names))}"),
         style=style,
@@ -90,32 +95,37 @@ def benchmark_page(
     )
 
 
-def _part(
-    number: int, result: Result, audio_root: Path | None, parts: int, *, gap: Gap | None
+def _test_set_part(
+    number: int,
+    result: Result,
+    audio_root: Path | None,
+    parts: int,
+    *,
+    behind: BehindBaseline | None,
 ) -> str:
-    first = next(iter(result.normalizers))
+    normalizer = result.headline_normalizer
     root = audio_root or Path(result.test_set.audio_root)
-    shown = Cards(result, first, root, f"r{number}", parts)
+    cards = Cards(result, normalizer, root, f"r{number}", parts)
     sections = [
         ("Error rates", _error_rates(result)),
-        ("Severity", _curves(result, "severity", first)),
-        ("Scenarios", _heat_maps(number, result, first)),
-        ("Categories", _html(categories(result))),
-        ("Failures", _failures(result, first)),
+        ("Severity", _curves(result, "severity", normalizer)),
+        ("Scenarios", _heat_maps(number, result, normalizer)),
+        ("Categories", _html(category_table(result))),
+        ("Failures", _failures(result, normalizer)),
         ("Routing", _html(tables.routing(result))),
-        ("Break-downs", _divisions(result, first)),
-        ("Behind the baseline", shown.behind(gap.system, gap.clips) if gap else ""),
-        ("Worst clips", shown.worst()),
-        ("Most changed clips", shown.most_changed()),
-        ("All clips", clip_list(number, result, first)),
+        ("Break-downs", _break_downs(result, normalizer)),
+        ("Behind the baseline", cards.behind(behind.system, behind.max_clips) if behind else ""),
+        ("Worst clips", cards.worst()),
+        ("Most changed clips", cards.most_changed()),
+        ("All clips", clip_list(number, result, normalizer)),
         ("How it was measured", _provenance(result)),
     ]
-    found = [(name, content) for name, content in sections if content]
-    links = "".join(f'<li><a href="#{_anchor(number, name)}">{name}</a></li>' for name, _ in found)
+    filled = [(name, content) for name, content in sections if content]
+    links = "".join(f'<li><a href="#{_anchor(number, name)}">{name}</a></li>' for name, _ in filled)
     bodies = "".join(
         f'<section aria-labelledby="{_anchor(number, name)}">'
         f'<h3 id="{_anchor(number, name)}">{name}</h3>{content}</section>'
-        for name, content in found
+        for name, content in filled
     )
     label = escape(result.test_set.name)
     return (
@@ -129,9 +139,9 @@ def _anchor(number: int, name: str) -> str:
 
 
 def _heading(result: Result) -> str:
-    of = result.test_set
+    test_set = result.test_set
     systems = "one system" if len(result.systems) == 1 else f"{len(result.systems)} systems"
-    return f"{of.name}: {of.clips} clips, {of.audio_s / 3600:.2f} h, {systems}"
+    return f"{test_set.name}: {test_set.clips} clips, {test_set.audio_s / 3600:.2f} h, {systems}"
 
 
 def _html(table: Table | None) -> str:
@@ -139,74 +149,78 @@ def _html(table: Table | None) -> str:
 
 
 def _error_rates(result: Result) -> str:
-    found = "".join(tables.headline(result, one).html() for one in result.normalizers)
-    return f"<p class=soft>{_HOW}</p>{found}"
+    headlines = "".join(tables.headline(result, name).html() for name in result.normalizers)
+    return f"<p class=soft>{_HOW}</p>{headlines}"
 
 
 def _failures(result: Result, normalizer: str) -> str:
-    kinds = "".join(f"<dt>{kind}</dt><dd>{means}</dd>" for kind, means in _FAILURES.items())
+    kinds = "".join(
+        f"<dt>{kind}</dt><dd>{meaning}</dd>" for kind, meaning in _FAILURE_MEANINGS.items()
+    )
     return f'{tables.failures(result, normalizer).html()}<dl class="facts">{kinds}</dl>'
 
 
 def _curves(result: Result, by: str, normalizer: str) -> str:
-    """Return a chart of a division whose parts have an order, with its table."""
+    """Return a chart and a table of the error rates by a property whose values have an order."""
     groups = result.groups_by(by)
     if not groups:
         return ""
     lines = []
     for system in result.systems:
         rates = [group.rates.get(system.name, {}).get(normalizer) for group in groups]
-        values = [None if one is None else 100 * one.rate for one in rates]
+        values = [None if rate is None else 100 * rate.rate for rate in rates]
         bands = [
-            None if one is None else (100 * one.interval[0], 100 * one.interval[1]) for one in rates
+            None if rate is None else (100 * rate.interval[0], 100 * rate.interval[1])
+            for rate in rates
         ]
-        lines.append(Line(system.name, values, bands))
-    name = tables.DIVISIONS[by].lower()
+        lines.append(ChartLine(system.name, values, bands))
+    name = tables.BREAK_DOWNS[by].lower()
     level = f"{100 * result.bootstrap.level:g} %"
-    title = f"{measure(result).capitalize()} in % by {name}; bands are {level} intervals"
+    title = f"{measure_name(result).capitalize()} in % by {name}; bands are {level} intervals"
     chart = line_chart(title, name, [group.name for group in groups], lines)
-    table = _html(tables.division(result, by, normalizer))
+    table = _html(tables.break_down(result, by, normalizer))
     return f'<div class="pair">{chart}{table}</div>'
 
 
 def _heat_maps(number: int, result: Result, normalizer: str) -> str:
-    """Return a map for each system, of which the script shows one, and all numbers in a list."""
+    """Return one map per system, of which the script shows one, and a table with all numbers."""
     maps = [(s.name, heat_map(result, s.name, normalizer)) for s in result.systems]
-    found = "".join(
+    choices = "".join(
         f'<div class="choice" data-name="{escape(name)}">{table.html()}</div>'
         for name, table in maps
         if table is not None
     )
-    if not found:
+    if not choices:
         return ""
-    every = _html(tables.division(result, "scenario", normalizer))
+    table = _html(tables.break_down(result, "scenario", normalizer))
     return (
-        f'<div class="choices" data-label="map of" id="r{number}-maps">{found}</div>'
-        f"<details><summary>Every scenario with clips and intervals</summary>{every}</details>"
+        f'<div class="choices" data-label="map of" id="r{number}-maps">{choices}</div>'
+        f"<details><summary>Every scenario with clips and intervals</summary>{table}</details>"
     )
 
 
-def _divisions(result: Result, normalizer: str) -> str:
+def _break_downs(result: Result, normalizer: str) -> str:
     charts = {by: _curves(result, by, normalizer) for by in ("size", "snr", "duration")}
-    plain = {by: _html(tables.division(result, by, normalizer)) for by in tables.DIVISIONS}
-    found = {by: content for by, content in (plain | charts).items() if content}
+    plain = {by: _html(tables.break_down(result, by, normalizer)) for by in tables.BREAK_DOWNS}
     return "".join(
-        f"<h4>{tables.DIVISIONS[by]}</h4>{content}"
-        for by, content in found.items()
-        if by not in {"severity", "scenario"}  # they have sections of their own
+        f"<h4>{tables.BREAK_DOWNS[by]}</h4>{content}"
+        for by, content in (plain | charts).items()
+        if content and by not in {"severity", "scenario"}  # these two have their own sections
     )
 
 
 def _provenance(result: Result) -> str:
-    of, drawn = result.test_set, result.bootstrap
+    test_set, bootstrap = result.test_set, result.bootstrap
     facts = {
         "command": result.command,
         "finished": result.finished,
-        "test set": f"{of.path} ({of.kind}), SHA-256 of its records {of.sha256}",
+        "test set": (
+            f"{test_set.path} ({test_set.kind}), SHA-256 of its records {test_set.sha256}"
+        ),
         "normalisers": ", ".join(f"{name} {v}" for name, v in result.normalizers.items()),
         "intervals": (
-            f"bootstrap over {drawn.blocks or 'clips'}, {drawn.replications} draws, seed "
-            f"{drawn.seed}, {100 * drawn.level:g} %; comparisons on the same draws"
+            f"bootstrap over {bootstrap.blocks or 'clips'}, {bootstrap.replications} draws, seed "
+            f"{bootstrap.seed}, {100 * bootstrap.level:g} %; comparisons on the same draws"
         ),
         "machine": ", ".join(f"{k} {v}" for k, v in result.machine.items() if v is not None),
         "versions": ", ".join(f"{k} {v}" for k, v in result.versions.items()),
@@ -214,9 +228,9 @@ def _provenance(result: Result) -> str:
     for system in result.systems:
         device = f", on {system.device}" if system.device else ""
         facts[f"system {system.name}"] = f"{system.kind}{device}: {json.dumps(system.settings)}"
-    if of.unusable:
+    if test_set.unusable:
         facts["clips that could not be read"] = "; ".join(
-            f"{clip}: {reason}" for clip, reason in of.unusable.items()
+            f"{clip}: {reason}" for clip, reason in test_set.unusable.items()
         )
     items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
     return f'<dl class="facts">{items}</dl>'

@@ -1,18 +1,26 @@
-"""The tables of a benchmark's report, from a `Result`."""
+"""The tables of a benchmark's report, made from a `Result`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from megaasr.report.condition_tables import categories
+from megaasr.report.condition_tables import category_table
 from megaasr.report.tables import Cell, Table
-from megaasr.report.wording import interval, measure, percent
-from megaasr.score.result import FAILURES, OVERALL, Comparison, Group, Rate, Result
+from megaasr.report.wording import format_interval, measure_name, percent
+from megaasr.score.result import (
+    FAILURES,
+    OVERALL,
+    Comparison,
+    Rate,
+    Result,
+    SettingValue,
+    Subgroup,
+)
 
 SIGNIFICANT = 0.05
 """Differences with a p-value below this are called significant."""
 
-DIVISIONS = {
+BREAK_DOWNS = {
     "severity": "Severity",
     "category": "Category",
     "size": "Conditions in the scenario",
@@ -24,27 +32,26 @@ DIVISIONS = {
     "duration": "Length of the clip",
     "route": "Route that was taken",
 }
-"""Break-downs that are shown as tables, with their titles."""
+"""Titles of the break-downs that are shown as tables, by property (`Subgroup.by`)."""
 
-_DOCUMENT_DIVISIONS = ("category", "severity", "size", "difficulty", "voice")
+_DOCUMENT_BREAK_DOWNS = ("category", "severity", "size", "difficulty", "voice")
 
 
 def headline(result: Result, normalizer: str) -> Table:
-    """Return a line for each system: rate, interval, comparison with the baseline, failures."""
-    (whole,) = result.groups_by(OVERALL)
+    """Return one row per system: rate, interval, comparison with the baseline, failures."""
     several = len(result.systems) > 1
     rows: list[list[Cell | str]] = []
     for system in result.systems:
-        rate = whole.rates[system.name][normalizer]
+        rate = result.overall.rates[system.name][normalizer]
         rtfx = "–" if system.rtfx is None else f"{system.rtfx:.1f}"
         rows.append(
             [
                 Cell(system.name, note=_settings(system.settings)),
                 Cell(percent(rate.rate, 2), strong=True),
-                interval(rate.interval),
-                *(_against(result, system.name, normalizer) if several else []),
-                _errors(rate),
-                *([_failing(result, system.name)] if result.clips else []),
+                format_interval(rate.interval),
+                *(_against_baseline(result, system.name, normalizer) if several else []),
+                _error_shares(rate),
+                *([_failing_share(result, system.name)] if result.clips else []),
                 rtfx,
                 str(system.failed),
             ]
@@ -56,7 +63,7 @@ def headline(result: Result, normalizer: str) -> Table:
         else ""
     )
     return Table(
-        f"{measure(result).capitalize()} in %, normaliser {normalizer} version "
+        f"{measure_name(result).capitalize()} in %, normaliser {normalizer} version "
         f"{result.normalizers[normalizer]}{tested}",
         (
             "system",
@@ -72,20 +79,27 @@ def headline(result: Result, normalizer: str) -> Table:
     )
 
 
-def division(result: Result, by: str, normalizer: str) -> Table | None:
-    """Return the error rate of every part of a division; None if the set was not so divided."""
+def break_down(result: Result, by: str, normalizer: str) -> Table | None:
+    """Return the error rates of every subgroup by a property; None if there are no subgroups.
+
+    Args:
+        result: the benchmark.
+        by: the property, one of `BREAK_DOWNS`.
+        normalizer: name of a normaliser.
+    """
     groups = result.groups_by(by)
     if not groups:
         return None
     names = [system.name for system in result.systems]
     rows: list[list[Cell | str]] = [
-        [group.name, _clips(group), *(_rate_cell(result, group, n, normalizer) for n in names)]
+        [group.name, _clip_count(group), *(_rate_cell(result, group, n, normalizer) for n in names)]
         for group in groups
     ]
-    tested = any(found.by == by for found in result.comparisons)
+    tested = any(comparison.by == by for comparison in result.comparisons)
     marked = f"; * p below {SIGNIFICANT:g} against {result.baseline}" if tested else ""
     return Table(
-        f"{DIVISIONS[by]}: {measure(result)} in % with interval, normaliser {normalizer}{marked}",
+        f"{BREAK_DOWNS[by]}: {measure_name(result)} in % with interval, normaliser "
+        f"{normalizer}{marked}",
         (by, "clips", *names),
         rows,
     )
@@ -93,117 +107,144 @@ def division(result: Result, by: str, normalizer: str) -> Table | None:
 
 def failures(result: Result, normalizer: str) -> Table:
     """Return the share of clips with each kind of failure."""
-    (whole,) = result.groups_by(OVERALL)
+    systems = [system.name for system in result.systems]
+    rates = result.overall.rates
     rows = [
-        [kind, *(percent(whole.rates[s.name][normalizer].failures[kind]) for s in result.systems)]
+        [kind, *(percent(rates[name][normalizer].failures[kind]) for name in systems)]
         for kind in FAILURES
     ]
-    return Table("Clips with a failure, in %", ("failure", *(s.name for s in result.systems)), rows)
+    return Table("Clips with a failure, in %", ("failure", *systems), rows)
 
 
 def routing(result: Result) -> Table | None:
     """Return how well each router tells degraded clips from clean ones; None without a router."""
     if not result.routing:
         return None
-    measures = ("accuracy", "accuracy_severity_0.3", "precision", "recall", "f1", "auc")
+    columns = {
+        "accuracy": "accuracy",
+        "accuracy_severity_0.3": "accuracy without severity below 0.3",
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "auc": "AUC",
+    }
     rows = [
-        [name, f"{found['clips']:g}", *(percent(found[one], 2) for one in measures)]
-        for name, found in result.routing.items()
+        [system, f"{metrics['clips']:g}", *(percent(metrics[key], 2) for key in columns)]
+        for system, metrics in result.routing.items()
     ]
-    names = ("accuracy", "accuracy without severity below 0.3", "precision", "recall", "F1", "AUC")
     return Table(
-        "Routers: degraded clips told from clean ones, in %", ("system", "clips", *names), rows
+        "Routers: degraded clips told from clean ones, in %",
+        ("system", "clips", *columns.values()),
+        rows,
     )
 
 
 def all_tables(result: Result) -> list[Table]:
     """Return every table but the heat maps, in the order of the report."""
-    first = next(iter(result.normalizers))
-    tables = [headline(result, name) for name in result.normalizers]
-    divisions = (division(result, by, first) for by in DIVISIONS)
+    normalizer = result.headline_normalizer
     return _present(
-        [*tables, categories(result), *divisions, failures(result, first), routing(result)]
+        [
+            *(headline(result, name) for name in result.normalizers),
+            category_table(result),
+            *(break_down(result, by, normalizer) for by in BREAK_DOWNS),
+            failures(result, normalizer),
+            routing(result),
+        ]
     )
 
 
 def document_tables(result: Result, *, short: bool = False) -> list[Table]:
-    """Return the tables that a document has room for; if `short`, those that a README has."""
-    first = next(iter(result.normalizers))
-    chosen = (division(result, by, first) for by in _DOCUMENT_DIVISIONS[: 1 if short else None])
-    return _present([headline(result, first), *chosen, failures(result, first), routing(result)])
+    """Return the tables for a document.
+
+    Args:
+        result: the benchmark.
+        short: only the tables that a README has room for.
+    """
+    normalizer = result.headline_normalizer
+    break_downs = _DOCUMENT_BREAK_DOWNS[:1] if short else _DOCUMENT_BREAK_DOWNS
+    return _present(
+        [
+            headline(result, normalizer),
+            *(break_down(result, by, normalizer) for by in break_downs),
+            failures(result, normalizer),
+            routing(result),
+        ]
+    )
+
+
+def overview(results: Sequence[Result]) -> Table:
+    """Return the headline rates on several test sets, one row per system."""
+    rates: dict[str, dict[int, Rate]] = {}  # by system and position of the result
+    for index, result in enumerate(results):
+        for system, by_normalizer in result.overall.rates.items():
+            rates.setdefault(system, {})[index] = by_normalizer[result.headline_normalizer]
+    rows: list[list[Cell | str]] = [
+        [system, *(_overview_cell(by_result.get(index)) for index in range(len(results)))]
+        for system, by_result in rates.items()
+    ]
+    names = (f"{result.test_set.name} ({measure_name(result)})" for result in results)
+    return Table("All test sets: error rate in % with interval", ("system", *names), rows)
+
+
+def _overview_cell(rate: Rate | None) -> str:
+    return "–" if rate is None else f"{percent(rate.rate, 2)} ({format_interval(rate.interval)})"
 
 
 def _present(tables: Iterable[Table | None]) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def _rate_cell(result: Result, group: Group, system: str, normalizer: str) -> Cell:
+def _rate_cell(result: Result, group: Subgroup, system: str, normalizer: str) -> Cell:
     if system not in group.rates:
         return Cell("–")
     rate = group.rates[system][normalizer]
-    found = _find(result, group.by, group.name, system, normalizer)
-    star = "*" if found is not None and found.p_value < SIGNIFICANT else ""
-    note = "" if found is None else f"{100 * found.difference:+.1f} points, p {found.p_value:.4f}"
-    return Cell(f"{percent(rate.rate)}{star} ({interval(rate.interval)})", note=note)
+    comparison = _find_comparison(result, group.by, group.name, system, normalizer)
+    star = note = ""
+    if comparison is not None:
+        star = "*" if comparison.p_value < SIGNIFICANT else ""
+        note = f"{100 * comparison.difference:+.1f} points, p {comparison.p_value:.4f}"
+    return Cell(f"{percent(rate.rate)}{star} ({format_interval(rate.interval)})", note=note)
 
 
-def _against(result: Result, system: str, normalizer: str) -> list[str]:
-    found = _find(result, OVERALL, OVERALL, system, normalizer)
-    if found is None:
+def _against_baseline(result: Result, system: str, normalizer: str) -> list[str]:
+    comparison = _find_comparison(result, OVERALL, OVERALL, system, normalizer)
+    if comparison is None:
         return ["baseline" if system == result.baseline else "–", "–", "–", "–"]
-    low, high = (f"{100 * one:+.2f}" for one in found.interval)
+    low, high = (f"{100 * end:+.2f}" for end in comparison.interval)
     return [
-        f"{100 * found.difference:+.2f} ({low} to {high})",
-        f"{found.probability_of_improvement:.3f}",
-        f"{found.p_value:.4f}",
-        "yes" if found.p_value < SIGNIFICANT else "no",
+        f"{100 * comparison.difference:+.2f} ({low} to {high})",
+        f"{comparison.probability_of_improvement:.3f}",
+        f"{comparison.p_value:.4f}",
+        "yes" if comparison.p_value < SIGNIFICANT else "no",
     ]
 
 
-def _failing(result: Result, system: str) -> str:
-    """Return the share of clips that show a failure of any kind."""
+def _failing_share(result: Result, system: str) -> str:
+    """Return the share of clips with a failure of any kind, in per cent."""
     failing = sum(bool(clip.hypotheses[system].failures) for clip in result.clips)
     return percent(failing / len(result.clips))
 
 
-def _find(result: Result, by: str, name: str, system: str, normalizer: str) -> Comparison | None:
-    wanted = (by, name, system, normalizer)
+def _find_comparison(
+    result: Result, by: str, name: str, system: str, normalizer: str
+) -> Comparison | None:
+    key = (by, name, system, normalizer)
     return next(
-        (c for c in result.comparisons if (c.by, c.name, c.system, c.normalizer) == wanted), None
+        (c for c in result.comparisons if (c.by, c.name, c.system, c.normalizer) == key), None
     )
 
 
-def _errors(rate: Rate) -> str:
+def _error_shares(rate: Rate) -> str:
     hits, *errors = rate.counts
-    length = max(1, hits + errors[0] + errors[1])
-    return " / ".join(percent(one / length) for one in errors)
+    substitutions, deletions, _ = errors
+    length = max(1, hits + substitutions + deletions)
+    return " / ".join(percent(count / length) for count in errors)
 
 
-def overview(results: Sequence[Result]) -> Table:
-    """Return the headline rates of several test sets, a line for each system."""
-    rates: dict[str, dict[int, Rate]] = {}
-    for at, result in enumerate(results):
-        (whole,) = result.groups_by(OVERALL)
-        for system, by_normalizer in whole.rates.items():
-            rates.setdefault(system, {})[at] = by_normalizer[next(iter(result.normalizers))]
-    rows: list[list[Cell | str]] = [
-        [
-            name,
-            *(
-                f"{percent(of[at].rate, 2)} ({interval(of[at].interval)})" if at in of else "–"
-                for at in range(len(results))
-            ),
-        ]
-        for name, of in rates.items()
-    ]
-    names = (f"{one.test_set.name} ({measure(one)})" for one in results)
-    return Table("All test sets: error rate in % with interval", ("system", *names), rows)
-
-
-def _clips(group: Group) -> str:
+def _clip_count(group: Subgroup) -> str:
     counts = {rate.clips for rates in group.rates.values() for rate in rates.values()}
     return "–".join(map(str, sorted({min(counts), max(counts)})))
 
 
-def _settings(settings: dict[str, str | int | float | bool | None]) -> str:
+def _settings(settings: Mapping[str, SettingValue]) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None)

@@ -1,15 +1,15 @@
-"""What routing is worth on labelled clips, as a page."""
+"""The page of `mega-asr calibrate`: what routing gains on labelled clips."""
 
 from __future__ import annotations
 
 from html import escape
 
-from megaasr.report.charts import Line, line_chart
+from megaasr.report.charts import ChartLine, line_chart
 from megaasr.report.page import plain_page
-from megaasr.report.wording import percent
-from megaasr.score.calibration import Calibration
+from megaasr.report.wording import format_interval, percent
+from megaasr.score.calibration import RoutingCalibration
 
-_NAMES = {
+_SYSTEMS = {
     "base": "base branch alone",
     "robust": "robust branch alone",
     "routed": "routed, cross-validated",
@@ -19,33 +19,32 @@ _NAMES = {
 }
 
 
-def calibration_page(found: Calibration, model: str, data: str, default: float) -> str:
+def calibration_page(calibration: RoutingCalibration, model: str, data: str, default: float) -> str:
     """Return the page as HTML.
 
     Args:
-        found: of the fit.
-        model: its name.
-        data: name of the clips.
-        default: the threshold in use.
+        calibration: result of the fit.
+        model: name of the model.
+        data: name of the labelled clips.
+        default: the threshold in use now, 0..1.
     """
-    low, high = found.threshold_interval
+    low, high = calibration.threshold_interval
     body = (
-        f"<section><h2>Result</h2><p><strong>{escape(found.advice)}</strong></p>"
-        f"<p>Best threshold on all clips: {found.threshold:.3f} (95 % {low:.3f} to {high:.3f}; "
-        f"in use now: {default:g}).</p>{_table(found)}</section>"
-        f"<section><h2>Every threshold</h2>{_sweep(found)}<p>With 0 everything goes to the robust "
-        "branch, with 1 to the base. The band is the 95 % interval of each rate; neighbouring "
-        "rates move together, so it says little about their difference.</p></section>"
+        f"<section><h2>Result</h2><p><strong>{escape(calibration.advice)}</strong></p>"
+        f"<p>Best threshold on all clips: {calibration.threshold:.3f} (95 % {low:.3f} to "
+        f"{high:.3f}; in use now: {default:g}).</p>{_table(calibration)}</section>"
+        f"<section><h2>Every threshold</h2>{_sweep(calibration)}<p>With 0 everything goes to the "
+        "robust branch, with 1 to the base. The band is the 95 % interval of each rate; "
+        "neighbouring rates move together, so it says little about their difference.</p></section>"
     )
-    lead = f"{found.clips} clips, {found.words} words of {data}; {model}"
+    lead = f"{calibration.clips} clips, {calibration.words} words of {data}; {model}"
     return plain_page("Is routing worth it here?", lead, body)
 
 
-def _table(found: Calibration) -> str:
+def _table(calibration: RoutingCalibration) -> str:
     rows = []
-    for name, title in _NAMES.items():
-        low, high = found.intervals[name]
-        against = found.comparisons.get(name)
+    for system, title in _SYSTEMS.items():
+        against = calibration.comparisons.get(system)
         gain = (
             "–"
             if against is None
@@ -53,23 +52,23 @@ def _table(found: Calibration) -> str:
             f"{100 * against.high:+.2f}), p {against.p_value:.4f}"
         )
         rows.append(
-            f"<tr><th scope=row>{title}</th><td>{percent(found.rates[name], 2)}</td>"
-            f"<td>{percent(low)} to {percent(high)}</td><td>{gain}</td></tr>"
+            f"<tr><th scope=row>{title}</th><td>{percent(calibration.rates[system], 2)}</td>"
+            f"<td>{format_interval(calibration.intervals[system])}</td><td>{gain}</td></tr>"
         )
     return (
         "<div class=scroll><table><caption><span>Error rates, %</span></caption><thead><tr>"
-        "<th>who hears</th><th>errors</th><th>95 % interval</th>"
+        "<th>system</th><th>errors</th><th>95 % interval</th>"
         "<th>routed against it, points</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _sweep(found: Calibration) -> str:
-    places = [f"{at:.2f}" for at, *_ in found.sweep]
-    step = max(1, len(places) // 10)
-    named = [place if at % step == 0 else "" for at, place in enumerate(places)]
-    rates = [100 * rate for _, rate, _, _ in found.sweep]
-    bands = [(100 * low, 100 * high) for _, _, low, high in found.sweep]
+def _sweep(calibration: RoutingCalibration) -> str:
+    thresholds = [f"{threshold:.2f}" for threshold, *_ in calibration.sweep]
+    step = max(1, len(thresholds) // 10)
+    ticks = [label if index % step == 0 else "" for index, label in enumerate(thresholds)]
+    rates = [100 * rate for _, rate, _, _ in calibration.sweep]
+    bands = [(100 * low, 100 * high) for _, _, low, high in calibration.sweep]
     return line_chart(
-        "Error rate of routing, %", "threshold", named, [Line("routed", rates, bands)]
+        "Error rate of routing, %", "threshold", ticks, [ChartLine("routed", rates, bands)]
     )

@@ -1,4 +1,4 @@
-"""Line charts with bands as inline SVG; colours, dashes and marks come from the page's classes."""
+"""Line charts with bands as inline SVG; the page's style sheet sets colours, dashes and marks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from html import escape
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 44
 SERIES = 6
-"""Styles of lines; the next so many lines have hollow marks, further ones repeat."""
+"""Number of line styles; the next as many lines repeat them with hollow marks."""
 _MARKS = ("circle", "square", "triangle", "diamond", "cross", "bar")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One line of a chart.
 
     Attributes:
-        name: in the legend.
-        values: by place along the axis; None where there is none.
-        bands: low and high end of the interval at each place.
+        name: name in the legend.
+        values: one value per tick of the horizontal axis; None for a missing value.
+        bands: low and high end of the band at each tick; None for no band.
     """
 
     name: str
@@ -28,19 +28,19 @@ class Line:
     bands: Sequence[tuple[float, float] | None]
 
 
-def line_chart(title: str, axis: str, places: Sequence[str], lines: Sequence[Line]) -> str:
-    """Return a chart with its legend.
+def line_chart(title: str, axis: str, ticks: Sequence[str], lines: Sequence[ChartLine]) -> str:
+    """Return a chart with its legend as HTML.
 
     Args:
-        title: what is shown, with its unit; read to people who cannot see it.
+        title: description of the values, with their unit; also read out by screen readers.
         axis: name of the horizontal axis.
-        places: names along it.
-        lines: values in the title's unit, from 0 up.
+        ticks: labels along the horizontal axis.
+        lines: the lines; values are 0 or more.
     """
     top = _ceiling(max((b[1] for line in lines for b in line.bands if b), default=1.0))
-    body = [_grid(top), _axis(places, axis)]
-    body += [_band(line, number, top, len(places)) for number, line in enumerate(lines)]
-    body += [_line(line, number, top, len(places)) for number, line in enumerate(lines)]
+    body = [_grid(top), _axis(ticks, axis)]
+    body += [_band(line, number, top, len(ticks)) for number, line in enumerate(lines)]
+    body += [_line(line, number, top, len(ticks)) for number, line in enumerate(lines)]
     legend = "".join(
         f'<li><svg class="key s{n % SERIES}" viewBox="0 0 36 12" aria-hidden="true">'
         f'<path class="line" d="M0 6H36"/>{_mark(n, 18, 6)}</svg> {escape(line.name)}</li>'
@@ -53,16 +53,16 @@ def line_chart(title: str, axis: str, places: Sequence[str], lines: Sequence[Lin
     )
 
 
-def _ceiling(most: float) -> float:
+def _ceiling(largest: float) -> float:
     """Return the end of the vertical axis: a round number not below the largest value."""
-    for step in (1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100, 120, 150, 200, 300, 500):
-        if most <= step:
-            return float(step)
-    return most
+    for end in (1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100, 120, 150, 200, 300, 500):
+        if largest <= end:
+            return float(end)
+    return largest
 
 
-def _x(place: int, count: int) -> float:
-    return _LEFT + (place + 0.5) * (_WIDTH - _LEFT - _RIGHT) / count
+def _x(tick: int, count: int) -> float:
+    return _LEFT + (tick + 0.5) * (_WIDTH - _LEFT - _RIGHT) / count
 
 
 def _y(value: float, top: float) -> float:
@@ -80,31 +80,33 @@ def _grid(top: float) -> str:
     return "".join(parts)
 
 
-def _axis(places: Sequence[str], axis: str) -> str:
-    marks = "".join(
-        f'<text x="{_x(n, len(places)):.1f}" y="{_HEIGHT - _BOTTOM + 18}" '
-        f'text-anchor="middle">{escape(name)}</text>'
-        for n, name in enumerate(places)
+def _axis(ticks: Sequence[str], axis: str) -> str:
+    labels = "".join(
+        f'<text x="{_x(n, len(ticks)):.1f}" y="{_HEIGHT - _BOTTOM + 18}" '
+        f'text-anchor="middle">{escape(label)}</text>'
+        for n, label in enumerate(ticks)
     )
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    return f'{marks}<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(axis)}</text>'
+    return (
+        f'{labels}<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(axis)}</text>'
+    )
 
 
-def _band(line: Line, number: int, top: float, count: int) -> str:
-    found = [(n, band) for n, band in enumerate(line.bands) if band is not None]
-    if not found:
+def _band(line: ChartLine, number: int, top: float, count: int) -> str:
+    bands = [(n, band) for n, band in enumerate(line.bands) if band is not None]
+    if not bands:
         return ""
-    upper = [f"{_x(n, count):.1f} {_y(high, top):.1f}" for n, (_, high) in found]
-    lower = [f"{_x(n, count):.1f} {_y(low, top):.1f}" for n, (low, _) in reversed(found)]
+    upper = [f"{_x(n, count):.1f} {_y(high, top):.1f}" for n, (_, high) in bands]
+    lower = [f"{_x(n, count):.1f} {_y(low, top):.1f}" for n, (low, _) in reversed(bands)]
     return f'<path class="band s{number % SERIES}" d="M{"L".join([*upper, *lower])}Z"/>'
 
 
-def _line(line: Line, number: int, top: float, count: int) -> str:
-    found = [(n, value) for n, value in enumerate(line.values) if value is not None]
-    if not found:
+def _line(line: ChartLine, number: int, top: float, count: int) -> str:
+    points = [(n, value) for n, value in enumerate(line.values) if value is not None]
+    if not points:
         return ""
-    path = "L".join(f"{_x(n, count):.1f} {_y(value, top):.1f}" for n, value in found)
-    marks = "".join(_mark(number, _x(n, count), _y(value, top)) for n, value in found)
+    path = "L".join(f"{_x(n, count):.1f} {_y(value, top):.1f}" for n, value in points)
+    marks = "".join(_mark(number, _x(n, count), _y(value, top)) for n, value in points)
     return f'<g class="s{number % SERIES}"><path class="line" d="M{path}"/>{marks}</g>'
 
 

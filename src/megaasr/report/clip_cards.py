@@ -1,4 +1,4 @@
-"""The clips worth hearing: worst, and most changed, each with sound, picture and word diffs."""
+"""Cards of clips worth listening to, each with audio, spectrogram and word diffs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, UsageError
 from megaasr.report import spectrogram
 from megaasr.report.embed import data_uri, sound_uri
-from megaasr.report.word_diff import word_diff
-from megaasr.score.result import OVERALL, Clip, Result
+from megaasr.report.word_diff import html_diff
+from megaasr.score.result import Result, ScoredClip
 
 SHOWN = 12
-"""Clips in each of the two lists, shared by the test sets of a page: their sound makes it large."""
-_FEWEST = 3
-_LONGEST_S = 30.0
+"""Clips in each list, shared by the test sets of a page, since their audio makes it large."""
+_MIN_SHOWN = 3
+_MAX_AUDIO_S = 30.0
 _LEGEND = (
     "Words that are missing are struck out, words that are wrong or too many are underlined; both "
     "as the normaliser leaves them."
@@ -25,14 +25,14 @@ _LEGEND = (
 
 
 class Cards:
-    """The cards of one result; a clip that is in both lists has its sound in the first only.
+    """The cards of one result; audio is embedded only in the first of several cards of a clip.
 
     Args:
-        result: where the clips are from.
-        normalizer: of the errors and word diffs.
-        root: where audio paths start; clips whose sound is not there say so.
-        prefix: of the cards' anchors, unique in the page.
-        parts: test sets on the page.
+        result: the benchmark.
+        normalizer: name of the normaliser for errors and word diffs.
+        root: folder that audio paths are relative to; a card says if its audio is missing there.
+        prefix: prefix of the cards' anchors, unique on the page.
+        parts: number of test sets on the page.
     """
 
     def __init__(
@@ -42,131 +42,139 @@ class Cards:
         self._normalizer = normalizer
         self._root = root
         self._prefix = prefix
-        self._shown = max(_FEWEST, SHOWN // parts)
-        self._anchors: dict[str, str] = {}
-        self._homes: dict[str, str] = {}  # the list that a clip's sound stands in
+        self._shown = max(_MIN_SHOWN, SHOWN // parts)
+        self._anchors: dict[str, str] = {}  # of the card with the audio, by clip
+        self._lists: dict[str, str] = {}  # the list of that card, by clip
 
     def worst(self) -> str:
-        """Return the clips on which the best system is worst, by error rate and then errors."""
-        clips, best = self._result.clips, self._best()
+        """Return the clips with the highest error rates of the best system."""
+        best = self._best_system()
 
-        def badness(clip: Clip) -> tuple[float, int]:
-            errors = clip.hypotheses[best].errors(self._normalizer)
-            return errors.rate, errors.errors
+        def badness(clip: ScoredClip) -> tuple[float, int]:
+            counts = clip.hypotheses[best].errors(self._normalizer)
+            return counts.rate, counts.errors
 
-        wrong = [clip for clip in clips if badness(clip)[1]]
-        how = f"The clips with the highest error rates of {best}, the best system here. {_LEGEND}"
-        return self._list(how, sorted(wrong, key=badness, reverse=True), "the worst clips")
+        wrong = [clip for clip in self._result.clips if badness(clip)[1]]
+        lead = f"The clips with the highest error rates of {best}, the best system here. {_LEGEND}"
+        return self._list(lead, sorted(wrong, key=badness, reverse=True), "the worst clips")
 
     def most_changed(self) -> str:
-        """Return the clips on which a system differs most from the baseline, better or worse."""
-        base = self._result.baseline
+        """Return the clips with the largest difference in errors from the baseline."""
+        baseline = self._result.baseline
 
-        def change(clip: Clip) -> int:
+        def change(clip: ScoredClip) -> int:
             errors = {s: h.errors(self._normalizer).errors for s, h in clip.hypotheses.items()}
-            return max(abs(one - errors[base]) for one in errors.values())
+            return max(abs(count - errors[baseline]) for count in errors.values())
 
         changed = [clip for clip in self._result.clips if change(clip)]
-        how = f"The clips with the largest difference in errors between {base} and another system."
-        return self._list(how, sorted(changed, key=change, reverse=True), "the most changed clips")
+        lead = (
+            f"The clips with the largest difference in errors between {baseline} and another "
+            "system."
+        )
+        return self._list(lead, sorted(changed, key=change, reverse=True), "the most changed clips")
 
-    def behind(self, system: str, count: int) -> str:
+    def behind(self, system: str, max_clips: int) -> str:
         """Return the clips on which a system makes more errors than the baseline.
 
         Args:
-            system: of the result, and not the baseline.
-            count: most clips; those with the largest difference come first.
+            system: name of a system other than the baseline.
+            max_clips: number of clips to list at most; the largest differences come first.
 
         Raises:
             UsageError: there is no such system.
         """
-        base = self._result.baseline
-        names = [one.name for one in self._result.systems]
-        if system not in names or system == base:
-            others = ", ".join(name for name in names if name != base)
-            raise UsageError(f"no system {system} to compare with {base}; there is {others}")
-
-        def gap(clip: Clip) -> int:
-            ours, theirs = (
-                clip.hypotheses[name].errors(self._normalizer).errors for name in (system, base)
+        baseline = self._result.baseline
+        names = [summary.name for summary in self._result.systems]
+        if system not in names or system == baseline:
+            alternatives = ", ".join(name for name in names if name != baseline)
+            raise UsageError(
+                f"no system {system} to compare with {baseline}; there is {alternatives}"
             )
-            return ours - theirs
 
-        clips = sorted((c for c in self._result.clips if gap(c) > 0), key=gap, reverse=True)
-        how = (
-            f"The clips on which {system} makes more errors than {base}: {len(clips)} of "
+        def surplus(clip: ScoredClip) -> int:
+            system_errors, baseline_errors = (
+                clip.hypotheses[name].errors(self._normalizer).errors for name in (system, baseline)
+            )
+            return system_errors - baseline_errors
+
+        clips = sorted((c for c in self._result.clips if surplus(c) > 0), key=surplus, reverse=True)
+        lead = (
+            f"The clips on which {system} makes more errors than {baseline}: {len(clips)} of "
             f"{len(self._result.clips)}, the largest difference first. {_LEGEND}"
         )
-        return self._list(how, clips, "the clips behind the baseline", count)
+        return self._list(lead, clips, "the clips behind the baseline", max_clips)
 
-    def _best(self) -> str:
-        (whole,) = self._result.groups_by(OVERALL)
+    def _best_system(self) -> str:
         names = [system.name for system in self._result.systems]
-        return min(names, key=lambda name: whole.rates[name][self._normalizer].rate)
+        rates = self._result.overall.rates
+        return min(names, key=lambda name: rates[name][self._normalizer].rate)
 
-    def _list(self, how: str, clips: Sequence[Clip], home: str, count: int | None = None) -> str:
+    def _list(
+        self, lead: str, clips: Sequence[ScoredClip], title: str, max_clips: int | None = None
+    ) -> str:
         if not clips:
             return ""
-        cards = "".join(self._card(clip, home) for clip in clips[: count or self._shown])
-        return f'<p class="soft">{escape(how)}</p><div class="cards">{cards}</div>'
+        cards = "".join(self._card(clip, title) for clip in clips[: max_clips or self._shown])
+        return f'<p class="soft">{escape(lead)}</p><div class="cards">{cards}</div>'
 
-    def _card(self, clip: Clip, home: str) -> str:
-        said = "".join(self._said(clip, system.name) for system in self._result.systems)
-        anchor, sound = self._anchors.get(clip.id), ""
+    def _card(self, clip: ScoredClip, list_title: str) -> str:
+        texts = "".join(self._hypothesis(clip, system.name) for system in self._result.systems)
+        anchor = self._anchors.get(clip.id)
         if anchor is not None:
-            sound = (
-                f'<p><a href="#{anchor}">Sound and picture: among {self._homes[clip.id]}</a></p>'
+            audio = (
+                f'<p><a href="#{anchor}">Sound and picture: among {self._lists[clip.id]}</a></p>'
             )
-            place = ""
+            attribute = ""
         else:
             anchor = f"{self._prefix}-clip-{len(self._anchors)}"
             self._anchors[clip.id] = anchor
-            self._homes[clip.id] = home
-            sound, place = _sound(clip, self._root), f' id="{anchor}"'
+            self._lists[clip.id] = list_title
+            audio, attribute = _audio_and_picture(clip, self._root), f' id="{anchor}"'
         return (
-            f'<article{place}><h4>{escape(clip.id)}</h4><p class="soft">{escape(_facts(clip))}</p>'
-            f"{sound}<dl><dt>reference</dt><dd{_lang(clip)}>{escape(clip.text)}</dd>{said}</dl>"
+            f"<article{attribute}><h4>{escape(clip.id)}</h4>"
+            f'<p class="soft">{escape(_facts(clip))}</p>'
+            f"{audio}<dl><dt>reference</dt><dd{_lang(clip)}>{escape(clip.text)}</dd>{texts}</dl>"
             "</article>"
         )
 
-    def _said(self, clip: Clip, system: str) -> str:
-        said = clip.hypotheses[system]
-        errors = said.errors(self._normalizer)
-        facts = [f"{errors.errors} of {errors.reference_length} wrong", *said.failures]
-        if said.route is not None:
-            facts.append(f"route {said.route}")
-        if said.error is not None:
-            facts.append(f"failed: {said.error}")
-        diff = word_diff(clip.text, said.text, clip.language, self._normalizer)
+    def _hypothesis(self, clip: ScoredClip, system: str) -> str:
+        hypothesis = clip.hypotheses[system]
+        counts = hypothesis.errors(self._normalizer)
+        facts = [f"{counts.errors} of {counts.reference_length} wrong", *hypothesis.failures]
+        if hypothesis.route is not None:
+            facts.append(f"route {hypothesis.route}")
+        if hypothesis.error is not None:
+            facts.append(f"failed: {hypothesis.error}")
+        diff = html_diff(clip.text, hypothesis.text, clip.language, self._normalizer)
         return (
             f"<dt>{escape(system)} <small>{escape(', '.join(facts))}</small></dt>"
             f'<dd class="diff"{_lang(clip)}>{diff}</dd>'
         )
 
 
-def _lang(clip: Clip) -> str:
+def _lang(clip: ScoredClip) -> str:
     return f' lang="{escape(clip.language)}"' if clip.language else ""
 
 
-def _facts(clip: Clip) -> str:
+def _facts(clip: ScoredClip) -> str:
     facts = [clip.scenario or clip.category or ""]
     if clip.severity is not None:
         facts.append(f"severity {clip.severity:g}")
     if clip.snr_db is not None:
         facts.append(f"SNR {clip.snr_db:.1f} dB")
     facts += [clip.origin or "", f"{clip.duration_s:.1f} s"]
-    return ", ".join(one for one in facts if one)
+    return ", ".join(fact for fact in facts if fact)
 
 
-def _sound(clip: Clip, root: Path) -> str:
+def _audio_and_picture(clip: ScoredClip, root: Path) -> str:
     try:
         waveform = read_clip(root, clip.audio)
     except (AudioError, UsageError, OSError):
         return '<p class="soft">The sound was not found when this page was made.</p>'
-    rate, whole_s = waveform.sample_rate, waveform.duration_s
-    waveform = Waveform(waveform.samples[: int(_LONGEST_S * rate)], rate)
+    rate, total_s = waveform.sample_rate, waveform.duration_s
+    waveform = Waveform(waveform.samples[: int(_MAX_AUDIO_S * rate)], rate)
     shown_s = waveform.duration_s
-    end = f"{shown_s:.1f} s" if shown_s == whole_s else f"{shown_s:.0f} of {whole_s:.0f} s"
+    end = f"{shown_s:.1f} s" if shown_s == total_s else f"{shown_s:.0f} of {total_s:.0f} s"
     name = escape(clip.id)
     picture = data_uri("image/png", spectrogram.picture(waveform))
     return (

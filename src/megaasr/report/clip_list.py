@@ -1,17 +1,23 @@
-"""All clips of a benchmark as data in the page, from which its script makes the list."""
+"""All clips of a benchmark as embedded data, from which the page's script builds the list."""
 
 from __future__ import annotations
 
 import json
 
-from megaasr.score.result import Clip, Hypothesis, Result
+from megaasr.score.result import Hypothesis, Result, ScoredClip
 
 _FAILED = "no answer"
-"""What a clip shows on which a system failed, beside the failures of texts."""
+"""Shown, beside the failures of the text, for a clip on which the system failed."""
 
 
 def clip_list(number: int, result: Result, normalizer: str) -> str:
-    """Return the data and an empty place that the script fills; nothing if there are no clips."""
+    """Return the data and an empty element for the script to fill; empty if there are no clips.
+
+    Args:
+        number: position of the result on the page.
+        result: the benchmark.
+        normalizer: name of the normaliser for the errors.
+    """
     if not result.clips:
         return ""
     systems = [system.name for system in result.systems]
@@ -27,14 +33,14 @@ def clip_list(number: int, result: Result, normalizer: str) -> str:
 
 
 def inert_json(data: object) -> str:
-    """Return JSON that no HTML parser can leave."""
+    """Return JSON that cannot end the HTML element in which it is embedded."""
     text = json.dumps(data, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
-def _row(clip: Clip, systems: list[str], normalizer: str) -> dict[str, object]:
+def _row(clip: ScoredClip, systems: list[str], normalizer: str) -> dict[str, object]:
     category = " / ".join(part for part in (clip.category, clip.origin) if part)
     return {
         "id": clip.id,
@@ -42,16 +48,16 @@ def _row(clip: Clip, systems: list[str], normalizer: str) -> dict[str, object]:
         "category": category,
         "scenario": clip.scenario or "",
         "severity": clip.severity,
-        "said": [_said(clip.hypotheses[name], normalizer) for name in systems],
+        "hypotheses": [_hypothesis_row(clip.hypotheses[name], normalizer) for name in systems],
     }
 
 
-def _said(said: Hypothesis, normalizer: str) -> dict[str, object]:
-    errors = said.errors(normalizer)
+def _hypothesis_row(hypothesis: Hypothesis, normalizer: str) -> dict[str, object]:
+    counts = hypothesis.errors(normalizer)
     return {
-        "text": said.text,
-        "wrong": errors.errors,
-        "of": errors.reference_length,
-        "failures": [*said.failures, *([_FAILED] if said.error else [])],
-        "route": said.route,
+        "text": hypothesis.text,
+        "wrong": counts.errors,
+        "of": counts.reference_length,
+        "failures": [*hypothesis.failures, *([_FAILED] if hypothesis.error else [])],
+        "route": hypothesis.route,
     }

@@ -1,4 +1,4 @@
-"""The tables by condition: one square a scenario, and the layout of the published table."""
+"""The tables by condition: a heat map of the scenarios, and the layout of the published table."""
 
 from __future__ import annotations
 
@@ -7,45 +7,53 @@ from itertools import combinations
 
 from megaasr.report.published import SOURCE, published_results
 from megaasr.report.tables import Cell, Table
-from megaasr.report.wording import interval, measure, percent
-from megaasr.score.result import Group, Rate, Result
+from megaasr.report.wording import format_interval, measure_name, percent
+from megaasr.score.result import Rate, Result, Subgroup
 from megaasr.score.subsets import CATEGORIES
 from megaasr.simulate.conditions import CONDITIONS
 from megaasr.simulate.scenarios import CLEAN, find_scenario, scenario_names
 
-PUBLISHED_WITH = "bench"
-"""The normaliser whose figures can stand beside the published ones."""
+PUBLISHED_NORMALIZER = "bench"
+"""The normaliser of the published figures; ours are shown beside them only with the same one."""
 _HEATS = 10
 
 
 def heat_map(result: Result, system: str, normalizer: str) -> Table | None:
-    """Return the error rates of the 54 scenarios: anchors across, modifiers down.
+    """Return a system's error rates on the 54 scenarios, with anchors across and modifiers down.
 
-    The strongest colour is the worst rate of all systems (100 % at most), so that their maps can
+    The strongest colour is the highest rate of all systems (100 % at most), so that their maps can
     be compared.
+
+    Args:
+        result: the benchmark.
+        system: name of the system.
+        normalizer: name of a normaliser.
+
+    Returns:
+        The table; None if the system has no rates by scenario.
     """
     groups = result.groups_by("scenario")
-    found = {g.name: g.rates[system][normalizer] for g in groups if system in g.rates}
-    if not found:
+    rates = {g.name: g.rates[system][normalizer] for g in groups if system in g.rates}
+    if not rates:
         return None
     top = min(1.0, max(rate[normalizer].rate for g in groups for rate in g.rates.values()))
     anchors = [c.name for c in CONDITIONS if c.role == "anchor"]
     modifiers = [c.name for c in CONDITIONS if c.role == "modifier"]
     rows: list[list[Cell | str]] = []
     for size in range(len(modifiers) + 1):
-        for some in combinations(modifiers, size):
-            names = [_scenario(place, some) for place in (None, *anchors)]
-            cells = [_heat_cell(name, found.get(name), top) for name in names]
-            rows.append(["+".join(some) or "no modifier", *cells])
+        for combination in combinations(modifiers, size):
+            names = [_scenario_name(anchor, combination) for anchor in (None, *anchors)]
+            cells = [_heat_cell(name, rates.get(name), top) for name in names]
+            rows.append(["+".join(combination) or "no modifier", *cells])
     return Table(
-        f"{system}: {measure(result)} in % by scenario, normaliser {normalizer}; the strongest "
-        f"colour is {percent(top, 0)} % or more, · is none of the 54, – has no clips",
+        f"{system}: {measure_name(result)} in % by scenario, normaliser {normalizer}; the "
+        f"strongest colour is {percent(top, 0)} % or more, · is none of the 54, – has no clips",
         ("modifiers", "no anchor", *anchors),
         rows,
     )
 
 
-def _scenario(anchor: str | None, modifiers: tuple[str, ...]) -> str:
+def _scenario_name(anchor: str | None, modifiers: tuple[str, ...]) -> str:
     parts = [*([anchor] if anchor else []), *modifiers]
     return find_scenario("+".join(parts)).name if parts else CLEAN
 
@@ -53,42 +61,45 @@ def _scenario(anchor: str | None, modifiers: tuple[str, ...]) -> str:
 def _heat_cell(name: str, rate: Rate | None, top: float) -> Cell:
     if rate is None:
         return Cell("–" if name in {CLEAN, *scenario_names()} else "·")
-    note = f"{name}: {rate.clips} clips, interval {interval(rate.interval)} %"
+    note = f"{name}: {rate.clips} clips, interval {format_interval(rate.interval)} %"
     heat = min(_HEATS, round(_HEATS * rate.rate / top)) if top else 0
     digits = 0 if rate.rate >= 0.0995 else 1
     return Cell(percent(rate.rate, digits), note=note, heat=heat)
 
 
-def categories(result: Result) -> Table | None:
-    """Return category by real and simulated, as published; None if there are not two categories.
+def category_table(result: Result) -> Table | None:
+    """Return the rates by category, real and simulated, in the layout of the published table.
 
-    The published figures stand above ours only where the test set is the bench and has most of
-    its categories, under the normaliser that they were made with.
+    The published figures are shown above ours only if the test set is Voices-in-the-Wild-Bench with
+    most of its categories, and then under the normaliser of the published figures.
+
+    Returns:
+        The table; None if the test set has fewer than two categories.
     """
     groups = {group.name: group for group in result.groups_by("category")}
     measured = {name.partition(" / ")[0] for name in groups}
-    beside = (
+    comparable = (
         result.test_set.kind == "bench"
-        and PUBLISHED_WITH in result.normalizers
+        and PUBLISHED_NORMALIZER in result.normalizers
         and len(measured & set(CATEGORIES)) > len(CATEGORIES) // 2
     )
-    shown = [one for one in (CLEAN, *CATEGORIES) if one in measured]
+    shown = [category for category in (CLEAN, *CATEGORIES) if category in measured]
     shown += sorted(measured - set(shown))
-    if beside:
+    if comparable:
         shown = list(CATEGORIES)
     if len(shown) < 2:
         return None
-    normalizer = PUBLISHED_WITH if beside else next(iter(result.normalizers))
-    ours = _our_rows(result, groups, shown, normalizer, beside)
-    caption = f"{measure(result).capitalize()} in % by category, normaliser {normalizer}"
+    normalizer = PUBLISHED_NORMALIZER if comparable else result.headline_normalizer
+    ours = _our_rows(result, groups, shown, normalizer, marked=comparable)
+    caption = f"{measure_name(result).capitalize()} in % by category, normaliser {normalizer}"
     if any(" / " in name for name in groups):
         caption += ", real / simulated"
-    if beside:
+    if comparable:
         caption += (
             f"; rows marked as published are the results on Voices-in-the-Wild-Bench of {SOURCE}, "
             "not measured here"
         )
-    rows = [*_published_rows(), *ours] if beside else ours
+    rows = [*_published_rows(), *ours] if comparable else ours
     return Table(caption, ("system", *shown), rows)
 
 
@@ -104,9 +115,10 @@ def _published_rows() -> list[list[Cell | str]]:
 
 def _our_rows(
     result: Result,
-    groups: Mapping[str, Group],
+    groups: Mapping[str, Subgroup],
     shown: Sequence[str],
     normalizer: str,
+    *,
     marked: bool,
 ) -> list[list[Cell | str]]:
     rows: list[list[Cell | str]] = []
@@ -117,12 +129,12 @@ def _our_rows(
             if system.name in group.rates
         }
         name = f"{system.name} (measured here)" if marked else system.name
-        rows.append([name, *(Cell(_origins(rates, one), strong=marked) for one in shown)])
+        rows.append([name, *(Cell(_by_origin(rates, c), strong=marked) for c in shown)])
     return rows
 
 
-def _origins(rates: Mapping[str, str], category: str) -> str:
-    """Return `real / simulated`, or one rate where the origin is not known."""
+def _by_origin(rates: Mapping[str, str], category: str) -> str:
+    """Return the rates as `real / simulated`, or a single rate if the origin is unknown."""
     names = [f"{category} / {origin}" for origin in ("real", "simulated")]
     if not any(name in rates for name in names):
         return rates.get(category, "–")

@@ -1,4 +1,4 @@
-"""Sounds and pictures as data: URIs, so that a page is one file."""
+"""Audio and pictures as data: URIs, so that a page is a single file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from megaasr.audio.files import write
 from megaasr.audio.waveform import Waveform
 
 
-def data_uri(kind: str, content: bytes) -> str:
-    """Return the content of a file as a URI; `kind` is its MIME type."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def data_uri(mime_type: str, content: bytes) -> str:
+    """Return the content of a file as a data: URI.
+
+    Args:
+        mime_type: type of the content, such as `image/png`.
+        content: the bytes of the file.
+    """
+    return f"data:{mime_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def sound_uri(waveform: Waveform) -> str:
-    """Return a sound as FLAC, which every browser of today plays, at half the size of WAV."""
+    """Return audio as a data: URI of FLAC, which all browsers play, at half the size of WAV."""
     with tempfile.TemporaryDirectory(prefix="mega-asr-") as folder:
         path = Path(folder) / "clip.flac"
         write(path, waveform)

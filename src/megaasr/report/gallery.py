@@ -1,8 +1,8 @@
-"""The gallery: one page on which every condition can be heard and seen at several severities.
+"""The gallery: one page to listen to every condition, and see it, at several severities.
 
-The page is one file. Sounds and pictures stand in it as data: URIs, because files beside a page
-are lost when it is sent on, and phones cannot open them from disk at all. Sounds are FLAC, which
-every browser of today plays and which takes about half the space of WAV.
+The page is one file. Audio and pictures are embedded as data: URIs, because files beside a page are
+lost when it is sent to somebody, and phones cannot open them from disk at all. Audio is FLAC, which
+all browsers play and which takes about half the space of WAV.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from megaasr import __version__
 from megaasr.audio.waveform import Waveform
 from megaasr.report import spectrogram
 from megaasr.report.embed import data_uri, sound_uri
+from megaasr.report.tables import breakable
 from megaasr.simulate.describe import describe_condition, describe_steps
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.log import Level
@@ -33,25 +34,25 @@ COMPOUNDS = (
     "obstructed+recording+distortion+dropout+noise",
 )
 _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
-_MOST_TICKS = 8
+_MAX_TICKS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class GalleryClip:
     """One clip of the page.
 
     Attributes:
-        title: its heading, for a degraded clip `severity 0.5`.
-        spoken: what it is, for people who hear the page read.
-        waveform: 16 kHz.
-        level: how loud it is.
-        steps: what was done, a phrase per step; none for the clean clip.
-        clipped_samples: how many samples were limited to full scale; None for the clean clip.
-        draw: every parameter; None for the clean clip.
+        title: heading of the clip, such as `severity 0.5`.
+        description: description of the clip for screen readers.
+        waveform: the audio, 16 kHz mono.
+        level: level and loudness of the audio.
+        steps: the processing steps, one phrase each; empty for the clean clip.
+        clipped_samples: number of samples limited to full scale; None for the clean clip.
+        draw: all parameters of the simulation; None for the clean clip.
     """
 
     title: str
-    spoken: str
+    description: str
     waveform: Waveform
     level: Level
     steps: Sequence[str] = ()
@@ -60,21 +61,22 @@ class Cell:
 
 
 def default_scenarios() -> list[str]:
-    """Return the names of the page's rows: the seven conditions and some compounds."""
-    return [one.name for one in SCENARIOS if len(one.conditions) == 1] + list(COMPOUNDS)
+    """Return the names of the default scenarios: the seven conditions and some compounds."""
+    conditions = [scenario.name for scenario in SCENARIOS if len(scenario.conditions) == 1]
+    return [*conditions, *COMPOUNDS]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """What a page shows; the same gallery gives the same page.
+    """The content of a gallery page; the same gallery gives the same page.
 
     Attributes:
-        waveform: clean speech at 16 kHz.
-        name: the clean file's name, which also keys the random choices.
-        simulator: what degrades it.
-        scenarios: the rows.
-        severities: the cells of each row, 0..1.
-        seed: of all random choices.
+        waveform: clean speech, 16 kHz mono.
+        name: name of the clean file, which also keys the random choices.
+        simulator: the simulator that degrades the speech.
+        scenarios: the scenarios, one row each.
+        severities: the severities of each scenario, 0..1.
+        seed: seed of all random choices.
     """
 
     waveform: Waveform
@@ -91,10 +93,10 @@ class Gallery:
             UsageError: a severity is not in 0..1.
         """
         level = Level.of(self.waveform.samples)
-        rows = [[Cell("clean", f"{self.name}, clean", self.waveform, level)]]
+        rows = [[GalleryClip("clean", f"{self.name}, clean", self.waveform, level)]]
         rows += [self._row(scenario) for scenario in self.scenarios]
         heads = [("clean", "The recording as it came in.")]
-        heads += [(one.name, _summary(one)) for one in self.scenarios]
+        heads += [(scenario.name, _summary(scenario)) for scenario in self.scenarios]
         sections = (_section(*head, row) for head, row in zip(heads, rows, strict=True))
         names = (name for name, _ in heads)
         template = resources.files("megaasr.report").joinpath("gallery.html")
@@ -102,7 +104,7 @@ class Gallery:
             name=escape(self.name),
             introduction=self._introduction(),
             loudness_range=_loudness_range(rows),
-            links="".join(f'<li><a href="#{_anchor(n)}">{_breakable(n)}</a></li>' for n in names),
+            links="".join(f'<li><a href="#{_anchor(n)}">{breakable(n)}</a></li>' for n in names),
             colour_bar=data_uri("image/png", spectrogram.colour_bar()),
             quietest=f"{spectrogram.QUIETEST_DB:.0f}",
             loudest=f"{spectrogram.LOUDEST_DB:.0f}",
@@ -111,15 +113,15 @@ class Gallery:
             seed=self.seed,
         )
 
-    def _row(self, scenario: Scenario) -> list[Cell]:
-        return [self._cell(scenario, severity) for severity in self.severities]
+    def _row(self, scenario: Scenario) -> list[GalleryClip]:
+        return [self._clip(scenario, severity) for severity in self.severities]
 
-    def _cell(self, scenario: Scenario, severity: float) -> Cell:
+    def _clip(self, scenario: Scenario, severity: float) -> GalleryClip:
         draw = self.simulator.draw(
             seed=self.seed, scenario=scenario, severity=severity, utterance=self.name
         )
         simulated = self.simulator.apply(self.waveform, draw)
-        return Cell(
+        return GalleryClip(
             f"severity {severity:g}",
             f"{scenario.name} at severity {severity:g}",
             simulated.waveform,
@@ -139,9 +141,9 @@ class Gallery:
         )
 
 
-def _loudness_range(rows: Sequence[Sequence[Cell]]) -> str:
-    known = [cell.level.lufs for row in rows for cell in row if cell.level.lufs is not None]
-    return f"{max(known) - min(known):.0f} LU" if known else "nothing"
+def _loudness_range(rows: Sequence[Sequence[GalleryClip]]) -> str:
+    lufs = [clip.level.lufs for row in rows for clip in row if clip.level.lufs is not None]
+    return f"{max(lufs) - min(lufs):.0f} LU" if lufs else "nothing"
 
 
 def _anchor(scenario_name: str) -> str:
@@ -149,62 +151,57 @@ def _anchor(scenario_name: str) -> str:
 
 
 def _summary(scenario: Scenario) -> str:
-    return " ".join(describe_condition(one.name) for one in scenario.conditions)
+    return " ".join(describe_condition(condition.name) for condition in scenario.conditions)
 
 
-def _breakable(scenario_name: str) -> str:
-    """Return a name as HTML that may go on in a new line after each +, for narrow screens."""
-    return escape(scenario_name).replace("+", "+<wbr>")
-
-
-def _section(heading: str, summary: str, cells: Sequence[Cell]) -> str:
+def _section(heading: str, summary: str, clips: Sequence[GalleryClip]) -> str:
     anchor = _anchor(heading)
     return (
-        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{_breakable(heading)}</h2>'
+        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{breakable(heading)}</h2>'
         f'<p class="soft">{escape(summary)}</p>'
-        f'<div class="row">{"".join(_article(cell) for cell in cells)}</div></section>'
+        f'<div class="row">{"".join(_article(clip) for clip in clips)}</div></section>'
     )
 
 
-def _article(cell: Cell) -> str:
-    sound = sound_uri(cell.waveform)
-    steps = "".join(f"<li>{escape(step)}</li>" for step in cell.steps)
+def _article(clip: GalleryClip) -> str:
+    audio = sound_uri(clip.waveform)
+    steps = "".join(f"<li>{escape(step)}</li>" for step in clip.steps)
     return (
-        f"<article><h3>{escape(cell.title)}</h3>"
-        f'<audio controls preload="metadata" aria-label="{escape(cell.spoken)}" src="{sound}">'
-        "</audio>"
-        f"{_figure(cell)}{f'<ol>{steps}</ol>' if steps else ''}{_measured(cell)}{_details(cell)}"
+        f"<article><h3>{escape(clip.title)}</h3>"
+        f'<audio controls preload="metadata" aria-label="{escape(clip.description)}" '
+        f'src="{audio}"></audio>'
+        f"{_figure(clip)}{f'<ol>{steps}</ol>' if steps else ''}{_measured(clip)}{_details(clip)}"
         "</article>"
     )
 
 
-def _figure(cell: Cell) -> str:
-    loudness = "" if cell.level.lufs is None else f", {cell.level.lufs:.1f} LUFS"
-    alternative = f"Spectrogram of {cell.spoken}, 0 to 8 kHz{loudness}"
-    image = data_uri("image/png", spectrogram.picture(cell.waveform))
+def _figure(clip: GalleryClip) -> str:
+    loudness = "" if clip.level.lufs is None else f", {clip.level.lufs:.1f} LUFS"
+    alternative = f"Spectrogram of {clip.description}, 0 to 8 kHz{loudness}"
+    image = data_uri("image/png", spectrogram.picture(clip.waveform))
     hertz = "".join(f"<span>{kilohertz}</span>" for kilohertz in ("8 kHz", 6, 4, 2, 0))
     return (
         f'<figure><div class="hertz" aria-hidden="true">{hertz}</div>'
         f'<div class="picture"><img src="{image}" alt="{escape(alternative)}"></div>'
-        f'<div class="seconds" aria-hidden="true">{_seconds(cell.waveform.duration_s)}</div>'
+        f'<div class="seconds" aria-hidden="true">{_time_axis(clip.waveform.duration_s)}</div>'
         "</figure>"
     )
 
 
-def _seconds(duration_s: float) -> str:
-    """Return the time axis: marks at round times, the last with the unit."""
-    step_s = next((s for s in _TICKS_S if duration_s / s <= _MOST_TICKS), _TICKS_S[-1])
+def _time_axis(duration_s: float) -> str:
+    """Return the time axis: ticks at round times, the last one with the unit."""
+    step_s = next((s for s in _TICKS_S if duration_s / s <= _MAX_TICKS), _TICKS_S[-1])
     marks = []
     for number in range(int(duration_s / step_s + 1e-9) + 1):
         share = 100 * number * step_s / duration_s
-        kind = ' class="last"' if share > 97 else ""
-        marks.append(f'<span{kind} style="left:{share:.2f}%">{number * step_s:g}</span>')
+        attribute = ' class="last"' if share > 97 else ""
+        marks.append(f'<span{attribute} style="left:{share:.2f}%">{number * step_s:g}</span>')
     marks[-1] = marks[-1].replace("</span>", " s</span>")
     return "".join(marks)
 
 
-def _measured(cell: Cell) -> str:
-    level = cell.level
+def _measured(clip: GalleryClip) -> str:
+    level = clip.level
     values = {
         "loudness": "none to be measured" if level.lufs is None else f"{level.lufs:.1f} LUFS",
         "active level": (
@@ -212,14 +209,14 @@ def _measured(cell: Cell) -> str:
         ),
         "peak": f"{level.peak:.3f} of full scale",
     }
-    if cell.clipped_samples is not None:
-        share = 100 * cell.clipped_samples / len(cell.waveform.samples)
-        values["clipped"] = f"{cell.clipped_samples} samples ({share:.2g} %)"
+    if clip.clipped_samples is not None:
+        share = 100 * clip.clipped_samples / len(clip.waveform.samples)
+        values["clipped"] = f"{clip.clipped_samples} samples ({share:.2g} %)"
     return f"<dl>{''.join(f'<dt>{key}</dt><dd>{value}</dd>' for key, value in values.items())}</dl>"
 
 
-def _details(cell: Cell) -> str:
-    if cell.draw is None:
+def _details(clip: GalleryClip) -> str:
+    if clip.draw is None:
         return ""
-    parameters = json.dumps(cell.draw.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    parameters = json.dumps(clip.draw.model_dump(mode="json"), indent=1, ensure_ascii=False)
     return f"<details><summary>every parameter</summary><pre>{escape(parameters)}</pre></details>"

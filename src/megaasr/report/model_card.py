@@ -1,4 +1,4 @@
-"""The model card of a small model trained here, made from its run's and its results' files."""
+"""The model card of a base model that was trained here, made from the files of run and results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ tags: [qwen3_asr, demonstration, synthetic-speech]
 
 **{name} is a toy.** It has {millions:.1f} million parameters (Qwen3-ASR-1.7B has four hundred times
 as many), was trained from scratch on synthesised English speech of a generated vocabulary, and
-has never heard a human being. Do not use it to transcribe real recordings: it will write wrong
+was never trained on human speech. Do not use it to transcribe real recordings: it will write wrong
 words. It exists so that every part of Mega-ASR can be run, tested and shown offline on a laptop.
 
 ## What it is
@@ -57,10 +57,10 @@ joined from them (up to 30 s, in no other row); those by voice split the second 
 {budget_sentence}
 
 ## Limits
-- English only; about {words} distinct words were ever spoken to it. Words outside are spelled by ear,
-  mostly wrongly (see the hand-written sentences, which it was not made for).
-- Synthetic voices only. On voices it has not heard it is worse; on people it is not usable.
-- Degraded audio makes it much worse. That is intended: it is the frozen base against which the
+- English only; its training speech has about {words} distinct words. Other words are spelled
+  phonetically, mostly wrongly (see the hand-written sentences, which it was not made for).
+- Synthetic voices only. It is worse on held-out voices, and unusable on people.
+- It is much worse on degraded audio. That is intended: it is the frozen base against which the
   robust adapter and the routing of Mega-ASR are measured.
 """
 
@@ -71,9 +71,10 @@ def model_card(
     """Return the card as Markdown.
 
     Args:
-        facts: every field that the template names besides the tables (see `cli.publish`).
-        results: what `megaasr.score.manifest.summarize` returns.
-        parts: of the adapter and the router, see `parts_card`; None if there are none.
+        facts: a value for every field of the template that is not made from the results, see
+            `megaasr.publish.base_model`.
+        results: summary of the measurement, see `megaasr.score.corpus_summary.summarize`.
+        parts: facts about adapter and router, see `parts_card`; None without them.
     """
     card = _CARD.format(
         **facts,
@@ -87,7 +88,7 @@ def model_card(
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """Return the error rates as a Markdown table, one row per group of clips."""
+    """Return the error rates as a Markdown table with one row per group of clips."""
     rows = [
         "| test clips | clips | words | WER % | 95 % interval | sub | del | ins |",
         "|---|---|---|---|---|---|---|---|",
@@ -102,7 +103,7 @@ def results_table(results: dict[str, Any]) -> str:
 
 
 def results_section(results: dict[str, Any]) -> str:
-    """Return the table and the sentence about clips without speech, for the README."""
+    """Return the table, and a sentence about clips without speech, for the README."""
     return f"{results_table(results)}\n\n{_nonspeech_sentence(results['nonspeech'])}"
 
 
@@ -116,9 +117,9 @@ def _nonspeech_sentence(silent: dict[str, Any] | None) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    """Read a file with a JSON object."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _percent(rate: float) -> str:

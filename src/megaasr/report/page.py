@@ -1,4 +1,4 @@
-"""The shell of a self-contained page without scripts: it opens from disk and fetches nothing."""
+"""The frame of a self-contained page without scripts: it opens from disk and fetches nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def plain_page(title: str, lead: str, body: str) -> str:
     """Return a page as HTML.
 
     Args:
-        title: plain text.
-        lead: plain text under the title.
-        body: HTML.
+        title: title of the page, plain text.
+        lead: introduction under the title, plain text.
+        body: content of the page, HTML.
     """
     style = (resources.files("megaasr.report") / "benchmark.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

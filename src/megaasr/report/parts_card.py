@@ -1,23 +1,23 @@
-"""What a model card says about the robust adapter and the router that go with a base."""
+"""The section of a model card about the robust adapter and the router of a base."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from megaasr.score.result import OVERALL, Group, Result
+from megaasr.score.result import Result, Subgroup
 
 _SECTION = """
 ## Robust adapter and router
 
 `mega-asr-merged/`: {layers} layers with ranks up to {rank}, {numbers:.2f} million numbers,
-{adapter_mb:.1f} MB, in PEFT's layout; it runs as side branches that are switched for each piece,
+{adapter_mb:.1f} MB, in PEFT's layout; it runs as side branches that are switched for each chunk,
 and refuses other bases. `audio_quality_router/`: {router_numbers:.2f} million numbers,
 {router_mb:.1f} MB, in the released layout. Made from {made_from}; the chain of commands is
 `mega-asr recipe tiny`, the choices are in docs/training.md.
 
 {measure} in per cent with 95 % bootstrap intervals on {test_set} ({clips} clips, of which
-{clean_clips} are not degraded), normaliser `{normalizer}`; `base` hears everything with the base,
+{clean_clips} are not degraded), normaliser `{normalizer}`; `base` decodes everything with the base,
 `robust` with the adapter, `routed` as the router decides. Measured by
 `{command}`.
 
@@ -26,25 +26,26 @@ and refuses other bases. `audio_quality_router/`: {router_numbers:.2f} million n
 _ORDER = ("base", "robust", "routed")
 
 
-def measured(result: Result) -> dict[str, Any]:
-    """Return what a card needs of a benchmark of one model's branches; others may be in it.
+def branch_rates(result: Result) -> dict[str, Any]:
+    """Return the rates of one model's branches from a benchmark, for the card.
 
-    They are the systems `MODEL@base`, `MODEL@robust`, `MODEL`, or those named `base`, `robust`,
-    `routed`.
+    The benchmark has the systems `MODEL@base`, `MODEL@robust` and `MODEL`, or systems with the
+    names `base`, `robust` and `routed`; it may have others.
 
     Raises:
-        ValueError: the result has not these three systems.
+        ValueError: the benchmark lacks these systems.
     """
     systems = [system.name for system in result.systems]
-    names = next((names for names in _roles(systems) if set(names.values()) <= set(systems)), None)
+    candidates = _system_names(systems)
+    names = next((names for names in candidates if set(names.values()) <= set(systems)), None)
     if names is None:
         raise ValueError(
             "a card needs MODEL@base, MODEL@robust and MODEL, or base, robust and routed, not "
             + ", ".join(systems)
         )
-    normalizer = next(iter(result.normalizers))
+    normalizer = result.headline_normalizer
     groups = {
-        "all": result.groups_by(OVERALL)[0],
+        "all": result.overall,
         **{group.name: group for group in result.groups_by("severity")},
     }
     return {
@@ -63,43 +64,44 @@ def parts_section(facts: dict[str, Any]) -> str:
     """Return the section of a card as Markdown.
 
     Args:
-        facts: of `mega-asr pack --measured`.
+        facts: the content of `parts.json`, which `mega-asr pack --measured` writes.
     """
-    found = facts["measured"]
+    measured = facts["measured"]
     rows = [
         f"| severity | clips | {' | '.join(_ORDER)} |",
         f"|---|---:|{'---:|' * len(_ORDER)}",
     ]
-    for name, rates in found["rates"].items():
+    for name, rates in measured["rates"].items():
         cells = [
             f"{100 * rate:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-            for rate, low, high in (rates[role] for role in _ORDER)
+            for rate, low, high in (rates[system] for system in _ORDER)
         ]
-        rows.append(f"| {name} | {found['clips'][name]} | {' | '.join(cells)} |")
+        rows.append(f"| {name} | {measured['clips'][name]} | {' | '.join(cells)} |")
     return _SECTION.format(
         **facts["adapter"],
         **facts["router"],
         made_from=facts["made_from"],
-        measure=found["measure"],
-        test_set=found["test_set"],
-        clips=found["clips"]["all"],
-        clean_clips=found["clips"].get("clean", 0),
-        normalizer=found["normalizer"],
-        command=found["command"],
+        measure=measured["measure"],
+        test_set=measured["test_set"],
+        clips=measured["clips"]["all"],
+        clean_clips=measured["clips"].get("clean", 0),
+        normalizer=measured["normalizer"],
+        command=measured["command"],
         table="\n".join(rows),
     )
 
 
-def _roles(systems: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Return what a model's three systems may be called."""
-    yield {role: role for role in _ORDER}
+def _system_names(systems: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield the possible names of base, robust and routed system."""
+    yield {system: system for system in _ORDER}
     for model in systems:
         yield {"base": f"{model}@base", "robust": f"{model}@robust", "routed": model}
 
 
-def _rates(group: Group, names: dict[str, str], normalizer: str) -> dict[str, list[float]]:
-    found = {}
-    for role in _ORDER:
-        rate = group.rates[names[role]][normalizer]
-        found[role] = [round(value, 5) for value in (rate.rate, *rate.interval)]
-    return found
+def _rates(group: Subgroup, names: dict[str, str], normalizer: str) -> dict[str, list[float]]:
+    """Return rate, low and high end of the interval of each system."""
+    rates = {}
+    for system in _ORDER:
+        rate = group.rates[names[system]][normalizer]
+        rates[system] = [round(value, 5) for value in (rate.rate, *rate.interval)]
+    return rates

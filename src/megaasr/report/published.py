@@ -1,7 +1,7 @@
 """Published results on Voices-in-the-Wild-Bench: error rates in per cent, real and simulated.
 
-From the table of the Mega-ASR paper (arXiv 2605.19833). Not measured here; shown beside our figures
-only where the test set is the bench, and marked.
+They are copied from the table of the Mega-ASR paper (arXiv 2605.19833), not measured here. They are
+shown beside our figures, marked, only if the test set is that bench.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Mega-ASR+router    6.12/8.09   2.33/1.69 1.80/1.41 8.66/12.22  6.91/13.23  1.60/
 
 
 def published_results() -> dict[str, dict[str, tuple[float, float]]]:
-    """Return (real, simulated) error rates in per cent by system and category."""
-    found: dict[str, dict[str, tuple[float, float]]] = {}
+    """Return the pair of real and simulated error rates in per cent, by system and category."""
+    results: dict[str, dict[str, tuple[float, float]]] = {}
     for line in _TABLE.strip().splitlines():
         name, *cells = line.split()
         pairs = [cell.split("/") for cell in cells]
-        found[name.replace("+router", " + router")] = {
+        results[name.replace("+router", " + router")] = {
             category: (float(real), float(simulated))
             for category, (real, simulated) in zip(CATEGORIES, pairs, strict=True)
         }
-    return found
+    return results

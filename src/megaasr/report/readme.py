@@ -1,10 +1,10 @@
-"""The measured numbers inside documents, each section between its own markers.
+"""Fill the measured numbers into documents, each section between its own pair of markers.
 
 python -m megaasr.report.readme docs/results.md docs/training.md     (or: make readme)
 
-`tiny` comes from the shipped model's results; every other section NAME, or "NAME short" with
-fewer tables, from `docs/results/NAME.json`, which `--keep NAME=RESULT` takes out of a benchmark's
-result; beside it stands the report on it, NAME.html, without the clips.
+The section `tiny` shows the shipped model's results. Every other section NAME, or "NAME short" with
+fewer tables, shows `docs/results/NAME.json`; beside that file, the report NAME.html is written.
+`--keep NAME=RESULT` copies a benchmark's result there, without its clips.
 """
 
 from __future__ import annotations
@@ -27,26 +27,36 @@ _SECTION = re.compile(r"<!-- (?P<name>[a-z0-9-]+(?: short)?):start -->\n")
 
 
 def sections(text: str) -> list[str]:
-    """Return the names of a text's sections, in order."""
-    return [found["name"] for found in _SECTION.finditer(text)]
+    """Return the names of the sections in a document, in order."""
+    return [match["name"] for match in _SECTION.finditer(text)]
 
 
 def fill(text: str, name: str, content: str) -> str:
-    """Return a text with the section of a name replaced.
+    """Return a document with the content of one section replaced.
+
+    Args:
+        text: the document.
+        name: name of the section.
+        content: the new content, Markdown.
 
     Raises:
-        ValueError: the markers are missing.
+        ValueError: the section's markers are missing.
     """
     start, end = f"<!-- {name}:start -->\n", f"<!-- {name}:end -->"
-    before, opened, rest = text.partition(start)
-    _, closed, after = rest.partition(end)
-    if not opened or not closed:
+    before, start_marker, tail = text.partition(start)
+    _, end_marker, after = tail.partition(end)
+    if not start_marker or not end_marker:
         raise ValueError(f"there is no {start.strip()} … {end}")
     return f"{before}{start}{content}\n{end}{after}"
 
 
 def section(name: str, folder: Path) -> str:
-    """Return what belongs into a section; `folder` is the one that has `docs/results`."""
+    """Return the content of a section as Markdown.
+
+    Args:
+        name: name of the section.
+        folder: the folder that holds `docs/results`.
+    """
     if name == SHIPPED:
         shipped = resources.files("megaasr.model") / "shipped" / "tiny" / "results.json"
         return results_section(read_json(Path(str(shipped))))
@@ -56,12 +66,17 @@ def section(name: str, folder: Path) -> str:
 
 
 def kept_as(name: str) -> str:
-    """Return the name of the result that a section shows."""
+    """Return the name of the kept result that a section shows."""
     return name.removesuffix(_SHORT)
 
 
 def page(name: str, folder: Path) -> str:
-    """Return the report on a kept result; `folder` is the one that has `docs/results`."""
+    """Return the report on a kept result as HTML.
+
+    Args:
+        name: name of the result.
+        folder: the folder that holds `docs/results`.
+    """
     return benchmark_page([Result.read(folder / RESULTS / f"{name}.json")])
 
 
@@ -72,26 +87,26 @@ def main() -> None:
     parser.add_argument("--keep", metavar="NAME=RESULT", action="append", default=[])
     options = parser.parse_args()
     documents: list[Path] = options.documents
-    for one in options.keep:
-        name, _, path = one.partition("=")
-        kept = _root(documents[0]) / RESULTS / f"{name}.json"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, Result.read(path).without_clips().model_dump_json() + "\n")
+    for assignment in options.keep:
+        name, _, path = assignment.partition("=")
+        target = _root(documents[0]) / RESULTS / f"{name}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, Result.read(path).without_clips().model_dump_json() + "\n")
     for document in documents:
         text = document.read_text(encoding="utf-8")
         for name in sections(text):
             folder = _root(document)
             text = fill(text, name, section(name, folder))
             if name != SHIPPED:
-                shown = kept_as(name)
-                write_atomically(folder / RESULTS / f"{shown}.html", page(shown, folder))
+                kept = kept_as(name)
+                write_atomically(folder / RESULTS / f"{kept}.html", page(kept, folder))
         write_atomically(document, text)
 
 
 def _root(document: Path) -> Path:
-    """Return the folder that has `docs/results`, above a document; its own if there is none yet."""
-    above = document.resolve().parents
-    return next((folder for folder in above if (folder / RESULTS).is_dir()), above[0])
+    """Return the nearest parent folder with `docs/results`; the document's own if there is none."""
+    parents = document.resolve().parents
+    return next((folder for folder in parents if (folder / RESULTS).is_dir()), parents[0])
 
 
 if __name__ == "__main__":

@@ -1,37 +1,45 @@
-"""Results as a report shows them: systems on the same test set together, against one baseline."""
+"""Merge results for a report: systems on the same test set together, against one baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from megaasr.errors import UsageError
-from megaasr.score.result import Clip, Comparison, Group, Hypothesis, Rate, Result, TestSet
-from megaasr.score.summary import Settings, comparisons
+from megaasr.score.result import (
+    Comparison,
+    Hypothesis,
+    Rate,
+    Result,
+    ScoredClip,
+    Subgroup,
+    TestSet,
+)
+from megaasr.score.summary import ScoringSettings, comparisons
 
 
 def side_by_side(results: Sequence[Result], baseline: str | None = None) -> list[Result]:
-    """Return one result for every test set, with the systems of all results on it.
+    """Return one result per test set, with the systems of all results on it.
 
-    Results belong together if their records, normalisers and bootstrap are the same; only then
-    do their numbers mean the same. A system whose name is taken gets a number behind it.
+    Results are merged if their records, normalisers and bootstrap settings are the same; only then
+    are their numbers comparable. A number is added to the name of a system if the name is taken.
 
     Args:
-        results: in the order of the report.
-        baseline: what systems are compared with; None for the first result's own. Comparisons
-            that no result has are computed from the clips, as `mega-asr bench` would.
+        results: the results in the order of the report.
+        baseline: name of the system that others are compared with; None for the first result's
+            baseline. Missing comparisons are computed from the clips, as `mega-asr bench` does.
 
     Raises:
-        UsageError: no test set has such a system, or comparisons are needed of a result whose
-            clips were left out.
+        UsageError: no test set has such a system, or comparisons are missing from a result without
+            clips.
     """
-    together: dict[tuple[object, ...], list[Result]] = {}
-    for one in results:
-        together.setdefault(_identity(one), []).append(one)
-    merged = [_merged(some) for some in together.values()]
-    names = dict.fromkeys(system.name for one in merged for system in one.systems)
+    by_test_set: dict[tuple[object, ...], list[Result]] = {}
+    for result in results:
+        by_test_set.setdefault(_identity(result), []).append(result)
+    merged = [_merge(members) for members in by_test_set.values()]
+    names = dict.fromkeys(system.name for result in merged for system in result.systems)
     if baseline is not None and baseline not in names:
         raise UsageError(f"no system {baseline} to compare with; there are {', '.join(names)}")
-    return [_against(one, baseline) for one in merged]
+    return [_with_baseline(result, baseline) for result in merged]
 
 
 def _identity(result: Result) -> tuple[object, ...]:
@@ -44,29 +52,28 @@ def _identity(result: Result) -> tuple[object, ...]:
     )
 
 
-def _merged(results: Sequence[Result]) -> Result:
+def _merge(results: Sequence[Result]) -> Result:
     if len(results) == 1:
         return results[0]
     taken: set[str] = set()
-    named = [_with_free_names(one, taken) for one in results]
-    first = named[0]
-    return first.model_copy(
+    named = [_with_unique_names(result, taken) for result in results]
+    return named[0].model_copy(
         update={
-            "command": "; ".join(dict.fromkeys(one.command for one in named)),
-            "finished": _each(one.finished for one in named),
-            "test_set": _test_set(named),
-            "systems": tuple(system for one in named for system in one.systems),
-            "groups": _groups(named),
-            "comparisons": tuple(found for one in named for found in one.comparisons),
-            "clips": _clips(named),
-            "machine": _joined([one.machine for one in named]),
-            "versions": _joined([one.versions for one in named]),
+            "command": "; ".join(dict.fromkeys(result.command for result in named)),
+            "finished": _distinct(result.finished for result in named),
+            "test_set": _merge_test_sets(named),
+            "systems": tuple(system for result in named for system in result.systems),
+            "groups": _merge_groups(named),
+            "comparisons": tuple(c for result in named for c in result.comparisons),
+            "clips": _merge_clips(named),
+            "machine": _merge_facts([result.machine for result in named]),
+            "versions": _merge_facts([result.versions for result in named]),
         }
     )
 
 
-def _with_free_names(result: Result, taken: set[str]) -> Result:
-    """Return the result with names that are not taken yet, and take them."""
+def _with_unique_names(result: Result, taken: set[str]) -> Result:
+    """Return the result with system names that are not taken, and add them to `taken`."""
     names = {}
     for system in result.systems:
         name, number = system.name, 2
@@ -76,10 +83,10 @@ def _with_free_names(result: Result, taken: set[str]) -> Result:
         taken.add(name)
     if all(old == new for old, new in names.items()):
         return result
-    return _renamed(result, names)
+    return _rename_systems(result, names)
 
 
-def _renamed(result: Result, names: Mapping[str, str]) -> Result:
+def _rename_systems(result: Result, names: Mapping[str, str]) -> Result:
     return result.model_copy(
         update={
             "baseline": names[result.baseline],
@@ -94,7 +101,7 @@ def _renamed(result: Result, names: Mapping[str, str]) -> Result:
             ),
             "clips": tuple(
                 c.model_copy(
-                    update={"hypotheses": {names[s]: said for s, said in c.hypotheses.items()}}
+                    update={"hypotheses": {names[s]: text for s, text in c.hypotheses.items()}}
                 )
                 for c in result.clips
             ),
@@ -102,65 +109,66 @@ def _renamed(result: Result, names: Mapping[str, str]) -> Result:
     )
 
 
-def _test_set(results: Sequence[Result]) -> TestSet:
+def _merge_test_sets(results: Sequence[Result]) -> TestSet:
     unusable: dict[str, str] = {}
-    for one in results:
-        unusable = one.test_set.unusable | unusable
+    for result in results:
+        unusable = result.test_set.unusable | unusable
     return results[0].test_set.model_copy(update={"unusable": unusable})
 
 
-def _groups(results: Sequence[Result]) -> tuple[Group, ...]:
-    """Return all parts in the first result's order, each with the systems that have it."""
-    found: dict[tuple[str, str], dict[str, dict[str, Rate]]] = {}
-    for one in results:
-        for group in one.groups:
-            found.setdefault((group.by, group.name), {}).update(group.rates)
-    return tuple(Group(by=by, name=name, rates=rates) for (by, name), rates in found.items())
+def _merge_groups(results: Sequence[Result]) -> tuple[Subgroup, ...]:
+    """Return all subgroups in the first result's order, each with the rates of all systems."""
+    merged: dict[tuple[str, str], dict[str, dict[str, Rate]]] = {}
+    for result in results:
+        for group in result.groups:
+            merged.setdefault((group.by, group.name), {}).update(group.rates)
+    return tuple(Subgroup(by=by, name=name, rates=rates) for (by, name), rates in merged.items())
 
 
-def _clips(results: Sequence[Result]) -> tuple[Clip, ...]:
+def _merge_clips(results: Sequence[Result]) -> tuple[ScoredClip, ...]:
     clips = []
-    for versions in zip(*(one.clips for one in results), strict=True):
+    for copies in zip(*(result.clips for result in results), strict=True):
         hypotheses: dict[str, Hypothesis] = {}
-        for version in versions:
-            hypotheses |= version.hypotheses
-        clips.append(versions[0].model_copy(update={"hypotheses": hypotheses}))
+        for clip in copies:
+            hypotheses |= clip.hypotheses
+        clips.append(copies[0].model_copy(update={"hypotheses": hypotheses}))
     return tuple(clips)
 
 
-def _each(values: Iterable[object]) -> str:
+def _distinct(values: Iterable[object]) -> str:
     return " / ".join(dict.fromkeys(map(str, values)))
 
 
-def _joined(facts: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    """Return facts of several runs, with every value where they differ."""
-    names = dict.fromkeys(name for one in facts for name in one)
-    return {name: _each(one[name] for one in facts if name in one) for name in names}
+def _merge_facts(runs: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """Return the facts of several runs; where they differ, all distinct values."""
+    names = dict.fromkeys(name for facts in runs for name in facts)
+    return {name: _distinct(facts[name] for facts in runs if name in facts) for name in names}
 
 
-def _against(result: Result, baseline: str | None) -> Result:
+def _with_baseline(result: Result, baseline: str | None) -> Result:
     """Return the result with every system compared with one baseline."""
     names = [system.name for system in result.systems]
-    wanted = baseline if baseline in names else result.baseline
-    known = {c.system for c in result.comparisons if c.baseline == wanted}
-    if known >= set(names) - {wanted}:
-        kept = tuple(c for c in result.comparisons if c.baseline == wanted)
-        return result.model_copy(update={"baseline": wanted, "comparisons": kept})
+    if baseline is None or baseline not in names:
+        baseline = result.baseline
+    kept = tuple(c for c in result.comparisons if c.baseline == baseline)
+    if {c.system for c in kept} >= set(names) - {baseline}:
+        return result.model_copy(update={"baseline": baseline, "comparisons": kept})
     if not result.clips:
         raise UsageError(
-            f"{result.test_set.name}: comparisons with {wanted} have to be computed, and the "
+            f"{result.test_set.name}: comparisons with {baseline} have to be computed, and the "
             "result's clips were left out; give the result that mega-asr bench wrote"
         )
-    return result.model_copy(update={"baseline": wanted, "comparisons": _compared(result, wanted)})
+    computed = _compute_comparisons(result, baseline)
+    return result.model_copy(update={"baseline": baseline, "comparisons": computed})
 
 
-def _compared(result: Result, baseline: str) -> tuple[Comparison, ...]:
-    drawn = result.bootstrap
-    settings = Settings(
-        seed=drawn.seed,
-        replications=drawn.replications,
-        level=drawn.level,
-        blocks=drawn.blocks,
+def _compute_comparisons(result: Result, baseline: str) -> tuple[Comparison, ...]:
+    bootstrap = result.bootstrap
+    settings = ScoringSettings(
+        seed=bootstrap.seed,
+        replications=bootstrap.replications,
+        level=bootstrap.level,
+        blocks=bootstrap.blocks,
         baseline=baseline,
     )
     return tuple(comparisons(result.clips, settings))

@@ -1,4 +1,4 @@
-"""The model card of `small`, made from the folder of its recipe and the results of benchmarks."""
+"""The model card of `small`, made from the folder of its recipe and the benchmarks in it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ BENCHES = {
     "bench-speech": "synthetic speech (test split)",
     "bench-tiny": "tiny's test split",
 }
-"""Folders of benchmarks below the recipe's folder, and what the card calls their lists."""
-DIVISIONS = (OVERALL, "voice", "duration")
+"""Titles of the card's tables, by the benchmark's folder below the recipe's folder."""
+_BREAK_DOWNS = (OVERALL, "voice", "duration")
 
 _CARD = """---
 license: apache-2.0
@@ -27,12 +27,12 @@ pipeline_tag: automatic-speech-recognition
 tags: [qwen3_asr, small, whisper-encoder, synthetic-speech]
 ---
 
-# small: an embedded base that hears people
+# small: an embedded base for human speech
 
-**Whose ear it is:** the encoder's {encoder_layers} transformer layers are those of OpenAI's
+**Where the encoder is from:** its {encoder_layers} transformer layers are those of OpenAI's
 Whisper-base (MIT licence), unchanged. The convolutions below them were fitted here to imitate Whisper's stem; the
-projector and the decoder above them were trained here, on synthesised speech only. No recording of a
-human being was trained on by us; Whisper was trained on 680,000 hours of them.
+projector and the decoder above them were trained here, on synthesised speech only. We trained on no
+recording of a human being; Whisper was trained on 680,000 hours of them.
 
 It is for English, on clean to mildly degraded recordings, offline on a laptop. It has {millions:.1f} million
 parameters; for real work use the released weights (`zhifeixie/Mega-ASR`, `Qwen/Qwen3-ASR-1.7B`).
@@ -70,19 +70,19 @@ normaliser `{normalizer}`. The judge is Whisper-base itself (`make judge`).
 {tables}
 
 ## Limits
-- English only. Rare words and names are spelled by ear.
-- What the encoder cannot hear, nobody behind it can: it is not better than Whisper-base anywhere.
-- Synthetic voices taught the decoder how people speak: hesitations, overlapping speech and strong accents
-  were never in its data.
+- English only. Rare words and names are spelled phonetically.
+- Information that the encoder loses is lost for the decoder: it is not better than Whisper-base anywhere.
+- The decoder was trained on synthetic voices only: hesitations, overlapping speech and strong accents were
+  never in its data.
 """
 
 
 def small_facts(run: Path, model: Path) -> dict[str, Any]:
-    """Collect what the card says from the folder of the recipe.
+    """Return the facts of the card, from the folder of the recipe.
 
     Args:
-        run: holds `text/`, `speech/`, `stem/`, `lm/` and `decoder/`.
-        model: the published model's folder.
+        run: the recipe's folder, with `text/`, `speech/`, `stem/`, `lm/` and `decoder/`.
+        model: folder of the published model.
 
     Raises:
         RecordError: a file is missing.
@@ -116,35 +116,35 @@ def small_facts(run: Path, model: Path) -> dict[str, Any]:
 
 
 def small_results(run: Path) -> dict[str, Any]:
-    """Return the rates of every benchmark in the recipe's folder, for `results.json`.
+    """Return the rates of every benchmark in the recipe's folder, by the table's title.
 
     Raises:
-        RecordError: there is none.
+        RecordError: there is no benchmark.
     """
-    lists: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for folder, title in BENCHES.items():
         path = run / folder / "result.json"
         if path.is_file():
-            lists[title] = _list_results(Result.read(path))
-    if not lists:
+            results[title] = _extract_rates(Result.read(path))
+    if not results:
         raise RecordError(f"{run} holds no result of mega-asr bench ({', '.join(BENCHES)})")
-    return lists
+    return results
 
 
-def small_card(facts: dict[str, Any], lists: dict[str, Any]) -> str:
+def small_card(facts: dict[str, Any], results: dict[str, Any]) -> str:
     """Return the card as Markdown.
 
     Args:
-        facts: as `small_facts` collects them, and `millions` of parameters.
-        lists: as `small_results` returns them.
+        facts: the facts that `small_facts` returns, and `millions` of parameters.
+        results: the rates that `small_results` returns.
     """
-    normalizer = next(iter(lists.values()))["normalizer"]
-    tables = "\n\n".join(_table(title, values) for title, values in lists.items())
+    normalizer = next(iter(results.values()))["normalizer"]
+    tables = "\n\n".join(_table(title, rates) for title, rates in results.items())
     return _CARD.format(**facts, normalizer=normalizer, tables=tables)
 
 
-def _list_results(result: Result) -> dict[str, Any]:
-    normalizer = next(iter(result.normalizers))
+def _extract_rates(result: Result) -> dict[str, Any]:
+    normalizer = result.headline_normalizer
     rows = [
         {
             "group": "all" if group.by == OVERALL else f"{group.by} {group.name}",
@@ -154,7 +154,7 @@ def _list_results(result: Result) -> dict[str, Any]:
             "rate": round(rate.rate, 5),
             "interval": [round(value, 5) for value in rate.interval],
         }
-        for by in DIVISIONS
+        for by in _BREAK_DOWNS
         for group in result.groups_by(by)
         for system, rates in group.rates.items()
         for rate in (rates[normalizer],)
@@ -173,27 +173,27 @@ def _list_results(result: Result) -> dict[str, Any]:
     }
 
 
-def _table(title: str, values: dict[str, Any]) -> str:
+def _table(title: str, rates: dict[str, Any]) -> str:
     lines = [
-        f"**{title}** (`{values['command']}`)",
+        f"**{title}** (`{rates['command']}`)",
         "",
         "| clips | system | clips | words | WER % | 95 % interval |",
         "|---|---|---:|---:|---:|---|",
     ]
-    for row in values["rows"]:
+    for row in rates["rows"]:
         low, high = row["interval"]
         lines.append(
             f"| {row['group']} | {row['system']} | {row['clips']} | {row['words']} "
             f"| {100 * row['rate']:.1f} | {100 * low:.1f} to {100 * high:.1f} |"
         )
-    if values["nonspeech_clips"]:
-        counts = ", ".join(f"{n} {name}" for name, n in values["nonspeech_with_words"].items())
-        lines += ["", f"Words on clips without speech, of {values['nonspeech_clips']}: {counts}."]
+    if rates["nonspeech_clips"]:
+        counts = ", ".join(f"{n} {name}" for name, n in rates["nonspeech_with_words"].items())
+        lines += ["", f"Words on clips without speech, of {rates['nonspeech_clips']}: {counts}."]
     return "\n".join(lines)
 
 
 def _speech_facts(speech: Path, decoder: Path) -> dict[str, Any]:
-    """Clips and hours of the parts that the decoder was trained on, by engine."""
+    """Return clips and hours of the manifests that the decoder was trained on, by engine."""
     phases = _read(decoder / "recipe.json")["phases"]
     names = dict.fromkeys(name for phase in phases for name in phase["manifests"])
     hours: dict[str, float] = defaultdict(float)
@@ -215,7 +215,7 @@ def _training_facts(run: Path) -> dict[str, Any]:
     decoder = _metrics(run / "decoder")
     steps = {row["step"]: row for row in decoder if "audio_s_per_s" in row}
     seconds = sum(row["seconds"] for row in decoder if "audio_s_per_s" in row)
-    heard_s = sum(row["audio_s_per_s"] * row["seconds"] for row in steps.values())
+    audio_s = sum(row["audio_s_per_s"] * row["seconds"] for row in steps.values())
     stem, lm = _metrics(run / "stem"), _metrics(run / "lm")
     return {
         "stem_steps": stem[-1]["step"],
@@ -223,7 +223,7 @@ def _training_facts(run: Path) -> dict[str, Any]:
         "lm_steps": lm[-1]["step"],
         "lm_bits": _last(lm, "dev_bits_per_word"),
         "decoder_steps": decoder[-1]["step"],
-        "heard_hours": heard_s / 3600,
+        "heard_hours": audio_s / 3600,
         "decoder_hours": seconds / 3600,
         "cores": versions["cores"],
         "versions": ", ".join(
@@ -232,8 +232,8 @@ def _training_facts(run: Path) -> dict[str, Any]:
     }
 
 
-def _last(rows: list[dict[str, Any]], name: str) -> float:
-    return next(float(row[name]) for row in reversed(rows) if name in row)
+def _last(rows: list[dict[str, Any]], metric: str) -> float:
+    return next(float(row[metric]) for row in reversed(rows) if metric in row)
 
 
 def _metrics(run: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Spectrograms as small PNG pictures, all on one colour scale.
+"""Spectrograms as small PNG pictures, all on the same colour scale.
 
-The pictures hold the colours only; axes are the page's, as text that stays legible at any size.
-Written here in a few lines, because matplotlib's pictures carry their own axes in one fixed
-colour scheme, and are ten times as large and slow.
+The pictures hold the colours only; the page draws the axes, as text that stays legible at any size.
+Written here in a few lines, because matplotlib's pictures include axes in a fixed colour scheme,
+and are ten times as large and slow.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _WINDOW = 512  # samples: 32 ms, so that a voice's harmonics stand apart
 _ROWS = _WINDOW // 2
 _COLUMNS = 400
 _COLOURS = 64  # steps of 1.4 dB; more would only make the pictures larger
-# From quiet to loud: red, green, blue. Lightness rises evenly, so that the picture reads the same
-# in print and to people who tell few colours apart.
+# From quiet to loud, as red, green and blue. Lightness increases evenly, so that the pictures can
+# be read in black-and-white print and by people with colour vision deficiency.
 _ANCHORS = (
     (6, 6, 16),
     (36, 18, 78),
@@ -43,26 +43,27 @@ def levels_db(waveform: Waveform) -> NDArray[np.float64]:
     """Return the level over frequency and time.
 
     Args:
-        waveform: 16 kHz.
+        waveform: audio at 16 kHz.
 
     Returns:
-        [256 bands from 0 to 8 kHz, at most 400 times] in dB, a sine at full scale being 0 dB.
+        float64 array of shape [256, times]: bands from 0 to 8 kHz, at most 400 times; in dB, where
+        a sine at full scale has 0 dB.
 
     Raises:
-        UsageError: another rate.
+        UsageError: the waveform has another sample rate.
     """
     if waveform.sample_rate != SAMPLE_RATE:
         raise UsageError(f"a spectrogram needs {SAMPLE_RATE} Hz, got {waveform.sample_rate} Hz")
     samples = waveform.samples
     count = min(_COLUMNS, max(1, len(samples) // 64))
-    # Column k is centred on the middle of the k-th of `count` equal parts of the clip.
+    # Column k is centred on the k-th of `count` equal parts of the clip.
     centres = ((np.arange(count) + 0.5) * len(samples) / count).astype(np.int64)
     padded = np.pad(samples, _WINDOW // 2)
     frames = padded[centres[:, np.newaxis] + np.arange(_WINDOW)]
     window = np.hanning(_WINDOW + 1)[:-1]
     amplitude = np.abs(np.fft.rfft(frames * window)) * (2 / window.sum())
     power = np.square(amplitude).T
-    # 257 frequencies become 256 bands, each the mean of its two edges.
+    # 257 frequencies become 256 bands; each is the mean of its two edges.
     return np.asarray(10 * np.log10((power[:-1] + power[1:]) / 2 + 1e-20), np.float64)
 
 
@@ -74,15 +75,15 @@ def picture(waveform: Waveform) -> bytes:
 
 
 def colour_bar() -> bytes:
-    """Return the colour scale as a PNG of one row, quiet at the left."""
+    """Return the colour scale as a PNG with a single row, quiet on the left."""
     return _png(np.arange(_COLOURS, dtype=np.uint8)[np.newaxis])
 
 
 def _png(steps: NDArray[np.uint8]) -> bytes:
-    """Return [height, width] colour numbers as a PNG with our palette."""
+    """Return an array of colour indices, shape [height, width], as a PNG with our palette."""
     height, width = steps.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, from a palette
-    rows = np.pad(steps, ((0, 0), (1, 0)))  # a row begins with 0: not predicted from another
+    rows = np.pad(steps, ((0, 0), (1, 0)))  # each row begins with its filter type, 0 for none
     chunks = (
         (b"IHDR", header),
         (b"PLTE", _palette().tobytes()),
@@ -98,8 +99,8 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _palette() -> NDArray[np.uint8]:
-    """Return [colours, 3] bytes, the anchors joined by straight lines."""
-    at = np.linspace(0, len(_ANCHORS) - 1, _COLOURS)
-    known = range(len(_ANCHORS))
-    channels = [np.interp(at, known, channel) for channel in zip(*_ANCHORS, strict=True)]
+    """Return the palette as uint8 of shape [colours, 3], interpolated between the anchors."""
+    positions = np.linspace(0, len(_ANCHORS) - 1, _COLOURS)
+    anchors = range(len(_ANCHORS))
+    channels = [np.interp(positions, anchors, channel) for channel in zip(*_ANCHORS, strict=True)]
     return np.asarray(np.rint(np.stack(channels, axis=1)), np.uint8)

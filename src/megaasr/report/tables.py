@@ -12,13 +12,13 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#+!|~])")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One value.
+    """One cell of a table.
 
     Attributes:
-        text: what is shown.
-        note: more about it, for the pointer and for people who hear the page.
-        heat: 0..10, how dark its background is; None for none.
-        strong: the value that a row or column is about.
+        text: the text of the cell.
+        note: details, shown as a tooltip and read out by screen readers.
+        heat: strength of the background colour, 0..10; None for no colour.
+        strong: set in bold.
     """
 
     text: str
@@ -29,12 +29,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with a caption; the first column holds the names of the rows.
+    """A table with a caption; the first column names the rows.
 
     Attributes:
-        caption: what the table says, with its unit.
+        caption: description of the values, with their unit.
         head: names of the columns.
-        rows: as many cells in each as there are columns.
+        rows: the rows, each with as many cells as there are columns.
     """
 
     caption: str
@@ -42,9 +42,9 @@ class Table:
     rows: Sequence[Sequence[Cell | str]]
 
     def html(self) -> str:
-        """Return the table in a region of its own that scrolls sideways, by keyboard too."""
+        """Return the table as HTML, in a region that scrolls sideways, also by keyboard."""
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.head)
-        rows = "".join(f"<tr>{_row(row)}</tr>" for row in self.rows)
+        rows = "".join(f"<tr>{_row_html(row)}</tr>" for row in self.rows)
         caption = escape(self.caption)
         return (
             f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">'
@@ -53,7 +53,7 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """Return the table as GitHub writes them; the caption stands above."""
+        """Return the table as GitHub-flavoured Markdown, with the caption above it."""
         lines = [
             f"**{plain_markdown(self.caption)}**",
             "",
@@ -61,23 +61,23 @@ class Table:
             "|---|" + "---:|" * (len(self.head) - 1),
         ]
         for row in self.rows:
-            texts = [plain_markdown(_cell(one).text) for one in row]
+            texts = [plain_markdown(_as_cell(value).text) for value in row]
             lines.append("| " + " | ".join(texts) + " |")
         return "\n".join(lines)
 
 
 def plain_markdown(text: str) -> str:
-    """Return a text as Markdown that shows it and nothing else."""
+    """Return a text as Markdown that shows it literally."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
-def _cell(one: Cell | str) -> Cell:
-    return one if isinstance(one, Cell) else Cell(one)
+def _as_cell(value: Cell | str) -> Cell:
+    return value if isinstance(value, Cell) else Cell(value)
 
 
-def _row(row: Sequence[Cell | str]) -> str:
-    name, *values = map(_cell, row)
-    cells = [f'<th scope="row"{_title(name)}>{_breakable(name.text)}</th>']
+def _row_html(row: Sequence[Cell | str]) -> str:
+    name, *values = map(_as_cell, row)
+    cells = [f'<th scope="row"{_title(name)}>{breakable(name.text)}</th>']
     for value in values:
         heat = "" if value.heat is None else f' class="heat{value.heat}"'
         text = f"<strong>{escape(value.text)}</strong>" if value.strong else escape(value.text)
@@ -85,9 +85,9 @@ def _row(row: Sequence[Cell | str]) -> str:
     return "".join(cells)
 
 
-def _breakable(text: str) -> str:
-    """Return a name that may go on in a new line after each +, for narrow screens."""
-    return re.sub(r"\+(?=\S)", "+<wbr>", escape(text))
+def breakable(name: str) -> str:
+    """Return a name as HTML that may be broken after each +, for narrow screens."""
+    return re.sub(r"\+(?=\S)", "+<wbr>", escape(name))
 
 
 def _title(cell: Cell) -> str:

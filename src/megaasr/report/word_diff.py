@@ -1,31 +1,64 @@
-"""What a system got wrong, word by word, as HTML."""
+"""Differences between a reference and a hypothesis, word by word, as HTML and for a terminal."""
 
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 from megaasr.text.error_rate import align
 from megaasr.text.languages import unit
 
+if TYPE_CHECKING:
+    from rich.text import Text
 
-def word_diff(reference: str, hypothesis: str, language: str | None, normalizer: str) -> str:
-    """Return the alignment: missing words struck out, wrong and added ones marked.
+
+def html_diff(reference: str, hypothesis: str, language: str | None, normalizer: str) -> str:
+    """Return the alignment as HTML: deleted words in `<del>`, inserted ones in `<ins>`.
+
+    A substitution is a deletion followed by an insertion. Both texts are escaped.
 
     Args:
-        reference, hypothesis: plain texts; whatever stands in them is inert in the result.
-        language, normalizer: see `megaasr.text.error_rate.count_errors`.
+        reference: the correct transcript.
+        hypothesis: the recognised text.
+        language: ISO code; None to guess from the reference.
+        normalizer: name of a normaliser, see `megaasr.text.normalize`.
     """
-    between = " " if unit(language) == "word" else ""
+    separator = " " if unit(language) == "word" else ""
     parts = []
     for step in align(reference, hypothesis, language=language, normalizer=normalizer):
-        said = escape(step.reference or "")
-        heard = escape(step.hypothesis or "")
         if step.kind == "hit":
-            parts.append(said)
-        elif step.kind == "deletion":
-            parts.append(f"<del>{said}</del>")
-        elif step.kind == "insertion":
-            parts.append(f"<ins>{heard}</ins>")
-        else:
-            parts.append(f"<del>{said}</del><ins>{heard}</ins>")
-    return between.join(parts) or "<em>nothing</em>"
+            parts.append(escape(step.reference or ""))
+            continue
+        deleted = "" if step.reference is None else f"<del>{escape(step.reference)}</del>"
+        inserted = "" if step.hypothesis is None else f"<ins>{escape(step.hypothesis)}</ins>"
+        parts.append(deleted + inserted)
+    return separator.join(parts) or "<em>nothing</em>"
+
+
+def terminal_diff(
+    reference: str, hypothesis: str, language: str | None = None, *, deletions: bool = True
+) -> Text:
+    """Return the hypothesis for a terminal: `[-deleted-]` and `{+inserted+}` words in colour.
+
+    Args:
+        reference: the correct transcript, or another hypothesis.
+        hypothesis: the recognised text.
+        language: ISO code; None to guess from the reference.
+        deletions: show deleted words; if False, inserted words are marked as `{inserted}`.
+    """
+    from rich.text import Text
+
+    text = Text()
+    if not hypothesis:
+        return text.append("(nothing)", style="red")
+    for step in align(reference, hypothesis, language=language):
+        if step.kind == "hit":
+            text.append(f"{step.hypothesis} ")
+            continue
+        if step.reference is not None and deletions:
+            space = " " if step.hypothesis is None else ""
+            text.append(f"[-{step.reference}-]{space}", style="red strike")
+        if step.hypothesis is not None:
+            inserted = f"{{+{step.hypothesis}+}}" if deletions else f"{{{step.hypothesis}}}"
+            text.append(f"{inserted} ", style="magenta")
+    return text

@@ -11,16 +11,22 @@ _MEASURES = {
 }
 
 
-def measure(result: Result) -> str:
-    """Return what the error rates are called."""
+def measure_name(result: Result) -> str:
+    """Return the name of a result's error rate, in lower case."""
     return _MEASURES[result.measure]
 
 
 def percent(rate: float, digits: int = 1) -> str:
-    """Return a rate in per cent, without the sign."""
+    """Return a rate (0..1) in per cent, without the sign.
+
+    Args:
+        rate: the rate.
+        digits: digits after the point.
+    """
     return f"{100 * rate:.{digits}f}"
 
 
-def interval(ends: tuple[float, float]) -> str:
-    """Return an interval in per cent."""
-    return f"{percent(ends[0])} to {percent(ends[1])}"
+def format_interval(interval: tuple[float, float]) -> str:
+    """Return the low and high end of an interval of rates (0..1) in per cent."""
+    low, high = interval
+    return f"{percent(low)} to {percent(high)}"

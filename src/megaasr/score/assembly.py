@@ -1,4 +1,4 @@
-"""Put a `Result` together, with what its numbers depend on."""
+"""Assemble a `Result` from the predictions of systems."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from megaasr.score.predictions import UNUSABLE, Prediction
-from megaasr.score.result import Clip, Result, System, TestSet
-from megaasr.score.routing import routing
+from megaasr.score.result import Result, ScoredClip, SettingValue, SystemSummary, TestSet
+from megaasr.score.routing import router_metrics
 from megaasr.score.summary import (
     NORMALIZERS,
-    Settings,
+    ScoringSettings,
     comparisons,
-    group_rates,
     score_clips,
+    subgroup_rates,
 )
 from megaasr.score.test_set import TestSetFile
 from megaasr.text.languages import unit
@@ -28,51 +28,54 @@ _LIBRARIES = ("megaasr", "numpy", "rapidfuzz", "soundfile", "soxr", "torch", "tr
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A system with all that it said.
+class SystemPredictions:
+    """A system with its predictions for a test set.
 
     Attributes:
-        name, kind, device: see `result.System`.
-        said: by clip.
-        settings: see `result.System`.
+        name, kind, device, settings: see `result.SystemSummary`.
+        predictions: one prediction per clip of the test set, by clip id.
     """
 
     name: str
     kind: str
-    said: Mapping[str, Prediction]
+    predictions: Mapping[str, Prediction]
     device: str | None = None
-    settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
 
-    def record(self, clips: Sequence[Clip]) -> System:
-        """Return what the result says of it."""
-        seconds = [one.seconds for one in self.said.values() if one.seconds is not None]
-        heard = [c.duration_s for c in clips if self.said[c.id].seconds is not None]
-        return System(
+    def summary(self, clips: Sequence[ScoredClip]) -> SystemSummary:
+        """Return the system as the result records it."""
+        seconds = [p.seconds for p in self.predictions.values() if p.seconds is not None]
+        timed_s = [c.duration_s for c in clips if self.predictions[c.id].seconds is not None]
+        return SystemSummary(
             name=self.name,
             kind=self.kind,
             settings=dict(self.settings),
             device=self.device,
-            audio_s=round(sum(heard) if seconds else sum(c.duration_s for c in clips), 2),
+            audio_s=round(sum(timed_s) if seconds else sum(c.duration_s for c in clips), 2),
             seconds=round(sum(seconds), 3) if seconds else None,
-            failed=sum(one.error is not None for one in self.said.values()),
+            failed=sum(p.error is not None for p in self.predictions.values()),
         )
 
 
 def assemble(
-    test_set: TestSetFile, entries: Sequence[Entry], settings: Settings, command: str
+    test_set: TestSetFile,
+    systems: Sequence[SystemPredictions],
+    settings: ScoringSettings,
+    command: str,
 ) -> Result:
-    """Score what the systems said, and return everything that a report needs.
+    """Score the predictions of systems, and return everything that a report needs.
 
     Args:
-        test_set: the clips.
-        entries: the systems, the baseline first unless `settings` names it.
-        settings: of intervals and comparisons.
-        command: what was typed.
+        test_set: the test set.
+        systems: the systems; the first is the baseline unless `settings` names one.
+        settings: settings of intervals and comparisons.
+        command: the command line, for the record.
 
     Raises:
-        UsageError: a field for blocks or the baseline's name is unknown.
+        UsageError: a record has no field `settings.blocks`, or no system has the baseline's name.
     """
-    clips = score_clips(test_set.clips, {one.name: one.said for one in entries}, settings.blocks)
+    predictions = {system.name: system.predictions for system in systems}
+    clips = score_clips(test_set.clips, predictions, settings.blocks)
     return Result(
         command=command,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -84,36 +87,36 @@ def assemble(
             sha256=test_set.sha256,
             clips=len(clips),
             audio_s=round(sum(clip.duration_s for clip in clips), 2),
-            unusable=_unusable(entries),
+            unusable=_unusable(systems),
         ),
-        systems=tuple(one.record(clips) for one in entries),
+        systems=tuple(system.summary(clips) for system in systems),
         measure=_measure(clips),
         normalizers={name: normalizer_version(name) for name in NORMALIZERS},
         bootstrap=settings.bootstrap,
-        baseline=settings.baseline or entries[0].name,
-        groups=tuple(group_rates(clips, settings)),
+        baseline=settings.baseline or systems[0].name,
+        groups=tuple(subgroup_rates(clips, settings)),
         comparisons=tuple(comparisons(clips, settings)),
-        routing=routing(clips),
+        routing=router_metrics(clips),
         clips=tuple(clips),
         machine=_machine(),
-        versions=_versions(),
+        versions={"python": platform.python_version(), **installed_versions(_LIBRARIES)},
     )
 
 
-def _measure(clips: Sequence[Clip]) -> Literal["WER", "CER", "mixed"]:
+def _measure(clips: Sequence[ScoredClip]) -> Literal["WER", "CER", "mixed"]:
     units = {unit(clip.language) for clip in clips}
     if len(units) > 1:
         return "mixed"
     return "WER" if units == {"word"} else "CER"
 
 
-def _unusable(entries: Sequence[Entry]) -> dict[str, str]:
-    """Return the clips whose audio no system could hear."""
+def _unusable(systems: Sequence[SystemPredictions]) -> dict[str, str]:
+    """Return the reasons why audio could not be read, by clip."""
     return {
-        clip: said.error.removeprefix(UNUSABLE)
-        for entry in entries
-        for clip, said in entry.said.items()
-        if said.error is not None and said.error.startswith(UNUSABLE)
+        clip: prediction.error.removeprefix(UNUSABLE)
+        for system in systems
+        for clip, prediction in system.predictions.items()
+        if prediction.error is not None and prediction.error.startswith(UNUSABLE)
     }
 
 
@@ -123,7 +126,3 @@ def _machine() -> dict[str, str | int | float | None]:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
     }
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **installed_versions(_LIBRARIES)}

@@ -1,11 +1,12 @@
 """The numbers of the published scorer of Voices-in-the-Wild-Bench, from a predictions file.
 
-Corpus-level: all edits over all reference tokens, in per cent, rounded to two places; English (and
-whatever is not marked as Chinese) by words, Chinese by characters; overall, by language, and by
-category and origin. Its names are kept in `score_records`: `strong_echo`, `sim`.
+Corpus-level error rates (all edits over all reference tokens) in per cent, rounded to two places.
+Chinese is scored by characters, English and everything not marked as Chinese by words. Rates are
+given overall, by language, and by category and origin, under the published names (`strong_echo`,
+`sim`).
 
-One difference: a record whose only statement is its subset (`sim-en-noise`) gets its category
-from there. The published scorer reads `source_scenes` and `combination` only, and files such
+One difference: a record that states its category only in its subset (`sim-en-noise`) is counted in
+that category. The published scorer reads `source_scenes` and `combination` only, and counts such
 records under an empty name; its totals are the same.
 """
 
@@ -21,11 +22,18 @@ from megaasr.score.subsets import CATEGORIES, parse_subset
 from megaasr.text.error_rate import ErrorCounts, count_errors
 
 PUBLISHED_NAMES = {"echo": "strong_echo"}
-"""What the published scorer calls a category, where it is not our name."""
+"""Names of categories in the published scorer that differ from ours, by our name."""
 
 
 class Bucket(TypedDict):
-    """One pooled error rate, in per cent."""
+    """The pooled error rate of some clips.
+
+    Attributes:
+        error_rate: errors per reference token, in per cent.
+        errors: number of errors.
+        reference_length: tokens in the references.
+        count: number of clips.
+    """
 
     error_rate: float
     errors: int
@@ -34,7 +42,13 @@ class Bucket(TypedDict):
 
 
 class Scores(TypedDict):
-    """What the published scorer prints."""
+    """The output of the published scorer.
+
+    Attributes:
+        overall: all clips.
+        by_language: clips by `en` and `zh`.
+        breakdown: clips by category and origin (`real`, `sim`, `unknown`).
+    """
 
     overall: Bucket
     by_language: dict[str, Bucket]
@@ -60,14 +74,14 @@ class _Pool:
 
 
 def score_records(records: Iterable[Mapping[str, Any]], normalizer: str = "bench") -> Scores:
-    """Score records with `answer`, `prediction` and `subset`.
+    """Score records with the fields `answer`, `prediction` and `subset`.
 
     Args:
-        records: of a predictions file.
+        records: records of a predictions file.
         normalizer: `bench` for the published numbers; another one gives the same tables under it.
 
     Raises:
-        RecordError: a record has no answer; names its place.
+        RecordError: a record has no answer; names its position.
     """
     overall, languages = _Pool(), dict[str, _Pool]()
     table = {name: {"real": _Pool(), "sim": _Pool()} for name in CATEGORIES}
@@ -83,24 +97,26 @@ def score_records(records: Iterable[Mapping[str, Any]], normalizer: str = "bench
             language=language,
             normalizer=normalizer,
         )
-        category, origin = _place(record)
+        category, origin = _category_and_origin(record)
         cell = table.setdefault(category, {}).setdefault(origin, _Pool())
         for pool in (overall, languages.setdefault(language, _Pool()), cell):
             pool.add(counts)
     return {
         "overall": overall.bucket(),
-        "by_language": {name: pool.bucket() for name, pool in languages.items()},
+        "by_language": {language: pool.bucket() for language, pool in languages.items()},
         "breakdown": {
-            PUBLISHED_NAMES.get(name, name): {origin: p.bucket() for origin, p in cells.items()}
-            for name, cells in table.items()
+            PUBLISHED_NAMES.get(category, category): {
+                origin: pool.bucket() for origin, pool in pools.items()
+            }
+            for category, pools in table.items()
         },
     }
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a predictions file, with `answer` and `prediction` in each.
+    """Return the records of a predictions file, each with `answer` and `prediction`.
 
-    Files in other forms (`text` and `pred_text`) are read too; a missing prediction is empty.
+    The fields `text` and `pred_text` are accepted instead; a missing prediction becomes None.
 
     Raises:
         RecordError: the file cannot be read, is empty, or a record has no answer.
@@ -115,15 +131,15 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
         answer = next((record[n] for n in ("answer", "text") if record.get(n) is not None), None)
         if answer is None:
             raise RecordError(f"{path}, line {number}: no answer (or text) to score against")
-        said = record.get("prediction", record.get("pred_text"))
-        records.append({**record, "answer": answer, "prediction": said})
+        prediction = record.get("prediction", record.get("pred_text"))
+        records.append({**record, "answer": answer, "prediction": prediction})
     if not records:
         raise RecordError(f"{path} holds no predictions")
     return records
 
 
 def bench_language(record: Mapping[str, Any]) -> str:
-    """Return `zh` or `en`, as the published scorer decides: by the subset, then by `language`."""
+    """Return `zh` or `en` by the published scorer's rules: first the subset, then `language`."""
     parts = str(record.get("subset", "")).lower().split("-")
     for language in ("zh", "en"):
         if len(parts) > 1 and language in parts:
@@ -132,8 +148,8 @@ def bench_language(record: Mapping[str, Any]) -> str:
     return "zh" if stated in {"zh", "cn", "chinese"} else "en"
 
 
-def _place(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Return category and `real`, `sim` or `unknown`; an empty category where nothing is said."""
+def _category_and_origin(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return category (empty if the record states none) and `real`, `sim` or `unknown`."""
     subset = str(record.get("subset", "")).lower()
     origin = next((name for name in ("real", "sim") if subset.startswith(f"{name}-")), "unknown")
     scenes = record.get("source_scenes")

@@ -1,7 +1,7 @@
-"""Base and robust branch side by side on the same recordings, and what the router makes of them.
+"""The base and the robust branch side by side on the same recordings, and what routing makes of it.
 
-Without references: where the branches disagree, and how sure each is. With references: error rates
-of both branches, of routing, and of an oracle; and the threshold that would have been best here.
+Without references: where the branches disagree, and how confident each is. With references: error
+rates of both branches, of routing, and of an oracle; and the best threshold on these recordings.
 """
 
 from __future__ import annotations
@@ -16,90 +16,104 @@ from megaasr.records import Attempt, Transcript
 from megaasr.score.intervals import PairedComparison, bootstrap_interval, paired_bootstrap
 from megaasr.score.test_set import TestClip
 from megaasr.text.error_rate import ErrorCounts, count_errors, disagreement, pooled
-from megaasr.text.languages import UNSPACED
+from megaasr.text.languages import join_texts
 
 SYSTEMS = ("base", "robust", "routed", "oracle")
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A piece of a recording, as both branches heard it.
+class BranchSegment:
+    """A segment of a recording with the texts of both branches.
 
     Attributes:
-        start, end: seconds.
-        base, robust: their texts.
-        base_logprob, robust_logprob: mean log-probability of the tokens; None if not known.
-        language: ISO code of the text that was kept.
-        degraded_probability: 0..1, of the router; None without one.
+        start, end: seconds from the start of the recording.
+        base_text, robust_text: the text that each branch recognised.
+        base_logprob, robust_logprob: mean log-probability of each text's tokens; None if unknown.
+        language: ISO code of the text that the recogniser kept; None if it recognised no speech.
+        degraded_probability: the router's probability, 0..1, of degraded audio; None without a
+            router.
     """
 
     start: float
     end: float
-    base: str
-    robust: str
+    base_text: str
+    robust_text: str
     base_logprob: float | None
     robust_logprob: float | None
     language: str | None
     degraded_probability: float | None
 
-    def routed(self, threshold: float) -> str:
-        """Return the text of the branch that the router would choose."""
+    def routed_branch(self, threshold: float) -> str:
+        """Return the branch that the router chooses, `base` or `robust`.
+
+        Args:
+            threshold: the probability of degraded audio, 0..1, from which it is `robust`.
+        """
         probability = self.degraded_probability
-        return self.robust if probability is not None and probability >= threshold else self.base
+        return "robust" if probability is not None and probability >= threshold else "base"
+
+    def text(self, system: str, threshold: float) -> str:
+        """Return the text of `base`, `robust` or `routed`."""
+        branch = self.routed_branch(threshold) if system == "routed" else system
+        return {"base": self.base_text, "robust": self.robust_text}[branch]
 
     @property
     def disagreement(self) -> float:
-        """Error rate between the two texts, the longer one being the reference; 0..1."""
-        return disagreement(self.base, self.robust, self.language)
+        """Error rate between the two texts, 0..1, with the longer one as the reference."""
+        return disagreement(self.base_text, self.robust_text, self.language)
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """A recording that both branches heard.
+class BranchComparison:
+    """A recording that both branches transcribed.
 
     Attributes:
-        audio: its path as given.
-        duration_s: seconds.
-        stretches: in order of time.
-        reference: what was said, None if it is not known.
-        language: ISO code of the reference, else of most of the speech.
+        audio: path of the recording, as the caller named it.
+        duration_s: length of the recording in seconds.
+        segments: the segments in order of time.
+        reference: the correct transcript; None if unknown.
+        language: ISO code of the reference, or else of most of the speech.
     """
 
     audio: str
     duration_s: float
-    stretches: tuple[Stretch, ...]
+    segments: tuple[BranchSegment, ...]
     reference: str | None
     language: str | None
 
     def text(self, system: str, threshold: float) -> str:
-        """Return the whole text of `base`, `robust`, `routed` or `oracle` (by recording)."""
+        """Return the text of the recording by one of `SYSTEMS`.
+
+        Args:
+            system: `base`, `robust`, `routed`, or `oracle` (the branch with fewer errors).
+            threshold: the probability of degraded audio, 0..1, from which routing is robust.
+        """
         if system == "oracle":
             return min(
-                (self.text(one, threshold) for one in ("base", "robust")),
-                key=lambda text: self.errors(text).errors,
+                (self.text(branch, threshold) for branch in ("base", "robust")),
+                key=lambda text: self.count_errors(text).errors,
             )
-        texts = [
-            {"base": one.base, "robust": one.robust, "routed": one.routed(threshold)}[system]
-            for one in self.stretches
-        ]
-        return ("" if self.language in UNSPACED else " ").join(text for text in texts if text)
+        return join_texts(
+            (segment.text(system, threshold), self.language) for segment in self.segments
+        )
 
-    def errors(self, text: str) -> ErrorCounts:
+    def count_errors(self, text: str) -> ErrorCounts:
         """Count the errors of a text against the reference."""
         return count_errors(self.reference or "", text, language=self.language)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What references say about the branches.
+class BranchScores:
+    """Error rates of the branches on recordings with references.
 
     Attributes:
-        threshold: of the router, as used.
-        counts: pooled errors of each of `SYSTEMS`.
-        intervals: 95 % interval of each one's error rate.
-        against_base: of `robust` and `routed`.
-        sweep: (threshold, error rate of routing) over thresholds.
-        best_threshold: the middle of those with the fewest errors; None without a router.
+        threshold: the router's threshold that `routed` uses.
+        counts: pooled error counts by system (`SYSTEMS`).
+        intervals: 95 % interval of each system's error rate.
+        against_base: paired comparison of `robust` and `routed` with `base`.
+        sweep: pairs of a threshold and the error rate of routing with it.
+        best_threshold: the threshold with the fewest errors; of several, the one closest to 0.5.
+            None without a router.
     """
 
     threshold: float
@@ -110,111 +124,139 @@ class Verdict:
     best_threshold: float | None
 
 
-def compared(transcript: Transcript, audio: str, reference: TestClip | None) -> Compared:
-    """Return a recording that was transcribed with the route `both`."""
-    stretches = []
-    for one in transcript.segments:
-        heard: dict[str, Attempt] = {}
-        for attempt in one.attempts:
+def compare_branches(
+    transcript: Transcript, audio: str, reference: TestClip | None
+) -> BranchComparison:
+    """Return the texts of both branches for a recording transcribed with the route `both`.
+
+    Args:
+        transcript: the result of the recogniser, which lists the attempts of both branches.
+        audio: path of the recording, as the caller named it.
+        reference: the clip with the correct transcript; None if unknown.
+    """
+    segments = []
+    for segment in transcript.segments:
+        greedy: dict[str, Attempt] = {}  # by branch; sampled and halved attempts do not count
+        for attempt in segment.attempts:
             if not attempt.temperature and attempt.pieces == 1:
-                heard.setdefault(attempt.route, attempt)
-        base, robust = heard.get("base"), heard.get("robust")
-        stretches.append(
-            Stretch(
-                one.start,
-                one.end,
+                greedy.setdefault(attempt.route, attempt)
+        base, robust = greedy.get("base"), greedy.get("robust")
+        segments.append(
+            BranchSegment(
+                segment.start,
+                segment.end,
                 base.text if base else "",
                 robust.text if robust else "",
                 base.mean_logprob if base else None,
                 robust.mean_logprob if robust else None,
-                one.language,
-                one.degraded_probability,
+                segment.language,
+                segment.degraded_probability,
             )
         )
-    said = None if reference is None else reference.text
+    text = None if reference is None else reference.text
     language = transcript.language if reference is None else reference.language
-    return Compared(audio, transcript.duration_s, tuple(stretches), said, language)
+    return BranchComparison(audio, transcript.duration_s, tuple(segments), text, language)
 
 
 def match_references(
     audios: Sequence[str], clips: Iterable[TestClip]
 ) -> dict[str, TestClip | None]:
-    """Find the reference of each recording: by path, file name, name without suffix, or id.
+    """Find the reference of each recording by its path, file name, stem, or the clip's id.
+
+    Args:
+        audios: paths of recordings.
+        clips: clips with references.
+
+    Returns:
+        The clip of each recording, by path; None for a recording without a reference.
 
     Raises:
-        UsageError: none of the recordings has one.
+        UsageError: no recording has a reference.
     """
-    known: dict[str, TestClip] = {}
+    by_name: dict[str, TestClip] = {}
     for clip in clips:
         for name in (clip.id, Path(clip.audio).stem, Path(clip.audio).name, clip.audio):
-            known[name] = clip
-    found: dict[str, TestClip | None] = {}
+            by_name[name] = clip
+    matches: dict[str, TestClip | None] = {}
     for audio in audios:
         path = Path(audio)
         names = (audio, path.name, path.stem)
-        found[audio] = next((known[name] for name in names if name in known), None)
-    if not any(found.values()):
+        matches[audio] = next((by_name[name] for name in names if name in by_name), None)
+    if not any(matches.values()):
         raise UsageError(
             f"the references name none of the recordings ({', '.join(audios[:3])}); each record "
             "needs audio (or id) and text"
         )
-    return found
+    return matches
 
 
-def judge(
-    recordings: Sequence[Compared], threshold: float, *, seed: int = 1, replications: int = 10_000
-) -> Verdict:
+def score_branches(
+    recordings: Sequence[BranchComparison],
+    threshold: float,
+    *,
+    seed: int = 1,
+    replications: int = 10_000,
+) -> BranchScores:
     """Score both branches, routing and the oracle on the recordings that have a reference.
 
     Args:
-        recordings: at least one with a reference.
-        threshold: of the router.
-        seed, replications: of the bootstrap over recordings.
+        recordings: recordings that both branches transcribed; at least one has a reference.
+        threshold: the router's threshold, 0..1.
+        seed: seed of the bootstrap.
+        replications: number of bootstrap replications over recordings.
     """
-    known = [one for one in recordings if one.reference is not None]
-    by_system = {name: [one.errors(one.text(name, threshold)) for one in known] for name in SYSTEMS}
+    labelled = [recording for recording in recordings if recording.reference is not None]
+    by_system = {system: _error_counts(labelled, system, threshold) for system in SYSTEMS}
     words = [count.reference_length for count in by_system["base"]]
-    errors = {name: [count.errors for count in counts] for name, counts in by_system.items()}
-    sweep = tuple(_sweep(known))
-    return Verdict(
+    errors = {system: [count.errors for count in counts] for system, counts in by_system.items()}
+    sweep = tuple(_sweep(labelled))
+    return BranchScores(
         threshold,
-        {name: pooled(counts) for name, counts in by_system.items()},
+        {system: pooled(counts) for system, counts in by_system.items()},
         {
-            name: bootstrap_interval(errors[name], words, seed=seed, replications=replications)
-            for name in SYSTEMS
+            system: bootstrap_interval(errors[system], words, seed=seed, replications=replications)
+            for system in SYSTEMS
         },
         {
-            name: paired_bootstrap(
-                errors["base"], errors[name], words, seed=seed, replications=replications
+            system: paired_bootstrap(
+                errors["base"], errors[system], words, seed=seed, replications=replications
             )
-            for name in ("robust", "routed")
+            for system in ("robust", "routed")
         },
         sweep,
-        _best(sweep),
+        _best_threshold(sweep),
     )
 
 
-def _sweep(known: Sequence[Compared]) -> Iterable[tuple[float, float]]:
+def _sweep(labelled: Sequence[BranchComparison]) -> Iterable[tuple[float, float]]:
     """Yield the error rate of routing at every threshold that makes a difference."""
     probabilities = sorted(
         {
-            one.degraded_probability
-            for recording in known
-            for one in recording.stretches
-            if one.degraded_probability is not None
+            segment.degraded_probability
+            for recording in labelled
+            for segment in recording.segments
+            if segment.degraded_probability is not None
         }
     )
     if not probabilities:
         return
-    between = [(low + high) / 2 for low, high in pairwise(probabilities)]
-    for threshold in (0.0, *between, min(1.0, probabilities[-1] + 1e-6)):
-        counts = [one.errors(one.text("routed", threshold)) for one in known]
-        yield threshold, pooled(counts).rate
+    midpoints = [(low + high) / 2 for low, high in pairwise(probabilities)]
+    for threshold in (0.0, *midpoints, min(1.0, probabilities[-1] + 1e-6)):
+        yield threshold, pooled(_error_counts(labelled, "routed", threshold)).rate
 
 
-def _best(sweep: Sequence[tuple[float, float]]) -> float | None:
+def _error_counts(
+    labelled: Sequence[BranchComparison], system: str, threshold: float
+) -> list[ErrorCounts]:
+    return [recording.count_errors(recording.text(system, threshold)) for recording in labelled]
+
+
+def _best_threshold(sweep: Sequence[tuple[float, float]]) -> float | None:
     if not sweep:
         return None
-    least = min(rate for _, rate in sweep)
-    # Of equals the one nearest to the usual one.
-    return min((at for at, rate in sweep if rate == least), key=lambda at: abs(at - 0.5))
+    lowest = min(rate for _, rate in sweep)
+    # Ties go to the threshold closest to the default.
+    return min(
+        (threshold for threshold, rate in sweep if rate == lowest),
+        key=lambda threshold: abs(threshold - 0.5),
+    )

@@ -1,40 +1,48 @@
-"""The threshold of a router from clips whose words are known: fitted by the errors that it gives.
+"""Fit the router's threshold on clips with references, by the error rate that routing gives.
 
-A threshold that is judged on the clips that chose it looks too good, so it is judged by
-cross-validation: every clip is routed with the threshold that the other folds chose.
+A threshold looks too good on the clips that chose it, so it is evaluated by cross-validation: every
+clip is routed with the threshold that the other folds chose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.score.branches import Compared
-from megaasr.score.intervals import PairedComparison, bootstrap_interval, paired_bootstrap
+from megaasr.score.branches import BranchComparison
+from megaasr.score.intervals import (
+    Floats,
+    PairedComparison,
+    bootstrap_interval,
+    paired_bootstrap,
+)
 
 SIGNIFICANT = 0.05
-_CANDIDATES = 400
+"""Routing counts as better than a branch if the p-value of the difference is below this."""
+_MAX_CANDIDATES = 400
 _THRESHOLD_DRAWS = 1_000
+_SWEEP_POINTS = 41
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedClip:
-    """The errors of a clip at every threshold: they change where a piece changes its branch.
+    """The errors of a clip at every threshold; they change only where a segment changes branch.
 
     Attributes:
-        id: of the clip.
-        probabilities: of being degraded, of its pieces, ascending.
-        errors: [pieces + 1]; entry k with the k least degraded pieces on the base branch, the
-            others on the robust one. So the first is the robust branch's, the last the base's.
-        words: of the reference.
-        block: what is kept together in folds and draws (a speaker); None for the clip.
+        id: id of the clip.
+        probabilities: each segment's probability, 0..1, of degraded audio, in ascending order.
+        errors: sequence of length [segments + 1]; entry k counts the errors with the k least
+            degraded segments on the base branch and the others on the robust one. The first entry
+            is the robust branch alone, the last one the base branch alone.
+        words: length of the reference in tokens.
+        block: name of the group (a speaker, a recording) that stays together in folds and bootstrap
+            draws; None if the clip stands alone.
     """
 
     id: str
@@ -43,38 +51,68 @@ class RoutedClip:
     words: int
     block: str | None = None
 
+    @classmethod
+    def from_comparison(
+        cls, clip_id: str, recording: BranchComparison, block: str | None = None
+    ) -> Self:
+        """Count the errors of a recording that both branches transcribed, at every threshold."""
+        probabilities = sorted(
+            0.0 if segment.degraded_probability is None else segment.degraded_probability
+            for segment in recording.segments
+        )
+        # Between two neighbouring probabilities nothing changes; above the last, all are base.
+        counts = [
+            recording.count_errors(recording.text("routed", threshold))
+            for threshold in (*probabilities, float("inf"))
+        ]
+        return cls(
+            clip_id,
+            tuple(probabilities),
+            tuple(count.errors for count in counts),
+            counts[0].reference_length,
+            block,
+        )
+
     @property
-    def base(self) -> int:
-        """Errors of the base branch."""
+    def base_errors(self) -> int:
+        """Errors of the base branch alone."""
         return self.errors[-1]
 
     @property
-    def robust(self) -> int:
-        """Errors of the robust branch."""
+    def robust_errors(self) -> int:
+        """Errors of the robust branch alone."""
         return self.errors[0]
 
-    def at(self, thresholds: Floats) -> Ints:
-        """Return the errors of routing at each threshold."""
-        # A piece is robust from the threshold on, so those strictly below stay with the base.
+    def routed_errors(self, thresholds: Floats) -> Ints:
+        """Return the errors of routing at each threshold.
+
+        Args:
+            thresholds: float64 array of shape [thresholds], values in 0..1.
+
+        Returns:
+            int64 array of shape [thresholds].
+        """
+        # A segment is robust from the threshold on, so those strictly below it are base.
         return np.array(self.errors)[np.searchsorted(self.probabilities, thresholds, side="left")]
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """What routing is worth on labelled clips, and with which threshold.
+class RoutingCalibration:
+    """The best threshold on labelled clips, and what routing with it gains.
 
     Attributes:
-        clips, words: that it was fitted on.
-        threshold: the best on all clips; of equals the middle of those nearest to 0.5.
-        threshold_interval: 95 % of the best ones over draws of the clips.
-        rates: error rates of `base`, `robust`, `routed` (cross-validated), `fitted` (on the very
+        clips: number of clips.
+        words: tokens in their references.
+        threshold: the threshold with the fewest errors; ties go to the one closest to 0.5.
+        threshold_interval: the middle 95 % of the best thresholds over bootstrap draws.
+        rates: error rates of `base`, `robust`, `routed` (cross-validated), `fitted` (on the same
             clips that chose the threshold), `default` (the threshold in use) and `oracle`.
-        intervals: 95 % interval of each.
-        comparisons: of `routed` against `base`, `robust` and `default`; a negative difference is
-            routing's gain.
-        sweep: (threshold, error rate, lower and upper end of its interval).
-        route: what to do: `auto` if routing beats both branches alone (the better one
-            significantly), else the better branch.
+        intervals: 95 % interval of each rate.
+        comparisons: `routed` against `base`, `robust` and `default`; a negative difference means
+            that routing is better.
+        sweep: tuples of a threshold, its error rate, and the low and high end of the interval.
+        route: the recommended route: `auto` if routing beats the better branch significantly, else
+            the better branch.
     """
 
     clips: int
@@ -89,7 +127,7 @@ class Calibration:
 
     @property
     def advice(self) -> str:
-        """What to do, in a sentence or two for people."""
+        """The recommendation in a sentence or two."""
         better = "base" if self.rates["base"] <= self.rates["robust"] else "robust"
         gain = self.comparisons[better]
         figures = (
@@ -108,24 +146,6 @@ class Calibration:
         )
 
 
-def routed_clip(name: str, recording: Compared, block: str | None = None) -> RoutedClip:
-    """Return the errors of a recording that both branches heard, at every threshold."""
-    known = sorted(
-        one.degraded_probability if one.degraded_probability is not None else 0.0
-        for one in recording.stretches
-    )
-    # Between two pieces' probabilities nothing changes; above the last one all are base.
-    between = [*known, float("inf")]
-    errors = [recording.errors(recording.text("routed", at)) for at in between]
-    return RoutedClip(
-        name,
-        tuple(known),
-        tuple(one.errors for one in errors),
-        errors[0].reference_length,
-        block,
-    )
-
-
 def calibrate(
     clips: Sequence[RoutedClip],
     *,
@@ -133,119 +153,125 @@ def calibrate(
     folds: int = 5,
     seed: int = 1,
     replications: int = 10_000,
-) -> Calibration:
-    """Fit the threshold and judge it.
+) -> RoutingCalibration:
+    """Fit the router's threshold and evaluate routing by cross-validation.
 
     Args:
-        clips: at least two blocks.
-        default: the threshold that is in use now, 0..1.
-        folds: of the cross-validation, 2 or more; not more than there are blocks.
-        seed: of folds and draws.
-        replications: of the bootstrap.
+        clips: labelled clips, from at least two blocks.
+        default: the threshold in use now, 0..1.
+        folds: number of cross-validation folds, at least 2; reduced to the number of blocks.
+        seed: seed of folds and bootstrap draws.
+        replications: number of bootstrap replications.
 
     Raises:
-        ValueError: there are fewer than two blocks, or no words.
+        ValueError: there are fewer than two blocks, or the references hold no words.
     """
-    names = [clip.block or clip.id for clip in clips]
-    blocks = sorted(set(names))
+    block_of_clip = [clip.block or clip.id for clip in clips]
+    blocks = sorted(set(block_of_clip))
     if len(blocks) < 2:
         raise ValueError("a threshold needs at least two clips (or blocks) with references")
     if not any(clip.words for clip in clips):
         raise ValueError("no clip has a word in its reference")
-    candidates = _candidates(clips)
-    table = np.stack([clip.at(candidates) for clip in clips])  # [clips, candidates]
+    candidates = _candidate_thresholds(clips)
+    table = np.stack([clip.routed_errors(candidates) for clip in clips])  # [clips, candidates]
     total = table.sum(axis=0)
-    best = float(candidates[_best(total, candidates)])
-    words = [clip.words for clip in clips]
+    best = _best_candidate(total, candidates)
     errors: dict[str, list[int]] = {
-        "base": [clip.base for clip in clips],
-        "robust": [clip.robust for clip in clips],
-        "routed": _cross_validated(table, candidates, names, min(folds, len(blocks)), seed),
-        "fitted": table[:, _best(total, candidates)].tolist(),
-        "default": [int(clip.at(np.array([default]))[0]) for clip in clips],
+        "base": [clip.base_errors for clip in clips],
+        "robust": [clip.robust_errors for clip in clips],
+        "routed": _cross_validated(table, candidates, block_of_clip, min(folds, len(blocks)), seed),
+        "fitted": table[:, best].tolist(),
+        "default": [int(clip.routed_errors(np.array([default]))[0]) for clip in clips],
         "oracle": [min(clip.errors) for clip in clips],
     }
-    drawn = names if any(clip.block for clip in clips) else None
-    said = max(1, sum(words))
-    rates = {name: sum(counts) / said for name, counts in errors.items()}
+    words = [clip.words for clip in clips]
+    total_words = max(1, sum(words))
+    rates = {system: sum(counts) / total_words for system, counts in errors.items()}
+    drawn_blocks = block_of_clip if any(clip.block for clip in clips) else None
 
     def interval(counts: list[int]) -> tuple[float, float]:
-        return bootstrap_interval(counts, words, seed=seed, replications=replications, blocks=drawn)
+        return bootstrap_interval(
+            counts, words, seed=seed, replications=replications, blocks=drawn_blocks
+        )
 
     comparisons = {
-        name: paired_bootstrap(
-            errors[name],
+        system: paired_bootstrap(
+            errors[system],
             errors["routed"],
             words,
             seed=seed,
             replications=replications,
-            blocks=drawn,
+            blocks=drawn_blocks,
         )
-        for name in ("base", "robust", "default")
+        for system in ("base", "robust", "default")
     }
     better: Literal["base", "robust"] = "base" if rates["base"] <= rates["robust"] else "robust"
     gain = comparisons[better]
     helps = gain.difference < 0 and gain.p_value < SIGNIFICANT
-    shown = np.unique(np.linspace(0, len(candidates) - 1, 41).round().astype(int))
-    return Calibration(
+    shown = np.unique(np.linspace(0, len(candidates) - 1, _SWEEP_POINTS).round().astype(int))
+    return RoutingCalibration(
         clips=len(clips),
         words=sum(words),
-        threshold=best,
-        threshold_interval=_spread(table, candidates, names, seed),
+        threshold=float(candidates[best]),
+        threshold_interval=_threshold_interval(table, candidates, block_of_clip, seed),
         rates=rates,
-        intervals={name: interval(counts) for name, counts in errors.items()},
+        intervals={system: interval(counts) for system, counts in errors.items()},
         comparisons=comparisons,
         sweep=tuple(
-            (float(candidates[at]), float(total[at] / said), *interval(table[:, at].tolist()))
-            for at in shown.tolist()
+            (
+                float(candidates[index]),
+                float(total[index] / total_words),
+                *interval(table[:, index].tolist()),
+            )
+            for index in shown.tolist()
         ),
         route="auto" if helps else better,
     )
 
 
-def _candidates(clips: Sequence[RoutedClip]) -> Floats:
-    """Return thresholds between neighbouring probabilities, and 0 and 1; thinned if very many."""
-    known = np.unique(np.array([p for clip in clips for p in clip.probabilities] or [0.5]))
-    between = (known[1:] + known[:-1]) / 2
-    if len(between) > _CANDIDATES:
-        between = between[np.linspace(0, len(between) - 1, _CANDIDATES).round().astype(int)]
-    found: Floats = np.unique(np.concatenate([[0.0], between, [1.0]]))
-    return found
+def _candidate_thresholds(clips: Sequence[RoutedClip]) -> Floats:
+    """Return 0, 1, and the midpoints between neighbouring probabilities, thinned if very many."""
+    probabilities = np.unique(np.array([p for clip in clips for p in clip.probabilities] or [0.5]))
+    midpoints = (probabilities[1:] + probabilities[:-1]) / 2
+    if len(midpoints) > _MAX_CANDIDATES:
+        kept = np.linspace(0, len(midpoints) - 1, _MAX_CANDIDATES).round().astype(int)
+        midpoints = midpoints[kept]
+    thresholds: Floats = np.unique(np.concatenate([[0.0], midpoints, [1.0]]))
+    return thresholds
 
 
-def _best(total: Ints, candidates: Floats) -> int:
-    """Return which candidate has the fewest errors; of equals the one nearest to 0.5."""
-    least = np.flatnonzero(total == total.min())
-    return int(least[np.argmin(np.abs(candidates[least] - 0.5))])
+def _best_candidate(total: Ints, candidates: Floats) -> int:
+    """Return the index of the threshold with the fewest errors; ties go to the closest to 0.5."""
+    best = np.flatnonzero(total == total.min())
+    return int(best[np.argmin(np.abs(candidates[best] - 0.5))])
 
 
 def _cross_validated(
-    table: Ints, candidates: Floats, names: Sequence[str], folds: int, seed: int
+    table: Ints, candidates: Floats, block_of_clip: Sequence[str], folds: int, seed: int
 ) -> list[int]:
     """Return the errors of every clip at the threshold that the other folds chose."""
-    blocks = sorted(set(names))
+    blocks = sorted(set(block_of_clip))
     order = np.random.default_rng([seed, 11]).permutation(len(blocks)) % folds
-    fold = dict(zip(blocks, order.tolist(), strict=True))
-    mine = np.array([fold[name] for name in names])
-    found = np.zeros(len(names), dtype=np.int64)
-    for number in range(folds):
-        chosen = _best(table[mine != number].sum(axis=0), candidates)
-        found[mine == number] = table[mine == number, chosen]
-    return [int(one) for one in found]
+    fold_of_block = dict(zip(blocks, order.tolist(), strict=True))
+    fold_of_clip = np.array([fold_of_block[block] for block in block_of_clip])
+    errors = np.zeros(len(block_of_clip), dtype=np.int64)
+    for fold in range(folds):
+        chosen = _best_candidate(table[fold_of_clip != fold].sum(axis=0), candidates)
+        errors[fold_of_clip == fold] = table[fold_of_clip == fold, chosen]
+    return [int(count) for count in errors]
 
 
-def _spread(
-    table: Ints, candidates: Floats, names: Sequence[str], seed: int
+def _threshold_interval(
+    table: Ints, candidates: Floats, block_of_clip: Sequence[str], seed: int
 ) -> tuple[float, float]:
-    """Return the middle 95 % of the best thresholds over draws of the blocks."""
+    """Return the middle 95 % of the best thresholds over bootstrap draws of the blocks."""
     rng = np.random.default_rng([seed, 12])
-    _, of = np.unique(np.array(names), return_inverse=True)
-    summed = np.zeros((int(of.max()) + 1, table.shape[1]), dtype=np.int64)
-    np.add.at(summed, of, table)
-    table = summed
-    found = []
+    _, members = np.unique(np.array(block_of_clip), return_inverse=True)
+    blocks = np.zeros((int(members.max()) + 1, table.shape[1]), dtype=np.int64)
+    np.add.at(blocks, members, table)
+    thresholds = []
     for _ in range(_THRESHOLD_DRAWS):
-        weights = np.bincount(rng.integers(len(table), size=len(table)), minlength=len(table))
-        found.append(float(candidates[_best(weights @ table, candidates)]))
-    low, high = np.quantile(found, [0.025, 0.975])
+        weights = np.bincount(rng.integers(len(blocks), size=len(blocks)), minlength=len(blocks))
+        thresholds.append(float(candidates[_best_candidate(weights @ blocks, candidates)]))
+    low, high = np.quantile(thresholds, [0.025, 0.975])
     return float(low), float(high)

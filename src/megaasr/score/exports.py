@@ -1,4 +1,4 @@
-"""Predictions in other people's forms: the Open ASR Leaderboard's rows, the bench's submissions."""
+"""Predictions in public formats: Open ASR Leaderboard, Voices-in-the-Wild-Bench submissions."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def write_leaderboard(result: Result, folder: Path) -> list[Path]:
-    """Write a manifest for each system, as the Open ASR Leaderboard's evaluation reads it.
+    """Write one manifest per system, in the format that the Open ASR Leaderboard evaluates.
 
-    Rows: `audio_filepath`, `duration` and `time` in seconds, `text`, `pred_text`.
+    Columns: `audio_filepath`, `duration` and `time` in seconds, `text`, `pred_text`.
+
+    Returns:
+        Paths of the files, below `folder/open_asr_leaderboard`.
     """
     paths = []
     for system in result.systems:
         rows = []
         for clip in result.clips:
-            said = clip.hypotheses[system.name]
+            hypothesis = clip.hypotheses[system.name]
             rows.append(
                 {
                     "audio_filepath": clip.audio,
                     "duration": clip.duration_s,
-                    "time": said.seconds,
+                    "time": hypothesis.seconds,
                     "text": clip.text,
-                    "pred_text": said.text,
+                    "pred_text": hypothesis.text,
                 }
             )
         paths.append(_write(folder / LEADERBOARD / f"{file_stem(system.name)}.jsonl", rows))
@@ -38,7 +41,16 @@ def write_leaderboard(result: Result, folder: Path) -> list[Path]:
 
 
 def write_submission(result: Result, clips: tuple[TestClip, ...], folder: Path) -> list[Path]:
-    """Write the bench's own records with `prediction` filled, a file for each system."""
+    """Write the records of Voices-in-the-Wild-Bench with `prediction` filled in, a file per system.
+
+    Args:
+        result: the finished benchmark.
+        clips: the test set's clips with their records, in the order of the result.
+        folder: the output folder.
+
+    Returns:
+        Paths of the files, below `folder/bench_submission`.
+    """
     paths = []
     for system in result.systems:
         rows = [
@@ -50,7 +62,7 @@ def write_submission(result: Result, clips: tuple[TestClip, ...], folder: Path) 
 
 
 def file_stem(name: str) -> str:
-    """Return a system's name as the name of a file."""
+    """Return the name of a system as a file name without a suffix."""
     return _NOT_PLAIN.sub("_", name).strip("._") or "system"
 
 

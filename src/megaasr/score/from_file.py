@@ -1,4 +1,4 @@
-"""Predictions that somebody else made, matched with the clips of a test set."""
+"""Predictions from a file, matched with the clips of a test set."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from megaasr.score.predictions import Prediction, read_predictions_file
 from megaasr.score.test_set import TestClip
 
 
-def look_up(file: Path, clips: Sequence[TestClip]) -> dict[str, Prediction]:
-    """Return the predictions of a file by clip; a clip without one has an error.
+def match_predictions(file: Path, clips: Sequence[TestClip]) -> dict[str, Prediction]:
+    """Return the predictions of a file by clip id; a clip without a prediction gets an `error`.
 
-    Names are tried in this order: the clip's id, its record's `name` and `index`, its audio.
+    A clip is matched by, in this order: its id, its record's `name` and `index`, its audio path.
 
     Raises:
         RecordError: the file cannot be read.
-        UsageError: it has no prediction for any clip.
+        UsageError: the file has no prediction for any of the clips.
     """
     texts = read_predictions_file(file)
-    said = {}
+    predictions = {}
     for clip in clips:
         record = clip.record or {}
         names = (clip.id, record.get("name"), record.get("index"), clip.audio)
         text = next((texts[str(n)] for n in names if n is not None and str(n) in texts), None)
-        said[clip.id] = (
+        predictions[clip.id] = (
             Prediction("", error="no prediction in the file", duration_s=clip.duration_s)
             if text is None
             else Prediction(text, duration_s=clip.duration_s)
         )
-    if all(one.error for one in said.values()):
+    if all(prediction.error for prediction in predictions.values()):
         raise UsageError(f"{file} has no prediction for any clip of the test set: ids must agree")
-    return said
+    return predictions

@@ -1,80 +1,84 @@
-"""Parts of a test set: which clips belong together in a break-down."""
+"""Subgroups of a test set: which clips belong together in each break-down of the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from megaasr.score.result import OVERALL, Clip
+from megaasr.score.result import OVERALL, ScoredClip
 from megaasr.score.subsets import CATEGORIES, CLEAN
 from megaasr.simulate.scenarios import SCENARIOS
 
-Parts = dict[str, list[Clip]]
+ClipsByName = dict[str, list[ScoredClip]]
+"""The clips of each subgroup, by its name."""
+
 _SEVERITIES = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 _DURATIONS_S = ((0.0, 2.0), (2.0, 5.0), (5.0, 10.0), (10.0, 20.0), (20.0, 30.0))
 _SNRS_DB = ((-5.0, 0.0), (0.0, 5.0), (5.0, 10.0))
-_HARD = 0.3
+_HARD_ERROR_RATE = 0.3
 _DIFFICULTIES = ("below 30 %", "30 % and above")
 _VOICES = ("heard in training", "held out")
-CLEAN_PART = CLEAN
-"""The part of the clips without degradation, in the division by severity."""
 
 
-def divide(clips: Sequence[Clip]) -> dict[str, Parts]:
-    """Return every division of a test set that tells something: two parts or more.
+def split_into_subgroups(clips: Sequence[ScoredClip]) -> dict[str, ClipsByName]:
+    """Return every break-down of a test set that has at least two subgroups, and `overall`.
 
-    `overall` is always there. Clips that a division does not concern are in none of its parts.
+    Clips without a value for a property are in none of its subgroups.
+
+    Returns:
+        The clips by property (see `result.Subgroup.by`) and name of the subgroup.
     """
-    found: dict[str, Parts] = {OVERALL: {OVERALL: list(clips)}}
-    for by, name_of, order in _DIVISIONS:
-        parts: Parts = {}
+    break_downs: dict[str, ClipsByName] = {OVERALL: {OVERALL: list(clips)}}
+    for by, name_of, order in _BREAK_DOWNS:
+        groups: ClipsByName = {}
         for clip in clips:
             name = name_of(clip)
             if name is not None:
-                parts.setdefault(name, []).append(clip)
-        if len(parts) > 1 or (parts and by == "category"):
-            ranked = [name for name in order if name in parts]
-            found[by] = {name: parts[name] for name in [*ranked, *sorted(set(parts) - set(ranked))]}
-    return found
+                groups.setdefault(name, []).append(clip)
+        if len(groups) > 1 or (groups and by == "category"):
+            ranked = [name for name in order if name in groups]
+            names = [*ranked, *sorted(set(groups) - set(ranked))]
+            break_downs[by] = {name: groups[name] for name in names}
+    return break_downs
 
 
-def _category(clip: Clip) -> str | None:
+def _category(clip: ScoredClip) -> str | None:
     if clip.category is None:
         return None
     return clip.category if clip.origin is None else f"{clip.category} / {clip.origin}"
 
 
-def _size(clip: Clip) -> str | None:
+def _size(clip: ScoredClip) -> str | None:
     if clip.scenario is None:
         return None
     return "0" if clip.scenario == CLEAN else str(clip.scenario.count("+") + 1)
 
 
-def _severity(clip: Clip) -> str | None:
+def _severity(clip: ScoredClip) -> str | None:
     if clip.scenario == CLEAN:
-        return CLEAN_PART
-    return None if clip.severity is None else _bin(clip.severity, _SEVERITIES)
+        return CLEAN
+    return None if clip.severity is None else _bin_name(clip.severity, _SEVERITIES)
 
 
-def _difficulty(clip: Clip) -> str | None:
+def _difficulty(clip: ScoredClip) -> str | None:
     if clip.base_error_rate is None:
         return None
-    return _DIFFICULTIES[clip.base_error_rate >= _HARD]
+    return _DIFFICULTIES[clip.base_error_rate >= _HARD_ERROR_RATE]
 
 
-def _voice(clip: Clip) -> str | None:
+def _voice(clip: ScoredClip) -> str | None:
     return None if clip.held_out_voice is None else _VOICES[clip.held_out_voice]
 
 
-def _snr(clip: Clip) -> str | None:
-    return None if clip.snr_db is None else _bin(clip.snr_db, _SNRS_DB, unit=" dB")
+def _snr(clip: ScoredClip) -> str | None:
+    return None if clip.snr_db is None else _bin_name(clip.snr_db, _SNRS_DB, unit=" dB")
 
 
-def _duration(clip: Clip) -> str | None:
-    return _bin(clip.duration_s, _DURATIONS_S, unit=" s") if clip.duration_s > 0 else None
+def _duration(clip: ScoredClip) -> str | None:
+    return _bin_name(clip.duration_s, _DURATIONS_S, unit=" s") if clip.duration_s > 0 else None
 
 
-def _bin(value: float, bins: Sequence[tuple[float, float]], unit: str = "") -> str:
-    """Return the name of the bin of a value: low end in, high end out but for the last."""
+def _bin_name(value: float, bins: Sequence[tuple[float, float]], unit: str = "") -> str:
+    """Return the name of a value's bin; bins include their low end, the last also its high end."""
     if value < bins[0][0]:
         return f"below {bins[0][0]:g}{unit}"
     for low, high in bins:
@@ -84,25 +88,26 @@ def _bin(value: float, bins: Sequence[tuple[float, float]], unit: str = "") -> s
     return f"{low:g} to {high:g}{unit}" if value == high else f"above {high:g}{unit}"
 
 
-def _names(bins: Iterable[tuple[float, float]], unit: str = "") -> list[str]:
-    listed = list(bins)
-    inside = [f"{low:g} to {high:g}{unit}" for low, high in listed]
-    return [f"below {listed[0][0]:g}{unit}", *inside, f"above {listed[-1][1]:g}{unit}"]
+def _bin_names(bins: Iterable[tuple[float, float]], unit: str = "") -> list[str]:
+    ends = list(bins)
+    inside = [f"{low:g} to {high:g}{unit}" for low, high in ends]
+    return [f"below {ends[0][0]:g}{unit}", *inside, f"above {ends[-1][1]:g}{unit}"]
 
 
-_IN_CATEGORIES = [
+_CATEGORY_NAMES = [
     name
     for category in (CLEAN, *CATEGORIES)
     for name in (category, f"{category} / real", f"{category} / simulated")
 ]
-_DIVISIONS: tuple[tuple[str, Callable[[Clip], str | None], Sequence[str]], ...] = (
+# Property, the name of a clip's subgroup, and the order of the names.
+_BREAK_DOWNS: tuple[tuple[str, Callable[[ScoredClip], str | None], Sequence[str]], ...] = (
     ("language", lambda clip: clip.language, ("en", "zh")),
-    ("category", _category, _IN_CATEGORIES),
-    ("scenario", lambda clip: clip.scenario, [CLEAN, *(one.name for one in SCENARIOS)]),
+    ("category", _category, _CATEGORY_NAMES),
+    ("scenario", lambda clip: clip.scenario, [CLEAN, *(scenario.name for scenario in SCENARIOS)]),
     ("size", _size, ("0", "1", "2", "3", "4", "5")),
-    ("severity", _severity, [CLEAN_PART, *_names(_SEVERITIES)]),
+    ("severity", _severity, [CLEAN, *_bin_names(_SEVERITIES)]),
     ("difficulty", _difficulty, _DIFFICULTIES),
     ("voice", _voice, _VOICES),
-    ("snr", _snr, _names(_SNRS_DB, " dB")),
-    ("duration", _duration, _names(_DURATIONS_S, " s")),
+    ("snr", _snr, _bin_names(_SNRS_DB, " dB")),
+    ("duration", _duration, _bin_names(_DURATIONS_S, " s")),
 )

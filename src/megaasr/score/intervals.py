@@ -1,9 +1,9 @@
-"""Confidence intervals of error rates, and comparisons of two systems, by the bootstrap over clips.
+"""Confidence intervals of error rates, and comparisons of two systems, by bootstrap over clips.
 
-Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance
-evaluation": clips are drawn with replacement, and errors and words are pooled in each draw. Two
-systems are compared on the same draws. Where clips belong together (a speaker, a recording),
-whole blocks are drawn.
+Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation":
+clips are drawn with replacement, and errors and words are pooled in each draw. Two systems are
+compared on the same draws. Where clips belong together (a speaker, a recording), they are drawn
+together, as a block.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_DRAWN_AT_ONCE = 2_500_000
-"""Clips in all draws that are made together: bounds memory to some 60 MB."""
+_MAX_CLIPS_IN_MEMORY = 2_500_000
+"""Clips in all the draws that are made at a time: bounds memory to some 60 MB."""
 Floats = NDArray[np.float64]
 
 
@@ -24,12 +24,12 @@ class PairedComparison:
     """A system against a baseline on the same clips.
 
     Attributes:
-        difference: the system's pooled rate minus the baseline's; negative is better.
-        low, high: percentile interval of the difference.
-        probability_of_improvement: share of the draws in which the system is better; draws that
-            are equal count half.
-        p_value: two-sided: twice the share of the draws on the rarer side of no difference, at
-            least 1 / replications and at most 1.
+        difference: the system's pooled error rate minus the baseline's; negative is better.
+        low, high: ends of the percentile interval of the difference.
+        probability_of_improvement: share of the draws in which the system is better; draws with
+            equal rates count half.
+        p_value: two-sided p-value: twice the share of the draws on the rarer side of no difference,
+            at least 1 / replications and at most 1.
     """
 
     difference: float
@@ -51,20 +51,21 @@ def bootstrap_interval(
     """Return the percentile interval of the pooled rate sum(errors) / sum(words).
 
     Args:
-        errors, words: per clip; a rate of clips has 0 or 1 and 1.
-        seed: source of the draws.
-        replications: draws of a whole test set.
-        level: probability mass inside the interval.
-        blocks: per clip, what it belongs to; None draws clips.
+        errors: number of errors of each clip; 0 or 1 if the rate is a share of clips.
+        words: length of each clip's reference in tokens; 1 if the rate is a share of clips.
+        seed: seed of the draws.
+        replications: number of test sets to draw.
+        level: probability mass inside the interval, 0..1.
+        blocks: the name of each clip's block; blocks are drawn whole. None draws single clips.
 
     Raises:
-        ValueError: no clips, or sequences of different length.
+        ValueError: there are no clips, or the sequences differ in length.
     """
-    table = _table([errors, words], blocks)
+    table = _sum_by_block([errors, words], blocks)
     rates = np.concatenate(
-        [drawn[0] / np.maximum(drawn[1], 1) for drawn in _draws(table, seed, replications)]
+        [sums[0] / np.maximum(sums[1], 1) for sums in _draw_sums(table, seed, replications)]
     )
-    return _percentiles(rates, level)
+    return _percentile_interval(rates, level)
 
 
 def paired_bootstrap(
@@ -77,25 +78,34 @@ def paired_bootstrap(
     level: float = 0.95,
     blocks: Sequence[str] | None = None,
 ) -> PairedComparison:
-    """Compare two systems on the same clips; arguments as for `bootstrap_interval`.
+    """Compare a system with a baseline on the same clips.
+
+    Args:
+        baseline_errors: the baseline's errors on each clip.
+        system_errors: the system's errors on each clip.
+        words: length of each clip's reference in tokens.
+        seed: seed of the draws.
+        replications: number of test sets to draw.
+        level: probability mass inside the interval of the difference, 0..1.
+        blocks: the name of each clip's block; blocks are drawn whole. None draws single clips.
 
     Raises:
-        ValueError: no clips, or sequences of different length.
+        ValueError: there are no clips, or the sequences differ in length.
     """
-    table = _table([baseline_errors, system_errors, words], blocks)
-    before, after, total = table.sum(axis=1)
+    table = _sum_by_block([baseline_errors, system_errors, words], blocks)
+    baseline_total, system_total, total_words = table.sum(axis=1)
     differences = np.concatenate(
         [
-            (drawn[1] - drawn[0]) / np.maximum(drawn[2], 1)
-            for drawn in _draws(table, seed, replications)
+            (sums[1] - sums[0]) / np.maximum(sums[2], 1)
+            for sums in _draw_sums(table, seed, replications)
         ]
     )
-    low, high = _percentiles(differences, level)
+    low, high = _percentile_interval(differences, level)
     better, worse = float((differences < 0).mean()), float((differences > 0).mean())
     equal = 1.0 - better - worse
     rarer = min(better, worse) + equal
     return PairedComparison(
-        difference=float((after - before) / max(total, 1)),
+        difference=float((system_total - baseline_total) / max(total_words, 1)),
         low=low,
         high=high,
         probability_of_improvement=better + equal / 2,
@@ -103,14 +113,16 @@ def paired_bootstrap(
     )
 
 
-def _table(columns: Sequence[Sequence[int]], blocks: Sequence[str] | None) -> Floats:
-    """Return [columns, clips or blocks] float64."""
+def _sum_by_block(columns: Sequence[Sequence[int]], blocks: Sequence[str] | None) -> Floats:
+    """Return the columns as float64 of shape [columns, blocks], or [columns, clips] without."""
     *errors, words = columns
     labels = len(words) if blocks is None else len(blocks)
     if len({labels, *map(len, columns)}) != 1 or not len(words):
         counts = " and ".join(f"{len(column)} error counts" for column in errors)
-        named = "" if blocks is None else f" in {labels} blocks"
-        raise ValueError(f"{counts} and {len(words)} word counts{named}: as many of each, not none")
+        in_blocks = "" if blocks is None else f" in {labels} blocks"
+        raise ValueError(
+            f"{counts} and {len(words)} word counts{in_blocks}: as many of each, not none"
+        )
     table = np.asarray(columns, float)
     if blocks is None:
         return table
@@ -118,18 +130,18 @@ def _table(columns: Sequence[Sequence[int]], blocks: Sequence[str] | None) -> Fl
     return np.stack([np.bincount(members, weights=column) for column in table])
 
 
-def _draws(table: Floats, seed: int, replications: int) -> Iterator[Floats]:
-    """Yield sums over whole drawn test sets, [columns, draws] each."""
+def _draw_sums(table: Floats, seed: int, replications: int) -> Iterator[Floats]:
+    """Yield each column's sums over drawn test sets, arrays of shape [columns, draws]."""
     rng = np.random.default_rng(seed)
     size = table.shape[1]
-    at_once = max(1, min(500, _DRAWN_AT_ONCE // size))
-    for start in range(0, replications, at_once):
-        rows = min(at_once, replications - start)
-        drawn = rng.integers(0, size, size=(rows, size))
-        yield np.stack([column[drawn].sum(axis=1) for column in table])
+    batch = max(1, min(500, _MAX_CLIPS_IN_MEMORY // size))
+    for start in range(0, replications, batch):
+        draws = min(batch, replications - start)
+        indices = rng.integers(0, size, size=(draws, size))
+        yield np.stack([column[indices].sum(axis=1) for column in table])
 
 
-def _percentiles(values: Floats, level: float) -> tuple[float, float]:
+def _percentile_interval(values: Floats, level: float) -> tuple[float, float]:
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

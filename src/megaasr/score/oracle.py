@@ -1,4 +1,4 @@
-"""The oracle: of several systems the one that was right, for each clip. What routing could give."""
+"""The oracle: the best of several systems for each clip, an upper bound for routing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from megaasr.score.test_set import TestClip
 from megaasr.text.error_rate import count_errors_of_pairs
 
 
-def best_of(
-    said: Sequence[Mapping[str, Prediction]], clips: Sequence[TestClip]
+def choose_best(
+    systems: Sequence[Mapping[str, Prediction]], clips: Sequence[TestClip]
 ) -> dict[str, Prediction]:
-    """Return the prediction with the fewest errors (headline normaliser) for each clip.
+    """Return, for each clip, the prediction with the fewest errors (headline normaliser).
 
     Args:
-        said: predictions by clip, of each system; the first wins where several are equal.
+        systems: each system's predictions by clip; on ties, the first system wins.
         clips: the test set.
     """
     languages = [clip.language for clip in clips]
@@ -25,16 +25,16 @@ def best_of(
     counts = [
         count_errors_of_pairs(
             references,
-            [answers[clip.id].text for clip in clips],
+            [predictions[clip.id].text for clip in clips],
             languages=languages,
             normalizer=NORMALIZERS[0],
         )
-        for answers in said
+        for predictions in systems
     ]
     best: dict[str, Prediction] = {}
-    for at, clip in enumerate(clips):
-        errors = [(one[at].errors, which) for which, one in enumerate(counts)]
-        chosen = said[min(errors)[1]][clip.id]
-        # Nobody asked a router, and it took the time of all.
-        best[clip.id] = replace(chosen, route=None, degraded_probability=None, seconds=None)
+    for index, clip in enumerate(clips):
+        errors = [(by_clip[index].errors, system) for system, by_clip in enumerate(counts)]
+        prediction = systems[min(errors)[1]][clip.id]
+        # No router was involved, and the time would be that of all systems together.
+        best[clip.id] = replace(prediction, route=None, degraded_probability=None, seconds=None)
     return best

@@ -1,4 +1,4 @@
-"""Other people's recognisers as systems of a benchmark, for those who have them installed."""
+"""Third-party recognisers as systems of a benchmark; their libraries must be installed."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
 from megaasr.hashing import file_sha256
 from megaasr.score.predictions import Prediction
+from megaasr.score.result import SettingValue
 
-FASTER = "faster-whisper"
-SHORT = "faster-whisper-short"
+FASTER_WHISPER = "faster-whisper"
+FASTER_WHISPER_SHORT = "faster-whisper-short"
 
-Value = str | int | float | bool | None
 SHORT_WINDOW_S = 10
-"""`faster-whisper-short` gives the encoder the sound and a second more, but at least this much."""
+"""Least audio in seconds that `faster-whisper-short` encodes; longer clips get 1 s of padding."""
 
 _FRAMES_PER_S = 100
 _SAMPLING_SEED = 1
 Transcribe = Callable[[Waveform], tuple[str, str | None]]
-"""One clip to text and language."""
+"""Returns the text and the language (ISO code or None) of a clip."""
 
 
 @dataclass
 class Peer:
-    """A recogniser that takes one clip at a time; see `predictions.System`.
+    """A third-party recogniser, which transcribes clip by clip; see `predictions.System`.
 
     Attributes:
-        name: in the result.
+        name: name of the system in the result.
         kind: one of `PEERS`.
-        model: as the library names it: `large-v3`, a hub id, a folder.
-        language: ISO code to force, or None.
-        device: `cpu`, `cuda`; None for the library's choice.
+        model: the model as the library names it: `large-v3`, a hub id, a folder.
+        language: ISO code to force; None to let the model detect it.
+        device: `cpu` or `cuda`; None for the library's default.
 
     Raises:
         UsageError: the library is not installed.
@@ -61,13 +61,13 @@ class Peer:
             )
 
     @property
-    def settings(self) -> dict[str, Value]:
-        """What decides about its words."""
-        settings: dict[str, Value] = {"model": self.model, "language": self.language}
-        if self.kind == SHORT:
+    def settings(self) -> dict[str, SettingValue]:
+        """All that determines the output."""
+        settings: dict[str, SettingValue] = {"model": self.model, "language": self.language}
+        if self.kind == FASTER_WHISPER_SHORT:
             settings["window"] = f"sound + 1 s, {SHORT_WINDOW_S} to 30 s"
         weights = Path(self.model) / "model.bin"
-        if self.kind in {FASTER, SHORT} and weights.is_file():
+        if self.kind in {FASTER_WHISPER, FASTER_WHISPER_SHORT} and weights.is_file():
             settings["model_sha256"] = file_sha256(weights)
         return settings
 
@@ -79,14 +79,14 @@ class Peer:
             self._transcribe = make(library, self.model, self.language, self.device)
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         self._transcribe = None
 
     def predict(self, waveforms: list[Waveform]) -> list[Prediction]:
-        """Transcribe one by one; a clip on which the library raises has an error."""
-        return [self._one(waveform) for waveform in waveforms]
+        """Transcribe clips one by one; an exception of the library becomes the clip's `error`."""
+        return [self._predict_clip(waveform) for waveform in waveforms]
 
-    def _one(self, waveform: Waveform) -> Prediction:
+    def _predict_clip(self, waveform: Waveform) -> Prediction:
         if self._transcribe is None:
             self.prepare()
         try:
@@ -101,8 +101,8 @@ def _whisper(library: Any, model: str, language: str | None, device: str | None)
     loaded = library.load_model(model, device=device)
 
     def transcribe(waveform: Waveform) -> tuple[str, str | None]:
-        found = loaded.transcribe(waveform.samples, language=language, fp16=device == "cuda")
-        return found["text"], found.get("language")
+        output = loaded.transcribe(waveform.samples, language=language, fp16=device == "cuda")
+        return output["text"], output.get("language")
 
     return transcribe
 
@@ -117,7 +117,7 @@ def _faster_whisper_short(
     library: Any, model: str, language: str | None, device: str | None
 ) -> Transcribe:
     class ShortWindow(library.WhisperModel):  # type: ignore[misc]
-        """Encodes a clip without most of the padding that makes every one of them 30 s long."""
+        """Encodes a clip without most of the padding that fills it up to 30 s."""
 
         def encode(self, features: NDArray[np.float32]) -> Any:
             return super().encode(without_padding(features))
@@ -126,17 +126,17 @@ def _faster_whisper_short(
 
 
 def without_padding(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut padded features to the sound and a second more, at least `SHORT_WINDOW_S`.
+    """Trim padded features to the audio and one more second, but not below `SHORT_WINDOW_S`.
 
     Args:
-        features: [mel, frame] or [1, mel, frame], 100 frames a second; padding is exactly 0.0 in
-            every band, which no frame of sound is.
+        features: float32 array of shape [mel, frame] or [1, mel, frame], 100 frames per second.
+            Padding is exactly 0.0 in every band, which no frame of audio is.
 
     Returns:
-        A view with as many frames or fewer, an even number.
+        A view with at most as many frames, an even number.
     """
-    sounding = np.flatnonzero(features.any(axis=tuple(range(features.ndim - 1))))
-    end = int(sounding[-1]) + 1 if sounding.size else 0
+    audio_frames = np.flatnonzero(features.any(axis=tuple(range(features.ndim - 1))))
+    end = int(audio_frames[-1]) + 1 if audio_frames.size else 0
     end += end % 2
     return features[..., : max(end + _FRAMES_PER_S, SHORT_WINDOW_S * _FRAMES_PER_S)]
 
@@ -144,13 +144,13 @@ def without_padding(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _faster_whisper_model(
     model_class: Any, model: str, language: str | None, device: str | None
 ) -> Transcribe:
-    # Where the likeliest tokens look wrong, the library samples; without a seed every run differs.
+    # The library falls back to sampling if greedy output looks wrong; unseeded, every run differs.
     import_module("ctranslate2").set_random_seed(_SAMPLING_SEED)
     loaded = model_class(model, device=device or "auto")
 
     def transcribe(waveform: Waveform) -> tuple[str, str | None]:
-        segments, found = loaded.transcribe(waveform.samples, language=language)
-        return "".join(segment.text for segment in segments), found.language
+        segments, info = loaded.transcribe(waveform.samples, language=language)
+        return "".join(segment.text for segment in segments), info.language
 
     return transcribe
 
@@ -160,16 +160,16 @@ def _pipeline(library: Any, model: str, language: str | None, device: str | None
     options = {"generate_kwargs": {"language": language}} if language else {}
 
     def transcribe(waveform: Waveform) -> tuple[str, str | None]:
-        sound = {"raw": waveform.samples, "sampling_rate": waveform.sample_rate}
-        return str(loaded(sound, **options)["text"]), language
+        audio = {"raw": waveform.samples, "sampling_rate": waveform.sample_rate}
+        return str(loaded(audio, **options)["text"]), language
 
     return transcribe
 
 
 PEERS: dict[str, tuple[str, str, Callable[[Any, str, str | None, str | None], Transcribe]]] = {
     "whisper": ("whisper", "openai-whisper", _whisper),
-    FASTER: ("faster_whisper", "faster-whisper", _faster_whisper),
-    SHORT: ("faster_whisper", "faster-whisper", _faster_whisper_short),
+    FASTER_WHISPER: ("faster_whisper", "faster-whisper", _faster_whisper),
+    FASTER_WHISPER_SHORT: ("faster_whisper", "faster-whisper", _faster_whisper_short),
     "pipeline": ("transformers", "transformers", _pipeline),
 }
-"""By kind: the module, the package that has it, and what makes a function of a model."""
+"""By kind: the module, the package that provides it, and the function that loads a model."""

@@ -1,4 +1,4 @@
-"""What systems said: one JSON object a line, appended as it comes, so that a run can go on."""
+"""Predictions of systems: one JSON object per line, appended as they come, so that runs resume."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from typing import Any, Protocol
 
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import RecordError
+from megaasr.score.result import SettingValue
 
 UNUSABLE = "the audio cannot be used: "
-"""How the error of a clip begins that no system could hear."""
+"""Beginning of the error of a clip whose audio could not be read, for any system."""
 
-_TEXT = ("prediction", "pred_text", "hypothesis", "text")
-_ID = ("id", "name", "index", "audio_path", "audio_filepath", "audio")
+_TEXT_FIELDS = ("prediction", "pred_text", "hypothesis", "text")
+_ID_FIELDS = ("id", "name", "index", "audio_path", "audio_filepath", "audio")
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a system said about one clip; fields as in `result.Hypothesis`."""
+    """A system's output for one clip; the fields are described at `result.Hypothesis`.
+
+    Attributes:
+        duration_s: length of the audio in seconds; None if unknown.
+    """
 
     text: str
     error: str | None = None
@@ -34,38 +39,45 @@ class Prediction:
 
 
 class System(Protocol):
-    """Something that transcribes clips."""
+    """A recogniser under test."""
 
     @property
     def name(self) -> str:
-        """What it is called in the result; unique there."""
+        """Name of the system in the result, unique there."""
         ...
 
     @property
     def kind(self) -> str:
-        """`megaasr`, `openai-whisper`, ..."""
+        """`megaasr`, `whisper`, …."""
         ...
 
     @property
-    def settings(self) -> Mapping[str, str | int | float | bool | None]:
-        """What else decides about its words."""
+    def settings(self) -> Mapping[str, SettingValue]:
+        """All else that determines the system's output."""
         ...
 
     @property
     def device(self) -> str | None:
-        """Where it runs."""
+        """Device that the system runs on; None if unknown."""
         ...
 
     def prepare(self) -> None:
-        """Load what is needed; its time does not count as recognition."""
+        """Load the model; the time this takes does not count as recognition."""
         ...
 
     def close(self) -> None:
-        """Let go of what was loaded."""
+        """Release the model."""
         ...
 
     def predict(self, waveforms: list[Waveform]) -> list[Prediction]:
-        """Transcribe clips; a clip that it cannot transcribe has an `error`, and stops no other."""
+        """Transcribe clips; a clip that cannot be transcribed gets an `error` and stops no other.
+
+        Args:
+            waveforms: 16 kHz mono audio.
+
+        Returns:
+            One prediction per waveform, in the same order.
+        """
         ...
 
 
@@ -73,35 +85,39 @@ class PredictionLog:
     """The predictions of a benchmark, by system and clip.
 
     Args:
-        path: a JSONL file; what is there is read, a last line that was cut off is dropped.
+        path: a JSONL file; existing predictions are read, and an incomplete last line is removed.
+            None keeps the predictions in memory only.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._known: dict[tuple[str, str], Prediction] = {}
-        known = {"system", "id", *(one.name for one in fields(Prediction))}
-        for record in read_log(path, lambda record: record.keys() == known):
+        self._predictions: dict[tuple[str, str], Prediction] = {}
+        if path is None:
+            return
+        columns = {"system", "id", *(field.name for field in fields(Prediction))}
+        for record in read_log(path, lambda record: record.keys() == columns):
             system, clip = record.pop("system"), record.pop("id")
-            self._known[system, clip] = Prediction(**record)
+            self._predictions[system, clip] = Prediction(**record)
 
     def get(self, system: str, clip: str) -> Prediction | None:
-        """Return what a system said about a clip, if it was asked already."""
-        return self._known.get((system, clip))
+        """Return a system's prediction for a clip, or None if there is none yet."""
+        return self._predictions.get((system, clip))
 
-    def known(self, system: str, clip: str) -> Prediction:
-        """Return what a system said about a clip that it was asked for."""
-        return self._known[system, clip]
+    def __getitem__(self, key: tuple[str, str]) -> Prediction:
+        """Return the prediction for (system, clip)."""
+        return self._predictions[key]
 
-    def add(self, system: str, said: Mapping[str, Prediction]) -> None:
-        """Append predictions by clip; on the disk when this returns."""
-        lines = [
-            json.dumps({"system": system, "id": clip, **asdict(one)}, ensure_ascii=False) + "\n"
-            for clip, one in said.items()
-        ]
-        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write("".join(lines))
-            log.flush()
-        self._known |= {(system, clip): one for clip, one in said.items()}
+    def add(self, system: str, predictions: Mapping[str, Prediction]) -> None:
+        """Append predictions by clip; they are on the disk when this returns."""
+        if self._path is not None:
+            lines = [
+                json.dumps({"system": system, "id": clip, **asdict(prediction)}, ensure_ascii=False)
+                for clip, prediction in predictions.items()
+            ]
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+                log.write("".join(f"{line}\n" for line in lines))
+                log.flush()
+        self._predictions |= {(system, clip): value for clip, value in predictions.items()}
 
 
 def read_log(
@@ -109,67 +125,69 @@ def read_log(
 ) -> Iterator[dict[str, Any]]:
     """Yield the records of a JSONL file that a killed process may have left, up to a damaged one.
 
-    The damaged one and what follows it are cut off the file, so that it can be appended to; do
-    so after the last record was taken.
+    The damaged record and everything after it is cut off the file, so that more can be appended;
+    append only after the last record was taken from the iterator.
 
     Args:
-        path: of the file; one that is not there has no records.
-        accept: whether a record is one of ours; one that is not counts as damaged.
+        path: the file; a missing file has no records.
+        accept: returns False for a record that is not of the expected form; it counts as damaged.
     """
     if not path.is_file():
         return
-    good = 0
+    intact = 0  # bytes
     content = path.read_bytes()
     for line in content.splitlines(keepends=True):
         try:
             record = json.loads(line.decode("utf-8"))
         except ValueError:
-            break  # only the last line can be cut off, and what follows a damaged one is doubtful
+            break  # only a last line can be incomplete, and what follows a damaged one is doubtful
         if not line.endswith(b"\n") or not isinstance(record, dict) or not accept(record):
             break
-        good += len(line)
+        intact += len(line)
         yield record
-    if good < len(content):  # so that the next line begins a line
+    if intact < len(content):  # so that what is appended starts on a new line
         with path.open("r+b") as log:
-            log.truncate(good)
+            log.truncate(intact)
 
 
 def read_predictions_file(path: Path) -> dict[str, str]:
-    """Return the texts of a predictions file by every name that its records give a clip.
+    """Return the texts of a predictions file, by every name that a record gives its clip.
 
-    Read are the bench's own files (`index`, `name`, `audio_path`, `prediction`), the Open ASR
-    Leaderboard's (`audio_filepath`, `pred_text`) and our `predictions.jsonl` of a single system.
+    Accepted are the files of Voices-in-the-Wild-Bench (`index`, `name`, `audio_path`,
+    `prediction`), of the Open ASR Leaderboard (`audio_filepath`, `pred_text`), and our
+    `predictions.jsonl` with a single system.
 
     Raises:
-        RecordError: a line is no prediction, or two differ about one clip; names file and line.
+        RecordError: a line is not a prediction, or two lines differ about the same clip; names
+            file and line.
     """
-    said: dict[str, str] = {}
+    texts: dict[str, str] = {}
     systems: set[str] = set()
     for number, record in read_objects(path):
         systems |= {str(record["system"])} if "system" in record else set()
         if len(systems) > 1:
             raise RecordError(
-                f"{path} holds what several systems said ({', '.join(sorted(systems))}, …); give a "
-                "file of one, such as those of open_asr_leaderboard/ beside it"
+                f"{path} holds predictions of several systems ({', '.join(sorted(systems))}, …); "
+                "give a file of one, such as those of open_asr_leaderboard/ beside it"
             )
-        text = next((record[name] for name in _TEXT if record.get(name) is not None), None)
-        names = [str(record[name]) for name in _ID if record.get(name) not in (None, "")]
+        text = next((record[name] for name in _TEXT_FIELDS if record.get(name) is not None), None)
+        names = [str(record[name]) for name in _ID_FIELDS if record.get(name) not in (None, "")]
         if not isinstance(text, str) or not names:
             raise RecordError(
-                f"{path}, line {number}: a prediction needs one of {', '.join(_TEXT)} and one of "
-                f"{', '.join(_ID)}"
+                f"{path}, line {number}: a prediction needs one of {', '.join(_TEXT_FIELDS)} and "
+                f"one of {', '.join(_ID_FIELDS)}"
             )
         for name in names:
-            if said.setdefault(name, text) != text:
+            if texts.setdefault(name, text) != text:
                 raise RecordError(f"{path}, line {number}: a second prediction for {name}")
-    return said
+    return texts
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number and object of a JSONL file.
+    """Yield line number and object of each line of a JSONL file.
 
     Raises:
-        RecordError: it cannot be read, or a line is no JSON object; names file and line.
+        RecordError: the file cannot be read, or a line is not a JSON object; names file and line.
     """
     try:
         with path.open("rb") as lines:

@@ -1,4 +1,4 @@
-"""`result.json`: everything that a report needs to know of a benchmark, in one versioned file."""
+"""`result.json`: everything that a report needs to know about a benchmark, as a versioned file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from megaasr.errors import RecordError
 from megaasr.text.error_rate import ErrorCounts
 
 RESULT_SCHEMA = 2
-"""1 was `megaasr.score.manifest`'s, which is written by `mega-asr publish` alone."""
+"""Schema 1 is the `results.json` of `mega-asr publish`, see `megaasr.score.corpus_summary`."""
 
 Counts = tuple[int, int, int, int]
-"""Hits, substitutions, deletions, insertions."""
+"""Numbers of hits, substitutions, deletions and insertions."""
+
+SettingValue = str | int | float | bool | None
+"""A value in the settings of a system."""
 
 OVERALL = "overall"
 FAILURES = ("empty", "hallucination", "omission", "repetition", "truncated")
@@ -26,14 +29,14 @@ class _Record(BaseModel):
 
 
 class Rate(_Record):
-    """The error rate of a group of clips.
+    """The error rate of a system on a set of clips.
 
     Attributes:
-        clips: how many.
-        counts: pooled.
-        rate: errors per reference token (0 is perfect, may exceed 1), see `ErrorCounts.rate`.
-        interval: bootstrap interval over clips (or blocks), low and high.
-        failures: share of the clips, 0..1, that show each kind of failure.
+        clips: number of clips.
+        counts: the clips' pooled error counts.
+        rate: errors per reference token; 0 is perfect, may exceed 1 (`ErrorCounts.rate`).
+        interval: low and high end of the bootstrap interval over clips (or blocks).
+        failures: share of the clips, 0..1, with each kind of failure.
     """
 
     clips: int
@@ -44,18 +47,21 @@ class Rate(_Record):
 
 
 class Hypothesis(_Record):
-    """What one system made of one clip.
+    """The text that one system recognised in one clip.
 
     Attributes:
-        text: its words; empty if it failed.
-        error: why there is no answer; None if there is one. Such a clip counts as an empty text.
-        language: ISO code as the system named it.
-        route: `base` or `robust`, or None if the system does not choose.
-        degraded_probability: 0..1, of the router; None without one.
-        confidence: 0..1; None where the system gives none.
-        truncated: the token budget ended the text.
-        seconds: of recognition, its share of the batch; None for predictions from a file.
-        counts: by normaliser.
+        text: the recognised text; empty if the system failed.
+        error: why the system failed on the clip; None if it did not. A failed clip counts as an
+            empty text.
+        language: ISO code that the system returned; None if it returned none.
+        route: the branch that transcribed the clip, `base` or `robust`; None if the system has no
+            branches.
+        degraded_probability: the router's probability, 0..1, of degraded audio; None without a
+            router.
+        confidence: expected share of correct words, 0..1; None if the system returns none.
+        truncated: True if the token budget ended the text.
+        seconds: recognition time, the clip's share of its batch; None for predictions from a file.
+        counts: error counts by normaliser.
         failures: kinds of failure, see `megaasr.text.failures`.
     """
 
@@ -71,26 +77,30 @@ class Hypothesis(_Record):
     failures: tuple[str, ...] = ()
 
     def errors(self, normalizer: str) -> ErrorCounts:
-        """Return the counts under a normaliser."""
+        """Return the error counts under a normaliser."""
         return ErrorCounts(*self.counts[normalizer])
 
 
-class Clip(_Record):
-    """One clip of the test set with all hypotheses.
+class ScoredClip(_Record):
+    """One clip of the test set with the hypotheses of all systems.
 
     Attributes:
-        id: unique in the test set.
-        audio: where the sound is, as the test set says (a path, or `shard.parquet#row`).
+        id: name of the clip, unique in the test set.
+        audio: where the audio is, as the test set says (a path, or `shard.parquet#row`).
         text: the reference.
         language: ISO code; None if unknown.
-        duration_s: seconds.
-        category: one of the eight of the bench, `clean`, or None.
+        duration_s: length in seconds.
+        category: one of the eight categories of Voices-in-the-Wild-Bench, `clean`, or None.
         origin: `real` or `simulated`; None if unknown.
-        scenario, severity, snr_db: of simulated clips.
-        base_error_rate: of the model that graded the test set (`mega-asr grade`); None if none did.
-        held_out_voice: nobody with this voice was trained on; None if unknown.
-        block: what is drawn as a whole by the bootstrap (speaker, recording); None for the clip.
-        hypotheses: by system.
+        scenario: name of the simulated scenario; None for clips that were not simulated.
+        severity: severity of the simulation, 0..1; None for other clips.
+        snr_db: speech-to-noise ratio of the simulation in dB; None without noise.
+        base_error_rate: error rate of the model that graded the test set (`mega-asr grade`); None
+            if it was not graded.
+        held_out_voice: True if training has no clip with this voice; None if unknown.
+        block: name of the block (speaker, recording) that the bootstrap draws as a whole; None if
+            clips are drawn one by one.
+        hypotheses: hypotheses by system.
     """
 
     id: str
@@ -109,22 +119,22 @@ class Clip(_Record):
     hypotheses: dict[str, Hypothesis]
 
 
-class System(_Record):
-    """One of the systems that were compared.
+class SystemSummary(_Record):
+    """One of the compared systems, without its hypotheses.
 
     Attributes:
-        name: unique in the result.
-        kind: `megaasr`, `predictions`, `openai-whisper` and the like.
-        settings: what else decides about its words: model, route, threshold, language, context.
-        device: where it ran; None for predictions from a file.
-        audio_s: seconds of audio that it was given.
-        seconds: of recognition; None for predictions from a file.
-        failed: clips without an answer.
+        name: name of the system, unique in the result.
+        kind: `megaasr`, `predictions`, `oracle`, `whisper` and the like.
+        settings: all else that determines its output: model, route, threshold, language, ….
+        device: device that it ran on; None for predictions from a file.
+        audio_s: length of the audio that it transcribed, in seconds.
+        seconds: recognition time; None for predictions from a file.
+        failed: number of clips on which it failed.
     """
 
     name: str
     kind: str
-    settings: dict[str, str | int | float | bool | None]
+    settings: dict[str, SettingValue]
     device: str | None
     audio_s: float
     seconds: float | None
@@ -132,18 +142,19 @@ class System(_Record):
 
     @property
     def rtfx(self) -> float | None:
-        """Seconds of audio per second of time; larger is faster."""
+        """Inverse real-time factor: seconds of audio per second of computing; larger is faster."""
         return self.audio_s / self.seconds if self.seconds else None
 
 
-class Group(_Record):
-    """One part of the test set.
+class Subgroup(_Record):
+    """A subgroup of the test set's clips, with the rates of all systems on it.
 
     Attributes:
-        by: what the set was divided by: `overall`, `language`, `category`, `scenario`, `size`
-            (number of conditions), `severity`, `difficulty`, `voice`, `snr`, `duration` or `route`.
-        name: the part: `en`, `noise / simulated`, `0.2 to 0.4`, ...
-        rates: by system, then by normaliser. For `route` each system has its own clips.
+        by: the property that divides the clips: `overall`, `language`, `category`, `scenario`,
+            `size` (number of conditions), `severity`, `difficulty`, `voice`, `snr`, `duration` or
+            `route`.
+        name: the value of the property: `en`, `noise / simulated`, `0.2 to 0.4`, ….
+        rates: rates by system and normaliser. For `route`, each system has its own clips.
     """
 
     by: str
@@ -152,16 +163,17 @@ class Group(_Record):
 
 
 class Comparison(_Record):
-    """Two systems on the same clips, a paired bootstrap.
+    """Two systems on the same clips, compared by a paired bootstrap.
 
     Attributes:
-        by, name: the group of clips, see `Group`.
-        baseline, system: what is compared.
-        normalizer: under which.
-        difference: rate of the system minus that of the baseline; negative is better.
-        interval: of the difference.
+        by, name: the subgroup of clips, see `Subgroup`.
+        baseline: name of the baseline.
+        system: name of the system that is compared with it.
+        normalizer: name of the normaliser.
+        difference: the system's error rate minus the baseline's; negative is better.
+        interval: low and high end of the interval of the difference.
         probability_of_improvement: share of the draws in which the system is better.
-        p_value: two-sided, of the hypothesis that there is no difference.
+        p_value: two-sided p-value of the hypothesis that there is no difference.
     """
 
     by: str
@@ -176,20 +188,20 @@ class Comparison(_Record):
 
 
 class TestSet(_Record):
-    """What was transcribed.
+    """The test set that was transcribed.
 
     Attributes:
-        name: of the file or folder.
-        path: as it was given; audio paths of clips are relative to `audio_root`.
-        audio_root: where the sound was when the benchmark ran.
+        name: name of the file or folder.
+        path: path of the file or folder, as the user named it.
+        audio_root: folder that the clips' audio paths were relative to when the benchmark ran.
         kind: `bench`, `manifest`, `simulated` or `table`.
-        sha256: of the records (id, audio, text, language of every clip).
-        clips: how many; with `unusable` ones left out.
-        audio_s: their length.
-        unusable: clips whose audio could not be read, and why.
+        sha256: hash of the records (id, audio, text and language of every clip).
+        clips: number of clips, including the unusable ones.
+        audio_s: length of all clips in seconds.
+        unusable: reasons why audio could not be read, by clip.
     """
 
-    __test__ = False  # pytest takes the name for a class of tests
+    __test__ = False  # pytest would collect a class of this name
 
     name: str
     path: str
@@ -202,7 +214,14 @@ class TestSet(_Record):
 
 
 class Bootstrap(_Record):
-    """How intervals were made: seed, draws, mass inside the interval, and what was drawn whole."""
+    """How the intervals were computed.
+
+    Attributes:
+        seed: seed of the draws.
+        replications: number of draws.
+        level: probability mass inside an interval, 0..1.
+        blocks: field of the records whose clips were drawn together; None for single clips.
+    """
 
     seed: int
     replications: int
@@ -215,43 +234,59 @@ class Result(_Record):
 
     Attributes:
         result_schema: version of this document.
-        command: what was typed.
-        finished: date and time, UTC, ISO 8601.
-        test_set, systems, clips: what was transcribed, by what, and how.
-        measure: `WER`, `CER`, or `mixed` where the test set has languages of both kinds.
-        normalizers: name and version; the first is the headline.
-        bootstrap: of all intervals.
-        groups, comparisons, routing: computed from the clips.
-        baseline: the system that the others are compared with.
-        machine, versions: where and with what it ran.
+        command: the command line.
+        finished: date and time in UTC, ISO 8601.
+        test_set: the test set, without its clips.
+        systems: the systems, without their hypotheses.
+        measure: `WER`, `CER`, or `mixed` if the test set has languages of both kinds.
+        normalizers: versions by name; the first is the headline normaliser.
+        bootstrap: how all intervals were computed.
+        baseline: name of the system that the others are compared with.
+        groups: error rates of subgroups; computed from the clips.
+        comparisons: paired comparisons with the baseline; computed from the clips.
+        routing: metrics of each system's router, by system; computed from the clips.
+        clips: the clips with all hypotheses.
+        machine, versions: machine and library versions of the run.
     """
 
     result_schema: Literal[2] = 2
     command: str
     finished: str
     test_set: TestSet
-    systems: tuple[System, ...]
+    systems: tuple[SystemSummary, ...]
     measure: Literal["WER", "CER", "mixed"]
     normalizers: dict[str, int]
     bootstrap: Bootstrap
     baseline: str
-    groups: tuple[Group, ...]
+    groups: tuple[Subgroup, ...]
     comparisons: tuple[Comparison, ...]
     routing: dict[str, dict[str, float]] = Field(default_factory=dict)
-    clips: tuple[Clip, ...]
+    clips: tuple[ScoredClip, ...]
     machine: dict[str, str | int | float | None]
     versions: dict[str, str]
 
-    def groups_by(self, by: str) -> list[Group]:
-        """Return the parts of one division, in order."""
+    def groups_by(self, by: str) -> list[Subgroup]:
+        """Return the subgroups by one property, in order (see `Subgroup.by`)."""
         return [group for group in self.groups if group.by == by]
+
+    @property
+    def overall(self) -> Subgroup:
+        """All clips of the test set."""
+        (group,) = self.groups_by(OVERALL)
+        return group
+
+    @property
+    def headline_normalizer(self) -> str:
+        """Name of the normaliser whose rates are shown first."""
+        return next(iter(self.normalizers))
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read a result.
 
         Raises:
-            RecordError: it cannot be read, or is no result of this version; names the field.
+            RecordError: the file cannot be read or is not a result of this version; names the
+                field.
         """
         try:
             return cls.model_validate_json(Path(path).read_bytes())
@@ -259,19 +294,19 @@ class Result(_Record):
             raise RecordError(f"{path}: {error.strerror or error}") from error
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            field = ".".join(str(part) for part in first["loc"]) or "the file"
             raise RecordError(
-                f"{path} is not a result of this version: {where}: {first['msg']}"
+                f"{path} is not a result of this version: {field}: {first['msg']}"
             ) from error
 
     def without_clips(self) -> Self:
-        """Return a copy for tables alone, which is small enough for a repository."""
+        """Return a copy without clips, for tables; it is small enough for a repository."""
         return self.model_copy(update={"clips": ()})
 
     def to_json(self) -> str:
-        """Return the document, one clip a line, so that it can be searched and compared."""
-        plain = self.model_dump(mode="json")
-        clips = plain.pop("clips")
-        head = json.dumps(plain, ensure_ascii=False, indent=1)
+        """Return the document with one clip per line, so that it can be searched and compared."""
+        document = self.model_dump(mode="json")
+        clips = document.pop("clips")
+        head = json.dumps(document, ensure_ascii=False, indent=1)
         lines = ",\n".join(json.dumps(clip, ensure_ascii=False) for clip in clips)
         return f'{head[:-2]},\n "clips": [\n{lines}\n]}}\n'

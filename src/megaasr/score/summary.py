@@ -1,4 +1,4 @@
-"""From predictions to a `Result`: counts, failures, break-downs, intervals, comparisons."""
+"""Compute the numbers of a `Result` from predictions: counts, failures, rates, comparisons."""
 
 from __future__ import annotations
 
@@ -6,39 +6,42 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from megaasr.errors import UsageError
-from megaasr.score.groups import Parts, divide
+from megaasr.score.groups import ClipsByName, split_into_subgroups
 from megaasr.score.intervals import bootstrap_interval, paired_bootstrap
 from megaasr.score.predictions import Prediction
 from megaasr.score.result import (
     FAILURES,
     OVERALL,
     Bootstrap,
-    Clip,
     Comparison,
     Counts,
-    Group,
     Hypothesis,
     Rate,
+    ScoredClip,
+    Subgroup,
 )
 from megaasr.score.test_set import TestClip
 from megaasr.text.error_rate import ErrorCounts, count_errors_of_pairs, pooled
 from megaasr.text.failures import find_failures
 
 NORMALIZERS = ("bench", "default")
-"""The headline first, which can be compared with published tables; then the sensible one."""
+"""The headline normaliser, comparable with published tables, and the one that is fairer."""
 
 COMPARED = (OVERALL, "category", "severity", "size", "difficulty", "voice", "language")
-"""Divisions whose parts are compared between systems; the others are shown without a test."""
+"""Properties by whose subgroups systems are compared; the others are shown without a test."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ScoringSettings:
     """How a benchmark is summarised.
 
     Attributes:
-        seed, replications, level: of the bootstrap.
-        blocks: a field of the records (`speaker`) whose clips are drawn together; None for clips.
-        baseline: the system that others are compared with; None for the first.
+        seed: seed of the bootstrap draws.
+        replications: number of bootstrap draws.
+        level: probability mass inside an interval, 0..1.
+        blocks: field of the records (such as `speaker`) whose clips are drawn together; None draws
+            single clips.
+        baseline: name of the system that others are compared with; None for the first.
     """
 
     seed: int = 1
@@ -49,7 +52,7 @@ class Settings:
 
     @property
     def bootstrap(self) -> Bootstrap:
-        """What the result says of its intervals."""
+        """The bootstrap's settings as the result records them."""
         return Bootstrap(
             seed=self.seed,
             replications=self.replications,
@@ -60,34 +63,34 @@ class Settings:
 
 def score_clips(
     clips: Sequence[TestClip],
-    said: Mapping[str, Mapping[str, Prediction]],
+    predictions: Mapping[str, Mapping[str, Prediction]],
     blocks: str | None = None,
-) -> list[Clip]:
+) -> list[ScoredClip]:
     """Count the errors of every system on every clip.
 
     Args:
         clips: the test set.
-        said: predictions by system and clip; every clip has one.
-        blocks: see `Settings`.
+        predictions: predictions by system and clip id; each system has one for every clip.
+        blocks: field of the records that names a clip's block, see `ScoringSettings`.
 
     Raises:
-        UsageError: the records have no such field as `blocks`.
+        UsageError: a record has no such field as `blocks`.
     """
     hypotheses: dict[str, list[Hypothesis]] = {
-        system: _hypotheses(clips, [answers[clip.id] for clip in clips])
-        for system, answers in said.items()
+        system: _hypotheses(clips, [by_clip[clip.id] for clip in clips])
+        for system, by_clip in predictions.items()
     }
     scored = []
-    for at, clip in enumerate(clips):
-        durations = [answers[clip.id].duration_s for answers in said.values()]
-        heard_s = next((one for one in durations if one is not None), clip.duration_s)
+    for index, clip in enumerate(clips):
+        measured = [by_clip[clip.id].duration_s for by_clip in predictions.values()]
+        duration_s = next((value for value in measured if value is not None), clip.duration_s)
         scored.append(
-            Clip(
+            ScoredClip(
                 id=clip.id,
                 audio=clip.audio,
                 text=clip.text,
                 language=clip.language,
-                duration_s=round(heard_s or 0.0, 4),
+                duration_s=round(duration_s or 0.0, 4),
                 category=clip.category,
                 origin=clip.origin,
                 scenario=clip.scenario,
@@ -95,15 +98,16 @@ def score_clips(
                 snr_db=clip.snr_db,
                 base_error_rate=clip.base_error_rate,
                 held_out_voice=clip.held_out_voice,
-                block=_block(clip, blocks),
-                hypotheses={system: rows[at] for system, rows in hypotheses.items()},
+                block=clip.block(blocks),
+                hypotheses={system: rows[index] for system, rows in hypotheses.items()},
             )
         )
     return scored
 
 
-def _hypotheses(clips: Sequence[TestClip], said: Sequence[Prediction]) -> list[Hypothesis]:
-    references, texts = [clip.text for clip in clips], [one.text for one in said]
+def _hypotheses(clips: Sequence[TestClip], predictions: Sequence[Prediction]) -> list[Hypothesis]:
+    references = [clip.text for clip in clips]
+    texts = [prediction.text for prediction in predictions]
     languages = [clip.language for clip in clips]
     counts = {
         name: count_errors_of_pairs(references, texts, languages=languages, normalizer=name)
@@ -111,79 +115,84 @@ def _hypotheses(clips: Sequence[TestClip], said: Sequence[Prediction]) -> list[H
     }
     return [
         Hypothesis(
-            text=one.text,
-            error=one.error,
-            language=one.language,
-            route=one.route,
-            degraded_probability=one.degraded_probability,
-            confidence=one.confidence,
-            truncated=one.truncated,
-            seconds=None if one.seconds is None else round(one.seconds, 5),
-            counts={name: _numbers(counts[name][at]) for name in NORMALIZERS},
+            text=prediction.text,
+            error=prediction.error,
+            language=prediction.language,
+            route=prediction.route,
+            degraded_probability=prediction.degraded_probability,
+            confidence=prediction.confidence,
+            truncated=prediction.truncated,
+            seconds=None if prediction.seconds is None else round(prediction.seconds, 5),
+            counts={name: _as_tuple(counts[name][index]) for name in NORMALIZERS},
             failures=tuple(
                 dict.fromkeys(
                     failure.kind
                     for failure in find_failures(
-                        clip.text, one.text, language=clip.language, truncated=one.truncated
+                        clip.text,
+                        prediction.text,
+                        language=clip.language,
+                        truncated=prediction.truncated,
                     )
                 )
             ),
         )
-        for at, (clip, one) in enumerate(zip(clips, said, strict=True))
+        for index, (clip, prediction) in enumerate(zip(clips, predictions, strict=True))
     ]
 
 
-def _numbers(counts: ErrorCounts) -> Counts:
+def _as_tuple(counts: ErrorCounts) -> Counts:
     return (counts.hits, counts.substitutions, counts.deletions, counts.insertions)
 
 
-def _block(clip: TestClip, field: str | None) -> str | None:
-    if field is None:
-        return None
-    record = clip.record or {}
-    if record.get(field) is None:
-        raise UsageError(f"clip {clip.id} has no field {field}, which --blocks asks for")
-    return str(record[field])
+def subgroup_rates(clips: Sequence[ScoredClip], settings: ScoringSettings) -> list[Subgroup]:
+    """Return the error rates of all systems on every subgroup of the clips.
 
-
-def group_rates(clips: Sequence[Clip], settings: Settings) -> list[Group]:
-    """Return the error rates of every part of every division, and by each system's own routes."""
+    The subgroups by `route` come last; each system's are made by its own routes.
+    """
     systems = list(clips[0].hypotheses)
     groups = [
-        _group(by, name, dict.fromkeys(systems, part), settings)
-        for by, parts in divide(clips).items()
-        for name, part in parts.items()
+        _subgroup(by, name, dict.fromkeys(systems, members), settings)
+        for by, members_by_name in split_into_subgroups(clips).items()
+        for name, members in members_by_name.items()
     ]
     return [*groups, *_by_route(clips, systems, settings)]
 
 
-def _by_route(clips: Sequence[Clip], systems: Sequence[str], settings: Settings) -> Iterator[Group]:
-    routes: dict[str, dict[str, list[Clip]]] = {}
+def _by_route(
+    clips: Sequence[ScoredClip], systems: Sequence[str], settings: ScoringSettings
+) -> Iterator[Subgroup]:
+    members: dict[str, dict[str, list[ScoredClip]]] = {}
     for system in systems:
         for clip in clips:
             route = clip.hypotheses[system].route
             if route is not None:
-                routes.setdefault(route, {}).setdefault(system, []).append(clip)
-    for route in sorted(routes):
-        yield _group("route", route, routes[route], settings)
+                members.setdefault(route, {}).setdefault(system, []).append(clip)
+    for route in sorted(members):
+        yield _subgroup("route", route, members[route], settings)
 
 
-def _group(by: str, name: str, parts: Mapping[str, Sequence[Clip]], settings: Settings) -> Group:
-    """Return the rates of one part, given each system's clips in it."""
+def _subgroup(
+    by: str, name: str, members: Mapping[str, Sequence[ScoredClip]], settings: ScoringSettings
+) -> Subgroup:
+    """Return the rates of one subgroup, from each system's clips in it."""
     rates = {
-        system: {one: _rate(part, system, one, settings) for one in NORMALIZERS}
-        for system, part in parts.items()
+        system: {
+            normalizer: _rate(clips, system, normalizer, settings) for normalizer in NORMALIZERS
+        }
+        for system, clips in members.items()
     }
-    return Group(by=by, name=name, rates=rates)
+    return Subgroup(by=by, name=name, rates=rates)
 
 
-def _rate(clips: Sequence[Clip], system: str, normalizer: str, settings: Settings) -> Rate:
-    said = [clip.hypotheses[system] for clip in clips]
-    counts = [one.errors(normalizer) for one in said]
+def _rate(
+    clips: Sequence[ScoredClip], system: str, normalizer: str, settings: ScoringSettings
+) -> Rate:
+    hypotheses = [clip.hypotheses[system] for clip in clips]
+    counts = [hypothesis.errors(normalizer) for hypothesis in hypotheses]
     total = pooled(counts)
     low, high = bootstrap_interval(
-        [one.errors for one in counts],
-        [one.reference_length for one in counts],
+        [count.errors for count in counts],
+        [count.reference_length for count in counts],
         seed=settings.seed,
         replications=settings.replications,
         level=settings.level,
@@ -191,32 +200,35 @@ def _rate(clips: Sequence[Clip], system: str, normalizer: str, settings: Setting
     )
     return Rate(
         clips=len(clips),
-        counts=_numbers(total),
+        counts=_as_tuple(total),
         rate=total.rate,
         interval=(low, high),
-        failures={kind: sum(kind in one.failures for one in said) / len(said) for kind in FAILURES},
+        failures={
+            kind: sum(kind in hypothesis.failures for hypothesis in hypotheses) / len(hypotheses)
+            for kind in FAILURES
+        },
     )
 
 
-def _blocks(clips: Sequence[Clip]) -> list[str] | None:
+def _blocks(clips: Sequence[ScoredClip]) -> list[str] | None:
     return [str(clip.block) for clip in clips] if clips[0].block is not None else None
 
 
-def comparisons(clips: Sequence[Clip], settings: Settings) -> list[Comparison]:
-    """Compare every system with the baseline, over all and over the parts of some divisions.
+def comparisons(clips: Sequence[ScoredClip], settings: ScoringSettings) -> list[Comparison]:
+    """Compare every system with the baseline, on all clips and on subgroups (`COMPARED`).
 
     Raises:
-        UsageError: there is no system of the baseline's name.
+        UsageError: no system has the baseline's name.
     """
     systems = list(clips[0].hypotheses)
     baseline = settings.baseline or systems[0]
     if baseline not in systems:
         raise UsageError(f"no system {baseline} to compare with; there are {', '.join(systems)}")
-    divisions: dict[str, Parts] = divide(clips)
+    break_downs: dict[str, ClipsByName] = split_into_subgroups(clips)
     return [
-        _comparison((by, name), part, (baseline, system), normalizer, settings)
+        _comparison((by, name), members, (baseline, system), normalizer, settings)
         for by in COMPARED
-        for name, part in divisions.get(by, {}).items()
+        for name, members in break_downs.get(by, {}).items()
         for system in systems
         if system != baseline
         for normalizer in NORMALIZERS
@@ -224,32 +236,33 @@ def comparisons(clips: Sequence[Clip], settings: Settings) -> list[Comparison]:
 
 
 def _comparison(
-    place: tuple[str, str],
-    clips: Sequence[Clip],
-    pair: tuple[str, str],
+    subgroup: tuple[str, str],
+    clips: Sequence[ScoredClip],
+    systems: tuple[str, str],
     normalizer: str,
-    settings: Settings,
+    settings: ScoringSettings,
 ) -> Comparison:
-    before, after = (
-        [clip.hypotheses[system].errors(normalizer) for clip in clips] for system in pair
+    """Compare (baseline, system) on the clips of the subgroup (by, name)."""
+    baseline_counts, system_counts = (
+        [clip.hypotheses[system].errors(normalizer) for clip in clips] for system in systems
     )
-    found = paired_bootstrap(
-        [one.errors for one in before],
-        [one.errors for one in after],
-        [one.reference_length for one in before],
+    comparison = paired_bootstrap(
+        [count.errors for count in baseline_counts],
+        [count.errors for count in system_counts],
+        [count.reference_length for count in baseline_counts],
         seed=settings.seed,
         replications=settings.replications,
         level=settings.level,
         blocks=_blocks(clips),
     )
     return Comparison(
-        by=place[0],
-        name=place[1],
-        baseline=pair[0],
-        system=pair[1],
+        by=subgroup[0],
+        name=subgroup[1],
+        baseline=systems[0],
+        system=systems[1],
         normalizer=normalizer,
-        difference=found.difference,
-        interval=(found.low, found.high),
-        probability_of_improvement=found.probability_of_improvement,
-        p_value=found.p_value,
+        difference=comparison.difference,
+        interval=(comparison.low, comparison.high),
+        probability_of_improvement=comparison.probability_of_improvement,
+        p_value=comparison.p_value,
     )

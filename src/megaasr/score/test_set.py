@@ -1,8 +1,8 @@
-"""Test sets: what is to be transcribed, whatever form it comes in.
+"""Read test sets: clips with references, in any of the accepted formats.
 
-Read are the records of Voices-in-the-Wild-Bench, our manifests and simulated data sets, plain
-tables of `audio,text` (CSV or JSONL) and NeMo's manifests. Relative audio paths start at the file
-that names them, or at a given root.
+Accepted are the records of Voices-in-the-Wild-Bench, our manifests and simulated data sets, plain
+tables of `audio,text` (CSV or JSONL), and NeMo's manifests. Audio paths are relative to the file
+that names them, or to a root that the caller names.
 """
 
 from __future__ import annotations
@@ -24,18 +24,24 @@ from megaasr.score.subsets import CLEAN, category_of_scenario, parse_subset
 LISTING_FILE = "simulated.jsonl"
 """The manifest of our simulated data sets (`simulate.corpus.listing`, which needs pyarrow)."""
 
-Kind = Literal["bench", "simulated", "manifest", "table"]
-# Where records keep the sound, the words and the name; the first that is there counts.
-_AUDIO = ("audio", "audio_path", "audio_filepath", "path", "file")
-_TEXT = ("text", "answer", "transcript", "sentence", "solution")
-_ID = ("id", "name", "index")
+TestSetKind = Literal["bench", "simulated", "manifest", "table"]
+# Fields that may hold audio path, reference and id; the first that is present counts.
+_AUDIO_FIELDS = ("audio", "audio_path", "audio_filepath", "path", "file")
+_TEXT_FIELDS = ("text", "answer", "transcript", "sentence", "solution")
+_ID_FIELDS = ("id", "name", "index")
 
 
 @dataclass(frozen=True, slots=True)
 class TestClip:
-    """One clip that is to be transcribed; fields as in `result.Clip`."""
+    """One clip to transcribe; other fields as in `result.ScoredClip`.
 
-    __test__ = False  # pytest takes the name for a class of tests
+    Attributes:
+        duration_s: length in seconds; None if the record does not say.
+        speaker: name of the speaker; None if unknown.
+        record: the record that the clip was read from; None if it was made in code.
+    """
+
+    __test__ = False  # pytest would collect a class of this name
 
     id: str
     audio: str
@@ -52,36 +58,49 @@ class TestClip:
     held_out_voice: bool | None = None
     record: Mapping[str, Any] | None = None
 
+    def block(self, field: str | None) -> str | None:
+        """Return the clip's value of the record field that `--blocks` names; None without a field.
+
+        Raises:
+            UsageError: the record has no such field.
+        """
+        if field is None:
+            return None
+        value = (self.record or {}).get(field)
+        if value is None:
+            raise UsageError(f"clip {self.id} has no field {field}, which --blocks asks for")
+        return str(value)
+
 
 @dataclass(frozen=True, slots=True)
 class TestSetFile:
-    """A test set that was read.
+    """A test set as it was read.
 
     Attributes:
-        path: as it was given.
-        audio_root: the folder that relative audio paths start at.
-        kind: what its records look like.
-        clips: in the file's order.
+        path: the file or folder, as the caller named it.
+        audio_root: folder that audio paths are relative to.
+        kind: format of the records.
+        clips: the clips in the order of the file.
     """
 
     __test__ = False
 
     path: Path
     audio_root: Path
-    kind: Kind
+    kind: TestSetKind
     clips: tuple[TestClip, ...]
 
     @property
     def sha256(self) -> str:
-        """Hash of what is to be transcribed, and as what: id, audio, text, language."""
+        """Hash of id, audio path, text and language of all clips."""
         rows = [[clip.id, clip.audio, clip.text, clip.language] for clip in self.clips]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
     def require_audio(self) -> None:
-        """Raise if the audio is not where the records say.
+        """Check that audio files exist; single missing files are reported later.
 
         Raises:
-            UsageError: none of the first clips has a file; a few missing ones are reported later.
+            UsageError: none of the first 20 clips has an audio file.
         """
         if not any(exists(self.audio_root, clip.audio) for clip in self.clips[:20]):
             raise UsageError(
@@ -97,22 +116,22 @@ def read_test_set(
 
     Args:
         path: a JSONL or CSV file, or a folder with `simulated.jsonl` or a single such file.
-        audio_root: where relative audio paths start; None for the file's folder.
-        limit: take the first clips only.
+        audio_root: folder that audio paths are relative to; None for the file's folder.
+        limit: number of clips to read; None for all.
 
     Raises:
-        UsageError: there is no such file, it is empty, or an id occurs twice.
-        RecordError: a line is no record; names file and line.
+        UsageError: there is no such file, it has no clips, or an id occurs twice.
+        RecordError: a line is not a record; names file and line.
     """
-    file = _file_of(path)
+    file = _find_file(path)
     root = audio_root or file.parent
     clips: list[TestClip] = []
-    kinds: set[Kind] = set()
+    kinds: set[TestSetKind] = set()
     for number, record in _records(file):
         if limit is not None and len(clips) >= limit:
             break
         try:
-            kind, clip = _clip(record)
+            kind, clip = _parse_record(record)
         except RecordError as error:
             raise RecordError(f"{file}, line {number}: {error}") from error
         kinds.add(kind)
@@ -123,7 +142,7 @@ def read_test_set(
     return TestSetFile(path, root, kinds.pop() if len(kinds) == 1 else "table", tuple(clips))
 
 
-def _file_of(path: Path) -> Path:
+def _find_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
@@ -131,17 +150,17 @@ def _file_of(path: Path) -> Path:
     for name in (LISTING_FILE, "graded.jsonl"):
         if (path / name).is_file():
             return path / name
-    found = sorted(one for one in path.iterdir() if one.suffix in {".jsonl", ".csv", ".tsv"})
-    if len(found) != 1:
+    files = sorted(file for file in path.iterdir() if file.suffix in {".jsonl", ".csv", ".tsv"})
+    if len(files) != 1:
         raise UsageError(
-            f"{path} holds {len(found)} .jsonl, .csv and .tsv files, none called {LISTING_FILE}; "
+            f"{path} holds {len(files)} .jsonl, .csv and .tsv files, none called {LISTING_FILE}; "
             "name the one that is the test set"
         )
-    return found[0]
+    return files[0]
 
 
 def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number and record."""
+    """Yield line number and record of each line."""
     if file.suffix.lower() in {".csv", ".tsv"}:
         yield from _table_rows(file)
     else:
@@ -158,16 +177,16 @@ def _table_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise RecordError(f"{file} cannot be read as a table: {error}") from error
 
 
-def _clip(record: dict[str, Any]) -> tuple[Kind, TestClip]:
-    audio, text = _first(record, _AUDIO), _first(record, _TEXT)
+def _parse_record(record: dict[str, Any]) -> tuple[TestSetKind, TestClip]:
+    audio, text = _first(record, _AUDIO_FIELDS), _first(record, _TEXT_FIELDS)
     if not isinstance(audio, str) or not audio:
-        raise RecordError(f"no audio: one of {', '.join(_AUDIO)} must be a path")
+        raise RecordError(f"no audio: one of {', '.join(_AUDIO_FIELDS)} must be a path")
     if text is None:
-        raise RecordError(f"no reference: one of {', '.join(_TEXT)} must be there")
+        raise RecordError(f"no reference: one of {', '.join(_TEXT_FIELDS)} must be there")
     text = _plain(str(text))
-    name = next((record[one] for one in _ID if record.get(one) not in (None, "")), audio)
+    clip_id = next((record[f] for f in _ID_FIELDS if record.get(f) not in (None, "")), audio)
     clip = TestClip(
-        id=str(name),
+        id=str(clip_id),
         audio=audio,
         text=text,
         language=_text_or_none(record.get("language")) or guess_language(text),
@@ -195,7 +214,7 @@ def _clip(record: dict[str, Any]) -> tuple[Kind, TestClip]:
             severity=None if scenario == CLEAN else float(record["severity"]),
             snr_db=_lowest_snr(record.get("draw")),
         )
-    kind: Kind = "manifest" if {"id", "audio", "text"} <= record.keys() else "table"
+    kind: TestSetKind = "manifest" if {"id", "audio", "text"} <= record.keys() else "table"
     return kind, clip
 
 
@@ -203,7 +222,7 @@ _PREFIX = re.compile(r"^language [A-Za-z]+<asr_text>")
 
 
 def _plain(text: str) -> str:
-    """Take away what training data of Qwen3-ASR have before the words."""
+    """Remove the prefix that training data of Qwen3-ASR have before the transcript."""
     return _PREFIX.sub("", text)
 
 
@@ -228,7 +247,7 @@ def _boolean_or_none(value: Any) -> bool | None:
 
 
 def _lowest_snr(draw: Any) -> float | None:
-    """Return the SNR of the loudest noise of a draw."""
+    """Return the lowest speech-to-noise ratio in the steps of a simulation; None without noise."""
     if isinstance(draw, str):
         draw = json.loads(draw)
     steps = draw.get("steps", []) if isinstance(draw, dict) else []
@@ -240,7 +259,7 @@ _KANA = re.compile("[\u3040-\u30ff]")
 
 
 def guess_language(text: str) -> str | None:
-    """Return `zh` for a text of Chinese characters without kana; else None (scored by words)."""
+    """Return `zh` for a text with Chinese characters and no kana; else None (scored by words)."""
     return "zh" if _HAN.search(text) and not _KANA.search(text) else None
 
 

@@ -1,35 +1,88 @@
-"""Which words of a text are right."""
+"""Which words of a hypothesis are correct, and with what probability the model recognised them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.audio.clips import read_clip
+from megaasr.errors import UsageError
+from megaasr.progress import OnRemarkedProgress
+from megaasr.score.intervals import Floats
+from megaasr.score.test_set import TestSetFile
 from megaasr.text.error_rate import align
+from megaasr.text.languages import join_texts
 from megaasr.text.normalize import tokens
 
+if TYPE_CHECKING:
+    from megaasr.transcribe.recognizer import MegaASR
 
-def right_words(
+
+def correct_words(
     reference: str, words: Sequence[str], language: str | None, normalizer: str = "bench"
 ) -> list[bool] | None:
-    """Tell for each recognised word whether it stands in the reference.
+    """Return, for each word of a hypothesis, whether it matches the reference.
 
     Args:
-        reference: what was said.
-        words: of the text, as recognised, in order.
-        language: ISO code, None if unknown.
-        normalizer: see `megaasr.text.normalize`.
+        reference: the correct transcript.
+        words: the words of the hypothesis, in order.
+        language: ISO code; None if unknown.
+        normalizer: name of a normaliser, see `megaasr.text.normalize`.
 
     Returns:
-        A flag for each word (one that the normaliser leaves nothing of is right); None where the
-        normaliser joins words, so that they cannot be told apart.
+        One flag per word; a word of which the normaliser leaves nothing counts as correct. None if
+        the normaliser joins words, so that errors cannot be assigned to single words.
     """
-    parts = [tokens(word, language=language, normalizer=normalizer) for word in words]
-    text = "".join(words) if language in {"zh", "ja", "yue"} else " ".join(words)
-    if [one for part in parts for one in part] != list(
+    tokens_by_word = [tokens(word, language=language, normalizer=normalizer) for word in words]
+    text = join_texts((word, language) for word in words)
+    if [token for parts in tokens_by_word for token in parts] != list(
         tokens(text, language=language, normalizer=normalizer)
     ):
         return None
     steps = align(reference, text, language=language, normalizer=normalizer)
     hits = iter([step.kind == "hit" for step in steps if step.hypothesis is not None])
-    # Every token must be taken, also after a miss.
-    return [sum(next(hits) for _ in part) == len(part) for part in parts]
+    # Sum instead of `all`, since every token of a word must be taken, also after a miss.
+    return [sum(next(hits) for _ in parts) == len(parts) for parts in tokens_by_word]
+
+
+def measure_word_probabilities(
+    asr: MegaASR,
+    test_set: TestSetFile,
+    *,
+    on_progress: OnRemarkedProgress = lambda done, total, remark: None,
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the model's probability of each recognised word, and whether the word is correct.
+
+    Clips without a reference, and clips that cannot be transcribed, do not count.
+
+    Args:
+        asr: the recogniser.
+        test_set: clips with references.
+        on_progress: called after every clip.
+
+    Returns:
+        float64 and bool arrays of shape [words]. The probabilities are not calibrated.
+
+    Raises:
+        UsageError: not a word was recognised.
+    """
+    uncalibrated = asr.with_uncalibrated_confidence()
+    probabilities: list[float] = []
+    correct: list[bool] = []
+    waveforms = (read_clip(test_set.audio_root, clip.audio) for clip in test_set.clips)
+    for index, outcome in enumerate(uncalibrated.transcribe_many(waveforms)):
+        clip = test_set.clips[index]
+        on_progress(index + 1, len(test_set.clips), test_set.path.name)
+        if outcome.transcript is None or not clip.text:
+            continue
+        words = [word for segment in outcome.transcript.segments for word in segment.words]
+        flags = correct_words(clip.text, [word.text for word in words], clip.language)
+        if flags is not None:
+            probabilities += [word.confidence or 0.0 for word in words]
+            correct += flags
+    if not probabilities:
+        raise UsageError(f"{test_set.path}: not a word was recognised")
+    return np.array(probabilities), np.array(correct)

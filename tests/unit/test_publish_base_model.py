@@ -1,7 +1,8 @@
-"""Scoring a manifest of real files with a model that can be predicted, and the model card."""
+"""Measuring a predictable model on a manifest of real files, the summary, and the model card."""
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,41 +13,44 @@ import pytest
 
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
-from megaasr.errors import AudioNotFoundError
-from megaasr.model.interface import Recognition, Request
+from megaasr.errors import AudioError, AudioNotFoundError, RecordError
+from megaasr.model.interface import Recognition, Request, SpeechModel
+from megaasr.progress import OnRemarkedProgress
+from megaasr.publish import base_model
+from megaasr.publish.base_model import measure_model
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report import model_card as card_module
 from megaasr.report.model_card import model_card, results_table
-from megaasr.score import manifest as manifest_module
-from megaasr.score.manifest import score_manifest, summarize
+from megaasr.score import running
+from megaasr.score.corpus_summary import summarize
 
 
 class LevelModel:
-    """Says the sentence that belongs to the level of the sound: 100 steps of 16 bit apart."""
+    """Recognises the sentence that belongs to the level of the audio, 100 steps of 16 bit apart."""
 
     name = "levels"
     has_robust_route = False
 
-    def __init__(self, answers: Sequence[str], *, budget_hits: Sequence[int] = ()) -> None:
-        self.answers = answers
+    def __init__(self, sentences: Sequence[str], *, budget_hits: Sequence[int] = ()) -> None:
+        self.sentences = sentences
         self.budget_hits = budget_hits
         self.batches: list[int] = []
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         self.batches.append(len(requests))
-        return [self._hear(request) for request in requests]
+        return [self._recognize(request) for request in requests]
 
-    def _hear(self, request: Request) -> Recognition:
+    def _recognize(self, request: Request) -> Recognition:
         assert request.samples.dtype == np.float32
         number = round(float(request.samples.mean()) * 2**15 / 100)
-        text = self.answers[number]
+        text = self.sentences[number]
         language = "en" if text else None
         return Recognition(text, language, 1, number in self.budget_hits, text)
 
 
 def speech(
     text: str,
-    heard: str,
+    hypothesis: str,
     *,
     speaker: str = "flite:slt",
     source: str = "generator",
@@ -55,11 +59,11 @@ def speech(
     **more: Any,
 ) -> tuple[str, str, dict[str, Any]]:
     extra = {"duration_s": duration_s, "source": source, "speaker": speaker}
-    return text, heard, {**extra, "held_out_voice": held_out, **more}
+    return text, hypothesis, {**extra, "held_out_voice": held_out, **more}
 
 
-def silence(heard: str) -> tuple[str, str, dict[str, Any]]:
-    return "", heard, {"duration_s": 1.0, "source": "nonspeech"}
+def silence(hypothesis: str) -> tuple[str, str, dict[str, Any]]:
+    return "", hypothesis, {"duration_s": 1.0, "source": "nonspeech"}
 
 
 CASES = [
@@ -83,6 +87,7 @@ CASES = [
     silence(""),
     silence(""),
 ]
+HYPOTHESES = [hypothesis for _, hypothesis, _ in CASES]
 GROUPS = {
     "generator, trained voices": (3, 10, 1, 0, 0),
     "generator, held-out voices": (5, 10, 0, 3, 1),
@@ -115,18 +120,29 @@ def manifest(tmp_path: Path) -> Path:
     return write_corpus(tmp_path, CASES)
 
 
+def measured(
+    model: SpeechModel,
+    manifest: Path,
+    on_progress: OnRemarkedProgress = lambda done, total, remark: None,
+) -> dict[str, Any]:
+    result, test_set = measure_model(model, manifest, on_progress=on_progress)
+    return summarize(result, test_set.clips)
+
+
 @pytest.fixture
 def results(manifest: Path) -> dict[str, Any]:
-    model = LevelModel([heard for _, heard, _ in CASES], budget_hits=(2, 12))
-    return summarize(score_manifest(model, manifest)[0])
+    return measured(LevelModel(HYPOTHESES, budget_hits=(2, 12)), manifest)
 
 
 def test_every_clip_is_scored_in_order(manifest: Path) -> None:
-    answers = [heard for _, heard, _ in CASES]
-    scored, _ = score_manifest(LevelModel(answers), manifest)
-    assert [clip.utterance for clip in scored] == list(read_manifest(manifest))
-    assert [clip.recognition.text for clip in scored] == answers
-    assert [clip.counts.errors for clip in scored] == [0, 1, 0, 1, 0, 1, 1, 2, 0, 0, 2, 0, 2, 0, 0]
+    result, test_set = measure_model(LevelModel(HYPOTHESES), manifest)
+    utterances = list(read_manifest(manifest))
+    assert [clip.record for clip in test_set.clips] == [u.to_dict() for u in utterances]
+    assert [clip.id for clip in result.clips] == [utterance.id for utterance in utterances]
+    hypotheses = [clip.hypotheses["levels"] for clip in result.clips]
+    assert [hypothesis.text for hypothesis in hypotheses] == HYPOTHESES
+    errors = [hypothesis.errors("bench").errors for hypothesis in hypotheses]
+    assert errors == [0, 1, 0, 1, 0, 1, 1, 2, 0, 0, 2, 0, 2, 0, 0]
 
 
 class Clock:
@@ -148,15 +164,15 @@ def test_only_recognition_is_timed(manifest: Path, monkeypatch: pytest.MonkeyPat
             clock.now_s += len(requests)
             return super().recognize(requests)
 
-    def dawdle(done: int, total: int) -> None:
+    def dawdle(done: int, total: int, remark: str) -> None:
         clock.now_s += 100
 
-    monkeypatch.setattr(manifest_module, "time", clock)
-    monkeypatch.setattr(manifest_module, "_CLIPS_AT_ONCE", 6)
-    model = Slow([hypothesis for _, hypothesis, _ in CASES])
-    _, seconds = score_manifest(model, manifest, on_progress=dawdle)
+    monkeypatch.setattr(running, "time", clock)
+    monkeypatch.setattr(base_model, "_CLIPS_AT_ONCE", 6)
+    model = Slow(HYPOTHESES)
+    result, _ = measure_model(model, manifest, on_progress=dawdle)
     assert model.batches == [6, 6, 3]
-    assert seconds == len(CASES) + 3 * 0.25
+    assert result.systems[0].seconds == len(CASES) + 3 * 0.25
 
 
 def test_groups_have_their_clips_words_and_errors(results: dict[str, Any]) -> None:
@@ -189,36 +205,53 @@ def test_clips_without_speech_and_budget_hits_are_counted(results: dict[str, Any
 
 
 def test_the_summary_is_repeatable(manifest: Path, results: dict[str, Any]) -> None:
-    model = LevelModel([heard for _, heard, _ in CASES], budget_hits=(2, 12))
-    assert summarize(score_manifest(model, manifest)[0]) == results
+    assert measured(LevelModel(HYPOTHESES, budget_hits=(2, 12)), manifest) == results
 
 
 def test_groups_without_clips_are_left_out(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path, CASES[:1])
-    found = summarize(score_manifest(LevelModel(["one two three"]), manifest)[0])
-    assert list(found["word_error_rate"]) == [
+    summary = measured(LevelModel(["one two three"]), manifest)
+    assert list(summary["word_error_rate"]) == [
         "generator, trained voices",
         "trained voices, up to 5 s",
     ]
-    assert found["nonspeech"] is None
+    assert summary["nonspeech"] is None
 
 
 def test_long_manifests_are_read_in_parts(tmp_path: Path) -> None:
     cases = [speech(f"number {n}", f"number {n}") for n in range(150)]
     manifest = write_corpus(tmp_path, cases)
-    model, seen = LevelModel([heard for _, heard, _ in cases]), []
-    scored, _ = score_manifest(model, manifest, on_progress=lambda *row: seen.append(row))
+    model, progress = LevelModel([hypothesis for _, hypothesis, _ in cases]), []
+    result, _ = measure_model(
+        model, manifest, on_progress=lambda done, total, remark: progress.append((done, total))
+    )
     assert sum(model.batches) == 150
     assert len(model.batches) > 1
     assert max(model.batches) <= 128
-    assert seen[-1] == (150, 150)
-    assert sum(clip.counts.errors for clip in scored) == 0
+    assert progress[-1] == (150, 150)
+    assert result.overall.rates["levels"]["bench"].rate == 0
 
 
 def test_a_missing_file_is_named(manifest: Path) -> None:
     (manifest.parent / "audio" / "3.wav").unlink()
     with pytest.raises(AudioNotFoundError, match=r"audio/3\.wav"):
-        score_manifest(LevelModel([heard for _, heard, _ in CASES]), manifest)
+        measure_model(LevelModel(HYPOTHESES), manifest)
+
+
+def test_a_file_without_audio_is_named(manifest: Path) -> None:
+    (manifest.parent / "audio" / "3.wav").write_bytes(b"no sound")
+    with pytest.raises(AudioError, match=r"audio/3\.wav"):
+        measure_model(LevelModel(HYPOTHESES), manifest)
+
+
+def test_a_manifest_of_another_kind_is_refused(manifest: Path) -> None:
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    del rows[4]["source"]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(
+        RecordError, match="clip c4 is not from a synthesised corpus: no field source"
+    ):
+        measured(LevelModel(HYPOTHESES), manifest)
 
 
 def template_fields() -> list[tuple[str, str]]:
@@ -239,13 +272,13 @@ def facts() -> dict[str, Any]:
 
 
 def test_the_card_shows_every_fact(results: dict[str, Any]) -> None:
-    known = facts()
-    card = model_card(known, results)
+    values = facts()
+    card = model_card(values, results)
     assert "{" not in card
     assert "}" not in card
     for name, form in template_fields():
         if name not in MADE_FROM_RESULTS:
-            assert format(known[name], form) in card, name
+            assert format(values[name], form) in card, name
     assert results_table(results) in card
     assert "Words on 1 of 4 clips without speech (25.0 %, interval 0.0 to 75.0)." in card
     assert "The token budget ended the text of 2 clips." in card
@@ -257,10 +290,10 @@ def test_a_fact_may_hold_braces(results: dict[str, Any]) -> None:
 
 
 def test_a_missing_fact_is_an_error(results: dict[str, Any]) -> None:
-    known = facts()
-    del known["hardware"]
+    values = facts()
+    del values["hardware"]
     with pytest.raises(KeyError, match="hardware"):
-        model_card(known, results)
+        model_card(values, results)
 
 
 def test_a_card_without_nonspeech_clips(results: dict[str, Any]) -> None:

@@ -1,0 +1,36 @@
+"""Publish the model of `mega-asr recipe small`: copy it and write its results and its card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from megaasr.atomic import write_atomically
+from megaasr.publish.base_model import copy_model
+from megaasr.publish.pack import CARD_FILE, count_parameters
+from megaasr.report.model_card import RESULTS_FILE
+from megaasr.report.small_card import small_card, small_facts, small_results
+
+
+def is_small_run(run: Path) -> bool:
+    """Return whether a folder is one of `mega-asr recipe small` with a trained decoder."""
+    return (run / "decoder" / "model").is_dir()
+
+
+def publish_small_model(run: Path, output: Path) -> None:
+    """Copy the model and write `results.json` and the card, from the recipe's benchmarks.
+
+    Args:
+        run: folder of `mega-asr recipe small`.
+        output: folder for the model.
+
+    Raises:
+        RecordError: a file that the card needs is missing.
+    """
+    results = small_results(run)
+    copy_model(run / "decoder" / "model", output)
+    facts = small_facts(run, output)
+    facts["millions"] = count_parameters(output / "model.safetensors") / 1e6
+    document = json.dumps({"facts": facts, "lists": results}, indent=2) + "\n"
+    write_atomically(output / RESULTS_FILE, document)
+    write_atomically(output / CARD_FILE, small_card(facts, results))
