@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import tracemalloc
 import warnings
@@ -444,3 +445,11 @@ def test_load_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch, model: To
     settings |= {"encoder_attention": "windowed", "adapter": None}
     assert asked == [("tiny", settings)]
     assert recognizer.model is model
+
+
+def test_decoding_is_logged_for_those_who_listen(
+    model: ToneModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="megaasr"):
+        MegaASR(model).transcribe(tone(200, 1), sample_rate=RATE)
+    assert "<array>, 0.00 to 1.00 s: base branch, 1 attempts, no flags" in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from megaasr.model.qwen3_asr import Qwen3ASR
 
 DEFAULT_BATCH_SIZE = 8
+_LOGGER = logging.getLogger(__name__)
 DTYPES = ("float32", "bfloat16", "float16")
 """Names of the data types that a model can be loaded in."""
 
@@ -68,6 +71,7 @@ def load_model(
     from megaasr.adapter.peft_layout import read_adapter
     from megaasr.model.qwen3_asr import Qwen3ASR
 
+    start = time.monotonic()
     torch_device = choose_device(device)
     torch_dtype = choose_dtype(torch_device, dtype)
     adapter_path = Path(adapter) if adapter is not None else parts.adapter
@@ -75,7 +79,20 @@ def load_model(
     if loaded_adapter is not None:
         require_parent(loaded_adapter, parts.base)
     model, processor = read_checkpoint(parts.base, torch_dtype, encoder_attention)
-    return Qwen3ASR(name, model.to(torch_device).eval(), processor, batch_size, loaded_adapter)
+    recognizer = Qwen3ASR(
+        name, model.to(torch_device).eval(), processor, batch_size, loaded_adapter
+    )
+    branch = "with" if loaded_adapter is not None else "without"
+    seconds = time.monotonic() - start
+    _LOGGER.info(
+        "loaded %s %s adapter in %s on %s in %.1f s",
+        name,
+        branch,
+        torch_dtype,
+        torch_device,
+        seconds,
+    )
+    return recognizer
 
 
 def check_layout(folder: Path) -> None:

@@ -5,6 +5,7 @@ Apart from `geometry`, `inputs` and `prompt`, only this module depends on how th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -28,6 +29,8 @@ from megaasr.model.inputs import Features, InputBuilder, end_token_ids
 from megaasr.model.interface import MAX_CHUNK_S, Recognition, RecognizedWord, Request
 from megaasr.model.prompt import parse_output
 from megaasr.model.token_scores import TokenScores, score_words
+
+_LOGGER = logging.getLogger(__name__)
 
 # Fast speech has about 6 words per second; small tokenizers need up to 3 tokens per word.
 BUDGET_TOKENS_PER_S = 15
@@ -251,6 +254,7 @@ class Qwen3ASR:
                 "other programs, or use --device cpu"
             ) from error
         self.batch_size //= 2
+        _LOGGER.warning("out of memory: the batch size is %d from now on", self.batch_size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

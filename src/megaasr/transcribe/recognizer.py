@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,7 @@ OnSegment = Callable[[str, Segment], None]
 
 _Audio = TypeVar("_Audio", bound=Audio)  # so that a list[str] is a list of recordings too
 
+_LOGGER = logging.getLogger(__name__)
 _LOOK_AHEAD_BATCHES = 4
 """Number of batches of chunks that are collected and sorted by length: less padding, bounded
 memory."""
@@ -388,6 +390,15 @@ class MegaASR:
                     flags=item.flags,
                 )
                 item.session.add_result(item.index, segment, item.chunk, item.flags)
+                _LOGGER.debug(
+                    "%s, %.2f to %.2f s: %s branch, %d attempts, %s",
+                    item.session.name,
+                    segment.start,
+                    segment.end,
+                    segment.route,
+                    len(decoding.attempts),
+                    ", ".join(segment.flags) or "no flags",
+                )
             yield from self._emit_ready(sessions, options)
 
     def _emit_ready(
