@@ -87,7 +87,7 @@ def download_repository(
         raise not_found(f"the hub has no {named} {name} that you may read") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         problem = (
-            "is not in the local cache, and --offline forbids to fetch it"
+            "is not in the local cache, and offline use was requested"
             if hub.offline
             else f"could not be fetched from the hub ({_first_line(error)})"
         )

@@ -105,11 +105,12 @@ def test_the_simulation_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert "torch.float32" in python("\n".join(blocks), cwd=ROOT).stdout
 
 
-def test_the_python_example_runs() -> None:
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    inputs(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert blocks
     for block in blocks:
-        assert " en " in python(block, cwd=ROOT).stdout
+        assert " en " in python(block, cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_no_memory_for_a_single_chunk_is_a_model_error(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(model.model, "generate", no_memory)
-    with pytest.raises(ModelError, match="--device cpu"):
+    with pytest.raises(ModelError, match="the device cpu"):
         model.recognize([Request(np.ones(16_000, dtype=np.float32))])
 
 

@@ -37,14 +37,14 @@ def find_model(name: str, hub: HubOptions = ONLINE) -> Path:
     if expanded.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise ModelNotFoundError(
             f"no model {name}: it is neither a folder nor a hub id (owner/name); the shipped "
-            f"model is --model {SHIPPED[0]}"
+            f"model is called {SHIPPED[0]}"
         )
     return download_repository(
         name,
         kind="model",
         patterns=_MODEL_FILES,
         not_found=ModelNotFoundError,
-        without_network="without a network use --model tiny (a small demonstration model) or a "
+        without_network="without a network use the shipped model tiny (for demonstrations) or a "
         "folder that holds the model's files",
         hub=hub,
     )

@@ -251,7 +251,7 @@ class Qwen3ASR:
         if self.batch_size == 1:
             raise ModelError(
                 f"{self.model.device} has no memory left for a single chunk of audio; close "
-                "other programs, or use --device cpu"
+                "other programs, or use the device cpu"
             ) from error
         self.batch_size //= 2
         _LOGGER.warning("out of memory: the batch size is %d from now on", self.batch_size)

@@ -125,7 +125,7 @@ class NoisePool:
             return builtin_noise(name.removeprefix(BUILTIN))
         if self.recorded is None:
             raise UsageError(
-                f"the noise {name} is a recording: give the folder that holds it (--noise)"
+                f"the noise {name} is a recording: name the folder that holds it (noise=, --noise)"
             )
         return self.recorded.samples(name)
 
