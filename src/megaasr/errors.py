@@ -1,21 +1,21 @@
-"""Every exception that users of `megaasr` may want to catch, as one tree.
+"""All exceptions that users of `megaasr` may want to catch, as one class tree.
 
 MegaASRError
-├── UsageError            wrong arguments to a function, command or recipe
-├── AudioError            one recording cannot be used; carries the path and the mend
-│   ├── AudioNotFoundError
-│   ├── AudioEmptyError      a file without a single sample
-│   ├── AudioFormatError     not audio, damaged, or with values that are not numbers
-│   └── DecoderMissingError  readable with ffmpeg, which is not installed
-├── PackageError          a package cannot be fetched from its registry, or not be read
-├── RecordError           a manifest line that breaks the record format
-├── ModelError            a model cannot be found or loaded
-│   ├── ModelNotFoundError
-│   ├── HubUnreachableError
-│   └── CheckpointError      the folder is no checkpoint that we can load
+├── UsageError            an argument, option or recipe field cannot be used
+├── AudioError            a recording cannot be used; `path` and `reason` say which and why
+│   ├── AudioNotFoundError   there is no such file
+│   ├── AudioEmptyError      the file contains no samples
+│   ├── AudioFormatError     the file is not audio, is damaged, or contains non-finite values
+│   └── DecoderMissingError  the format requires ffmpeg, which is not installed
+├── PackageError          a package cannot be downloaded or read
+├── RecordError           a line of a manifest is invalid
+├── ModelError            a model cannot be found, loaded or run
+│   ├── ModelNotFoundError   there is no such model
+│   ├── HubUnreachableError  the Hugging Face hub does not answer
+│   └── CheckpointError      the folder is not a supported checkpoint
 ├── SynthesisError        a text-to-speech program is missing or failed
-├── CorpusError           a data set cannot be built on (full disk, another build, a lost process)
-└── TrainingError         a run folder or recipe that does not allow training to go on
+├── CorpusError           a data set cannot be completed (full disk, another build, a lost process)
+└── TrainingError         a training run cannot start or continue
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 
 class MegaASRError(Exception):
-    """Root of the tree. The message says what is wrong, where, and how to mend it."""
+    """Base class of all errors. The message says what is wrong, where, and how to fix it."""
 
 
 class UsageError(MegaASRError, ValueError):
@@ -35,8 +35,8 @@ class AudioError(MegaASRError):
     """A recording cannot be used.
 
     Attributes:
-        path: the file as the caller named it (or `<stdin>`, `<array>`).
-        reason: what is wrong, without the path.
+        path: path as the caller wrote it, or `<bytes>`, `<stream>`, `<array>`.
+        reason: explanation of the error, without the path.
     """
 
     def __init__(self, path: str | Path, reason: str) -> None:
@@ -45,32 +45,32 @@ class AudioError(MegaASRError):
         super().__init__(f"{self.path}: {reason}")
 
     def __reduce__(self) -> tuple[type[AudioError], tuple[str, str]]:
-        # By default pickle passes on the message alone, and a pool of processes would break.
+        # By default pickle passes the message alone to the constructor, which takes two arguments.
         return type(self), (self.path, self.reason)
 
 
 class AudioNotFoundError(AudioError, FileNotFoundError):
-    """No file has this path."""
+    """There is no file with this path."""
 
 
 class AudioEmptyError(AudioError):
-    """The file exists but holds not a single sample."""
+    """The recording exists but contains no samples."""
 
 
 class AudioFormatError(AudioError):
-    """The file is not audio, is damaged, or holds values that are not finite numbers."""
+    """The recording is not audio, is damaged, or contains values that are not finite."""
 
 
 class DecoderMissingError(AudioError):
-    """The format needs the `ffmpeg` program, which is not on the PATH."""
+    """The format requires the program `ffmpeg`, which is not on the PATH."""
 
 
 class PackageError(MegaASRError):
-    """A package of a registry (Debian, PyPI, npm) cannot be fetched, or is not as expected."""
+    """A package (Debian, PyPI, npm) cannot be downloaded, or its content is not as expected."""
 
 
 class RecordError(MegaASRError):
-    """A line of a manifest breaks the record format; the message names file and line."""
+    """A line of a manifest is invalid; the message names the file and the line."""
 
 
 class ModelError(MegaASRError):
@@ -78,15 +78,15 @@ class ModelError(MegaASRError):
 
 
 class ModelNotFoundError(ModelError):
-    """The name is neither a shipped model, nor a folder, nor a model on the hub."""
+    """There is no shipped model, folder or model on the hub with this name."""
 
 
 class HubUnreachableError(ModelError):
-    """The Hugging Face hub did not answer, or offline use was asked for."""
+    """The Hugging Face hub did not answer, or was not contacted because of offline use."""
 
 
 class CheckpointError(ModelError):
-    """A folder exists but is not a checkpoint that this version can load."""
+    """A folder exists but is not a checkpoint that this version supports."""
 
 
 class SynthesisError(MegaASRError):
@@ -94,8 +94,8 @@ class SynthesisError(MegaASRError):
 
 
 class CorpusError(MegaASRError):
-    """A data set cannot be built to its end; what is done stays, and the next run continues."""
+    """A data set cannot be completed; finished parts are kept, and the next run continues."""
 
 
 class TrainingError(MegaASRError):
-    """A training run cannot start or go on; the message says which file or field to mend."""
+    """A training run cannot start or continue; the message names the file or field to correct."""

@@ -1,4 +1,4 @@
-"""`mega-asr --help` and its like: every command is named, and nothing heavy is imported for it."""
+"""`mega-asr --help`: lists every command, imports nothing heavy, and fits into 80 columns."""
 
 from __future__ import annotations
 
@@ -6,43 +6,49 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from megaasr.cli.main import COMMANDS, main
 
-# What only a command that runs may bring: libraries of sound, arrays and models.
+# Libraries for audio, arrays and models, which may be imported only once a command runs.
 HEAVY = {
     *("accelerate", "cn2an", "matplotlib", "numpy", "opencc", "peft", "pyarrow", "rapidfuzz"),
     *("safetensors", "scipy", "silero_vad", "soundfile", "soxr", "torch", "transformers"),
     "whisper_normalizer",
 }
-# Arguments of `mega-asr`, a line of JSON each; after each, the heavy modules that it brought.
-_IMPORTS = """
+# Runs `mega-asr` with the arguments on each line of stdin (JSON), and prints which heavy modules
+# each call imported.
+_PROGRAM = """
 import io, json, sys
 from contextlib import redirect_stdout
 from megaasr.cli.main import main
 heavy, imported = set(json.loads(sys.argv[1])), set()
 for line in sys.stdin:
-    with redirect_stdout(io.StringIO()) as shown:
+    with redirect_stdout(io.StringIO()) as output:
         try:
             main(json.loads(line))
         except SystemExit as ended:
             status = ended.code
-    brought = sorted(heavy & set(sys.modules) - imported)
-    imported.update(brought)
-    print(json.dumps({"status": status, "shown": shown.getvalue(), "brought": brought}))
+    new = sorted(heavy & set(sys.modules) - imported)
+    imported.update(new)
+    print(json.dumps({"status": status, "output": output.getvalue(), "imports": new}))
 """
 
 
-def brought_by(*calls: list[str], heavy: set[str]) -> dict[str, list[str]]:
+def imports_of(*calls: list[str], heavy: set[str]) -> dict[str, list[str]]:
     """Run `mega-asr` with the arguments of each call, all in one fresh process.
 
     Returns:
-        What each call imported of `heavy` that no call before it had imported.
+        For each call the modules in `heavy` that it imported, and no call before it.
     """
     done = subprocess.run(
-        [sys.executable, "-c", _IMPORTS, json.dumps(sorted(heavy))],
+        [sys.executable, "-c", _PROGRAM, json.dumps(sorted(heavy))],
         input="".join(json.dumps(call) + "\n" for call in calls),
         capture_output=True,
         text=True,
@@ -52,29 +58,38 @@ def brought_by(*calls: list[str], heavy: set[str]) -> dict[str, list[str]]:
     results = [json.loads(line) for line in done.stdout.splitlines()]
     for call, result in zip(calls, results, strict=True):
         assert not result["status"], call
-        assert result["shown"].strip(), call
-    return {" ".join(call): result["brought"] for call, result in zip(calls, results, strict=True)}
+        assert result["output"].strip(), call
+    return {" ".join(call): result["imports"] for call, result in zip(calls, results, strict=True)}
+
+
+def all_commands() -> Iterator[tuple[list[str], Any]]:
+    """Yield the names and the command object of every command and subcommand."""
+    for command in COMMANDS:
+        loaded: Any = typer.main.get_command(import_module(command.module).app)
+        yield [command.name], loaded
+        for name, subcommand in getattr(loaded, "commands", {}).items():
+            yield [command.name, name], subcommand
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_import_nothing_heavy(option: str) -> None:
-    assert brought_by([option], heavy=HEAVY | {"pydantic"}) == {option: []}
+    assert imports_of([option], heavy=HEAVY | {"pydantic"}) == {option: []}
 
 
 def test_the_help_of_no_command_imports_anything_heavy() -> None:
-    groups = [["simulate", "corpus"], ["train", "sft"], ["train", "rl"]]
-    calls = [[*names, "--help"] for names in [*([c.name] for c in COMMANDS), *groups]]
-    brought = brought_by(*calls, heavy=HEAVY)
-    assert {call: names for call, names in brought.items() if names} == {}
+    calls = [[*names, "--help"] for names, _ in all_commands()]
+    assert len(calls) > len(COMMANDS)  # with subcommands
+    imports = imports_of(*calls, heavy=HEAVY)
+    assert {call: modules for call, modules in imports.items() if modules} == {}
 
 
-def test_what_is_imported_is_noticed() -> None:
-    # The first for certain when `main` is, the second by the command.
-    brought = brought_by(["--help"], ["simulate", "scenarios"], heavy={"typer", "pydantic"})
-    assert brought == {"--help": ["typer"], "simulate scenarios": ["pydantic"]}
+def test_imports_are_noticed() -> None:
+    # `main` always imports typer, and the command imports pydantic when it runs.
+    imports = imports_of(["--help"], ["simulate", "scenarios"], heavy={"typer", "pydantic"})
+    assert imports == {"--help": ["typer"], "simulate scenarios": ["pydantic"]}
 
 
-def test_help_names_every_command() -> None:
+def test_help_lists_every_command_in_its_panel() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "megaasr", "--help"],
         capture_output=True,
@@ -82,9 +97,27 @@ def test_help_names_every_command() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
     )
+    panels = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("╭")]
+    assert panels == ["Options", "Use", "Measure", "Data", "Train", "Package"]
     for command in COMMANDS:
-        assert command.name in done.stdout
-        assert command.help in done.stdout
+        panel = done.stdout.split(f"╭─ {command.panel} ─")[1].split("╰")[0]
+        assert f" {command.name} " in panel
+        assert command.help in panel
+
+
+def test_help_is_complete_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for names, command in all_commands():
+        with pytest.raises(SystemExit):
+            main([*names, "--help"])
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= 80, names
+        assert "…" not in shown, names
+        for parameter in command.params:
+            if not getattr(parameter, "hidden", False) and parameter.opts[0].startswith("-"):
+                assert set(parameter.opts) <= set(shown.split()), names
 
 
 def test_every_command_can_be_loaded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,3 +133,31 @@ def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
         main(["transcrib"])
     assert ended.value.code == 2
     assert "transcribe" in capsys.readouterr().err  # suggested
+
+
+@pytest.mark.parametrize("argument", ["talk.wav", "TALK.MP3", "a talk", "talks", "-"])
+def test_a_recording_in_place_of_a_command_is_wrong_usage_with_a_hint(
+    argument: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a talk").touch()
+    Path("talks").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main([argument, "-f", "srt"])
+    assert ended.value.code == 2
+    quoted = "'a talk'" if " " in argument else argument
+    assert f"run mega-asr transcribe {quoted} -f srt\n" in capsys.readouterr().err
+
+
+def test_a_command_goes_before_a_folder_of_the_same_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("score").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "--help"])
+    assert ended.value.code == 0
+    assert "Usage: mega-asr score" in capsys.readouterr().out

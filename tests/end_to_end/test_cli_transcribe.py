@@ -245,6 +245,20 @@ def test_output_format_writes_here(run: Run, format: str) -> None:
     assert written(".") == sorted([".mega-asr.jsonl", f"a.{format}", "a.wav"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "formats"),
+    [
+        (["-f", "srt", "-f", "txt"], ["srt", "txt"]),
+        (["-f", "json,srt"], ["json", "srt"]),
+        (["--output_format=json,srt", "-f", "srt, vtt"], ["json", "srt", "vtt"]),
+        (["-f", "srt,all"], ["json", "srt", "tsv", "txt", "vtt"]),
+    ],
+)
+def test_several_output_formats(run: Run, arguments: list[str], formats: list[str]) -> None:
+    assert run(wav("in/a.wav"), "-o", "out", *arguments).status == 0
+    assert written("out") == [".mega-asr.jsonl", *(f"a.{format}" for format in formats)]
+
+
 @pytest.mark.parametrize("dash", ["-", "_"])
 def test_options_take_dashes_and_underscores(
     run: Run, dash: str, loaded: list[tuple[str, dict[str, object]]]
@@ -397,7 +411,9 @@ def test_resume_with_other_settings_starts_again(run: Run) -> None:
     [
         ([], "Missing argument"),
         (["a.wav", "--nonsense"], "No such option"),
-        (["a.wav", "-f", "docx"], "docx"),
+        (["a.wav", "-f", "docx"], "no output format 'docx'; there are txt, srt"),
+        (["a.wav", "-f", "srt,docx"], "no output format 'docx'"),
+        (["a.wav", "-f", "srt,"], "no output format ''"),
         (["a.wav", "--batch-size", "0"], "batch"),
         (["a.wav", "--task", "translate"], "--task translate is not possible"),
         (["a.wav", "--temperature", "0.2"], "--temperature of whisper has no meaning here"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megaasr.route.accuracy import auc, classification
+from megaasr.route.accuracy import auc, binary_classification_metrics
 
 
 def test_measures() -> None:
     scores, labels = [0.9, 0.6, 0.2, 0.7, 0.1], [True, True, True, False, False]
-    found = classification(scores, labels, [0.9, 0.5, 0.1, None, None], 0.5)
-    assert found == {
+    metrics = binary_classification_metrics(scores, labels, [0.9, 0.5, 0.1, None, None], 0.5)
+    assert metrics == {
         "accuracy": 0.6,
         "accuracy_severity_0.3": 0.75,
         "precision": round(2 / 3, 5),

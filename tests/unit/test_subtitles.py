@@ -1,4 +1,4 @@
-"""Transcripts as files: readable, and unbreakable by what the text contains."""
+"""Text formats of transcripts: readable, and no text can break them."""
 
 import json
 import re
@@ -12,9 +12,9 @@ from megaasr.records import FORMATS, Segment, Transcript
 from megaasr.records.subtitles import (
     MAX_CUE_S,
     MIN_CUE_S,
-    clean,
-    cues,
     live_line,
+    single_line,
+    split_into_cues,
     timestamp,
 )
 
@@ -38,7 +38,7 @@ TWO = transcript(
 )
 
 
-def test_txt_has_one_line_a_segment_with_words() -> None:
+def test_txt_has_one_line_per_segment_with_words() -> None:
     assert TWO.render("txt") == "Good morning.\nAnd good night --> <b>all</b> & you.\n"
 
 
@@ -58,7 +58,7 @@ def test_srt() -> None:
     )
 
 
-def test_vtt_escapes_what_has_a_meaning() -> None:
+def test_vtt_escapes_characters_with_a_meaning() -> None:
     assert TWO.render("vtt") == (
         "WEBVTT\n"
         "\n"
@@ -68,81 +68,84 @@ def test_vtt_escapes_what_has_a_meaning() -> None:
     )
 
 
-def test_json_is_the_document_of_the_transcript() -> None:
+def test_json_contains_the_transcript_as_a_dictionary() -> None:
     text = TWO.render("json")
     assert json.loads(text) == TWO.to_dict()
     assert text.startswith('{\n  "schema": 1,')
 
 
-def test_json_keeps_letters_readable() -> None:
+def test_json_does_not_escape_letters() -> None:
     assert "早上好" in transcript(Segment(0, 1, "早上好", "zh")).to_json()
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_no_words_give_a_file_without_lines(format: str) -> None:
+def test_a_transcript_without_words_gives_a_file_without_lines(format: str) -> None:
     empty = Transcript("", None, 2.0, "fake", (Segment(0, 2, "", None),), "no speech was heard")
     expected = {"txt": "", "srt": "", "vtt": "WEBVTT\n", "tsv": "start\tend\ttext\n"}
     if format != "json":
         assert empty.render(format) == expected[format]
 
 
-def test_unknown_format_names_the_known_ones() -> None:
+def test_the_error_about_an_unknown_format_lists_the_formats() -> None:
     with pytest.raises(UsageError, match="txt, srt, vtt, tsv, json"):
         TWO.render("docx")
 
 
 def test_long_segments_become_readable_cues() -> None:
-    parts = cues(Segment(30.0, 48.0, LONG, "en"))
-    assert " ".join(line for cue in parts for line in cue.lines) == LONG
-    assert parts[0].start == 30.0
-    assert parts[-1].end == pytest.approx(48.0)
-    for cue in parts:
+    cues = split_into_cues(Segment(30.0, 48.0, LONG, "en"))
+    assert " ".join(line for cue in cues for line in cue.lines) == LONG
+    assert cues[0].start == 30.0
+    assert cues[-1].end == pytest.approx(48.0)
+    for cue in cues:
         assert len(cue.lines) <= 2
         assert all(len(line) <= 42 for line in cue.lines)
         assert MIN_CUE_S <= cue.end - cue.start <= MAX_CUE_S
-    # A sentence has cues of its own; the lines of a cue are of about equal length.
-    assert ("He lit the lamp.",) in [cue.lines for cue in parts]
-    assert all(min(map(len, cue.lines)) > 0.5 * max(map(len, cue.lines)) for cue in parts)
+    # Every sentence begins a new cue; the lines of a cue are of similar length.
+    assert ("He lit the lamp.",) in [cue.lines for cue in cues]
+    assert all(min(map(len, cue.lines)) > 0.5 * max(map(len, cue.lines)) for cue in cues)
 
 
-def test_time_is_shared_by_characters() -> None:
-    first, second = cues(Segment(0.0, 6.0, "One two three four five six seven. " * 2, "en"))
+def test_durations_are_proportional_to_characters() -> None:
+    first, second = split_into_cues(
+        Segment(0.0, 6.0, "One two three four five six seven. " * 2, "en")
+    )
     assert first.end == pytest.approx(3.0)
     assert second.end == pytest.approx(6.0)
 
 
 def test_short_sentences_share_a_cue() -> None:
-    assert [cue.lines for cue in cues(Segment(0, 3, "Yes. No. I think so.", "en"))] == [
+    assert [cue.lines for cue in split_into_cues(Segment(0, 3, "Yes. No. I think so.", "en"))] == [
         ("Yes. No. I think so.",)
     ]
 
 
-def test_a_cue_is_not_shown_for_longer_than_seven_seconds() -> None:
-    (cue,) = cues(Segment(0.0, 30.0, "Hello.", "en"))
+def test_a_cue_is_displayed_for_at_most_seven_seconds() -> None:
+    (cue,) = split_into_cues(Segment(0.0, 30.0, "Hello.", "en"))
     assert (cue.start, cue.end) == (0.0, MAX_CUE_S)
 
 
 def test_languages_without_spaces_are_broken_by_width() -> None:
     text = "今天的天气非常好，我们一起去公园散步，然后在湖边喝茶，"
     text += "听老人讲过去的故事，直到太阳慢慢落山。"
-    parts = cues(Segment(0.0, 12.0, text, "zh"))
-    lines = [line for cue in parts for line in cue.lines]
+    lines = [line for cue in split_into_cues(Segment(0.0, 12.0, text, "zh")) for line in cue.lines]
     assert "".join(lines) == text
     assert all(len(line) <= 21 for line in lines)
     assert all(line[0] not in "，。" for line in lines)
 
 
-def test_a_word_longer_than_a_line_is_broken() -> None:
-    lines = [line for cue in cues(Segment(0.0, 12.0, "a" * 100, "en")) for line in cue.lines]
+def test_a_word_that_is_longer_than_a_line_is_broken() -> None:
+    lines = [
+        line for cue in split_into_cues(Segment(0.0, 12.0, "a" * 100, "en")) for line in cue.lines
+    ]
     assert "".join(lines) == "a" * 100
     assert max(map(len, lines)) <= 42
 
 
-def test_control_characters_do_not_reach_a_terminal_or_a_file() -> None:
-    assert clean("a\x1b[31m\x00b\u2028c\u0085d\u200de\r\n\n f") == "a[31mb c d\u200de f"
+def test_control_characters_are_removed() -> None:
+    assert single_line("a\x1b[31m\x00b\u2028c\u0085d\u200de\r\n\n f") == "a[31mb c d\u200de f"
 
 
-def test_live_line_looks_like_whisper() -> None:
+def test_live_lines_look_like_those_of_whisper() -> None:
     assert live_line(Segment(0.0, 4.0, "Hi.", "en")) == "[00:00.000 --> 00:04.000]  Hi."
     line = live_line(Segment(3599.9996, 3661.25, "Hi.", "en"))
     assert line == "[01:00:00.000 --> 01:01:01.250]  Hi."
@@ -154,7 +157,7 @@ def test_timestamps() -> None:
     assert timestamp(360_000.5, decimal=",") == "100:00:00,500"
 
 
-# Pieces that are dangerous in one of the formats, and anything else.
+# Strings that have a meaning in one of the formats, and arbitrary text.
 HOSTILE = st.lists(
     st.one_of(
         st.sampled_from(["-->", "\n\n", "\r", "1\n", "00:00:00,000 --> 00:00:01,000", "WEBVTT"]),
@@ -167,27 +170,27 @@ HOSTILE = st.lists(
 
 @given(text=HOSTILE, duration_s=st.floats(0.1, 30.0))
 def test_no_text_breaks_srt_or_vtt(text: str, duration_s: float) -> None:
-    whole = transcript(Segment(1.0, 1.0 + duration_s, text, "en"))
-    expected = cues(whole.segments[0])
+    result = transcript(Segment(1.0, 1.0 + duration_s, text, "en"))
+    expected = split_into_cues(result.segments[0])
     shown = "".join(line for cue in expected for line in cue.lines)
-    assert shown.replace(" ", "") == clean(text).replace(" ", "")
+    assert shown.replace(" ", "") == single_line(text).replace(" ", "")
     for format in ("srt", "vtt"):
-        blocks = whole.render(format).split("\n\n")
+        blocks = result.render(format).split("\n\n")
         blocks = blocks[1:] if format == "vtt" else blocks
         blocks = [block for block in blocks if block]
         assert len(blocks) == len(expected)
         for block, cue in zip(blocks, expected, strict=True):
             lines = block.rstrip("\n").split("\n")
-            at = 1 if format == "srt" else 0
-            assert TIMES.match(lines[at])
-            assert len(lines) - at - 1 == len(cue.lines) <= 2
-            assert not any("-->" in line for line in lines[at + 1 :])
+            times_line = 1 if format == "srt" else 0  # after the cue's number in srt
+            assert TIMES.match(lines[times_line])
+            assert len(lines) - times_line - 1 == len(cue.lines) <= 2
+            assert not any("-->" in line for line in lines[times_line + 1 :])
 
 
 @given(text=HOSTILE, duration_s=st.floats(0.1, 30.0))
 def test_cues_are_in_order_within_the_segment(text: str, duration_s: float) -> None:
     segment = Segment(1.0, 1.0 + duration_s, text, "en")
-    at = segment.start
-    for cue in cues(segment):
-        assert at - 1e-6 <= cue.start < cue.end <= segment.end + 2e-3
-        at = cue.end
+    previous_end = segment.start
+    for cue in split_into_cues(segment):
+        assert previous_end - 1e-6 <= cue.start < cue.end <= segment.end + 2e-3
+        previous_end = cue.end

@@ -1,4 +1,4 @@
-"""What the AUDIO arguments of a command mean: files, folders and standard input."""
+"""The AUDIO arguments of commands: files, folders and standard input."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class UnusableFolder:
     """A folder argument without recordings, or a folder that cannot be read.
 
     Attributes:
-        audio: the folder.
-        reason: what was looked for, and how to find more; or what is wrong.
+        audio: path of the folder.
+        reason: explanation, with a hint at `--recursive` if that may help.
     """
 
     audio: str
@@ -26,49 +26,52 @@ class UnusableFolder:
 
 
 def expand(arguments: Sequence[str], *, recursive: bool) -> list[AudioInput | UnusableFolder]:
-    """Return the recordings that the arguments stand for, each once, in order.
+    """Return the recordings that arguments stand for, in order and without duplicates.
 
-    Files in folders come sorted by name; hidden ones, and those in hidden folders, are left out.
+    The files of a folder are sorted by name; hidden files and hidden folders are ignored.
 
     Args:
-        arguments: paths, or `-` for standard input.
-        recursive: look in the folders below a folder too.
+        arguments: paths of files and folders, or `-` for standard input.
+        recursive: include the subfolders of folders.
 
     Raises:
-        UsageError: if an argument is empty.
+        UsageError: an argument is empty.
     """
     if "" in arguments:
         raise UsageError("one of the AUDIO arguments is empty; is a variable not set?")
-    found: dict[str, AudioInput | UnusableFolder] = {}
+    by_path: dict[str, AudioInput | UnusableFolder] = {}
     for argument in arguments:
-        # os.path, because Path raises for a name that is too long or a folder closed to us.
+        # os.path, because Path raises for too long names and unreadable folders.
         if argument != STANDARD_INPUT and os.path.isdir(argument):  # noqa: PTH112
-            one: AudioInput | UnusableFolder | None = None
-            for one in _in_folder(argument, recursive=recursive):
-                found.setdefault(os.path.abspath(one.audio), one)  # noqa: PTH100
-            if one is None:
+            inputs = list(_in_folder(argument, recursive=recursive))
+            for audio_input in inputs:
+                by_path.setdefault(os.path.abspath(audio_input.audio), audio_input)  # noqa: PTH100
+            if not inputs:
                 where = "in it or below it" if recursive else "in it; --recursive looks below it"
                 reason = f"a folder without recordings (.wav, .flac, .mp3 and the like) {where}"
-                found.setdefault(argument, UnusableFolder(argument, reason))
+                by_path.setdefault(argument, UnusableFolder(argument, reason))
         elif argument == STANDARD_INPUT:
-            found.setdefault(argument, AudioInput(argument))
+            by_path.setdefault(argument, AudioInput(argument))
         else:
-            found.setdefault(os.path.abspath(argument), AudioInput(argument))  # noqa: PTH100
-    return list(found.values())
+            by_path.setdefault(os.path.abspath(argument), AudioInput(argument))  # noqa: PTH100
+    return list(by_path.values())
 
 
 def _in_folder(folder: str, *, recursive: bool) -> Iterator[AudioInput | UnusableFolder]:
-    closed: list[OSError] = []
-    for current, folders, names in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(one for one in folders if recursive and not one.startswith("."))
-        below = Path(current).relative_to(folder).as_posix()
+    """Yield the recordings in a folder, then the folders that could not be read."""
+    unreadable: list[OSError] = []
+    for current, subfolders, names in os.walk(folder, onerror=unreadable.append):
+        subfolders[:] = sorted(
+            name for name in subfolders if recursive and not name.startswith(".")
+        )
+        subfolder = Path(current).relative_to(folder).as_posix()
         for name in sorted(names):
             file = Path(current, name)
-            wanted = not name.startswith(".") and file.suffix.lower() in AUDIO_SUFFIXES
-            # A pipe that nobody writes to would be waited for without end.
-            pipe = os.path.exists(file) and file.is_fifo()  # noqa: PTH110
-            if wanted and not pipe:
-                yield AudioInput(str(file), below)
-    for error in closed:
+            is_audio = not name.startswith(".") and file.suffix.lower() in AUDIO_SUFFIXES
+            # Opening a pipe that nobody writes to would block forever.
+            is_pipe = os.path.exists(file) and file.is_fifo()  # noqa: PTH110
+            if is_audio and not is_pipe:
+                yield AudioInput(str(file), subfolder)
+    for error in unreadable:
         reason = f"the folder cannot be read: {error.strerror or error}"
         yield UnusableFolder(str(error.filename or folder), reason)

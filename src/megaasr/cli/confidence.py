@@ -43,14 +43,18 @@ def confidence(
 
     from megaasr.atomic import write_atomically
     from megaasr.report.reliability_diagram import draw_reliability_diagram
-    from megaasr.transcribe.confidence import FILE, expected_calibration_error, fit
+    from megaasr.transcribe.confidence import (
+        CALIBRATION_FILE,
+        expected_calibration_error,
+        fit_calibration,
+    )
     from megaasr.transcribe.recognizer import MegaASR
 
     asr = MegaASR.load(model, batch_size=batch_size)
     output.mkdir(parents=True, exist_ok=True)
     fit_probabilities, fit_correct = _measure(asr, data, limit)
-    calibration = fit(fit_probabilities.tolist(), fit_correct.tolist())
-    write_atomically(output / FILE, calibration.to_json())
+    calibration = fit_calibration(fit_probabilities.tolist(), fit_correct.tolist())
+    write_atomically(output / CALIBRATION_FILE, calibration.to_json())
     probabilities, correct = _measure(asr, check, limit)
     confidences = np.array([calibration(float(value)) for value in probabilities])
     report: dict[str, Any] = {
@@ -75,7 +79,9 @@ def confidence(
         "(points)"
     )
     draw_reliability_diagram(output / "reliability.png", probabilities, confidences, correct)
-    typer.echo(f"{output / FILE}: keep it beside the weights; {output / 'reliability.png'}")
+    typer.echo(
+        f"{output / CALIBRATION_FILE}: keep it beside the weights; {output / 'reliability.png'}"
+    )
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""Ctrl-C that cannot get lost."""
+"""Ctrl-C that is never lost."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from types import FrameType, TracebackType
 
 
 class Interruption:
-    """Remembers Ctrl-C while this is entered, besides raising KeyboardInterrupt at once.
+    """A context manager that remembers Ctrl-C, in addition to raising KeyboardInterrupt at once.
 
-    Python can only print, not pass on, what is raised in a callback of C code (libsndfile reads
-    through some) or in a finaliser: there a Ctrl-C disappears, and the work goes on. A loop that
-    asks `check` at every turn ends nevertheless.
+    Python prints, but does not propagate, an exception raised in a callback of C code (libsndfile
+    reads through callbacks) or in a finaliser. There a Ctrl-C is lost, and the work goes on. A loop
+    that calls `check` in every iteration ends all the same.
 
-    Does nothing outside the main thread, or where somebody else decides about the signal (a
-    shell has what it starts in the background ignore it).
+    Does nothing outside the main thread, or if the signal has another handler (shells make
+    processes that they start in the background ignore it).
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._watching = False
+        self._requested = False
+        self._installed = False
 
     def __enter__(self) -> Interruption:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -27,24 +27,24 @@ class Interruption:
                 signal.signal(signal.SIGINT, self._interrupt)
             except ValueError:  # not the main thread
                 return self
-            self._watching = True
+            self._installed = True
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        if self._watching:
+        if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._watching = False
+            self._installed = False
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was pressed and nobody was told."""
-        if self._asked:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        if self._requested:
             raise KeyboardInterrupt
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        self._requested = True
         signal.default_int_handler(number, frame)

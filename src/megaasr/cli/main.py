@@ -1,8 +1,8 @@
-"""`mega-asr`: finds the command that was asked for, and turns errors into one line and a status.
+"""`mega-asr`: runs the requested command, and turns errors into one line and an exit status.
 
-A command lives in a module of its own with a `typer.Typer` called `app`, and is imported when it
-is run; a command imports torch, transformers, numpy and other heavy libraries in its functions, so
-that no `--help` waits for them. To add a command, add a line to `COMMANDS`.
+Every command is a module with a `typer.Typer` named `app`, which is imported only when the command
+runs. Its functions, not the module, import torch, transformers, numpy and other heavy libraries, so
+that no `--help` waits for them. To add a command, add an entry to `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,67 +26,133 @@ from megaasr.errors import MegaASRError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """A command that is imported when it is run.
+    """A command that is imported only when it runs.
 
     Attributes:
-        name: what is typed after `mega-asr`.
-        module: where its `app` is.
-        help: one line for `mega-asr --help`.
+        name: name of the command.
+        module: module that contains its `app`.
+        panel: title of its group in `mega-asr --help`.
+        help: its line in `mega-asr --help`.
     """
 
     name: str
     module: str
+    panel: str
     help: str
 
 
 COMMANDS = (
-    LazyCommand("transcribe", "megaasr.cli.transcribe", "Turn recordings into text."),
-    LazyCommand("compare", "megaasr.cli.compare", "Show both branches of a model side by side."),
-    LazyCommand("calibrate", "megaasr.cli.calibrate", "Fit the router to your own audio."),
-    LazyCommand("inspect", "megaasr.cli.inspect", "Say what is wrong with a recording."),
-    LazyCommand("demo", "megaasr.cli.demo", "Transcribe the shipped clips and score them."),
-    LazyCommand("text", "megaasr.cli.text", "Collect natural English text from packages."),
-    LazyCommand("synthesize", "megaasr.cli.synthesize", "Make a corpus of synthesised speech."),
-    LazyCommand("manifest", "megaasr.cli.manifest", "List a public corpus as it is published."),
-    LazyCommand("simulate", "megaasr.cli.simulate", "Make recordings worse, replayably."),
-    LazyCommand("grade", "megaasr.cli.grade", "Measure the base model's error on every clip."),
-    LazyCommand("merge", "megaasr.cli.merge", "Make one checkpoint of base and adapter."),
-    LazyCommand("pack", "megaasr.cli.pack", "Put base, adapter and router into one folder."),
-    LazyCommand("train", "megaasr.cli.train", "Train a model from a recipe."),
-    LazyCommand("recipe", "megaasr.cli.recipe", "Run a whole pipeline, from text to report."),
-    LazyCommand("bench", "megaasr.cli.bench", "Compare systems on a test set."),
-    LazyCommand("report", "megaasr.cli.report", "Make a page and tables of results."),
-    LazyCommand("score", "megaasr.cli.score", "Score a file of predictions."),
-    LazyCommand("confidence", "megaasr.cli.confidence", "Fit how sure words are."),
-    LazyCommand("publish", "megaasr.cli.publish", "Score a finished run and write its model card."),
+    LazyCommand(
+        "transcribe",
+        "megaasr.cli.transcribe",
+        "Use",
+        "Turn recordings into text, subtitles or JSON.",
+    ),
+    LazyCommand(
+        "inspect", "megaasr.cli.inspect", "Use", "Find out what is wrong with a recording."
+    ),
+    LazyCommand(
+        "compare",
+        "megaasr.cli.compare",
+        "Use",
+        "Show the texts of both branches of a model side by side.",
+    ),
+    LazyCommand("calibrate", "megaasr.cli.calibrate", "Use", "Fit the router to your own audio."),
+    LazyCommand(
+        "demo",
+        "megaasr.cli.demo",
+        "Use",
+        "Transcribe the clips in the package, and score the texts.",
+    ),
+    LazyCommand("bench", "megaasr.cli.bench", "Measure", "Compare systems on a test set."),
+    LazyCommand(
+        "report",
+        "megaasr.cli.report",
+        "Measure",
+        "Write the results of bench as a web page and tables.",
+    ),
+    LazyCommand("score", "megaasr.cli.score", "Measure", "Score a file of predictions."),
+    LazyCommand(
+        "manifest",
+        "megaasr.cli.manifest",
+        "Data",
+        "List the clips of a public corpus in a manifest.",
+    ),
+    LazyCommand(
+        "text", "megaasr.cli.text", "Data", "Collect natural English text from software packages."
+    ),
+    LazyCommand("synthesize", "megaasr.cli.synthesize", "Data", "Synthesise a speech corpus."),
+    LazyCommand("simulate", "megaasr.cli.simulate", "Data", "Degrade recordings, reproducibly."),
+    LazyCommand(
+        "grade", "megaasr.cli.grade", "Data", "Measure the error of the base model on every clip."
+    ),
+    LazyCommand("train", "megaasr.cli.train", "Train", "Train a model from a recipe."),
+    LazyCommand(
+        "confidence", "megaasr.cli.confidence", "Train", "Fit the calibration of word confidence."
+    ),
+    LazyCommand(
+        "recipe", "megaasr.cli.recipe", "Train", "Run a whole pipeline, from text to report."
+    ),
+    LazyCommand(
+        "merge", "megaasr.cli.merge", "Package", "Merge base and adapter into one checkpoint."
+    ),
+    LazyCommand(
+        "pack", "megaasr.cli.pack", "Package", "Put base, adapter and router into one folder."
+    ),
+    LazyCommand(
+        "publish",
+        "megaasr.cli.publish",
+        "Package",
+        "Score a finished run, and write its model card.",
+    ),
 )
 
-_MARKUP: Literal["markdown"] = (
-    "markdown"  # of help texts: their lines are filled again to the terminal's width
-)
+# Markup of help texts; lines are wrapped to the width of the terminal.
+_MARKUP: Literal["markdown"] = "markdown"
 
 
 class _LazyGroup(TyperGroup):
-    """A group that lists its commands without importing them."""
+    """A command group that lists its commands without importing them."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         for command in COMMANDS:
-            self.add_command(TyperCommand(command.name, help=command.help))
+            self.add_command(
+                TyperCommand(command.name, help=command.help, rich_help_panel=command.panel)
+            )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that is to be run, and only that one for real."""
-        name, _, rest = super().resolve_command(ctx, args)
+        """Import the requested command.
+
+        Raises:
+            UsageError: a recording was given in place of a command.
+        """
+        if self.get_command(ctx, _with_dashes(args[0])) is None and _is_audio_argument(args[0]):
+            raise UsageError(
+                f"no command {args[0]!r}; to transcribe it, run "
+                f"mega-asr transcribe {shlex.join(args)}"
+            )
+        name, _, arguments = super().resolve_command(ctx, args)
         module = next(command.module for command in COMMANDS if command.name == name)
-        loaded = import_module(module).app
-        loaded.rich_markup_mode = _MARKUP
-        command = typer.main.get_command(loaded)
+        command_app = import_module(module).app
+        command_app.rich_markup_mode = _MARKUP
+        command = typer.main.get_command(command_app)
         command.name = name
-        return name, command, rest
+        return name, command, arguments
+
+
+def _is_audio_argument(argument: str) -> bool:
+    """Return whether an argument is probably a recording: `-`, an existing file or folder, or a
+    name with an audio suffix."""
+    from megaasr.audio.suffixes import AUDIO_SUFFIXES
+
+    # os.path, because Path raises for too long names.
+    exists = os.path.exists(argument)  # noqa: PTH110
+    return argument == "-" or exists or Path(argument).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _with_dashes(token: str) -> str:
-    """Make `--output_dir` and `--output-dir` the same option."""
+    """Return an option's name with dashes, so that `--output_dir` equals `--output-dir`."""
     return token.replace("_", "-")
 
 
@@ -96,13 +163,13 @@ app = typer.Typer(
     rich_markup_mode=_MARKUP,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "token_normalize_func": _with_dashes,  # inherited by every command
+        "token_normalize_func": _with_dashes,  # every command inherits it
     },
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from megaasr import __version__
 
         typer.echo(f"mega-asr {__version__}")
@@ -127,13 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; the entry point of `mega-asr`.
 
     Args:
-        arguments: what was typed after `mega-asr`; by default this process's arguments.
+        arguments: command-line arguments without the name of the program; None for those of this
+            process.
 
     Raises:
         SystemExit: always, with the exit status.
     """
     _open_missing_streams()
-    for stream in (sys.stdout, sys.stderr):  # a name that is not text must not stop the run
+    for stream in (sys.stdout, sys.stderr):  # unprintable file names must not raise errors
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -143,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, status=2)
     except MegaASRError as error:
         _fail(error, status=1)
-    except OSError as error:  # a full disk, a folder closed to us, ...
+    except OSError as error:  # a full disk or missing permissions, for example
         _fail(MegaASRError(str(error)), status=1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -152,27 +220,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(error: MegaASRError, status: int) -> None:
-    """Say what is wrong in one red line, and exit."""
-    from megaasr.records.subtitles import clean
+    """Print an error in one red line, and exit."""
+    from megaasr.records.subtitles import single_line
 
     colour = None if "NO_COLOR" not in os.environ else False
-    with contextlib.suppress(OSError):  # perhaps it is stderr that cannot be written
-        typer.secho(f"mega-asr: error: {clean(str(error))}", err=True, fg="red", color=colour)
+    with contextlib.suppress(OSError):  # stderr may be what cannot be written to
+        typer.secho(f"mega-asr: error: {single_line(str(error))}", err=True, fg="red", color=colour)
     sys.exit(status)
 
 
 def _open_missing_streams() -> None:
-    """Put nothing where a shell closed a stream (`<&-`, `>&-`): Python has None there."""
+    """Replace standard streams that the shell closed (`<&-`, `>&-`), which are None in Python."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 (until the end)
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 (used until exit)
 
 
 def _close_quietly() -> None:
-    """Send what is still to be printed to nobody, if the reader of a pipe has gone."""
+    """Flush the standard streams; discard what is left if the reader of a pipe is gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # or if the disk is full, which was reported when it was printed
+        except OSError:  # or if the disk is full, which has been reported already
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,19 +1,25 @@
-"""One progress bar for every command: rich on a terminal, a line a minute in a log."""
+"""The progress bar of all commands: a bar on a terminal, a line per minute in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOG_EVERY_S = 60.0
-Advance = Callable[[int, int, str], None]
+from megaasr.progress import OnRemarkedProgress
+
+LOG_INTERVAL_S = 60.0
+"""Seconds between two lines of progress if standard error is not a terminal."""
 
 
 @contextmanager
-def progress_bar(unit: str) -> Iterator[Advance]:
-    """Yield a function that takes (done, total, remark) and shows them on standard error."""
+def progress_bar(unit: str) -> Iterator[OnRemarkedProgress]:
+    """Yield a callback that shows progress on standard error.
+
+    Args:
+        unit: name of the counted items in the plural, such as `clips`.
+    """
     if sys.stderr.isatty():
         yield from _terminal(unit)
         return
@@ -21,14 +27,14 @@ def progress_bar(unit: str) -> Iterator[Advance]:
 
     def advance(done: int, total: int, remark: str) -> None:
         nonlocal last
-        if done == total or time.monotonic() - last >= LOG_EVERY_S:
+        if done == total or time.monotonic() - last >= LOG_INTERVAL_S:
             last = time.monotonic()
-            print(f"{done} of {total} {_with(unit, remark)}", file=sys.stderr, flush=True)
+            print(f"{done} of {total} {_label(unit, remark)}", file=sys.stderr, flush=True)
 
     yield advance
 
 
-def _terminal(unit: str) -> Iterator[Advance]:
+def _terminal(unit: str) -> Iterator[OnRemarkedProgress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -42,9 +48,9 @@ def _terminal(unit: str) -> Iterator[Advance]:
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(unit, total=None)
         yield lambda done, total, remark: progress.update(
-            task, completed=done, total=total, description=_with(unit, remark)
+            task, completed=done, total=total, description=_label(unit, remark)
         )
 
 
-def _with(unit: str, remark: str) -> str:
+def _label(unit: str, remark: str) -> str:
     return f"{unit}, {remark}" if remark else unit

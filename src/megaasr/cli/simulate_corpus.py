@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from megaasr.cli.progress import Advance
+    from megaasr.progress import OnRemarkedProgress
     from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 
 _DEGRADED = ("single", "favoured", "rest")
@@ -32,8 +32,9 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     mix: Annotated[
         str | None,
         typer.Option(
-            help="Shares (single=0.5,favoured=0.3,rest=0.2,clean=0.1), scenarios "
-            "(echo+noise,dropout), or grid[:SEVERITIES] (grid:0.2,0.8) for a test set."
+            help="Shares of the clips as NAME=X,NAME=X (single, favoured, rest, clean); or "
+            "scenarios separated by commas; or, for a test set, grid or grid:SEVERITIES (such as "
+            "grid:0.2,0.8)."
         ),
     ] = None,
     severity: Annotated[
@@ -125,7 +126,7 @@ def _store_sources(plan: SimulatedCorpusRecipe) -> None:
 class _Show:
     """Progress with the rate and the time left of this sitting."""
 
-    def __init__(self, advance: Advance) -> None:
+    def __init__(self, advance: OnRemarkedProgress) -> None:
         self._advance = advance
         self._began: tuple[float, int] | None = None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ import typer
 from megaasr.cli import options
 from megaasr.cli.audio_arguments import UnusableFolder, expand
 from megaasr.cli.interruption import Interruption
-from megaasr.cli.screen import STOPPED, Lines, Screen
+from megaasr.cli.screen import STOPPED, Screen, StdoutContent
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
@@ -30,18 +29,10 @@ if TYPE_CHECKING:
     from megaasr.transcribe.session import Outcome
 
 
-class _Format(StrEnum):
-    """Values of `--output-format`."""
-
-    TXT = "txt"
-    SRT = "srt"
-    VTT = "vtt"
-    TSV = "tsv"
-    JSON = "json"
-    ALL = "all"
-
-
 app = typer.Typer(add_completion=False)
+
+ALL_FORMATS = "all"
+"""Value of `--output-format` that stands for every format."""
 
 _DEMONSTRATION_MODEL = (
     "without --model this is tiny, a demonstration model that cannot transcribe people; for real "
@@ -79,11 +70,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         ),
     ] = None,
     output_format: Annotated[
-        _Format | None,
+        list[str] | None,
         typer.Option(
             "--output-format",
             "-f",
-            help="Format of the files [default with -o: all].",
+            metavar="FORMAT",
+            help=f"Format of the files: {', '.join(FORMATS)}, or all. Several are separated by "
+            "commas, or the option is repeated [default with -o: all].",
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
@@ -110,7 +103,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     guard: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE",
+            metavar="NAME=N",
             help="Threshold of a quality check, such as phrase_cycle=4 (docs/transcripts.md); inf "
             "or -inf disables the check.",
             rich_help_panel=options.RELIABILITY_PANEL,
@@ -190,12 +183,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
 
     if task != "transcribe":
         raise UsageError(f"--task {task} is not possible: the model writes what was said, as said")
-    writing = output_dir is not None or output_format is not None
+    formats = _parse_formats(output_format or [ALL_FORMATS])
+    writing = output_dir is not None or bool(output_format)
     if language is not None:
         language_name(language)  # an unknown one is noticed before the model is loaded
     if resume and not writing:
         raise UsageError("--resume needs files to skip: add -o FOLDER or -f FORMAT")
-    lines, bar = _what_to_show(json_lines, verbose, writing=writing)
+    content, bar = _what_to_show(json_lines, verbose, writing=writing)
     if STANDARD_INPUT in audio and sys.stdin.isatty():
         raise UsageError("- reads a recording from standard input, but that is the keyboard")
     inputs = expand(audio, recursive=recursive)
@@ -228,10 +222,11 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     )
     folder = None
     if writing:
-        formats = FORMATS if output_format in (None, _Format.ALL) else [str(output_format)]
         folder = OutputFolder(output_dir or Path(), formats, transcribe_options.settings())
-        folder.plan([recording for recording in inputs if isinstance(recording, AudioInput)])
-    screen = Screen(lines, len(inputs), bar=bar)
+        folder.assign_names(
+            [recording for recording in inputs if isinstance(recording, AudioInput)]
+        )
+    screen = Screen(content, len(inputs), bar=bar)
     if model is None:
         screen.note(_DEMONSTRATION_MODEL)
     _Run(inputs, folder, screen, resume=resume)(transcribe_options)
@@ -298,7 +293,7 @@ class _Run:
                 continue
             skip = self._resume and self._folder is not None and self._folder.is_done(recording)
             if not skip and self._folder is not None:
-                self._folder.begin(recording)
+                self._folder.hash_input(recording)
             self._started.append((recording, not skip))
             if not skip:
                 path = recording.audio
@@ -337,7 +332,27 @@ class _Run:
         self._screen.transcript(recording.audio, transcript)
 
 
-def _what_to_show(json_lines: bool, verbose: str | None, *, writing: bool) -> tuple[Lines, bool]:
+def _parse_formats(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the distinct formats in the values of `--output-format`, in order.
+
+    Args:
+        values: names of formats, or several names separated by commas.
+
+    Raises:
+        UsageError: a name is not one of a format, and not `all`.
+    """
+    formats: list[str] = []
+    for name in (part.strip() for value in values for part in value.split(",")):
+        if name not in (*FORMATS, ALL_FORMATS):
+            choices = ", ".join((*FORMATS, ALL_FORMATS))
+            raise UsageError(f"no output format {name!r}; there are {choices}")
+        formats += FORMATS if name == ALL_FORMATS else [name]
+    return tuple(dict.fromkeys(formats))
+
+
+def _what_to_show(
+    json_lines: bool, verbose: str | None, *, writing: bool
+) -> tuple[StdoutContent, bool]:
     """Return what is printed to stdout, and whether a progress bar is allowed.
 
     Raises:
@@ -347,7 +362,7 @@ def _what_to_show(json_lines: bool, verbose: str | None, *, writing: bool) -> tu
         raise UsageError(f"--verbose {verbose} is neither True nor False")
     show_lines = None if verbose is None else verbose.lower() == "true"
     if json_lines:
-        return Lines.JSON, show_lines is not False
+        return StdoutContent.JSON, show_lines is not False
     if show_lines or (show_lines is None and sys.stdout.isatty()):
-        return Lines.LIVE, True
-    return Lines.NOTHING if writing else Lines.TEXT, show_lines is not False
+        return StdoutContent.SEGMENTS, True
+    return StdoutContent.NOTHING if writing else StdoutContent.TEXT, show_lines is not False

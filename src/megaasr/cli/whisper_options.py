@@ -1,4 +1,4 @@
-"""The options of whisper's command that have no meaning here, each with the reason."""
+"""Options of whisper's command that `mega-asr transcribe` does not have, each with the reason."""
 
 from __future__ import annotations
 
@@ -8,50 +8,61 @@ from typer.core import TyperCommand
 
 from megaasr.errors import UsageError
 
-_GREEDY = "decoding is greedy: the same audio always gives the same words"
-_NO_WORD_TIMES = "times are those of segments; single words have none"
-_NO_THRESHOLD = "the model itself says when there is no speech; there is no threshold to set"
-_FIXED_LINES = "subtitles have at most two lines of 42 columns"
-_WHISPER_ONLY = {
-    "append-punctuations": _NO_WORD_TIMES,
-    "beam-size": _GREEDY,
-    "best-of": _GREEDY,
-    "carry-initial-prompt": "the context is given with every piece already",
+_NO_BEAM_SEARCH = "decoding is greedy, with sampling only if the text is unreliable"
+_FIXED_TEMPERATURES = (
+    "chunks are decoded greedily, and those with unreliable text again with sampling at fixed "
+    "temperatures; --no-retry decodes every chunk only once"
+)
+_SPEECH_DETECTION = (
+    "a voice-activity detector finds the audio without speech, which is not decoded; --no-vad "
+    "disables it, and --guard speech_not_detected=P sets the probability of speech below which "
+    "text is unreliable"
+)
+_SUBTITLE_SIZE = "subtitles have at most two lines of 42 columns"
+_WORDS = "the words in the JSON output always include adjacent punctuation"
+WHISPER_ONLY = {
+    "append-punctuations": _WORDS,
+    "beam-size": _NO_BEAM_SEARCH,
+    "best-of": _NO_BEAM_SEARCH,
+    "carry-initial-prompt": "every chunk is decoded with the context already",
     "clip-timestamps": "cut the recording first, e.g. with `ffmpeg -ss 60 -to 90 -i FILE cut.wav`",
-    "compression-ratio-threshold": _NO_THRESHOLD,
-    "condition-on-previous-text": "pieces do not depend on the text before them",
-    "fp16": "the precision follows the device: fp32 on a CPU, bf16 on a GPU that has it",
-    "hallucination-silence-threshold": _NO_THRESHOLD,
-    "highlight-words": _NO_WORD_TIMES,
-    "length-penalty": _GREEDY,
-    "logprob-threshold": _NO_THRESHOLD,
-    "max-line-count": _FIXED_LINES,
-    "max-line-width": _FIXED_LINES,
-    "max-words-per-line": _FIXED_LINES,
+    "condition-on-previous-text": "chunks do not depend on the text before them",
+    "fp16": "the data type follows the device; --dtype float16 sets it",
+    "hallucination-silence-threshold": _SPEECH_DETECTION,
+    "highlight-words": "subtitles highlight no words; -f json has the times of all words",
+    "length-penalty": _NO_BEAM_SEARCH,
+    "max-line-count": _SUBTITLE_SIZE,
+    "max-line-width": _SUBTITLE_SIZE,
+    "max-words-per-line": _SUBTITLE_SIZE,
     "model-dir": "give a folder to --model, or set HF_HOME to move the cache of downloads",
-    "no-speech-threshold": _NO_THRESHOLD,
-    "patience": _GREEDY,
-    "prepend-punctuations": _NO_WORD_TIMES,
-    "suppress-tokens": _GREEDY,
-    "temperature": _GREEDY,
-    "temperature-increment-on-fallback": _GREEDY,
-    "word-timestamps": _NO_WORD_TIMES,
+    "no-speech-threshold": _SPEECH_DETECTION,
+    "patience": _NO_BEAM_SEARCH,
+    "prepend-punctuations": _WORDS,
+    "suppress-tokens": "no tokens are suppressed",
+    "temperature": _FIXED_TEMPERATURES,
+    "temperature-increment-on-fallback": _FIXED_TEMPERATURES,
+    "word-timestamps": "-f json always has the times of words, interpolated",
 }
+"""Name of each option, with dashes, and why the command does not have it."""
 
 
 class WhisperCommand(TyperCommand):
-    """A command that explains the options of whisper's that it lacks."""
+    """A command that explains the options of whisper's command that it does not have."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and say more about an unknown option than that it is unknown."""
+        """Parse the arguments; for an option of whisper's, raise an error with the reason.
+
+        Raises:
+            UsageError: an argument is an option in `WHISPER_ONLY`.
+        """
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
-            # Typer has no public name for "no such option", but the error names the option.
+            # Typer does not export the class of "no such option", but it names the option.
             option = str(getattr(error, "option_name", "")).lstrip("-").replace("_", "-")
-            if option in _WHISPER_ONLY:
+            if option in WHISPER_ONLY:
                 raise UsageError(
-                    f"--{option} of whisper has no meaning here: {_WHISPER_ONLY[option]}; "
+                    f"--{option} of whisper has no meaning here: {WHISPER_ONLY[option]}; "
                     "leave it out"
                 ) from error
             raise

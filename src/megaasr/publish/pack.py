@@ -30,8 +30,7 @@ from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read
 from megaasr.report.parts_card import branch_rates
 from megaasr.route.classifier import read_classifier
 from megaasr.score.result import Result
-from megaasr.transcribe.confidence import FILE as CONFIDENCE_FILE
-from megaasr.transcribe.confidence import Calibration
+from megaasr.transcribe.confidence import CALIBRATION_FILE, Calibration
 
 CARD_FILE = "README.md"
 _ROUTER_FILE = "best_acc_model.safetensors"
@@ -95,7 +94,7 @@ def pack_model(
         _remove_outdated_card(output)
     parts = find_parts(output)
     if confidence is not None:
-        _copy_file(confidence, parts.base / CONFIDENCE_FILE)
+        _copy_file(confidence, parts.base / CALIBRATION_FILE)
     return parts
 
 
@@ -188,7 +187,7 @@ def _copy_base(source: Path, target: Path) -> None:
     files = sorted(file for file in source.iterdir() if file.is_file() and file.name != PARTS_FILE)
     if replaced:
         names = {file.name for file in files}
-        descriptions = (target / name for name in (CARD_FILE, RESULTS_FILE, CONFIDENCE_FILE))
+        descriptions = (target / name for name in (CARD_FILE, RESULTS_FILE, CALIBRATION_FILE))
         for old in [*target.glob("*.safetensors*"), *descriptions]:
             if old.name not in names:
                 old.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Routing: is a stretch of audio degraded, so that the adapter should hear it?"""
+"""Routing: is a chunk of audio degraded, so that the robust branch should decode it?"""

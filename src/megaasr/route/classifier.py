@@ -1,8 +1,10 @@
-"""The router's network, as released: log-mel, two convolutions, one Transformer layer, pooling.
+"""The router's network: log-mel, two convolutions, a Transformer layer and attention pooling.
 
-Module names are those of the released weights (`audio_quality_router/best_acc_model.safetensors`),
-so that files are interchangeable. Sizes are read off the tensors: what the file's metadata says of
-layers and head is not always true; only the number of attention heads cannot be seen otherwise.
+Architecture and module names are those of the released weights
+(`audio_quality_router/best_acc_model.safetensors`), so that files are interchangeable. Sizes are
+derived from the shapes of the tensors, because what the metadata of released files says about the
+layers is not always true. Only the number of attention heads is taken from the metadata, since no
+shape depends on it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from megaasr.errors import CheckpointError
 
 N_FFT, HOP = 400, 160
 STRIDE = 4
-"""Mel frames in one step of the Transformer."""
+"""Mel frames per step of the Transformer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,11 @@ class RouterSizes:
     """Sizes of the network.
 
     Attributes:
-        n_mels: mel bands.
+        n_mels: number of mel bands.
         d_model: width of the Transformer.
-        nhead: attention heads.
-        dim_feedforward: width inside its layer.
-        positions: steps in the stored positional code.
+        nhead: number of attention heads.
+        dim_feedforward: width of the Transformer's feed-forward layer.
+        positions: number of steps that positional encodings are stored for.
     """
 
     n_mels: int = 80
@@ -45,7 +47,12 @@ class RouterSizes:
 
 
 class LogMel(nn.Module):
-    """(log10(max(mel, 1e-10)) + 4) / 4 of the power spectrogram; Slaney's mel bands."""
+    """Log-mel features: (log10(max(mel, 1e-10)) + 4) / 4, with Slaney's mel bands over the power
+    spectrogram.
+
+    Args:
+        n_mels: number of mel bands.
+    """
 
     window: torch.Tensor
     filters: torch.Tensor
@@ -63,12 +70,16 @@ class LogMel(nn.Module):
             norm="slaney",
             mel_scale="slaney",
         )
-        # Not part of the weights: the released file does not hold them.
+        # Not persistent: the released weights do not contain them.
         self.register_buffer("filters", torch.from_numpy(filters).float().T, persistent=False)
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        """Return [batch, frames, mels] of float32 [batch, time], at least 201 samples."""
+        """Return the features, float32 of shape [batch, frames, mels].
+
+        Args:
+            samples: audio, float32 of shape [batch, time], 16 kHz mono, at least 201 samples.
+        """
         spectrum = torch.stft(
             samples,
             N_FFT,
@@ -98,8 +109,8 @@ class _Frontend(nn.Module):
         )
 
     def forward(self, mels: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.conv(mels.transpose(1, 2))
-        return found.transpose(1, 2)
+        features: torch.Tensor = self.conv(mels.transpose(1, 2))
+        return features.transpose(1, 2)
 
 
 class _Positions(nn.Module):
@@ -112,7 +123,7 @@ class _Positions(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] <= self.pe.shape[1]:
             return x + self.pe[:, : x.shape[1]]
-        # Longer than what was stored (34 s): the same formula, further on.
+        # Longer than the stored encodings (34 s): the same formula, continued.
         return x + sinusoids(x.shape[1], x.shape[2]).to(x)
 
 
@@ -127,11 +138,11 @@ class _Pooling(nn.Module):
 
 
 class AudioQualityClassifier(nn.Module):
-    """Two logits for each clip: clean, degraded.
+    """Classifies clips as clean or degraded.
 
     Args:
-        sizes: of the network.
-        dropout: in training.
+        sizes: sizes of the network.
+        dropout: dropout probability during training.
     """
 
     def __init__(self, sizes: RouterSizes, dropout: float = 0.1) -> None:
@@ -162,27 +173,32 @@ class AudioQualityClassifier(nn.Module):
         )
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        """Return float32 [batch, 2] logits of float32 [batch, time] at 16 kHz."""
+        """Return the logits of "clean" and "degraded", float32 of shape [batch, 2].
+
+        Args:
+            samples: audio, float32 of shape [batch, time], 16 kHz mono, at least 201 samples.
+        """
         x = self.pos_encoder(self.frontend(self.log_mel(samples)))
-        found: torch.Tensor = self.classifier(self.pooling(self.transformer(x)))
-        return found
+        logits: torch.Tensor = self.classifier(self.pooling(self.transformer(x)))
+        return logits
 
 
 def sinusoids(positions: int, width: int) -> torch.Tensor:
-    """Return float32 [positions, width]: sines in even columns, cosines in odd ones."""
-    place = torch.arange(positions, dtype=torch.float).unsqueeze(1)
-    rate = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10_000.0) / width))
-    code = torch.zeros(positions, width)
-    code[:, 0::2] = torch.sin(place * rate)
-    code[:, 1::2] = torch.cos(place * rate)
-    return code
+    """Return positional encodings, float32 of shape [positions, width]: sines in even columns,
+    cosines in odd ones."""
+    position = torch.arange(positions, dtype=torch.float).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10_000.0) / width))
+    encodings = torch.zeros(positions, width)
+    encodings[:, 0::2] = torch.sin(position * frequency)
+    encodings[:, 1::2] = torch.cos(position * frequency)
+    return encodings
 
 
 def read_classifier(path: Path) -> AudioQualityClassifier:
     """Read the network from a safetensors file, in evaluation mode.
 
     Raises:
-        CheckpointError: the file is damaged, or tensors are missing, left over or mis-shaped.
+        CheckpointError: the file is damaged, or tensors are missing, unexpected or mis-shaped.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
@@ -195,10 +211,10 @@ def read_classifier(path: Path) -> AudioQualityClassifier:
         raise CheckpointError(f"{path} cannot be read as a router: {error}") from error
     model = AudioQualityClassifier(_sizes(tensors, metadata, path))
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    actual = {name: tuple(value.shape) for name, value in tensors.items()}
     wrong = sorted(
-        {name for name in {*expected, *found} if expected.get(name) != found.get(name)}
-        # Batches seen in training: of no use here, and not in every file.
+        {name for name in {*expected, *actual} if expected.get(name) != actual.get(name)}
+        # Counters of batch normalisation: irrelevant here, and missing in some files.
         - {name for name in expected if name.endswith("num_batches_tracked")}
     )
     if wrong:
@@ -211,7 +227,7 @@ def read_classifier(path: Path) -> AudioQualityClassifier:
 
 
 def write_classifier(path: Path, model: AudioQualityClassifier) -> None:
-    """Write the network as the released one is written: tensors, and its sizes in the metadata."""
+    """Write a network in the format of the released file: tensors, and sizes in the metadata."""
     from safetensors.torch import save_file
 
     sizes = model.sizes
@@ -227,22 +243,31 @@ def write_classifier(path: Path, model: AudioQualityClassifier) -> None:
         }
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    # A single entry: several would be written in a random order.
+    # One entry of metadata only: several would be written in random order.
     save_file(tensors, path, {"config": json.dumps(config)})
 
 
 def _sizes(
     tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], path: Path
 ) -> RouterSizes:
+    """Return the sizes of a network from the shapes of its tensors and from its metadata.
+
+    Raises:
+        CheckpointError: a tensor is missing, or the metadata is damaged or does not fit.
+    """
     try:
         config: Any = json.loads(metadata.get("config", "{}"))
-        mels = int(tensors["frontend.conv.0.weight"].shape[1])
-        d_model = int(tensors["classifier.0.weight"].shape[1])
-        inside = int(tensors["transformer.layers.0.linear1.weight"].shape[0])
-        positions = int(tensors["pos_encoder.pe"].shape[1])
-        heads = int(config.get("model", {}).get("nhead", 4))
+        sizes = RouterSizes(
+            n_mels=int(tensors["frontend.conv.0.weight"].shape[1]),
+            d_model=int(tensors["classifier.0.weight"].shape[1]),
+            nhead=int(config.get("model", {}).get("nhead", 4)),
+            dim_feedforward=int(tensors["transformer.layers.0.linear1.weight"].shape[0]),
+            positions=int(tensors["pos_encoder.pe"].shape[1]),
+        )
     except (KeyError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{path} is no router of this architecture: {error}") from error
-    if heads < 1 or d_model % heads:
-        raise CheckpointError(f"{path}: {heads} attention heads do not divide a width of {d_model}")
-    return RouterSizes(mels, d_model, heads, inside, positions)
+    if sizes.nhead < 1 or sizes.d_model % sizes.nhead:
+        raise CheckpointError(
+            f"{path}: {sizes.nhead} attention heads do not divide a width of {sizes.d_model}"
+        )
+    return sizes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from megaasr.route.accuracy import classification
+from megaasr.route.accuracy import binary_classification_metrics
 from megaasr.route.decision import THRESHOLD
 from megaasr.score.result import ScoredClip
 from megaasr.score.subsets import CLEAN
@@ -30,6 +30,6 @@ def router_metrics(clips: Sequence[ScoredClip]) -> dict[str, dict[str, float]]:
             severities = [clip.severity for clip, _ in routed]
             metrics[system] = {
                 "clips": len(routed),
-                **classification(probabilities, degraded, severities, THRESHOLD),
+                **binary_classification_metrics(probabilities, degraded, severities, THRESHOLD),
             }
     return metrics

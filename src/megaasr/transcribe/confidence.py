@@ -1,9 +1,9 @@
-"""How sure a word is: the model's probability, calibrated on clips whose words are known.
+"""Word confidence: the model's probability of a word, calibrated on clips with references.
 
-The model's probability of a word is the product of its tokens' probabilities. Networks are surer
-than they are right, the more so on bad audio; a logistic curve on the log-odds (Platt scaling),
-fitted by `mega-asr confidence` and kept beside the weights as `confidence.json`, mends that.
-Models without that file give the plain probability.
+The model's probability of a word is the product of the probabilities of its tokens. Networks are
+overconfident, especially on degraded audio. A logistic curve over the log-odds (Platt scaling)
+corrects that; `mega-asr confidence` fits it, and it is stored as `confidence.json` beside the
+weights. For a model without this file the confidence is the uncalibrated probability.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from numpy.typing import NDArray
 
 from megaasr.errors import CheckpointError
 
-FILE = "confidence.json"
-_LIMIT = 1e-6
+CALIBRATION_FILE = "confidence.json"
+"""Name of the file beside a model's weights that holds its calibration."""
+_MIN_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """confidence = sigmoid(slope * logit(probability) + intercept).
+    """Maps the model's probability of a word to its confidence by Platt scaling.
+
+    confidence = sigmoid(slope * logit(probability) + intercept). The defaults leave the probability
+    unchanged.
 
     Attributes:
-        slope, intercept: 1 and 0 leave the probability as it is.
+        slope: factor of the log-odds; below 1 for an overconfident model.
+        intercept: term added to the log-odds.
     """
 
     slope: float = 1.0
@@ -42,15 +47,19 @@ class Calibration:
             CheckpointError: the file is damaged.
         """
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(float(found["slope"]), float(found["intercept"]))
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return cls(float(document["slope"]), float(document["intercept"]))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 
     def __call__(self, probability: float) -> float:
-        """Return the confidence, 0..1, of a word with this probability."""
-        inside = self.slope * logit(probability) + self.intercept
-        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, inside))))
+        """Return the confidence, 0..1, of a word.
+
+        Args:
+            probability: the model's probability of the word, 0..1.
+        """
+        log_odds = self.slope * logit(probability) + self.intercept
+        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, log_odds))))
 
     def to_json(self) -> str:
         """Return the content of `confidence.json`."""
@@ -58,32 +67,32 @@ class Calibration:
 
 
 def logit(probability: float) -> float:
-    """Return log(p / (1 - p)), with p kept a millionth away from 0 and 1."""
-    p = min(1.0 - _LIMIT, max(_LIMIT, probability))
+    """Return log(p / (1 - p)), with p limited to 1e-6 .. 1 - 1e-6."""
+    p = min(1.0 - _MIN_PROBABILITY, max(_MIN_PROBABILITY, probability))
     return math.log(p / (1.0 - p))
 
 
 def read_calibration(folder: Path) -> Calibration:
-    """Return the calibration of the model in a folder; the identity if it has none.
+    """Return the calibration of the model in a folder; the identity if there is no file of it.
 
     Raises:
         CheckpointError: the file is damaged.
     """
-    path = folder / FILE
+    path = folder / CALIBRATION_FILE
     return Calibration.read(path) if path.is_file() else Calibration()
 
 
-def fit(probabilities: Sequence[float], right: Sequence[bool]) -> Calibration:
-    """Fit a calibration by maximum likelihood (Newton's method; Platt's smoothed targets).
+def fit_calibration(probabilities: Sequence[float], correct: Sequence[bool]) -> Calibration:
+    """Fit a calibration by maximum likelihood: Newton's method, with Platt's smoothed targets.
 
     Args:
-        probabilities: of words.
-        right: whether each was what was said.
+        probabilities: the model's probability of each word, 0..1.
+        correct: whether each word is correct.
     """
     x = np.array([logit(p) for p in probabilities])
-    good = np.array(right, dtype=np.float64)
-    hits, misses = good.sum(), (1.0 - good).sum()
-    target = np.where(good > 0, (hits + 1) / (hits + 2), 1 / (misses + 2))
+    labels = np.array(correct, dtype=np.float64)
+    hits, misses = labels.sum(), (1.0 - labels).sum()
+    target = np.where(labels > 0, (hits + 1) / (hits + 2), 1 / (misses + 2))
     design = np.stack([x, np.ones_like(x)], axis=1)
     weights = np.array([1.0, 0.0])
     for _ in range(50):
@@ -98,20 +107,20 @@ def fit(probabilities: Sequence[float], right: Sequence[bool]) -> Calibration:
 
 
 def expected_calibration_error(
-    confidences: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10
+    confidences: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10
 ) -> float:
-    """Return the mean distance of confidence and share of right words over bins of confidence,
-    weighted by their words (Naeini et al. 2015).
+    """Return the mean distance between confidence and share of correct words over bins of equal
+    width, weighted by the number of words in each bin (Naeini et al. 2015).
 
     Args:
-        confidences: float64 [words], 0..1.
-        right: bool [words].
-        bins: of equal width.
+        confidences: confidence of each word, 0..1, float64 of shape [words].
+        correct: whether each word is correct, bool of shape [words].
+        bins: number of bins.
     """
-    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    bin_of_word = np.minimum((confidences * bins).astype(int), bins - 1)
     gaps = [
-        abs(float(confidences[here].mean()) - float(right[here].mean())) * int(here.sum())
-        for at in range(bins)
-        if (here := place == at).any()
+        abs(float(confidences[in_bin].mean()) - float(correct[in_bin].mean())) * int(in_bin.sum())
+        for i in range(bins)
+        if (in_bin := bin_of_word == i).any()
     ]
     return sum(gaps) / max(1, len(confidences))

@@ -1,19 +1,19 @@
-"""Which file is written where, when it is already there, and how it is never left half written.
+"""The output folder of `mega-asr transcribe`: names of files, complete writes, and resuming.
 
-Names follow whisper, `<output_dir>/<stem>.<format>`, except that nothing overwrites the transcript
-of another recording. Where `<stem>` belongs to another one, the name is the first of these that
-is free:
+Files are named as whisper names them, `<output_dir>/<stem>.<format>`, except that a transcript
+never overwrites that of another recording. If the name is taken, the first free one of these is
+used instead of `<stem>`:
 
 1. `<file name>` (`talk.wav.txt`),
 2. `<folder>_<file name>` (`monday_talk.wav.txt`),
 3. `<file name>-2`, `-3` and so on.
 
-Recordings found below a folder argument are written to the same place below the output folder.
+For recordings found in a folder argument, the subfolders of that folder are mirrored.
 
-The hidden file `.mega-asr.jsonl` in the output folder says which recording each name belongs to,
-and with what settings it was made. It is only ever appended to, one line before the outputs of a
-recording are written and one after, so that a run may be killed at any moment: an output counts
-as done only if the second line is there. A last line that was cut off is ignored.
+The hidden file `.mega-asr.jsonl` in the output folder is an index: it states which recording each
+name belongs to, and the settings it was transcribed with. Lines are only appended, one before the
+outputs of a recording are written and one after them, so that a run may be killed at any moment:
+outputs count as complete only with the second line. An incomplete last line is ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 
@@ -33,22 +33,22 @@ from megaasr.errors import UsageError
 from megaasr.records import Transcript
 
 INDEX_NAME = ".mega-asr.jsonl"
-"""The hidden file in every output folder; it may be deleted, then `--resume` starts again."""
+"""Name of the index in every output folder. It may be deleted; `--resume` then starts again."""
 STANDARD_INPUT = "-"
-"""The name of the recording that comes from standard input; its outputs are called `stdin`."""
+"""Argument that stands for standard input; its outputs are named `stdin`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInput:
-    """A recording that was asked for.
+    """A recording to transcribe.
 
     Attributes:
-        audio: its path as given, or `-` for standard input.
-        below: the folder below the output folder that its transcript belongs in, `.` for none.
+        audio: path of the recording as the caller wrote it, or `-` for standard input.
+        subfolder: path, relative to the output folder, of the folder for the transcript.
     """
 
     audio: str
-    below: str = "."
+    subfolder: str = "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,12 @@ class _Entry:
     """A line of the index.
 
     Attributes:
-        audio: the recording's path, relative to the output folder.
-        name: its outputs, without `.<format>`, relative to the output folder.
-        formats: what was written.
-        input_hash: SHA-256 of the recording's bytes; None while the outputs are being written.
-        settings_hash: SHA-256 of what else decides about the words.
+        audio: path of the recording, relative to the output folder.
+        name: path of the outputs without `.<format>`, relative to the output folder.
+        formats: formats of the outputs.
+        input_hash: SHA-256 of the recording's bytes; None in the line that is written before the
+            outputs.
+        settings_hash: SHA-256 of the settings that the recording was transcribed with.
     """
 
     audio: str
@@ -71,15 +72,15 @@ class _Entry:
 
 
 class OutputFolder:
-    """The transcripts of a run, and what earlier runs left in the same folder.
+    """The transcripts of a run and of earlier runs in one folder.
 
     Args:
-        folder: made if it does not exist.
+        folder: output folder; created if it does not exist.
         formats: names of output formats, see `megaasr.records.FORMATS`.
-        settings: everything but the recording that decides about the words, as JSON values.
+        settings: everything but the recording that determines a transcript, as JSON values.
 
     Raises:
-        UsageError: if the folder cannot be made or written in.
+        UsageError: the folder cannot be created or written to.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class OutputFolder:
         self._settings_hash = hashlib.sha256(canonical.encode()).hexdigest()
         self._index_path = folder / INDEX_NAME
         self._names: dict[str, str] = {}
-        self._hashes: dict[str, str | None] = {}
+        self._input_hashes: dict[str, str | None] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._entries = {entry.audio: entry for entry in _read_index(self._index_path)}
@@ -102,68 +103,71 @@ class OutputFolder:
                 "choose another one with --output-dir"
             ) from error
 
-    def plan(self, inputs: Sequence[AudioInput]) -> None:
-        """Give every input its name; must come before the methods below.
+    def assign_names(self, recordings: Sequence[AudioInput]) -> None:
+        """Assign a name to the outputs of every recording; the other methods rely on these names.
 
-        A recording keeps the name that it had in an earlier run. Names of other recordings are
-        left alone as long as both the recording and a transcript of it exist.
+        A recording keeps its name from an earlier run. The name of another recording is not used as
+        long as both that recording and one of its transcripts exist.
         """
         owners = {
-            _fold(entry.name): entry.audio for entry in self._entries.values() if self._live(entry)
+            _folded(entry.name): entry.audio
+            for entry in self._entries.values()
+            if self._is_claimed(entry)
         }
-        sources = {_absolute(one.audio) for one in inputs}
-        for one in inputs:
-            key = self._key(one)
+        sources = {_absolute(recording.audio) for recording in recordings}
+        for recording in recordings:
+            key = self._key(recording)
             earlier = self._entries.get(key)
-            for name in _candidates(one, earlier.name if earlier else None):
-                free = owners.get(_fold(name), key) == key
+            for name in _candidate_names(recording, earlier.name if earlier else None):
+                free = owners.get(_folded(name), key) == key
                 if free and not sources & {_absolute(path) for path in self._files(name)}:
                     break
-            owners[_fold(name)] = key
+            owners[_folded(name)] = key
             self._names[key] = name
 
-    def paths(self, one: AudioInput) -> list[Path]:
-        """Return the files that hold, or will hold, the transcript of an input."""
-        return self._files(self._names[self._key(one)])
+    def paths(self, recording: AudioInput) -> list[Path]:
+        """Return the paths of a recording's outputs, existing or not."""
+        return self._files(self._names[self._key(recording)])
 
-    def is_done(self, one: AudioInput) -> bool:
-        """Tell whether every output exists, made from the same bytes with the same settings.
+    def is_done(self, recording: AudioInput) -> bool:
+        """Return whether all outputs exist, made from the same bytes with the same settings.
 
         The recording is read (for its SHA-256) only if everything else agrees.
         """
-        entry = self._entries.get(self._key(one))
+        entry = self._entries.get(self._key(recording))
         if entry is None or entry.input_hash is None:
             return False
         if entry.settings_hash != self._settings_hash or entry.name != self._names[entry.audio]:
             return False
         if not set(self._formats) <= set(entry.formats):
             return False
-        if not all(path.is_file() for path in self.paths(one)):
+        if not all(path.is_file() for path in self.paths(recording)):
             return False
-        return self._input_hash(one) == entry.input_hash
+        return self._input_hash(recording) == entry.input_hash
 
-    def begin(self, one: AudioInput) -> None:
-        """Take the hash of a recording that is about to be transcribed."""
-        self._input_hash(one)
+    def hash_input(self, recording: AudioInput) -> None:
+        """Hash a recording before it is transcribed, so that a change during transcription makes
+        the next run transcribe it again."""
+        self._input_hash(recording)
 
-    def write(self, one: AudioInput, transcript: Transcript) -> list[Path]:
-        """Write the transcript in every format and return the files.
+    def write(self, recording: AudioInput, transcript: Transcript) -> list[Path]:
+        """Write a transcript in every format, and return the paths of the files.
 
-        Each file appears whole or not at all.
+        Each file appears complete or not at all.
 
         Raises:
-            OSError: if a file cannot be written; files written before stay.
+            OSError: a file cannot be written; files that were written before stay.
         """
-        key = self._key(one)
+        key = self._key(recording)
         entry = _Entry(key, self._names[key], self._formats, None, self._settings_hash)
         self._append(entry)
-        paths = self.paths(one)
-        for path, format_ in zip(paths, self._formats, strict=True):
+        paths = self.paths(recording)
+        for path, output_format in zip(paths, self._formats, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, transcript.render(format_))
-        input_hash = self._hashes.pop(key, None)
+            write_atomically(path, transcript.render(output_format))
+        input_hash = self._input_hashes.pop(key, None)
         if input_hash is not None:
-            self._append(_Entry(key, entry.name, self._formats, input_hash, self._settings_hash))
+            self._append(replace(entry, input_hash=input_hash))
         return paths
 
     def _append(self, entry: _Entry) -> None:
@@ -171,65 +175,72 @@ class OutputFolder:
             index.write(json.dumps(asdict(entry)) + "\n")
         self._entries[entry.audio] = entry
 
-    def _input_hash(self, one: AudioInput) -> str | None:
-        """Return the SHA-256 of a recording, or None if it cannot be read (or read twice)."""
-        key = self._key(one)
-        if key not in self._hashes:
-            self._hashes[key] = None
-            path = Path(one.audio)
+    def _input_hash(self, recording: AudioInput) -> str | None:
+        """Return the SHA-256 of a recording; None if it cannot be read, or only once."""
+        key = self._key(recording)
+        if key not in self._input_hashes:
+            self._input_hashes[key] = None
+            path = Path(recording.audio)
             with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the name
-                if one.audio != STANDARD_INPUT and path.is_file():  # a pipe can be read only once
+                # A pipe is no regular file: it can be read only once.
+                if recording.audio != STANDARD_INPUT and path.is_file():
                     with path.open("rb") as audio:
-                        self._hashes[key] = hashlib.file_digest(audio, "sha256").hexdigest()
-        return self._hashes[key]
+                        self._input_hashes[key] = hashlib.file_digest(audio, "sha256").hexdigest()
+        return self._input_hashes[key]
 
-    def _key(self, one: AudioInput) -> str:
-        """Return what the index calls an input: its path from the output folder."""
-        if one.audio == STANDARD_INPUT:
+    def _key(self, recording: AudioInput) -> str:
+        """Return a recording's key in the index: its path relative to the output folder."""
+        if recording.audio == STANDARD_INPUT:
             return STANDARD_INPUT
-        path = _absolute(one.audio)
-        with contextlib.suppress(ValueError):  # another drive on Windows: stays absolute
+        path = _absolute(recording.audio)
+        with contextlib.suppress(ValueError):  # on another drive of Windows it stays absolute
             path = os.path.relpath(path, self._folder)
-        # A file may be called `-` too.
+        # A file may be named `-` too.
         return "./-" if path == STANDARD_INPUT else Path(path).as_posix()
 
-    def _live(self, entry: _Entry) -> bool:
-        """Tell whether an earlier run's claim on a name still means something."""
-        # `..` is taken by name, as `_key` made it: the output folder may be a link.
+    def _is_claimed(self, entry: _Entry) -> bool:
+        """Return whether the recording of an entry and one of its transcripts still exist."""
+        # `..` is resolved by name, as in `_key`, because the output folder may be a symbolic link.
         source = _absolute(self._folder / entry.audio)
         return (entry.audio == STANDARD_INPUT or os.path.exists(source)) and any(  # noqa: PTH110
-            (self._folder / f"{entry.name}.{format_}").exists() for format_ in entry.formats
+            (self._folder / f"{entry.name}.{output_format}").exists()
+            for output_format in entry.formats
         )
 
     def _files(self, name: str) -> list[Path]:
-        return [self._folder / f"{name}.{format_}" for format_ in self._formats]
+        return [self._folder / f"{name}.{output_format}" for output_format in self._formats]
 
 
-def _candidates(one: AudioInput, earlier: str | None) -> Iterator[str]:
-    """Yield the names that an input might have, the best first, without end."""
+def _candidate_names(recording: AudioInput, earlier: str | None) -> Iterator[str]:
+    """Yield names for a recording's outputs, in order of preference, without end.
+
+    Args:
+        recording: the recording.
+        earlier: name from an earlier run, or None.
+    """
     if earlier is not None:
         yield earlier
-    below = PurePosixPath(one.below)
-    path = Path("stdin" if one.audio == STANDARD_INPUT else _absolute(one.audio))
-    yield str(below / path.stem)
-    yield str(below / path.name)
-    yield str(below / f"{path.parent.name}_{path.name}")
+    subfolder = PurePosixPath(recording.subfolder)
+    path = Path("stdin" if recording.audio == STANDARD_INPUT else _absolute(recording.audio))
+    yield str(subfolder / path.stem)
+    yield str(subfolder / path.name)
+    yield str(subfolder / f"{path.parent.name}_{path.name}")
     for number in count(2):
-        yield str(below / f"{path.name}-{number}")
+        yield str(subfolder / f"{path.name}-{number}")
 
 
-def _fold(name: str) -> str:
-    """Return what two names share if some file system takes them for one."""
+def _folded(name: str) -> str:
+    """Return a key that is equal for names that some file systems do not distinguish."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _absolute(path: str | Path) -> str:
-    """Return a path without `..`, links left as they are."""
+    """Return an absolute path without `..`; symbolic links are not followed."""
     return os.path.abspath(path)  # noqa: PTH100 (Path.resolve would follow links)
 
 
 def _read_index(path: Path) -> Iterator[_Entry]:
-    """Yield the entries of an index, skipping lines that were cut off or are from elsewhere."""
+    """Yield the entries of an index; incomplete and invalid lines are skipped."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as lines:
@@ -244,7 +255,7 @@ def _read_index(path: Path) -> Iterator[_Entry]:
 
 
 def _end_last_line(path: Path) -> None:
-    """Make sure that the index exists and that the next line starts on a line of its own."""
+    """Create an index if it does not exist, and complete an unfinished last line with a newline."""
     with path.open("ab+") as index:
         if index.tell() and index.seek(-1, os.SEEK_END) >= 0 and index.read(1) != b"\n":
             index.write(b"\n")

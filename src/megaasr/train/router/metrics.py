@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from megaasr.audio.clips import read_clip
 from megaasr.errors import AudioError, TrainingError
-from megaasr.route.accuracy import classification
+from megaasr.route.accuracy import binary_classification_metrics
 from megaasr.route.decision import THRESHOLD
 from megaasr.route.router import Router
 from megaasr.train.router.data import GradedPair, LabelledClip
@@ -22,8 +22,8 @@ _Clip = TypeVar("_Clip", LabelledClip, GradedPair)
 
 
 def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
-    """Return the measures of `route.accuracy.classification` at threshold 0.5, and how many clips
-    could not be read, if there are such.
+    """Return the metrics of `megaasr.route.accuracy.binary_classification_metrics` at threshold
+    0.5, and the number of unreadable clips if there are any.
 
     Args:
         router: to be judged.
@@ -35,7 +35,7 @@ def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, fl
     known = _judged(router, clips)
     if not known:
         raise TrainingError(f"no clip of dev can be read, such as {clips[0].audio}")
-    found = classification(
+    found = binary_classification_metrics(
         [probability for _, probability in known],
         [one.robust for one, _ in known],
         [one.severity for one, _ in known],
