@@ -23,20 +23,20 @@ from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.config import load_recipe, shipped_recipes
 from megaasr.errors import MegaASRError, UsageError
-from megaasr.pipeline.recipe import PipelineRecipe, Step, plan
-from megaasr.pipeline.running import Done, Pipeline, StepFailedError
+from megaasr.pipeline.recipe import PipelineRecipe, PlannedStep, plan
+from megaasr.pipeline.running import CompletedStep, Pipeline, StepFailedError
 
 TABLE = "filename,fold,category\n1.wav,1,rain\n"
 
 
-def listing(source: str, made: str) -> dict[str, Any]:
+def listing(source: str, target: str) -> dict[str, Any]:
     """A step that is quick: `mega-asr manifest` lists a corpus."""
     return {
-        "name": Path(made).stem,
+        "name": Path(target).stem,
         "what": f"{source} listed",
-        "run": ["manifest", "esc-50", source, "{flags}", "--output", made],
+        "run": ["manifest", "esc-50", source, "{flags}", "--output", target],
         "reads": [f"{source}/meta/esc50.csv"],
-        "makes": [made],
+        "makes": [target],
     }
 
 
@@ -78,20 +78,22 @@ def test_broken_pipelines_are_refused(steps: list[dict[str, Any]], message: str)
         recipe(steps=steps)
 
 
-@pytest.mark.parametrize("name", [one for one in shipped_recipes() if one.startswith("pipeline-")])
+@pytest.mark.parametrize(
+    "name", [recipe for recipe in shipped_recipes() if recipe.startswith("pipeline-")]
+)
 def test_the_shipped_pipelines_hang_together(name: str, tmp_path: Path) -> None:
     """What a step reads was made by a step before it, in every size, or by another pipeline."""
-    found = load_recipe(PipelineRecipe, name)
-    for size in found.sizes:
-        there = {
+    pipeline = load_recipe(PipelineRecipe, name)
+    for size in pipeline.sizes:
+        available = {
             path
-            for step in plan(found, size, tmp_path)
+            for step in plan(pipeline, size, tmp_path)
             for path in step.reads
             if path.parts[0] == "corpus" or path.parts[-3:-1] == ("a2s-1", "adapter")
         }
-        for step in plan(found, size, tmp_path):
-            assert set(step.reads) <= there, step.name
-            there.update(step.makes)
+        for step in plan(pipeline, size, tmp_path):
+            assert set(step.reads) <= available, step.name
+            available.update(step.makes)
             for argument in step.command(tmp_path):
                 assert not re.search(r"\{[a-z]+\}", argument)
 
@@ -105,15 +107,15 @@ def test_values_of_a_size_name_the_folder_only() -> None:
 # Running, with real commands of the package
 
 
-def steps(folder: Path) -> list[Step]:
-    def step(name: str) -> Step:
-        made = folder / f"{name}.jsonl"
-        return Step(
+def steps(folder: Path) -> list[PlannedStep]:
+    def step(name: str) -> PlannedStep:
+        target = folder / f"{name}.jsonl"
+        return PlannedStep(
             name=name,
             what=name,
-            arguments=("manifest", "esc-50", "{out}/noise", "--output", f"{{out}}/{made.name}"),
+            arguments=("manifest", "esc-50", "{out}/noise", "--output", f"{{out}}/{target.name}"),
             reads=(folder / "noise/meta/esc50.csv",),
-            makes=(made,),
+            makes=(target,),
             processes=1,
         )
 
@@ -124,8 +126,8 @@ class Log:
     def __init__(self) -> None:
         self.started: list[str] = []
 
-    def __call__(self, step: Step, done: Done | None) -> None:
-        if done is None:
+    def __call__(self, step: PlannedStep, completed: CompletedStep | None) -> None:
+        if completed is None:
             self.started.append(step.name)
 
 
@@ -141,14 +143,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def run(folder: Path, some: list[Step] | None = None) -> list[str]:
+def run(folder: Path, own_steps: list[PlannedStep] | None = None) -> list[str]:
     log = Log()
-    Pipeline(some or steps(folder), folder, "0").run(log)
+    Pipeline(own_steps or steps(folder), folder, "0").run(log)
     return log.started
 
 
-def whys(folder: Path) -> dict[str, str]:
-    return {one.step.name: one.why for one in Pipeline(steps(folder), folder, "0").standing()}
+def stale_reasons(folder: Path) -> dict[str, str]:
+    statuses = Pipeline(steps(folder), folder, "0").status()
+    return {status.step.name: status.stale_reason for status in statuses}
 
 
 def test_what_is_done_and_unchanged_is_not_done_again(folder: Path, tmp_path: Path) -> None:
@@ -170,9 +173,9 @@ def test_a_folder_may_have_any_name(folder: Path, tmp_path: Path) -> None:
     assert run(tmp_path / "o") == []
 
 
-def merging(folder: Path, name: str, *more: str) -> Step:
+def merging(folder: Path, name: str, *more: str) -> PlannedStep:
     """A step that writes into a folder of its own."""
-    return Step(
+    return PlannedStep(
         name=name,
         what=name,
         arguments=("pack", "--output", "{out}/model", *more),
@@ -185,14 +188,14 @@ def merging(folder: Path, name: str, *more: str) -> Step:
 class Quick(Pipeline):
     """Its steps make their files at once: what becomes of folders does not depend on commands."""
 
-    def _start(self, step: Step) -> str:
+    def _execute(self, step: PlannedStep) -> str:
         for path in step.makes:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(path.name)
-        return step.shown(self.out)
+        return step.command_line(self.out)
 
 
-def test_what_was_made_of_other_inputs_is_set_aside(
+def test_output_of_other_inputs_is_archived_and_restored(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(globals(), "Pipeline", Quick)
@@ -233,7 +236,7 @@ def test_a_command_that_ended_well_is_not_run_for_other_inputs(folder: Path) -> 
     assert (folder / "model/old").exists()
 
 
-def test_what_was_begun_for_other_inputs_is_set_aside(folder: Path) -> None:
+def test_output_begun_for_other_inputs_is_archived(folder: Path) -> None:
     """Also if it was killed with SIGKILL, which tells nobody."""
     broken = merging(folder, "pack", "--router", "nothing")
     with pytest.raises(StepFailedError, match="does not exist"):
@@ -298,43 +301,43 @@ def test_a_new_base_makes_everything_after_it_new(tmp_path: Path) -> None:
     scratch = plan(load_recipe(PipelineRecipe, "pipeline-tiny"), "scratch", tmp_path)
     base = tmp_path / "base/model/model.safetensors"
     users = [
-        one for one in scratch if str(tmp_path / "base/model") in " ".join(one.command(tmp_path))
+        step for step in scratch if str(tmp_path / "base/model") in " ".join(step.command(tmp_path))
     ]
     assert len(users) > 15
-    assert all(base in one.reads for one in users)
+    assert all(base in step.reads for step in users)
     full = plan(load_recipe(PipelineRecipe, "pipeline-tiny"), "full", tmp_path)
-    assert not any(base in one.reads for one in full)
+    assert not any(base in step.reads for step in full)
 
 
 def test_changes_are_noticed(folder: Path) -> None:
     run(folder)
     (folder / "two.jsonl").unlink()
-    assert whys(folder) == {"one": "", "two": "{out}/two.jsonl is gone"}
+    assert stale_reasons(folder) == {"one": "", "two": "{out}/two.jsonl is gone"}
     assert run(folder) == ["two"]
     (folder / "one.jsonl").write_text("{}")
-    assert "changed by somebody" in whys(folder)["one"]
+    assert "changed by somebody" in stale_reasons(folder)["one"]
     assert run(folder) == ["one"]
     (folder / "noise/meta/esc50.csv").write_text(TABLE + "2.wav,1,wind\n")
-    assert set(whys(folder).values()) == {"its command or what it reads has changed"}
+    assert set(stale_reasons(folder).values()) == {"its command or what it reads has changed"}
     assert run(folder) == ["one", "two"]
-    other = [
-        one.model_copy(update={"arguments": (*one.arguments, "--split", "1")})
-        for one in steps(folder)[:1]
+    changed = [
+        step.model_copy(update={"arguments": (*step.arguments, "--split", "1")})
+        for step in steps(folder)[:1]
     ]
-    assert run(folder, other) == ["one"]
+    assert run(folder, changed) == ["one"]
 
 
 def test_a_failed_step_says_why_and_keeps_the_others(folder: Path) -> None:
-    one, two = steps(folder)
-    wrong = ("manifest", "esc-50", "{out}/nothing", "--output", "{out}/two.jsonl")
-    broken = two.model_copy(update={"arguments": wrong})
+    first, second = steps(folder)
+    arguments = ("manifest", "esc-50", "{out}/nothing", "--output", "{out}/two.jsonl")
+    broken = second.model_copy(update={"arguments": arguments})
     with pytest.raises(StepFailedError, match=r"step two failed .*two\.log") as failed:
-        run(folder, [one, broken])
+        run(folder, [first, broken])
     assert "nothing is no folder" in str(failed.value)
-    assert whys(folder) == {"one": "", "two": "not done yet"}
-    lazy = two.model_copy(update={"arguments": ("--version",)})
+    assert stale_reasons(folder) == {"one": "", "two": "not done yet"}
+    lazy = second.model_copy(update={"arguments": ("--version",)})
     with pytest.raises(StepFailedError, match="did not make"):
-        run(folder, [one, lazy])
+        run(folder, [first, lazy])
     assert run(folder) == ["two"]
 
 
@@ -363,14 +366,14 @@ def test_what_ends_the_pipeline_ends_its_step(folder: Path) -> None:
 
 
 def test_a_step_after_a_changed_one_is_planned_too(folder: Path) -> None:
-    one, two = steps(folder)
-    after = two.model_copy(update={"reads": one.makes})
-    run(folder, [one, after])
+    first, second = steps(folder)
+    after = second.model_copy(update={"reads": first.makes})
+    run(folder, [first, after])
     (folder / "one.jsonl").unlink()
-    standing = Pipeline([one, after], folder, "0").standing()
-    assert [bool(found.why) for found in standing] == [True, True]
+    statuses = Pipeline([first, after], folder, "0").status()
+    assert [bool(status.stale_reason) for status in statuses] == [True, True]
     # It turns out to be the same again, so the second need not be run.
-    assert run(folder, [one, after]) == ["one"]
+    assert run(folder, [first, after]) == ["one"]
 
 
 def test_the_command_shows_its_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -400,10 +403,10 @@ def test_what_the_steps_need_is_asked_for_first(
     with pytest.raises(SystemExit) as ended:
         main(["recipe", str(mine), "-o", str(tmp_path / "out")])
     assert ended.value.code == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "need nobody_has_this, nor.this, nor-that, not installed" in said
-    found = load_recipe(PipelineRecipe, str(mine))
-    assert found.absent([]) == []  # where everything is done, nothing is needed
+    message = " ".join(capsys.readouterr().err.split())
+    assert "need nobody_has_this, nor.this, nor-that, not installed" in message
+    loaded = load_recipe(PipelineRecipe, str(mine))
+    assert loaded.missing_requirements([]) == []  # where everything is done, nothing is needed
 
 
 @pytest.mark.slow

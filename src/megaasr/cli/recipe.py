@@ -10,8 +10,8 @@ import typer
 from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
-    from megaasr.pipeline.recipe import Step
-    from megaasr.pipeline.running import Done
+    from megaasr.pipeline.recipe import PlannedStep
+    from megaasr.pipeline.running import CompletedStep
 
 app = typer.Typer(add_completion=False)
 
@@ -21,53 +21,64 @@ _INSTALL = "see docs/reproduce.md, or run pip install '.[train,simulate,score]' 
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="tiny, compare-sft, compare-rl, or a TOML file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of everything.")],
-    size: Annotated[str, typer.Option(help="smoke: every step, small; full; scratch.")] = "full",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Recipe: tiny, small, compare-sft, compare-rl, or a TOML file of your own."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all results.")],
+    size: Annotated[
+        str, typer.Option(help="Size: smoke (every step, tiny inputs), full or scratch.")
+    ] = "full",
     smoke: Annotated[bool, typer.Option("--smoke", help="The same as --size smoke.")] = False,
     plan_only: Annotated[
-        bool, typer.Option("--plan", help="Show what would be done and why, and stop.")
+        bool, typer.Option("--plan", help="Show which steps would run, and why; run nothing.")
     ] = False,
 ) -> None:
     """Make all that the package ships: speech, base, corpora, grades, adapter, router, report.
 
-    The plan is shown first. Killed at any moment, the same command goes on; steps whose command and
-    inputs have not changed are not run again. pipeline.json says how and from what each file was
-    made; logs/ has what the steps said.
+    The plan is shown first. The same command resumes a run that was killed; steps whose command and
+    inputs have not changed are not run again. pipeline.json records how and from what each file was
+    made; logs/ holds the output of the steps.
     """
     from megaasr import __version__
     from megaasr.config import load_recipe, shipped_recipes
     from megaasr.pipeline.recipe import PipelineRecipe, plan
     from megaasr.pipeline.running import Pipeline
 
-    known = [one.removeprefix(_PREFIX) for one in shipped_recipes() if one.startswith(_PREFIX)]
-    if not name.endswith(".toml") and name not in known:
-        raise UsageError(f"no recipe {name}; it is one of {', '.join(known)}, or a TOML file")
-    found = load_recipe(PipelineRecipe, f"{_PREFIX}{name}" if name in known else name)
-    chosen = "smoke" if smoke else size
-    pipeline = Pipeline(plan(found, chosen, output), output, __version__)
-    about = found.sizes[chosen]
-    typer.echo(f"{found.what}\nsize {chosen}: {about.what} ({about.duration})")
-    todo: list[str] = []
-    for standing in pipeline.standing():
-        todo += [standing.step.name] if standing.why else []
-        state = _took(standing.done) if standing.done else standing.why
-        typer.echo(f"  {standing.step.name:18} {standing.step.what} [{state}]")
+    shipped = [n.removeprefix(_PREFIX) for n in shipped_recipes() if n.startswith(_PREFIX)]
+    if not name.endswith(".toml") and name not in shipped:
+        raise UsageError(f"no recipe {name}; it is one of {', '.join(shipped)}, or a TOML file")
+    pipeline_recipe = load_recipe(PipelineRecipe, f"{_PREFIX}{name}" if name in shipped else name)
+    size_name = "smoke" if smoke else size
+    pipeline = Pipeline(plan(pipeline_recipe, size_name, output), output, __version__)
+    size_recipe = pipeline_recipe.sizes[size_name]
+    typer.echo(
+        f"{pipeline_recipe.what}\nsize {size_name}: {size_recipe.what} ({size_recipe.duration})"
+    )
+    stale_steps: list[str] = []
+    for status in pipeline.status():
+        if status.completed is None:
+            stale_steps.append(status.step.name)
+        state = status.stale_reason if status.completed is None else _duration(status.completed)
+        typer.echo(f"  {status.step.name:18} {status.step.what} [{state}]")
         if plan_only:
-            typer.echo(f"  {'':18} {standing.step.shown(output)}")
-    if absent := found.absent(todo):
-        wanted = f"the steps need {', '.join(absent)}, not installed here; {_INSTALL}"
+            typer.echo(f"  {'':18} {status.step.command_line(output)}")
+    if missing := pipeline_recipe.missing_requirements(stale_steps):
+        message = f"the steps need {', '.join(missing)}, not installed here; {_INSTALL}"
         if not plan_only:
-            raise UsageError(wanted)
-        typer.echo(wanted)
+            raise UsageError(message)
+        typer.echo(message)
     if not plan_only:
 
-        def report(step: Step, done: Done | None) -> None:
-            typer.echo(f"{step.name}: {step.shown(output) if done is None else _took(done)}")
+        def on_step(step: PlannedStep, completed: CompletedStep | None) -> None:
+            state = step.command_line(output) if completed is None else _duration(completed)
+            typer.echo(f"{step.name}: {state}")
 
-        pipeline.run(report)
+        pipeline.run(on_step)
         typer.echo(f"{output}: everything is there")
 
 
-def _took(done: Done) -> str:
-    return f"done in {done.seconds:.0f} s"
+def _duration(completed: CompletedStep) -> str:
+    return f"done in {completed.seconds:.0f} s"

@@ -1,1 +1,1 @@
-"""A whole recipe, from text to report, as one resumable chain of the package's commands."""
+"""Pipelines: recipes from text to report as one resumable chain of the package's commands."""

@@ -1,4 +1,4 @@
-"""Run the steps of a pipeline; what is done and unchanged is not done again."""
+"""Run the steps of a pipeline, except those that are finished and up to date."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from megaasr.atomic import write_atomically
 from megaasr.errors import MegaASRError
 from megaasr.hashing import file_sha256
 from megaasr.locking import exclusive
-from megaasr.pipeline.aside import set_aside, take_back
-from megaasr.pipeline.recipe import Step
+from megaasr.pipeline.backups import archive_output, restore_output
+from megaasr.pipeline.recipe import PlannedStep
 
 STATE_FILE, LOGS, LOCK = "pipeline.json", "logs", ".pipeline.lock"
 SCHEMA = 1
 
 
 class StepFailedError(MegaASRError):
-    """A step ended with an error; what is done stays done."""
+    """A step failed; the results of finished steps are kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A step that was run.
+class CompletedStep:
+    """Record of a finished step.
 
     Attributes:
-        key: hash of its command and of everything that it read.
-        command: as it was run.
-        seconds: that it took, all sittings together.
-        version: of the package.
-        made: SHA-256 of each file that it made.
-        folder: that it was told to write into; empty if there is none or it is not known.
+        key: hash of the command and of all files that the step read.
+        command: the command line.
+        seconds: duration of the step, all attempts together.
+        version: version of the package.
+        made: SHA-256 of each file that the step made, by path.
+        folder: the step's output folder; empty if it has none or it is unknown.
     """
 
     key: str
@@ -54,146 +54,158 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a step stands.
+class StepStatus:
+    """Status of a step before a run.
 
     Attributes:
-        step: what it does.
-        done: how it was run, if its result still holds.
-        why: why it has to be run, else.
+        step: the step.
+        completed: record of the finished step; None if it has to be run.
+        stale_reason: why the step has to be run; empty if it is up to date.
     """
 
-    step: Step
-    done: Done | None
-    why: str = ""
+    step: PlannedStep
+    completed: CompletedStep | None
+    stale_reason: str = ""
+
+
+StepCallback = Callable[[PlannedStep, CompletedStep | None], None]
+"""Called before a step runs, with None, and when it is finished or up to date, with its record."""
 
 
 class Pipeline:
-    """The steps of a run in its folder.
+    """A pipeline in its run folder.
 
     Args:
-        steps: in order.
-        out: folder; `pipeline.json` in it says what is done.
-        version: of the package, noted down.
+        steps: the steps in order.
+        out: the run's folder; `pipeline.json` in it records the finished steps.
+        version: version of the package, for the record.
     """
 
-    def __init__(self, steps: Sequence[Step], out: Path, version: str) -> None:
+    def __init__(self, steps: Sequence[PlannedStep], out: Path, version: str) -> None:
         self.steps, self.out, self._version = tuple(steps), out, version
-        self._done = self._read()
+        self._completed = self._read_state()
         self._hashes: dict[tuple[Path, int, int], str] = {}
-        self._lock: int | None = None  # held while it runs, and by the step
+        self._lock: int | None = None  # held by a run, and inherited by its step
 
-    def standing(self) -> list[Standing]:
-        """Tell which steps have to be run, and why; a step after one of them has to, too."""
-        found: list[Standing] = []
-        changed: set[Path] = set()
+    def status(self) -> list[StepStatus]:
+        """Return which steps have to be run, and why; those that read a stale step's files, too."""
+        statuses: list[StepStatus] = []
+        changing: set[Path] = set()
         for step in self.steps:
-            why = self._why(step, changed)
-            found.append(Standing(step, None if why else self._done[step.name], why))
-            if why:
-                changed.update(step.makes)
-        return found
+            reason = self._stale_reason(step, changing)
+            completed = None if reason else self._completed[step.name]
+            statuses.append(StepStatus(step, completed, reason))
+            if reason:
+                changing.update(step.makes)
+        return statuses
 
-    def run(self, report: Callable[[Step, Done | None], None]) -> None:
-        """Run what has to be run; each step goes on where it was stopped, if it was.
+    def run(self, on_step: StepCallback) -> None:
+        """Run the steps that are not up to date; an interrupted step resumes.
 
-        A step that was run or begun with another command or other inputs starts anew; what it made
-        then is kept beside, in `FOLDER.before`, and comes back if it is wanted again.
+        A step whose command or inputs changed starts anew. Its previous output is kept beside it as
+        `FOLDER.before`, and is restored if command and inputs are the same again.
 
         Args:
-            report: called before a step with None, and after it (or where it need not be run)
-                with how it was done.
+            on_step: called before and after each step.
 
         Raises:
             StepFailedError: a step failed.
-            MegaASRError: another process is at work in the folder.
+            MegaASRError: another process is running in the folder.
         """
-        with _alone(self.out) as self._lock:
-            self._done = self._read()  # another run may have ended since the plan was shown
+        with _exclusive_run(self.out) as self._lock:
+            self._completed = self._read_state()  # another run may have ended since the plan
             for step in self.steps:
-                self._do(step, report)
+                self._run_step(step, on_step)
 
-    def _do(self, step: Step, report: Callable[[Step, Done | None], None]) -> None:
-        if not self._why(step, set()):
-            report(step, self._done[step.name])
+    def _run_step(self, step: PlannedStep, on_step: StepCallback) -> None:
+        if not self._stale_reason(step, set()):
+            on_step(step, self._completed[step.name])
             return
-        key, began = self._key(step), time.monotonic()
-        if self._change_folders(step, key) and not self._why(step, set()):
-            report(step, self._done[step.name])
+        key, started = self._key(step), time.monotonic()
+        if self._swap_output(step, key) and not self._stale_reason(step, set()):
+            on_step(step, self._completed[step.name])
             return
-        report(step, None)
-        spent = self._spent(step, key)
-        with self._sitting(step, key, spent, began):
-            command = self._start(step)
-            absent = [path for path in step.makes if not path.exists()]
-            if absent:
-                raise StepFailedError(f"step {step.name} did not make {absent[0]}")
-            seconds = round(spent + time.monotonic() - began, 1)
-            made = {self._short(path): self._sha256(path) for path in step.makes}
-            folder = self._folder(step)
-            self._done[step.name] = Done(key, command, seconds, self._version, made, folder)
-            self._write()
-        report(step, self._done[step.name])
+        on_step(step, None)
+        elapsed = self._elapsed(step, key)
+        with self._attempt(step, key, elapsed, started):
+            command = self._execute(step)
+            missing = [path for path in step.makes if not path.exists()]
+            if missing:
+                raise StepFailedError(f"step {step.name} did not make {missing[0]}")
+            seconds = round(elapsed + time.monotonic() - started, 1)
+            made = {self._portable(path): self._sha256(path) for path in step.makes}
+            self._completed[step.name] = CompletedStep(
+                key, command, seconds, self._version, made, self._output_folder(step)
+            )
+            self._write_state()
+        on_step(step, self._completed[step.name])
 
-    def _change_folders(self, step: Step, key: str) -> bool:
-        """Set aside what a step made for another key, since its command would refuse to go on with
-        it; tell whether what it made for this key came back, finished."""
-        folder = step.folder(self.out)
-        writers = [one for one in self.steps if one.folder(self.out) == folder]
-        # Of several steps that write into one folder the first makes it, the others add to it.
+    def _swap_output(self, step: PlannedStep, key: str) -> bool:
+        """Archive output that a step made for another key, which its command would refuse to
+        continue, and restore output made for this key; return whether that was finished."""
+        folder = step.output_folder(self.out)
+        writers = [other for other in self.steps if other.output_folder(self.out) == folder]
+        # Of several steps that write into one folder, the first makes it, the others add to it.
         if folder is None or writers[0] != step:
             return False
-        begun, done = self._sat(step), self._done.get(step.name)
-        before = begun.get("key") or (done.key if done else key)
-        where = begun.get("folder") or (done.folder if done else "")
-        if before != key and folder.is_dir() and where in {"", self._folder(step)}:
-            finished = asdict(done) if done and done.key == before else None
-            set_aside(folder, before, finished)
-            self._sat_file(step).unlink(missing_ok=True)
-        known = take_back(folder, key)
-        if known is not None:
-            self._done[step.name] = Done(**known)
-            self._write()
-        return known is not None
+        attempt, completed = self._read_attempt(step), self._completed.get(step.name)
+        previous_key = attempt.get("key") or (completed.key if completed else key)
+        recorded_folder = attempt.get("folder") or (completed.folder if completed else "")
+        same_folder = recorded_folder in {"", self._output_folder(step)}
+        if previous_key != key and folder.is_dir() and same_folder:
+            finished = asdict(completed) if completed and completed.key == previous_key else None
+            archive_output(folder, previous_key, finished)
+            self._attempt_file(step).unlink(missing_ok=True)
+        restored = restore_output(folder, key)
+        if restored is not None:
+            self._completed[step.name] = CompletedStep(**restored)
+            self._write_state()
+        return restored is not None
 
-    def _note(self, process: int) -> None:
-        """Say who holds the folder; in place, since the file is what is locked."""
+    def _record_owner(self, process: int) -> None:
+        """Write who holds the folder into the locked file itself, so that the lock stays."""
         (self.out / LOCK).write_text(f"process {process}", encoding="utf-8")
 
-    def _folder(self, step: Step) -> str:
-        folder = step.folder(self.out)
-        return "" if folder is None else self._short(folder)
+    def _output_folder(self, step: PlannedStep) -> str:
+        folder = step.output_folder(self.out)
+        return "" if folder is None else self._portable(folder)
 
-    def _why(self, step: Step, changed: set[Path]) -> str:
-        """Return why a step has to be run; empty if its result holds."""
-        done = self._done.get(step.name)
-        if done is None:
+    def _stale_reason(self, step: PlannedStep, changing: set[Path]) -> str:
+        """Return why a step has to be run; empty if it is up to date.
+
+        Args:
+            step: the step.
+            changing: files that earlier steps will make anew.
+        """
+        completed = self._completed.get(step.name)
+        if completed is None:
             return "not done yet"
         for path in step.reads:
-            if path in changed:
-                return f"{self._short(path)} will change"
+            if path in changing:
+                return f"{self._portable(path)} will change"
         for path in step.makes:
             if not path.exists():
-                return f"{self._short(path)} is gone"
-            if done.made.get(self._short(path)) != self._sha256(path):
-                return f"{self._short(path)} was changed by somebody"
-        if done.key != self._key(step):
+                return f"{self._portable(path)} is gone"
+            if completed.made.get(self._portable(path)) != self._sha256(path):
+                return f"{self._portable(path)} was changed by somebody"
+        if completed.key != self._key(step):
             return "its command or what it reads has changed"
         return ""
 
-    def _key(self, step: Step) -> str:
-        """Return what decides about a step's result, as a hash."""
+    def _key(self, step: PlannedStep) -> str:
+        """Return a hash of everything that determines a step's result."""
         content = {
             "arguments": list(step.arguments),
             "processes": step.processes,
             "reads": [
-                [self._short(path), self._sha256(path) if path.exists() else None]
+                [self._portable(path), self._sha256(path) if path.exists() else None]
                 for path in step.reads
             ],
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def _start(self, step: Step) -> str:
+    def _execute(self, step: PlannedStep) -> str:
+        """Run a step's command and return its command line."""
         program = [sys.executable, "-m", "megaasr"]
         if step.processes > 1:
             launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -204,101 +216,111 @@ class Pipeline:
         if step.processes > 1:  # two processes with all threads each would slow each other down
             environment.setdefault("OMP_NUM_THREADS", "1")
         with log.open("ab") as lines:
-            began = lines.tell()
+            start = lines.tell()
             command = [*program, *step.command(self.out)]
-            status = _run_and_end_together(command, lines, environment, self._lock, self._note)
+            status = _run_command(command, lines, environment, self._lock, self._record_owner)
         if status:
             raise StepFailedError(
-                f"step {step.name} failed (status {status}); {log} says:\n{_reason(log, began)}"
+                f"step {step.name} failed (status {status}); {log} says:\n"
+                f"{_failure_reason(log, start)}"
             )
-        return step.shown(self.out)
+        return step.command_line(self.out)
 
     @contextmanager
-    def _sitting(self, step: Step, key: str, spent: float, began: float) -> Iterator[None]:
-        """Keep what a sitting that does not finish is for, and its time, for the next one."""
-        path = self._sat_file(step)
+    def _attempt(
+        self, step: PlannedStep, key: str, elapsed: float, started: float
+    ) -> Iterator[None]:
+        """Record key and duration of an attempt that does not finish, for the next attempt."""
+        path = self._attempt_file(step)
         path.parent.mkdir(parents=True, exist_ok=True)
 
-        def note(seconds: float) -> None:
-            known = {"key": key, "seconds": seconds, "folder": self._folder(step)}
-            write_atomically(path, json.dumps(known))
+        def record(seconds: float) -> None:
+            content = {"key": key, "seconds": seconds, "folder": self._output_folder(step)}
+            write_atomically(path, json.dumps(content))
 
-        note(spent)  # a kill tells nobody
+        record(elapsed)  # before the step, since SIGKILL leaves no time afterwards
         try:
             yield
         except BaseException:
-            note(spent + time.monotonic() - began)
+            record(elapsed + time.monotonic() - started)
             raise
         path.unlink(missing_ok=True)
 
-    def _spent(self, step: Step, key: str) -> float:
-        known = self._sat(step)
-        return float(known["seconds"]) if known.get("key") == key else 0.0
+    def _elapsed(self, step: PlannedStep, key: str) -> float:
+        """Return the seconds that unfinished attempts with this key took."""
+        attempt = self._read_attempt(step)
+        return float(attempt["seconds"]) if attempt.get("key") == key else 0.0
 
-    def _sat(self, step: Step) -> dict[str, Any]:
-        """Return key and seconds of sittings that did not finish; empty if there were none."""
+    def _read_attempt(self, step: PlannedStep) -> dict[str, Any]:
+        """Return key, seconds and folder of the unfinished attempts; empty if there are none."""
         try:
-            known = json.loads(self._sat_file(step).read_text(encoding="utf-8"))
+            attempt = json.loads(self._attempt_file(step).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return known if isinstance(known, dict) else {}
+        return attempt if isinstance(attempt, dict) else {}
 
-    def _sat_file(self, step: Step) -> Path:
+    def _attempt_file(self, step: PlannedStep) -> Path:
         return self.out / LOGS / f"{step.name}.seconds.json"
 
     def _sha256(self, path: Path) -> str:
+        """Return the hash of a file, or of the names in a folder; cached by size and time."""
         status = path.stat()
-        place = (path, status.st_size, status.st_mtime_ns)
-        if place not in self._hashes:
+        version = (path, status.st_size, status.st_mtime_ns)
+        if version not in self._hashes:
             if path.is_dir():
-                names = sorted(one.relative_to(path).as_posix() for one in path.rglob("*"))
-                self._hashes[place] = hashlib.sha256("\n".join(names).encode()).hexdigest()
+                names = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*"))
+                self._hashes[version] = hashlib.sha256("\n".join(names).encode()).hexdigest()
             else:
-                self._hashes[place] = file_sha256(path)
-        return self._hashes[place]
+                self._hashes[version] = file_sha256(path)
+        return self._hashes[version]
 
-    def _short(self, path: Path) -> str:
-        """Return a path in which the folder of the run has no place, so that it may be moved."""
+    def _portable(self, path: Path) -> str:
+        """Return a path with `{out}` for the run's folder, which may be moved."""
         if path.is_relative_to(self.out):
             return f"{{out}}/{path.relative_to(self.out).as_posix()}"
         return path.as_posix()
 
-    def _read(self) -> dict[str, Done]:
+    def _read_state(self) -> dict[str, CompletedStep]:
         try:
-            found = json.loads((self.out / STATE_FILE).read_text(encoding="utf-8"))
-            if found["schema"] != SCHEMA:
+            state = json.loads((self.out / STATE_FILE).read_text(encoding="utf-8"))
+            if state["schema"] != SCHEMA:
                 return {}
-            return {name: Done(**done) for name, done in found["steps"].items()}
+            return {name: CompletedStep(**record) for name, record in state["steps"].items()}
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError) as error:
             raise MegaASRError(f"{self.out / STATE_FILE} is damaged: {error}") from error
 
-    def _write(self) -> None:
+    def _write_state(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        steps = {name: asdict(done) for name, done in self._done.items()}
+        steps = {name: asdict(completed) for name, completed in self._completed.items()}
         text = json.dumps({"schema": SCHEMA, "steps": steps}, indent=1, ensure_ascii=False)
         write_atomically(self.out / STATE_FILE, text + "\n")
 
 
-def _reason(log: Path, began: int) -> str:
-    """Return what a sitting said of its failure: its errors, or else its last lines."""
+def _failure_reason(log: Path, start: int) -> str:
+    """Return the errors that an attempt logged, or its last lines if it logged none.
+
+    Args:
+        log: the step's log file.
+        start: position in bytes where the attempt's lines begin.
+    """
     with log.open("rb") as content:
-        content.seek(began)
+        content.seek(start)
         lines = content.read().decode("utf-8", errors="replace").strip().splitlines()
-    errors = dict.fromkeys(one for one in lines if one.startswith("mega-asr: error:"))
+    errors = dict.fromkeys(line for line in lines if line.startswith("mega-asr: error:"))
     return "\n".join(errors or lines[-3:])
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[int | None]:
-    """Keep the folder of a run for this process and the step that it runs.
+def _exclusive_run(out: Path) -> Iterator[int | None]:
+    """Reserve a run's folder for this process and its steps; yield the lock's file descriptor.
 
-    The step inherits the lock: if this process is killed, the folder stays taken until the step
-    ends, too (one of several processes: until their launcher does).
+    The step inherits the lock: if this process is killed, the folder stays reserved until the step
+    ends (with several processes: until their launcher ends).
 
     Raises:
-        MegaASRError: another run is at work there, or a step that outlived one.
+        MegaASRError: another run, or a step that outlived its run, holds the folder.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / LOCK
@@ -311,24 +333,33 @@ def _alone(out: Path) -> Iterator[int | None]:
         yield lock
 
 
-def _run_and_end_together(
+def _run_command(
     command: Sequence[str],
     log: IO[bytes],
     environment: Mapping[str, str],
     lock: int | None,
-    began: Callable[[int], object],
+    on_start: Callable[[int], object],
 ) -> int:
-    """Run a command and return its exit status; what ends this process ends the command too.
+    """Run a command and return its exit status; the command ends when this process is terminated.
 
-    A terminal sends Ctrl-C to both, but `kill` or a batch system's SIGTERM reaches this process
-    alone: the command would work on, and write into the folder while the next sitting does.
+    A terminal sends Ctrl-C to both processes, but `kill` and batch systems send SIGTERM to this one
+    alone: the command would continue, and write into the folder at the same time as the next
+    attempt.
+
+    Args:
+        command: program and arguments.
+        log: file for standard output and standard error.
+        environment: the command's environment variables.
+        lock: file descriptor that the command inherits; None for none.
+        on_start: called with the command's process id.
     """
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def terminate(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    main = threading.current_thread() is threading.main_thread()  # others may not decide
-    before = signal.signal(signal.SIGTERM, end) if main else None
+    # Only the main thread may set signal handlers.
+    is_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, terminate) if is_main else None
     try:
         process = subprocess.Popen(
             command,
@@ -339,12 +370,12 @@ def _run_and_end_together(
             pass_fds=() if lock is None else (lock,),
         )
         try:
-            began(process.pid)
+            on_start(process.pid)
             return process.wait()
         except BaseException:
             process.terminate()
             process.wait()
             raise
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+        if is_main:
+            signal.signal(signal.SIGTERM, previous)
