@@ -597,3 +597,19 @@ def test_on_a_terminal() -> None:
     assert "mega-asr: warning: b.wav: words may be missing" in text
     assert "mega-asr: error: c.wav: " in text
     assert "3 files: 2 transcribed, 1 failed" in text
+
+
+def test_folders_that_are_left_out_are_named(run: Run) -> None:
+    wav("talks/a.wav")
+    wav("talks/may/b.wav")
+    left_out = "talks: recordings in its subfolders are left out; --recursive includes them"
+    assert left_out in run("talks").err
+    assert left_out not in run("talks", "--recursive").err
+    assert left_out not in run("talks/may").err
+
+
+def test_a_language_that_the_shipped_model_does_not_know_is_a_warning(run: Run) -> None:
+    warning = "tiny knows English only; with --language German its text is meaningless"
+    assert warning in run(wav("a.wav"), "--language", "German").err
+    assert "knows English only" not in run("a.wav", "--language", "English").err
+    assert "knows English only" not in run("a.wav", "--language", "en").err

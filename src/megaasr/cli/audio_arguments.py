@@ -57,6 +57,39 @@ def expand(arguments: Sequence[str], *, recursive: bool) -> list[AudioInput | Un
     return list(by_path.values())
 
 
+def has_recordings_below(argument: str) -> bool:
+    """Return whether an argument is a folder whose subfolders hold recordings."""
+    if argument == STANDARD_INPUT or not os.path.isdir(argument):  # noqa: PTH112
+        return False
+    inputs = _in_folder(argument, recursive=True)
+    return any(isinstance(item, AudioInput) and item.subfolder != "." for item in inputs)
+
+
+def stated_durations(inputs: Sequence[AudioInput | UnusableFolder]) -> dict[str, float] | None:
+    """Return the length in seconds that every recording states, by path as the user wrote it.
+
+    Returns:
+        The lengths, 0 for those that cannot be read; None if some recording states no length.
+    """
+    from megaasr.audio.files import duration_s
+    from megaasr.errors import AudioError
+
+    durations: dict[str, float] = {}
+    for item in inputs:
+        length: float | None = 0.0
+        if item.audio == STANDARD_INPUT:
+            return None
+        if isinstance(item, AudioInput):
+            try:
+                length = duration_s(item.audio)
+            except AudioError:
+                length = 0.0
+        if length is None:
+            return None
+        durations[item.audio] = length
+    return durations
+
+
 def _in_folder(folder: str, *, recursive: bool) -> Iterator[AudioInput | UnusableFolder]:
     """Yield the recordings in a folder, then the folders that could not be read."""
     unreadable: list[OSError] = []

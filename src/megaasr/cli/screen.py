@@ -45,12 +45,28 @@ class Screen:
         content: what is printed to stdout.
         total: number of recordings.
         bar: show a progress bar if stderr is a terminal.
+        durations: returns the stated length in seconds of every recording, by path, or None if
+            some are unknown; called only if the bar is shown. The bar then counts seconds of
+            audio, otherwise files.
     """
 
-    def __init__(self, content: StdoutContent, total: int, *, bar: bool) -> None:
+    def __init__(
+        self,
+        content: StdoutContent,
+        total: int,
+        *,
+        bar: bool,
+        durations: Callable[[], dict[str, float] | None] = lambda: None,
+    ) -> None:
         self._content = content
         self._total = total
-        self._progress = _progress(total) if bar and sys.stderr.isatty() else None
+        self._progress: Progress | None = None
+        self._durations: dict[str, float] | None = None
+        self._finished = 0
+        self._finished_s = 0.0
+        if bar and sys.stderr.isatty():
+            self._durations = durations()
+            self._progress = _progress(total, self._durations)
         self._heading: str | None = None  # the recording whose text was printed last
         self._transcribed = self._skipped = self._failed = 0
         self._audio_s = 0.0
@@ -78,7 +94,7 @@ class Screen:
 
     def segment(self, audio: str, segment: Segment) -> None:
         """Show a segment that has just become final."""
-        self._advance(audio, files=0)
+        self._advance(audio, segment.end)
         if self._content is StdoutContent.SEGMENTS and segment.text:
             self._print_heading(audio)
             self._print(live_line(segment))
@@ -88,7 +104,7 @@ class Screen:
         unreliable or words may be missing."""
         self._transcribed += 1
         self._audio_s += transcript.duration_s
-        self._advance(audio, files=1)
+        self._finish(audio)
         if self._content is StdoutContent.JSON:
             self._print_json(transcript.to_dict())
         elif self._content is StdoutContent.TEXT:
@@ -116,14 +132,14 @@ class Screen:
     def skip(self, audio: str) -> None:
         """Show a recording that an earlier run transcribed."""
         self._skipped += 1
-        self._advance(audio, files=1)
+        self._finish(audio)
         if self._content is StdoutContent.JSON:
             self._print_json({"audio": audio, "skipped": True})
 
     def fail(self, audio: str, reason: str) -> None:
         """Show the reason why a recording failed."""
         self._failed += 1
-        self._advance(audio, files=1)
+        self._finish(audio)
         if self._content is StdoutContent.JSON:
             self._print_json({"audio": audio, "error": reason})
         self._print_message("error", f"{audio}: {reason}", "red")
@@ -192,28 +208,50 @@ class Screen:
         if line and self._progress is not None:
             self._progress.console.print(Text(line, style=colour), soft_wrap=True)
 
-    def _advance(self, audio: str, *, files: int) -> None:
-        if self._progress is not None:
-            task = self._progress.task_ids[0]
-            self._progress.update(task, advance=files, description=single_line(audio)[-40:])
+    def _finish(self, audio: str) -> None:
+        """Advance the bar past a recording."""
+        self._finished += 1
+        if self._durations is not None:
+            self._finished_s += self._durations.get(audio, 0.0)
+        self._advance(audio, 0.0)
+
+    def _advance(self, audio: str, position_s: float) -> None:
+        """Set the bar to a position in the recording that is being transcribed."""
+        if self._progress is None:
+            return
+        task = self._progress.task_ids[0]
+        done: float = self._finished
+        if self._durations is not None:
+            done = self._finished_s + position_s
+        files = f"{self._finished}/{self._total} files  {single_line(audio)[-40:]}"
+        self._progress.update(task, completed=done, description=files)
 
 
-def _progress(total: int) -> Progress:
+def _progress(total: int, durations: dict[str, float] | None) -> Progress:
+    """Return a bar over seconds of audio, or over files if their lengths are unknown."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     progress = Progress(
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("files"),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,  # stdout may be a pipe, which must not be redirected to the bar
         redirect_stderr=False,
     )
-    progress.add_task("", total=total)
+    progress.add_task(f"0/{total} files", total=sum(durations.values()) if durations else total)
     return progress
 
 

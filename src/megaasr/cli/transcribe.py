@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from megaasr.cli import options
-from megaasr.cli.audio_arguments import UnusableFolder, expand
+from megaasr.cli.audio_arguments import (
+    UnusableFolder,
+    expand,
+    has_recordings_below,
+    stated_durations,
+)
 from megaasr.cli.interruption import Interruption
 from megaasr.cli.screen import STOPPED, Screen, StdoutContent
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.hub import SHIPPED
-from megaasr.model.prompt import language_name
+from megaasr.model.hub import SHIPPED, SHIPPED_LANGUAGES
+from megaasr.model.prompt import language_code, language_name
 from megaasr.records import FORMATS
 from megaasr.transcribe.bundle import LazyModel, ModelOptions
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
@@ -226,9 +231,21 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         folder.assign_names(
             [recording for recording in inputs if isinstance(recording, AudioInput)]
         )
-    screen = Screen(content, len(inputs), bar=bar)
+    screen = Screen(content, len(inputs), bar=bar, durations=lambda: stated_durations(inputs))
     if model is None:
         screen.note(_DEMONSTRATION_MODEL)
+    for argument in audio if not recursive else ():
+        if has_recordings_below(argument):
+            screen.note(
+                f"{argument}: recordings in its subfolders are left out; --recursive includes them"
+            )
+    languages = SHIPPED_LANGUAGES.get(model_options.name)
+    if language is not None and languages and language_code(language) not in languages:
+        known = ", ".join(language_name(code) for code in languages)
+        screen.warn(
+            f"{model_options.name} knows {known} only; with --language {language} its text is "
+            "meaningless"
+        )
     _Run(inputs, folder, screen, resume=resume)(transcribe_options)
     if screen.failed:
         raise typer.Exit(1)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from megaasr.model.parts import ModelParts
 
 SHIPPED = ("tiny",)
-"""Names of the models that ship with the package."""
+"""Names of the models that are part of the package."""
+SHIPPED_LANGUAGES = {"tiny": ("en",)}
+"""ISO codes of the languages that shipped models were trained on."""
 # Weights are safetensors only: a pickle can run code while it is being read.
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
