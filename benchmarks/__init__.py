@@ -1,6 +1,6 @@
-"""Measures megaasr against what one would otherwise use, on the same input in the same run.
+"""Speed and memory of megaasr beside its alternatives, on the same input in the same run.
 
-Run with `python -m benchmarks`; docs/benchmarks.md says what each benchmark means.
+Run with `python -m benchmarks`; docs/benchmarks.md explains each benchmark.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ WITHOUT_MODEL = frozenset({"decode", "released_size", "rewards", "routing", "sco
 ROOT = Path(__file__).resolve().parent.parent
 
 Row = dict[str, Any]
-"""One line of results, as it stands in the JSON file."""
+"""One row of results, as it is saved in the JSON file."""
 
 
 class BenchmarkError(Exception):
-    """Something that a benchmark needs is missing or failed; the message says what."""
+    """A benchmark cannot run: something that it needs is missing or failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a benchmark is told.
+    """How a benchmark runs.
 
     Attributes:
-        quick: small inputs and single runs, to see that everything works; no result to quote.
-        model: the folder of the model, or None where no chosen benchmark needs one.
+        quick: small inputs and single runs, to check that it works; no results to quote.
+        model: folder of the model; None if no selected benchmark needs one.
         device: `cpu`, `cuda`, `cuda:1` or `mps`.
     """
 
@@ -57,13 +57,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One benchmark's results for reading.
+    """The results of one benchmark as a table.
 
     Attributes:
-        title: the heading.
-        note: what the columns mean, one paragraph.
-        head: names of the columns; the first column holds words, the others numbers.
-        lines: the cells.
+        title: heading of the table.
+        note: one paragraph that explains the columns.
+        head: names of the columns; the first column holds text, the others hold numbers.
+        lines: the rows, each with as many cells as there are columns.
     """
 
     title: str
@@ -74,11 +74,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What the module of a benchmark offers.
+    """The interface of a benchmark's module.
 
     Attributes:
-        run: measure; returns the settings that were used and the rows.
-        table: render an entry of the JSON file.
+        run: measures; returns the settings that were used and the rows of results.
+        table: renders an entry of the JSON file.
     """
 
     run: Callable[[Settings], tuple[Mapping[str, Any], list[Row]]]
@@ -86,6 +86,6 @@ class Benchmark:
 
 
 def benchmark(name: str) -> Benchmark:
-    """Import a benchmark, one of `NAMES`; it imports what is heavy when it runs."""
+    """Import a benchmark, one of `NAMES`; heavy imports happen only when it runs."""
     module = import_module(f"benchmarks.{name}")
     return Benchmark(module.run, module.table)

@@ -16,10 +16,10 @@ from benchmarks.timing import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; return the exit status."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    """Run the selected benchmarks; return the exit status."""
+    command_line = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser()
-    options = parser.parse_args(given)
+    options = parser.parse_args(command_line)
     if options.write_docs and options.names:
         parser.error("--write-docs runs no benchmark; name none")
     if options.threads is not None:  # before torch is imported, here and in every child
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.write_docs:
             results.write_docs(options.docs, results.read(options.output or results.LATEST))
             return 0
-        _run(options, shlex.join(["python", "-m", "benchmarks", *given]))
+        _run(options, shlex.join(["python", "-m", "benchmarks", *command_line]))
     except BenchmarkError as error:
         print(f"benchmarks: error: {error}", file=sys.stderr)
         return 1
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace, command: str) -> None:
     names = [name for name in NAMES if name in options.names] or list(NAMES)
     output: Path | None = options.output or (None if options.quick else results.LATEST)
     if output is not None and output.exists():
-        results.read(output)  # a file of something else is noticed before hours of measuring
+        results.read(output)  # a file of another kind is noticed before hours of measuring
     needs_model = not WITHOUT_MODEL.issuperset(names)
     folder = _find(options.model) if needs_model else None
     settings = Settings(options.quick, folder, options.device)
@@ -56,12 +56,12 @@ def _run(options: argparse.Namespace, command: str) -> None:
 
 
 def _measured(name: str, settings: Settings, model: str, command: str) -> results.Entry:
-    """Run one benchmark, and note everything that its numbers depend on."""
+    """Run one benchmark, and record everything that its numbers depend on."""
     from benchmarks import machine
 
-    where = machine.machine()
-    if (where["busy_cores"] or 0) > results.BUSY_CORES:
-        say(f"{name}: other work keeps {where['busy_cores']:g} cores busy; the result will say so")
+    host = machine.machine()
+    if (host["busy_cores"] or 0) > results.BUSY_CORES:
+        say(f"{name}: other work keeps {host['busy_cores']:g} cores busy; the result will say so")
     used, rows = benchmark(name).run(settings)
     uses_model = name not in WITHOUT_MODEL
     return {
@@ -69,7 +69,7 @@ def _measured(name: str, settings: Settings, model: str, command: str) -> result
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "quick": settings.quick,
-        "machine": where,
+        "machine": host,
         "accelerator": machine.accelerator(settings.device) if uses_model else None,
         "versions": machine.versions(),
         "model": machine.model(model, settings.folder) if uses_model else None,
@@ -79,7 +79,7 @@ def _measured(name: str, settings: Settings, model: str, command: str) -> result
 
 
 def _find(model: str) -> Path:
-    """Return the model's folder, or say why there is none."""
+    """Return the model's folder."""
     from megaasr.errors import MegaASRError
     from megaasr.model.hub import find_model
     from megaasr.model.loading import check_layout
@@ -92,7 +92,7 @@ def _find(model: str) -> Path:
     return folder.resolve()
 
 
-def _known(name: str) -> str:
+def _benchmark_name(name: str) -> str:
     if name not in NAMES:
         raise argparse.ArgumentTypeError(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
     return name
@@ -103,20 +103,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "names",
         nargs="*",
-        type=_known,
+        type=_benchmark_name,
         metavar="name",
-        help=f"what to measure, of {', '.join(NAMES)}; default: all",
+        help=f"benchmarks to run: {', '.join(NAMES)}; default: all",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="small and once: does it work? (saved by --output only)",
+        help="small inputs, single runs, to check that it works (saved with --output only)",
     )
     parser.add_argument(
         "--model", default="tiny", help="tiny, a folder or a hub name; default: tiny"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps; default: cpu")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: as torch chooses")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
     parser.add_argument(
         "--output",
         type=Path,

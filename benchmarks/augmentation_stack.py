@@ -1,4 +1,4 @@
-"""The nearest that audiomentations has to each condition, over the same ranges."""
+"""The transforms of audiomentations that come closest to each condition, over the same ranges."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ Degrade = Callable[[Samples], Samples]
 def conditions(noises: Path, rooms: Path, echoes: Path) -> dict[str, Degrade]:
     """Return a function for each of the seven conditions.
 
-    Some are only near: there is no discrete echo (here an impulse response), no repeated filter
-    (a steeper one), no stutter (one silent stretch).
+    Some are approximations: there is no discrete echo (an impulse response instead), no repeated
+    filter (a steeper one), no stutter (one silent part).
 
     Args:
-        noises, rooms, echoes: folders of WAV files with noises and impulse responses.
+        noises: folder of WAV files with noises.
+        rooms: folder of WAV files with impulse responses of rooms.
+        echoes: folder of WAV files with impulse responses of echoes.
     """
     warnings.filterwarnings("ignore", module="audiomentations")
     room = am.ApplyImpulseResponse(str(rooms), p=1.0)
@@ -49,8 +51,8 @@ def conditions(noises: Path, rooms: Path, echoes: Path) -> dict[str, Degrade]:
 
 
 def _recording() -> Degrade:
-    there, back = am.Resample(8000, 8000, p=0.6), am.Resample(RATE, RATE, p=1.0)
-    rest = _chain(
+    downsample, upsample = am.Resample(8000, 8000, p=0.6), am.Resample(RATE, RATE, p=1.0)
+    effects = _chain(
         am.AddGaussianSNR(-5.0, 10.0, p=1.0),
         am.HighPassFilter(400, 600, 24, 36, p=1.0),
         _low_pass(3500, 4500, 24, 36),
@@ -58,8 +60,8 @@ def _recording() -> Degrade:
     )
 
     def degrade(x: Samples) -> Samples:
-        low = there(x, RATE)
-        return rest(low if len(low) == len(x) else back(low, 8000)[: len(x)])
+        low = downsample(x, RATE)
+        return effects(low if len(low) == len(x) else upsample(low, 8000)[: len(x)])
 
     return degrade
 
@@ -73,9 +75,9 @@ def _chain(*transforms: Any) -> Degrade:
     return degrade
 
 
-def _low_pass(lowest_hz: float, highest_hz: float, gentlest: int, steepest: int) -> Any:
-    return am.LowPassFilter(lowest_hz, highest_hz, gentlest, steepest, p=1.0)
+def _low_pass(min_hz: float, max_hz: float, min_db_per_octave: int, max_db_per_octave: int) -> Any:
+    return am.LowPassFilter(min_hz, max_hz, min_db_per_octave, max_db_per_octave, p=1.0)
 
 
-def _loudness(quietest: float, loudest: float) -> Any:
-    return am.LoudnessNormalization(quietest, loudest, p=1.0)
+def _loudness(min_lufs: float, max_lufs: float) -> Any:
+    return am.LoudnessNormalization(min_lufs, max_lufs, p=1.0)

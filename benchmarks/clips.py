@@ -1,4 +1,4 @@
-"""The input: the package's demo clips joined to any length, the same on every machine."""
+"""The input: the package's demo clips, concatenated to any length, the same on every machine."""
 
 from __future__ import annotations
 
@@ -34,32 +34,39 @@ def demo_clips() -> list[Samples]:
 
 
 def joined(length_s: float, number: int) -> list[Samples]:
-    """Return `number` clips of exactly this length, each starting with another demo clip.
+    """Return clips of exactly one length, each starting with another demo clip.
 
-    There are 14 demo clips; later ones go on in another order.
+    There are 14 demo clips; from the 15th clip on, they are joined in another order.
+
+    Args:
+        length_s: length of each clip in seconds.
+        number: number of clips.
+
+    Returns:
+        float32 arrays of shape [time], 16 kHz mono.
     """
     demos = demo_clips()
     size = round(length_s * RATE)
-    made = []
-    for at in range(number):
-        step = 1 + 2 * (at // len(demos))
+    clips = []
+    for index in range(number):
+        step = 1 + 2 * (index // len(demos))
         parts: list[Samples] = []
-        for position in count(at, step):
+        for position in count(index, step):
             parts.append(_with_pause(demos[position % len(demos)]))
             if sum(map(len, parts)) >= size:
                 break
-        made.append(np.concatenate(parts)[:size])
-    return made
+        clips.append(np.concatenate(parts)[:size])
+    return clips
 
 
 def write_speech(path: Path, length_s: float) -> None:
-    """Write a 16 kHz mono file: all demo clips with pauses, again and again."""
+    """Write a 16 kHz mono file: all demo clips with pauses, repeated."""
     tape = np.concatenate([_with_pause(clip) for clip in demo_clips()])
     _write(path, tape[:, np.newaxis], RATE, length_s)
 
 
 def write_stereo(path: Path, length_s: float) -> None:
-    """Write a 48 kHz stereo file of the same speech, softer and later on the right."""
+    """Write a 48 kHz stereo file of the same speech, quieter and delayed on the right."""
     tape = np.concatenate([_with_pause(clip) for clip in demo_clips()])
     left = soxr.resample(tape, RATE, STEREO_RATE)
     right = 0.6 * np.roll(left, round(_ECHO_S * STEREO_RATE))
@@ -67,7 +74,7 @@ def write_stereo(path: Path, length_s: float) -> None:
 
 
 def _write(path: Path, tape: Samples, rate: int, length_s: float) -> None:
-    """Tile a tape [time, channels] into a file, never holding more than the tape."""
+    """Repeat samples of shape [time, channels] into a file, holding them in memory only once."""
     file_format = path.suffix[1:].upper()
     with soundfile.SoundFile(path, "w", rate, tape.shape[1], format=file_format) as file:
         for block in _tiled(tape, round(length_s * rate)):

@@ -40,16 +40,16 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
             runs = in_turn(readers, repeats)
             expected = _by_hand(file)
             for name, reader in readers.items():
-                found, peer = reader(), runs["soundfile + soxr"]
-                common = min(len(found), len(expected))
-                off = float(np.abs(found[:common] - expected[:common]).max())
+                samples, peer = reader(), runs["soundfile + soxr"]
+                common = min(len(samples), len(expected))
+                off = float(np.abs(samples[:common] - expected[:common]).max())
                 row = {
                     "format": suffix,
                     "reader": name,
                     **runs[name].fields(),
                     "times_peer_wall": round(peer.wall / runs[name].wall, 3),
                     "times_peer_cpu": round(peer.cpu / runs[name].cpu, 3),
-                    "extra_samples": len(found) - len(expected),
+                    "extra_samples": len(samples) - len(expected),
                     "largest_difference": off,
                 }
                 rows.append(row)

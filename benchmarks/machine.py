@@ -1,4 +1,4 @@
-"""Where and with what a result was measured."""
+"""The machine and the versions that a result was measured with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Describe this machine, and how busy others keep it; call it while nothing is measured."""
+    """Describe this machine and how busy it is; call it while nothing is measured."""
     busy = _busy_cores()
     return {
         "cpu": _cpu_name(),
@@ -42,7 +42,7 @@ def versions() -> dict[str, str]:
 
 
 def model(name: str, folder: Path) -> dict[str, Any]:
-    """Describe a model so that its weights can be told from others of the same name."""
+    """Describe a model by its name, and by size and hash of its weights."""
     digest, size = hashlib.sha256(), 0
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as weights:
@@ -61,7 +61,7 @@ def accelerator(device: str) -> str | None:
 
 
 def _busy_cores() -> float | None:
-    """Return how many cores other work keeps busy in this second, or None if nobody says."""
+    """Return how many cores other work keeps busy in this second; None if unknown."""
     stat = Path("/proc/stat")
     if not stat.is_file():
         return None
@@ -72,7 +72,7 @@ def _busy_cores() -> float | None:
 
 
 def _ticks(stat: Path) -> int:
-    """Add up what all cores did, but for being idle or waiting for a disk."""
+    """Return the clock ticks of all cores, without idle time and waiting for disks."""
     user, nice, system, _, _, irq, soft_irq, steal = map(int, stat.read_text().split()[1:9])
     return user + nice + system + irq + soft_irq + steal
 

@@ -1,4 +1,4 @@
-"""Peak memory by length of recording: it must not grow with it, but for the text."""
+"""Peak memory by length of recording; only the text may make it grow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.processes import child, run_process
 from benchmarks.timing import say
 
 _MINUTES, _QUICK_MINUTES = (5, 30, 120), (1, 2, 4)
-_BATCH_SIZE = 8  # megaasr's own; the peer hears as many clips of the longest length at once
-_LONGEST_S = 30.0
-_WAITING_BATCHES = 4  # so many batches of pieces wait for megaasr's model, sorted by length
+_BATCH_SIZE = 8  # megaasr's default; the peer decodes as many clips of the maximum length at once
+_MAX_CLIP_S = 30.0
+_WAITING_BATCHES = 4  # batches of chunks that megaasr keeps waiting, sorted by length
 _BYTES_PER_S = 16_000 * 4  # of decoded speech; stereo at 48 kHz has six times as many
-_PEER = f"one batch of {_BATCH_SIZE} × {_LONGEST_S:.0f} s, transformers"
+_PEER = f"one batch of {_BATCH_SIZE} × {_MAX_CLIP_S:.0f} s, transformers"
 _DECODE = "decode 48 kHz stereo FLAC, megaasr"
 
 
@@ -33,14 +33,14 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
             file = Path(folder) / "speech.wav"
             write_speech(file, 60.0 * length)
             command = child("megaasr_file", settings.folder, settings.device, file, 60 * length)
-            rows.append(_row("transcribe, megaasr", run_process(command).answer(), _BYTES_PER_S))
+            rows.append(_row("transcribe, megaasr", run_process(command).report(), _BYTES_PER_S))
         file.unlink()
         for length in minutes:
             say(f"memory: decode {length} min")
             file = Path(folder) / "stereo.flac"
             write_stereo(file, 60.0 * length)
-            found = run_process(child("decode_file", file)).answer()
-            rows.append(_row(_DECODE, found, 6 * _BYTES_PER_S))
+            report = run_process(child("decode_file", file)).report()
+            rows.append(_row(_DECODE, report, 6 * _BYTES_PER_S))
     _add_growth(rows)
     return {"minutes": list(minutes), "batch_size": _BATCH_SIZE, "device": settings.device}, rows
 
@@ -51,28 +51,28 @@ def _native(settings: Settings, folder: Path) -> Row:
     from megaasr.model.qwen3_asr import token_budget
 
     say("memory: one batch, transformers")
-    file = folder / "piece.wav"
-    write_speech(file, _LONGEST_S)
+    file = folder / "clip.wav"
+    write_speech(file, _MAX_CLIP_S)
     files = [file] * _BATCH_SIZE
-    budget = token_budget(_LONGEST_S)
+    budget = token_budget(_MAX_CLIP_S)
     command = child("native_files", settings.folder, settings.device, budget, *files)
-    return _row(_PEER, run_process(command).answer(), _BYTES_PER_S)
+    return _row(_PEER, run_process(command).report(), _BYTES_PER_S)
 
 
-def _row(what: str, found: Mapping[str, Any], bytes_per_s: int) -> Row:
-    spent_s = found.get("transcribe_s", found.get("decode_s"))
+def _row(what: str, report: Mapping[str, Any], bytes_per_s: int) -> Row:
+    seconds = report.get("transcribe_s", report.get("decode_s"))
     return {
         "what": what,
-        "audio_s": round(found["audio_s"], 2),
-        "peak_mb": found["peak_mb"],
-        "samples_mb": round(found["audio_s"] * bytes_per_s / 1e6, 1),
-        "text_kb": round(found.get("text_bytes", 0) / 1e3, 2),
-        "seconds": round(spent_s, 3),
+        "audio_s": round(report["audio_s"], 2),
+        "peak_mb": report["peak_mb"],
+        "samples_mb": round(report["audio_s"] * bytes_per_s / 1e6, 1),
+        "text_kb": round(report.get("text_bytes", 0) / 1e3, 2),
+        "seconds": round(seconds, 3),
     }
 
 
 def _add_growth(rows: list[Row]) -> None:
-    """Compare every row with the peer, and with the shorter recordings of its kind."""
+    """Compare every row with the peer and with shorter recordings of the same kind."""
     peaks: dict[str, list[float]] = {}
     for row in rows:
         same_kind = peaks.setdefault(row["what"], [])
@@ -104,10 +104,10 @@ def table(entry: Mapping[str, Any]) -> Table:
         "Peak resident memory (MB: 10^6 bytes) of a fresh process, Python, libraries and weights "
         f"included, on {used['device']}; growth: over the shortest recording of the same kind, and "
         "over the line above; text: the transcript as JSON; all samples: what the decoded "
-        "recording would take if it were held at once; × peer: as a multiple of the first line. "
-        f"Up to {waiting} pieces wait for the model (at most "
-        f"{waiting * _LONGEST_S * _BYTES_PER_S / 1e6:.0f} MB), which only recordings of more than "
-        f"{waiting * _LONGEST_S / 60:.0f} minutes are sure to reach."
+        "recording would take in memory; × peer: as a multiple of the first line. "
+        f"Up to {waiting} chunks wait for the model (at most "
+        f"{waiting * _MAX_CLIP_S * _BYTES_PER_S / 1e6:.0f} MB), which only recordings of more than "
+        f"{waiting * _MAX_CLIP_S / 60:.0f} minutes are sure to reach."
     )
     head = (
         "process",

@@ -1,4 +1,4 @@
-"""The peer: transformers' native Qwen3-ASR classes, driven as their documentation shows."""
+"""The peer: transformers' native Qwen3-ASR classes, used as in their documentation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Native:
     """The native model and processor.
 
     Args:
-        model: in evaluation mode, on its device.
-        processor: with tokenizer, feature extractor and chat template.
+        model: a native model in evaluation mode, on its device.
+        processor: the processor with tokenizer, feature extractor and chat template.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:

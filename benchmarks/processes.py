@@ -1,4 +1,4 @@
-"""Fresh processes, and what each of them used."""
+"""Run fresh processes and measure the time that each of them takes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from benchmarks import ROOT, BenchmarkError
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A process that ended well.
+    """A process that succeeded.
 
     Attributes:
-        wall_s: from before its start to after its end.
-        cpu_s: user and system time, of itself and the children it waited for.
-        output: what it printed.
+        wall_s: wall time in seconds, including starting and ending the process.
+        cpu_s: user and system time in seconds, including child processes that it waited for.
+        output: standard output of the process.
     """
 
     wall_s: float
     cpu_s: float
     output: str
 
-    def answer(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """Return the JSON object that a program of `benchmarks.children` printed last."""
-        found: dict[str, Any] = json.loads(self.output.strip().splitlines()[-1])
-        return found
+        report: dict[str, Any] = json.loads(self.output.strip().splitlines()[-1])
+        return report
 
 
 def run_process(command: Sequence[str]) -> Finished:
@@ -41,7 +41,7 @@ def run_process(command: Sequence[str]) -> Finished:
     Raises:
         BenchmarkError: if it fails.
     """
-    # As installed packages do, the commands may keep their byte code between runs.
+    # Byte code may be kept between runs, as for installed packages.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     with subprocess.Popen(

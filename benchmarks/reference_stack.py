@@ -47,8 +47,8 @@ class ReferenceStack:
         """Return a clip with all steps applied, within ±1."""
         plugins: list[Any] = []
         for step in steps:
-            if made := _plugins(step):
-                plugins += made
+            if step_plugins := _plugins(step):
+                plugins += step_plugins
                 continue
             x = _played(plugins, x)
             plugins = []
@@ -84,18 +84,18 @@ class ReferenceStack:
     def _stuttered(self, step: FrameStutter, x: Samples) -> Samples:
         frame = int(step.frame_ms * RATE / 1000)
         y = x.copy()
-        at = frame
-        while at + frame <= len(y):
+        position = frame
+        while position + frame <= len(y):
             if self._rng.random() >= step.stutter_prob:
-                at += frame
+                position += frame
                 continue
             repeat = self._rng.random() < step.repeat_prob
-            last = y[at - frame : at].copy()
+            last = y[position - frame : position].copy()
             for _ in range(self._rng.integers(1, step.max_repeats + 1)):
-                if at + frame > len(y):
+                if position + frame > len(y):
                     break
-                y[at : at + frame] = last if repeat else 0.0
-                at += frame
+                y[position : position + frame] = last if repeat else 0.0
+                position += frame
         return y
 
 

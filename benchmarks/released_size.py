@@ -15,23 +15,23 @@ _TOKENS, _AUDIO_S = 100, 30
 
 
 def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
-    """Write the checkpoint, and let a fresh process load it and hear one piece."""
+    """Write the checkpoint, and let a fresh process load it and decode one chunk."""
     with tempfile.TemporaryDirectory() as folder:
         say("released_size: writing the checkpoint")
         path = Path(folder) / "model"
         millions = _write(path, quick=settings.quick)
-        size_gb = sum(one.stat().st_size for one in path.glob("*.safetensors")) / 1e9
-        say("released_size: loading it, and hearing one piece")
+        size_gb = sum(file.stat().st_size for file in path.glob("*.safetensors")) / 1e9
+        say("released_size: loading it, and decoding one chunk")
         tokens = 4 if settings.quick else _TOKENS
-        found = run_process(child("released_size", path, settings.device, tokens)).answer()
+        report = run_process(child("released_size", path, settings.device, tokens)).report()
     rows = [
-        {"what": "load the weights", "wall_s": round(found["load_s"], 2)},
-        {"what": f"transcribe {_AUDIO_S} s", "wall_s": round(found["transcribe_s"], 2)},
+        {"what": "load the weights", "wall_s": round(report["load_s"], 2)},
+        {"what": f"transcribe {_AUDIO_S} s", "wall_s": round(report["transcribe_s"], 2)},
         *(
             {
                 "what": name,
-                "wall_s": round(found[key], 4),
-                "share": round(found[key] / found["transcribe_s"], 5),
+                "wall_s": round(report[key], 4),
+                "share": round(report[key] / report["transcribe_s"], 5),
             }
             for name, key in (("the router", "router_s"), ("voice-activity detection", "vad_s"))
         ),
@@ -39,8 +39,8 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     used = {
         "millions": round(millions),
         "file_gb": round(size_gb, 2),
-        "peak_mb": found["peak_mb"],
-        "dtype": found["dtype"],
+        "peak_mb": report["peak_mb"],
+        "dtype": report["dtype"],
         "tokens": tokens,
         "audio_s": _AUDIO_S,
         "device": settings.device,
@@ -100,7 +100,7 @@ def table(entry: Mapping[str, Any]) -> Table:
     note = (
         f"Random weights in the shape of the 1.7B: {used['millions']} million parameters, "
         f"{used['file_gb']} GB in bfloat16 on disk, computed in {used['dtype']} on "
-        f"{used['device']}; peak memory of the process {used['peak_mb'] / 1000:.1f} GB. One piece "
+        f"{used['device']}; peak memory of the process {used['peak_mb'] / 1000:.1f} GB. One chunk "
         f"of {used['audio_s']} s, {used['tokens']} tokens; the router in its released size. "
         "Timed is a second run of each."
     )

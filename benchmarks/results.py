@@ -1,4 +1,4 @@
-"""The JSON file of results, and how it is rendered as Markdown."""
+"""The JSON file of results, and its rendering as Markdown."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from benchmarks import NAMES, ROOT, BenchmarkError, Table, benchmark
 
 SCHEMA = 1
 BUSY_CORES = 0.25
-"""Results that were measured while other work took more than this are marked."""
+"""Results measured while other work kept more cores busy are marked."""
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
 DOCS = ROOT / "docs" / "benchmarks.md"
 _START, _END = "<!-- results:start -->", "<!-- results:end -->"
 
 Entry = dict[str, Any]
-"""What one run of one benchmark gave: when, where, with what, and its rows."""
+"""One run of one benchmark: date, machine, versions, settings and rows."""
 
 
 def read(path: Path) -> dict[str, Entry]:
-    """Return the entries of a file by the names of their benchmarks.
+    """Return the entries of a file, by benchmark.
 
     Raises:
-        BenchmarkError: if it cannot be read, or is of another schema.
+        BenchmarkError: the file cannot be read, or has another schema.
     """
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -36,10 +36,10 @@ def read(path: Path) -> dict[str, Entry]:
 
 
 def add(path: Path, entry: Entry) -> None:
-    """Save an entry; those of other benchmarks stay, an older one of the same goes.
+    """Save an entry, replacing an older one of the same benchmark.
 
     Raises:
-        BenchmarkError: if there is a file that holds something else.
+        BenchmarkError: the file exists and holds something else.
     """
     from megaasr.atomic import write_atomically
 
@@ -52,22 +52,22 @@ def add(path: Path, entry: Entry) -> None:
 
 
 def render(entries: Mapping[str, Entry]) -> str:
-    """Return all entries as Markdown, each with where and how it was measured."""
+    """Return all entries as Markdown, each with its provenance."""
     return "\n".join(_rendered(entries[name]) for name in NAMES if name in entries)
 
 
 def write_docs(page: Path, entries: Mapping[str, Entry]) -> None:
-    """Replace what stands between the markers of a page.
+    """Replace the results between the markers of a page.
 
     Raises:
-        BenchmarkError: if the page is missing, or has no markers.
+        BenchmarkError: the page is missing, or has no markers.
     """
     try:
         text = page.read_text(encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(f"{page} cannot be read ({error.strerror})") from error
-    before, start, rest = text.partition(_START)
-    _, end, after = rest.partition(_END)
+    before, start, tail = text.partition(_START)
+    _, end, after = tail.partition(_END)
     if not (start and end):
         raise BenchmarkError(f"{page} has no {_START} … {_END}")
     page.write_text(f"{before}{_START}\n\n{render(entries)}\n{_END}{after}", encoding="utf-8")
@@ -90,7 +90,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _provenance(entry: Entry) -> str:
     machine = entry["machine"]
-    names = [f"{package} {found}" for package, found in entry["versions"].items()]
+    names = [f"{package} {version}" for package, version in entry["versions"].items()]
     device = entry["accelerator"]
     facts = [
         f"Measured {entry['measured'][:10]} with `{entry['command']}`",
@@ -100,10 +100,9 @@ def _provenance(entry: Entry) -> str:
         ", ".join(names),
     ]
     if entry["model"]:
-        described = entry["model"]
+        model = entry["model"]
         facts.append(
-            f"model {described['name']} ({described['weights_mb']:g} MB of weights, "
-            f"{described['weights']})"
+            f"model {model['name']} ({model['weights_mb']:g} MB of weights, {model['weights']})"
         )
     if (machine["busy_cores"] or 0) > BUSY_CORES:
         facts.append(f"**other work kept {machine['busy_cores']:g} cores busy**")

@@ -1,4 +1,4 @@
-"""The reward of DG-WGPO, every component; peer: jiwer, which counts the errors only."""
+"""The reward of DG-WGPO with all components; peer: jiwer, which only counts errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.timing import in_turn, say
 
 _OURS, _PEER = "megaasr", "jiwer"
 _SAMPLES = 12
-"""Transcripts of a clip: the paper's K."""
+"""Transcripts per clip: the paper's K."""
 _ALPHABET = "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生"
 
 
@@ -23,35 +23,36 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     jobs: dict[str, Callable[[], float]] = {}
     sizes: dict[str, int] = {}
     for what, language in (("English", "en"), ("Chinese", "zh")):
-        heard, said = _groups(clips, language)
-        sizes[what] = len(heard)
-        jobs[f"{what}, {_OURS}"] = partial(_ours, heard, said, language)
+        hypotheses, references = _groups(clips, language)
+        sizes[what] = len(hypotheses)
+        jobs[f"{what}, {_OURS}"] = partial(_ours, hypotheses, references, language)
         if find_spec(_PEER) and language == "en":
-            jobs[f"{what}, {_PEER}"] = _jiwer(heard, said)
-            if abs(_ours(heard, said, language) - jobs[f"{what}, {_PEER}"]()) > 1e-9:
+            jobs[f"{what}, {_PEER}"] = _jiwer(hypotheses, references)
+            if abs(_ours(hypotheses, references, language) - jobs[f"{what}, {_PEER}"]()) > 1e-9:
                 raise BenchmarkError("rewards: jiwer finds another number of errors")
     if not find_spec(_PEER):
         say("rewards: jiwer is left out, not installed")
     runs = in_turn(jobs, repeats)
     rows = []
-    for job, one in runs.items():
+    for job, job_runs in runs.items():
         what, system = job.split(", ")
         base = runs[f"{what}, {_OURS}"]
         rows.append(
             {
                 "what": what,
                 "system": system,
-                **one.fields(),
-                "pairs_per_second": round(sizes[what] / one.cpu),
-                "ours_times_this": round(one.cpu / base.cpu, 2),
+                **job_runs.fields(),
+                "pairs_per_second": round(sizes[what] / job_runs.cpu),
+                "ours_times_this": round(job_runs.cpu / base.cpu, 2),
             }
         )
     return {"clips": clips, "samples": _SAMPLES, "repeats": repeats}, rows
 
 
 def _groups(clips: int, language: str) -> tuple[list[str], list[str]]:
-    """Return transcripts and what was said, 25 tokens each: K transcripts of a clip, a third of
-    the tokens of some wrong, a few that go round.
+    """Return hypotheses and their references of 25 tokens, K hypotheses per clip.
+
+    Up to a third of the tokens are wrong; some hypotheses end in a repetition loop.
     """
     chance = random.Random(0)
     words = (
@@ -59,44 +60,44 @@ def _groups(clips: int, language: str) -> tuple[list[str], list[str]]:
         if language == "zh"
         else ["".join(chance.choices("abcdefghijklmnoprstuvwy", k=6)) for _ in range(3_000)]
     )
-    glue = "" if language == "zh" else " "
-    heard, said = [], []
+    separator = "" if language == "zh" else " "
+    hypotheses, references = [], []
     for _ in range(clips):
         reference = chance.choices(words, k=25)
         for _ in range(_SAMPLES):
             share = chance.choice([0.05, 0.15, 0.33])
-            text = [_changed(word, share, chance, words) for word in reference]
+            text = [_corrupt(word, share, chance, words) for word in reference]
             if chance.random() < 0.05:
                 text += text[-3:] * 8
-            heard.append(glue.join(word for word in text if word))
-            said.append(glue.join(reference))
-    return heard, said
+            hypotheses.append(separator.join(word for word in text if word))
+            references.append(separator.join(reference))
+    return hypotheses, references
 
 
-def _changed(word: str, share: float, chance: random.Random, words: Sequence[str]) -> str:
+def _corrupt(word: str, share: float, chance: random.Random, words: Sequence[str]) -> str:
     if chance.random() > share:
         return word
     kind = chance.randrange(3)
     return ["", chance.choice(words), word[:-1] + chance.choice("aeiou")][kind]
 
 
-def _ours(heard: Sequence[str], said: Sequence[str], language: str) -> float:
+def _ours(hypotheses: Sequence[str], references: Sequence[str], language: str) -> float:
     from megaasr.text.normalize import tokens
     from megaasr.train.rl.rewards import score_batch
 
-    tokens.cache_clear()  # no transcript is known before; a reference is, from its second on
-    found = score_batch(heard, said, language)
-    return float((found.substitutions + found.deletions + found.insertions).sum())
+    tokens.cache_clear()  # hypotheses are never cached; references are, from their second use on
+    scores = score_batch(hypotheses, references, language)
+    return float((scores.substitutions + scores.deletions + scores.insertions).sum())
 
 
-def _jiwer(heard: Sequence[str], said: Sequence[str]) -> Callable[[], float]:
+def _jiwer(hypotheses: Sequence[str], references: Sequence[str]) -> Callable[[], float]:
     import jiwer
 
-    cut = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
+    split = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
 
     def job() -> float:
-        found = jiwer.process_words(list(said), list(heard), cut, cut)
-        return float(found.substitutions + found.deletions + found.insertions)
+        counts = jiwer.process_words(list(references), list(hypotheses), split, split)
+        return float(counts.substitutions + counts.deletions + counts.insertions)
 
     return job
 

@@ -1,10 +1,11 @@
-"""Base and robust clips in one batch; peers: weights changed in place, clip by clip, and grouping.
+"""Base and robust clips in one batch; peers: weights changed in place clip by clip, and grouping.
 
-A random model of middle size: what is measured does not depend on the words.
+The model has a medium size and random weights, since speed does not depend on the words.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,9 +25,9 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     repeats = 1 if settings.quick else 3
     say("routing: the three ways must give the same tokens")
     expected = stage.mixed()
-    for name, way in ((_RELEASED, stage.released), (_GROUPED, stage.grouped)):
-        same = sum(one == other for one, other in zip(way(), expected, strict=True))
-        # Sums of floats depend on the shape of a batch: near-ties of a random model may turn.
+    for name, transcribe in ((_RELEASED, stage.released), (_GROUPED, stage.grouped)):
+        same = sum(map(operator.eq, transcribe(), expected))
+        # Sums of floats depend on the shape of a batch, which decides near-ties of a random model.
         if same < len(expected) * 3 // 4:
             raise BenchmarkError(
                 f"routing: {name}: {same} of {len(expected)} clips have our tokens"
@@ -90,16 +91,16 @@ class _Stage:
         rng = torch.Generator().manual_seed(1)
         layers = {
             name: LowRank(
-                torch.randn(self.rank, one.in_features, generator=rng) / one.in_features**0.5,
-                0.02 * torch.randn(one.out_features, self.rank, generator=rng),
+                torch.randn(self.rank, module.in_features, generator=rng) / module.in_features**0.5,
+                0.02 * torch.randn(module.out_features, self.rank, generator=rng),
             )
-            for name, one in model.named_modules()
-            if isinstance(one, torch.nn.Linear) and name != "lm_head"
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and name != "lm_head"
         }
         attach(model, Adapter("random", layers, ""))
         self._asr = Qwen3ASR("random", model, processor, _BATCH)
         modules = dict(model.named_modules())
-        # As released: dense changes of the weights' type, added before and taken away afterwards.
+        # As released: dense deltas in the weights' type, added before and subtracted afterwards.
         self._dense = [(modules[name].weight, layer.delta()) for name, layer in layers.items()]
         self.millions = sum(p.numel() for p in model.parameters()) / 1e6
         lengths = np.random.default_rng(0).uniform(2, 10, clips)
@@ -116,47 +117,47 @@ class _Stage:
         self._router = Router(AudioQualityClassifier(RouterSizes()).eval())
 
     def mixed(self) -> list[list[int]]:
-        """Ours: batches by length, whatever the route."""
+        """Our way: batches by length, with mixed routes."""
         return self._in_batches(range(len(self.requests)))
 
     def grouped(self) -> list[list[int]]:
-        """Batches by length, of one route each."""
-        robust = [n for n, one in enumerate(self.requests) if one.route == "robust"]
-        base = [n for n, one in enumerate(self.requests) if one.route == "base"]
-        found = dict(zip(base, self._in_batches(base), strict=True))
-        found |= zip(robust, self._in_batches(robust), strict=True)
-        return [found[n] for n in range(len(self.requests))]
+        """Batches by length, each with a single route."""
+        robust = [n for n, request in enumerate(self.requests) if request.route == "robust"]
+        base = [n for n, request in enumerate(self.requests) if request.route == "base"]
+        outputs = dict(zip(base, self._in_batches(base), strict=True))
+        outputs |= zip(robust, self._in_batches(robust), strict=True)
+        return [outputs[n] for n in range(len(self.requests))]
 
     def released(self) -> list[list[int]]:
-        """One clip at a time; sorted by route, so that the weights are changed once and back."""
+        """One clip at a time, sorted by route, so that the weights change only once and back."""
         import torch
 
-        found: dict[int, list[int]] = {}
+        outputs: dict[int, list[int]] = {}
         for route, sign in (("base", 0.0), ("robust", 1.0)):
             with torch.no_grad():
                 for weight, delta in self._dense if sign else []:
                     weight.add_(delta)
-            for n, one in enumerate(self.requests):
-                if one.route == route:
-                    (found[n],) = self._generate([n], with_branches=False)
+            for n, request in enumerate(self.requests):
+                if request.route == route:
+                    (outputs[n],) = self._generate([n], with_branches=False)
             with torch.no_grad():
                 for weight, delta in self._dense if sign else []:
                     weight.sub_(delta)
-        return [found[n] for n in range(len(self.requests))]
+        return [outputs[n] for n in range(len(self.requests))]
 
     def route(self) -> None:
-        """Let the router look at every clip."""
-        for one in self.requests:
-            self._router.decide(one.samples)
+        """Route every clip."""
+        for request in self.requests:
+            self._router.decide(request.samples)
 
     def _in_batches(self, numbers: Sequence[int]) -> list[list[int]]:
         order = sorted(numbers, key=lambda n: len(self.requests[n].samples))
-        found: dict[int, list[int]] = {}
+        outputs: dict[int, list[int]] = {}
         for start in range(0, len(order), _BATCH):
-            # As Qwen3ASR.recognize does: by length, then clips of one route side by side.
+            # As in Qwen3ASR.recognize: by length, then clips of the same route side by side.
             batch = sorted(order[start : start + _BATCH], key=lambda n: self.requests[n].route)
-            found |= zip(batch, self._generate(batch, with_branches=True), strict=True)
-        return [found[n] for n in numbers]
+            outputs |= zip(batch, self._generate(batch, with_branches=True), strict=True)
+        return [outputs[n] for n in numbers]
 
     def _generate(self, numbers: Sequence[int], *, with_branches: bool) -> list[list[int]]:
         import torch
@@ -165,7 +166,7 @@ class _Stage:
         inputs = self._asr.inputs(batch)
         model: Any = self._asr.model
         if not with_branches:
-            batch = [replace(one, route="base") for one in batch]
+            batch = [replace(request, route="base") for request in batch]
         with torch.inference_mode(), self._asr.routed(batch, inputs):
             out = model.generate(
                 **inputs,

@@ -1,4 +1,4 @@
-"""Counting errors, normalising, and the bootstrap; peers: jiwer and kaldialign."""
+"""Error counting, normalisation and the bootstrap; peers: jiwer and kaldialign."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     missing = [name for name in _PEERS if not find_spec(name)]
     for name in missing:
         say(f"scorer: {name} is left out, not installed")
-    made = _pairs(pairs)
-    rows = [*_counting(made, missing, repeats), *_normalising(made, repeats)]
+    word_pairs = _pairs(pairs)
+    rows = [*_counting(word_pairs, missing, repeats), *_normalising(word_pairs, repeats)]
     say("scorer: bootstrap")
     rows += _bootstrap(clips, replications, missing, min(repeats, 3))
     used = {

@@ -109,7 +109,7 @@ def _means(rows: Sequence[Row]) -> list[Row]:
     groups = {_SINGLES: (1,), **{label: (size,) for size, label in _SIZES.items()}}
     means: list[Row] = []
     for what, sizes in {**groups, _ALL: (1, 2, 3, 4, 5)}.items():
-        found = {
+        rtfx = {
             system: [
                 row["rtfx_cpu"]
                 for row in rows
@@ -117,9 +117,9 @@ def _means(rows: Sequence[Row]) -> list[Row]:
             ]
             for system in (OURS, REFERENCE, AUGMENTATIONS)
         }
-        ours = sum(found[OURS]) / len(found[OURS])
-        for system, values in found.items():
-            if len(values) == len(found[OURS]):
+        ours = sum(rtfx[OURS]) / len(rtfx[OURS])
+        for system, values in rtfx.items():
+            if len(values) == len(rtfx[OURS]):
                 mean = sum(values) / len(values)
                 means.append(
                     {
@@ -153,19 +153,21 @@ def _files(stage: Stage, with_reference: bool, amounts: _Amounts) -> list[Row]:
     runs = in_turn(jobs, amounts.repeats)
     audio_s = stage.task_audio_s(tasks)
     rows = [_row(_FILES, name, audio_s, runs, 0) for name in jobs]
-    with stage.workers(1) as one, stage.workers(2) as two:
-        spread = in_turn({"1": partial(one, tasks), "2": partial(two, tasks)}, amounts.repeats)
-    for count, found in spread.items():
+    with stage.workers(1) as one_worker, stage.workers(2) as two_workers:
+        by_workers = in_turn(
+            {"1": partial(one_worker, tasks), "2": partial(two_workers, tasks)}, amounts.repeats
+        )
+    for count, worker_runs in by_workers.items():
         rows.append(
             {
                 "what": _WORKERS.format(count),
                 "system": OURS,
                 "audio_s": round(audio_s, 2),
                 "workers": int(count),
-                "wall_s": round(found.wall, 5),
-                "wall_s_runs": [round(value, 5) for value in found.wall_s],
-                "rtfx_wall": round(audio_s / found.wall, 2),
-                "times_one_worker": round(spread["1"].wall / found.wall, 3),
+                "wall_s": round(worker_runs.wall, 5),
+                "wall_s_runs": [round(value, 5) for value in worker_runs.wall_s],
+                "rtfx_wall": round(audio_s / worker_runs.wall, 2),
+                "times_one_worker": round(by_workers["1"].wall / worker_runs.wall, 3),
             }
         )
     return rows
@@ -191,12 +193,12 @@ def table(entry: Mapping[str, Any]) -> Table:
         f"Seconds of audio per CPU second, one thread, {used['clips']} clips of "
         f"{min(used['lengths_s'])} to {max(used['lengths_s'])} s in memory, severities spread "
         "evenly, the same for ours and the reference; ours draws within its time. Reference: "
-        "pedalboard, pyloudnorm and librosa, the same chains; audiomentations: the nearest it has. "
+        "pedalboard, pyloudnorm and librosa, the same chains; audiomentations: its closest transforms. "
         f"FLAC to FLAC: all 54 scenarios from file to file. Over 2 worker processes files go "
         f"{two['times_one_worker']:.2f} times as fast as with one (wall time). Medians of "
         f"{used['repeats']} run(s) after a warm-up; {used['loops']} loops."
         + (f" Built-in noises are made in up to {1000 * max(noises):.0f} CPU ms." if noises else "")
-        + "".join(f" {one}." for one in absent)
+        + "".join(f" {sentence}." for sentence in absent)
     )
     head = (
         "scenarios",

@@ -38,7 +38,7 @@ class Stage:
         """Make clips of the given lengths, one after the other, and keep them in memory."""
         self._folder = folder
         self.clips: list[Samples] = [
-            joined(lengths_s[at % len(lengths_s)], at + 1)[at] for at in range(clips)
+            joined(lengths_s[index % len(lengths_s)], index + 1)[index] for index in range(clips)
         ]
         self._waveforms = [Waveform(clip, RATE) for clip in self.clips]
         self.audio_s = sum(len(clip) for clip in self.clips) / RATE
@@ -48,19 +48,19 @@ class Stage:
         """Write a folder of noises of different colours, and store them as users do."""
         self._noises = self._folder / "noises"
         self._noises.mkdir()
-        for at in range(number):
-            white = np.random.default_rng(at).standard_normal(round(length_s * RATE))
+        for index in range(number):
+            white = np.random.default_rng(index).standard_normal(round(length_s * RATE))
             spectrum = np.fft.rfft(white)
-            spectrum[1:] /= np.arange(1, len(spectrum)) ** (at / number)
+            spectrum[1:] /= np.arange(1, len(spectrum)) ** (index / number)
             noise = np.fft.irfft(spectrum, len(white))
-            _write(self._noises / f"{at}.wav", 0.5 * noise / np.abs(noise).max())
+            _write(self._noises / f"{index}.wav", 0.5 * noise / np.abs(noise).max())
         pool = NoisePool.from_folders([self._noises], self._folder / "store")
         self._simulator = Simulator(noise=pool)
 
     def ours(self, scenario: str) -> None:
         """Draw and degrade every clip."""
-        for at, waveform in enumerate(self._waveforms):
-            self._simulator.apply(waveform, self._draw(scenario, at))
+        for index, waveform in enumerate(self._waveforms):
+            self._simulator.apply(waveform, self._draw(scenario, index))
 
     def _draw(self, scenario: str, clip: int) -> Draw:
         """Decide about one clip; severities are spread evenly, the same in every scenario."""
@@ -73,17 +73,17 @@ class Stage:
 
     def peers(self, names: Sequence[str]) -> dict[str, Callable[[str], Job]]:
         """Return for each peer what makes its job of a scenario."""
-        made: dict[str, Callable[[str], Job]] = {}
+        jobs: dict[str, Callable[[str], Job]] = {}
         if "reference" in names:
             self._reference = self._reference_stack()
-            made["reference"] = self._reference_job
+            jobs["reference"] = self._reference_job
         if "audiomentations" in names:
             from benchmarks.augmentation_stack import conditions
 
             rooms, echoes = self._impulse_responses()
             functions = conditions(self._noises, rooms, echoes)
-            made["audiomentations"] = lambda name: partial(_each, functions[name], self.clips)
-        return made
+            jobs["audiomentations"] = lambda name: partial(_each, functions[name], self.clips)
+        return jobs
 
     def _reference_stack(self) -> Any:
         from benchmarks.reference_stack import ReferenceStack
@@ -95,7 +95,7 @@ class Stage:
         return ReferenceStack(noises)
 
     def _reference_job(self, scenario: str) -> Job:
-        draws = [self._draw(scenario, at) for at in range(len(self.clips))]
+        draws = [self._draw(scenario, index) for index in range(len(self.clips))]
 
         def job() -> None:
             for clip, draw in zip(self.clips, draws, strict=True):
@@ -108,7 +108,7 @@ class Stage:
         rooms, echoes = self._folder / "rooms", self._folder / "echoes"
         for folder in (rooms, echoes):
             folder.mkdir()
-        for at, share in enumerate((0.0, 0.33, 0.67, 1.0)):
+        for index, share in enumerate((0.0, 0.33, 0.67, 1.0)):
             reverb = Reverberation(
                 condition="echo",
                 room_size=0.4 + 0.5 * share,
@@ -121,21 +121,21 @@ class Stage:
                 impulse = np.zeros(round(length_s * RATE), np.float32)
                 impulse[0] = 1.0
                 effect.apply(impulse, PrimitiveStage(self._simulator.noise))
-                _write(folder / f"{at}.wav", 0.9 * impulse / np.abs(impulse).max())
+                _write(folder / f"{index}.wav", 0.9 * impulse / np.abs(impulse).max())
         return rooms, echoes
 
     def file_tasks(self, rounds: int) -> list[Task]:
         """Write the clips as FLAC, and give every scenario to one of them in each round."""
         paths = []
-        for at, waveform in enumerate(self._waveforms):
-            paths.append(self._folder / f"clip-{at}.flac")
-            write(paths[at], waveform)
+        for index, waveform in enumerate(self._waveforms):
+            paths.append(self._folder / f"clip-{index}.flac")
+            write(paths[index], waveform)
         out = self._folder / "degraded"
         out.mkdir()
         names = [name for _ in range(rounds) for name in scenario_names()]
         return [
-            (paths[at % len(paths)], f"clip-{at}", name, out / f"{at}.flac")
-            for at, name in enumerate(names)
+            (paths[index % len(paths)], f"clip-{index}", name, out / f"{index}.flac")
+            for index, name in enumerate(names)
         ]
 
     def task_audio_s(self, tasks: Sequence[Task]) -> float:
@@ -165,7 +165,7 @@ class Stage:
         with ProcessPoolExecutor(count, context) as pool:
 
             def do(tasks: Sequence[Task]) -> None:
-                chunks = [tasks[at : at + _CHUNK] for at in range(0, len(tasks), _CHUNK)]
+                chunks = [tasks[index : index + _CHUNK] for index in range(0, len(tasks), _CHUNK)]
                 for _ in pool.map(partial(degrade_files, self._simulator), chunks):
                     pass
 

@@ -1,5 +1,8 @@
-"""How often voice-activity detection misses degraded speech: `python -m benchmarks.speech_activity
-DATA_SET`, a simulated data set; no time is measured, so it is not among the benchmarks."""
+"""How often voice-activity detection misses degraded speech.
+
+`python -m benchmarks.speech_activity DATA_SET`, with a simulated data set. It measures no time and
+is therefore not among the benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def main() -> None:
 
 def _group(clip: TestClip) -> str:
     if not clip.text:
-        return "nobody speaks"
+        return "no speech"
     if clip.severity is None or clip.scenario == "clean":
         return "speech, clean"
     low = 0.2 * min(4, int(clip.severity / 0.2))

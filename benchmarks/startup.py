@@ -37,13 +37,14 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
             _NATIVE: child("native_files", *model, budget, clip),
             "first clip, megaasr": child("megaasr_file", *model, clip),
         }
-        done: dict[str, list[Finished]] = {name: [] for name in commands}
+        processes: dict[str, list[Finished]] = {name: [] for name in commands}
         rounds = repeats if settings.quick else repeats + 1
         for number in range(rounds):
             say(f"startup: round {number + 1} of {rounds}")
             for name, command in commands.items():
-                done[name].append(run_process(command))
-    rows = [_row(name, {of: some[-repeats:] for of, some in done.items()}) for name in commands]
+                processes[name].append(run_process(command))
+    last_runs = {name: runs[-repeats:] for name, runs in processes.items()}
+    rows = [_row(name, last_runs) for name in commands]
     return {"repeats": repeats, "clip_s": _CLIP_S, "device": settings.device}, rows
 
 
@@ -53,28 +54,31 @@ def _mega_asr() -> list[str]:
     return [str(script)] if script.is_file() else [sys.executable, "-m", "megaasr"]
 
 
-def _row(name: str, done: Mapping[str, list[Finished]]) -> Row:
+def _row(name: str, processes: Mapping[str, list[Finished]]) -> Row:
     base = {_TORCH: _BARE, _NATIVE: _TORCH, "first clip, megaasr": _NATIVE}.get(name, _BARE)
-    wall_s, cpu_s = (median(one.wall_s for one in done[name]), median(_cpu(done[name])))
+    wall_s, cpu_s = (
+        median(process.wall_s for process in processes[name]),
+        median(_cpu(processes[name])),
+    )
     row: Row = {
         "what": name,
         "wall_s": round(wall_s, 4),
         "cpu_s": round(cpu_s, 4),
-        "wall_s_runs": [round(one.wall_s, 4) for one in done[name]],
-        "cpu_s_runs": [round(one, 4) for one in _cpu(done[name])],
+        "wall_s_runs": [round(process.wall_s, 4) for process in processes[name]],
+        "cpu_s_runs": [round(seconds, 4) for seconds in _cpu(processes[name])],
         "base": base,
-        "times_base_wall": round(wall_s / median(one.wall_s for one in done[base]), 3),
-        "times_base_cpu": round(cpu_s / median(_cpu(done[base])), 3),
+        "times_base_wall": round(wall_s / median(process.wall_s for process in processes[base]), 3),
+        "times_base_cpu": round(cpu_s / median(_cpu(processes[base])), 3),
     }
     if name.startswith("first clip"):
-        answers = [one.answer() for one in done[name]]
+        reports = [process.report() for process in processes[name]]
         for field in ("load_s", "transcribe_s"):
-            row[field] = round(median(one[field] for one in answers), 4)
+            row[field] = round(median(report[field] for report in reports), 4)
     return row
 
 
-def _cpu(done: list[Finished]) -> list[float]:
-    return [one.cpu_s for one in done]
+def _cpu(processes: list[Finished]) -> list[float]:
+    return [process.cpu_s for process in processes]
 
 
 def table(entry: Mapping[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""Wall and CPU time of jobs in this process, run in turn so that a slow minute hits all alike."""
+"""Wall and CPU time of jobs, run in turn, so that a slow minute affects all of them equally."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Runs:
     """The repeated runs of one job.
 
     Attributes:
-        wall_s: seconds that passed, of each run.
-        cpu_s: seconds of all CPU cores together, of each run.
+        wall_s: wall time of each run in seconds.
+        cpu_s: CPU time of each run in seconds, all cores together.
     """
 
     wall_s: Sequence[float]
@@ -38,8 +38,8 @@ class Runs:
         return {
             "wall_s": round(self.wall, 5),
             "cpu_s": round(self.cpu, 5),
-            "wall_s_runs": [round(one, 5) for one in self.wall_s],
-            "cpu_s_runs": [round(one, 5) for one in self.cpu_s],
+            "wall_s_runs": [round(seconds, 5) for seconds in self.wall_s],
+            "cpu_s_runs": [round(seconds, 5) for seconds in self.cpu_s],
         }
 
 
@@ -51,7 +51,7 @@ def in_turn(jobs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str,
     cpu: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):
         for name, job in jobs.items():
-            gc.collect()  # the rubbish of one job is not the next one's work
+            gc.collect()  # so that no job collects the garbage of another
             cpu_start, start = time.process_time(), time.perf_counter()
             job()
             wall[name].append(time.perf_counter() - start)

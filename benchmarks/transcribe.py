@@ -1,4 +1,4 @@
-"""How much faster than real time, by batch size and length of clip; peer: native transformers."""
+"""Speed of transcription by batch size and length of clip; peer: native transformers."""
 
 from __future__ import annotations
 
@@ -35,9 +35,12 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     from megaasr.model.qwen3_asr import token_budget
 
     sizes = _QUICK if settings.quick else _Sizes()
-    most = max(sizes.batch_sizes)
+    largest = max(sizes.batch_sizes)
     model = load_model(
-        str(settings.folder), device=settings.device, hub=HubOptions(offline=True), batch_size=most
+        str(settings.folder),
+        device=settings.device,
+        hub=HubOptions(offline=True),
+        batch_size=largest,
     )
     native = Native(model.model, model.processor)  # the very same weights
     rows: list[Row] = []
@@ -52,16 +55,16 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
 
         def by_megaasr(batch_size: int, clips: Any = clips, texts: Any = texts) -> None:
             asr = MegaASR(model, batch_size=batch_size)
-            made = asr.transcribe(clips, sample_rate=RATE)
-            texts[str(batch_size)] = [one.text for one in made]
+            transcripts = asr.transcribe(clips, sample_rate=RATE)
+            texts[str(batch_size)] = [transcript.text for transcript in transcripts]
 
         jobs: dict[str, Callable[[], object]] = {_PEER: by_native}
         for size in sizes.batch_sizes:
             jobs[str(size)] = lambda size=size: by_megaasr(size)  # type: ignore[misc]
         runs = in_turn(jobs, sizes.repeats)
-        # megaasr shows no words where the model names no language
-        heard = [parse_output(raw) for raw in texts[_PEER]]
-        texts[_PEER] = [text if language else "" for text, language in heard]
+        # megaasr returns no text where the model names no language
+        outputs = [parse_output(raw) for raw in texts[_PEER]]
+        texts[_PEER] = [text if language else "" for text, language in outputs]
         for name in jobs:
             same = sum(a == b for a, b in zip(texts[name], texts[_PEER], strict=True))
             rows.append(_row(name, length_s, sizes.clips, runs, same))

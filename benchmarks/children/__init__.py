@@ -12,10 +12,10 @@ from typing import Any
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process had resident so far, in 10^6 bytes.
+    """Return the peak resident memory of this process so far, in 10^6 bytes.
 
-    On Linux this is VmHWM: `getrusage` says the same, except that a process whose parent was
-    large when it started is told at least the size of its parent.
+    On Linux this is VmHWM: `getrusage` reports the same, except that a process whose parent was
+    large when it started gets at least the size of its parent.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -27,6 +27,6 @@ def peak_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def answer(**fields: Any) -> None:
-    """Print what the parent asked for, with the memory that it took."""
+def report(**fields: Any) -> None:
+    """Print the measurements and the peak memory of this process as a JSON object."""
     print(json.dumps({**fields, "peak_mb": round(peak_mb(), 1)}))

@@ -7,39 +7,39 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.children import answer
+from benchmarks.children import report
 
 if TYPE_CHECKING:
     from megaasr import Segment
 
 
 class _Progress:
-    """Says on stderr, every 10 s, how far a long recording is."""
+    """Reports the progress of a long recording on stderr, every 10 s."""
 
     def __init__(self, total_s: float) -> None:
         self._total_s = total_s
-        self._said = time.monotonic()
+        self._last_message = time.monotonic()
 
     def __call__(self, _: str, segment: Segment) -> None:
-        if time.monotonic() - self._said > 10:
-            self._said = time.monotonic()
+        if time.monotonic() - self._last_message > 10:
+            self._last_message = time.monotonic()
             print(f"  {segment.end / 60:.0f} of {self._total_s / 60:.0f} min", file=sys.stderr)
 
 
 def main(model: str, device: str, file: str, total_s: str = "0") -> None:
-    """Transcribe as a short script would, and say how long it took."""
+    """Transcribe as a short script would, and report the time it takes."""
     start = time.perf_counter()
     from megaasr import MegaASR
 
     asr = MegaASR.load(model, device=device, offline=True)
     loaded = time.perf_counter()
     transcript = asr.transcribe(file, on_segment=_Progress(float(total_s)))
-    answer(
+    report(
         load_s=loaded - start,
         transcribe_s=time.perf_counter() - loaded,
         audio_s=transcript.duration_s,
         segments=len(transcript.segments),
-        text_bytes=len(json.dumps(transcript.to_json(), ensure_ascii=False).encode()),
+        text_bytes=len(json.dumps(transcript.to_dict(), ensure_ascii=False).encode()),
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks.children import answer
+from benchmarks.children import report
 
 
 def main(model: str, device: str, max_new_tokens: str, *files: str) -> None:
-    """Transcribe as a short script would, and say how long it took."""
+    """Transcribe as a short script would, and report the time it takes."""
     start = time.perf_counter()
     import soundfile
 
@@ -22,7 +22,7 @@ def main(model: str, device: str, max_new_tokens: str, *files: str) -> None:
     loaded = time.perf_counter()
     clips = [soundfile.read(file, dtype="float32")[0] for file in files]
     texts = native.transcribe(clips, int(max_new_tokens))
-    answer(
+    report(
         load_s=loaded - start,
         transcribe_s=time.perf_counter() - loaded,
         audio_s=sum(len(clip) for clip in clips) / 16_000,

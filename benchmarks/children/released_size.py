@@ -1,4 +1,4 @@
-"""Load a model, hear one piece of 30 s, route it, detect speech in it: MODEL DEVICE TOKENS."""
+"""Load a model, decode a chunk of 30 s, route it, detect speech in it: MODEL DEVICE TOKENS."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.children import answer
+from benchmarks.children import report
 
 
 def main(model: str, device: str, tokens: str) -> None:
-    """Say how long each part took; the first run of a part is not counted."""
+    """Measure how long each part takes; the first run of a part does not count."""
     import numpy as np
     import torch
 
@@ -25,8 +25,8 @@ def main(model: str, device: str, tokens: str) -> None:
     start = time.perf_counter()
     loaded = load_model(model, device=device, hub=HubOptions(offline=True))
     load_s = time.perf_counter() - start
-    sound = (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
-    inputs: Any = loaded.inputs([Request(sound)])
+    samples = (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
+    inputs: Any = loaded.inputs([Request(samples)])
     native: Any = loaded.model
     router = Router(AudioQualityClassifier(RouterSizes()).eval())
 
@@ -41,11 +41,11 @@ def main(model: str, device: str, tokens: str) -> None:
                 pad_token_id=0,
             )
 
-    answer(
+    report(
         load_s=load_s,
         transcribe_s=_timed(transcribe),
-        router_s=_timed(lambda: router.decide(sound)),
-        vad_s=_timed(lambda: detect_speech(sound)),
+        router_s=_timed(lambda: router.decide(samples)),
+        vad_s=_timed(lambda: detect_speech(samples)),
         dtype=str(native.dtype).removeprefix("torch."),
     )
 

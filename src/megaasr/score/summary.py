@@ -27,7 +27,7 @@ from megaasr.text.failures import find_failures
 NORMALIZERS = ("bench", "default")
 """The headline normaliser, comparable with published tables, and the one that is fairer."""
 
-COMPARED = (OVERALL, "category", "severity", "size", "difficulty", "voice", "language")
+TESTED = (OVERALL, "category", "severity", "size", "difficulty", "voice", "language")
 """Properties by whose subgroups systems are compared; the others are shown without a test."""
 
 
@@ -215,7 +215,7 @@ def _blocks(clips: Sequence[ScoredClip]) -> list[str] | None:
 
 
 def comparisons(clips: Sequence[ScoredClip], settings: ScoringSettings) -> list[Comparison]:
-    """Compare every system with the baseline, on all clips and on subgroups (`COMPARED`).
+    """Compare every system with the baseline, on all clips and on subgroups (`TESTED`).
 
     Raises:
         UsageError: no system has the baseline's name.
@@ -227,7 +227,7 @@ def comparisons(clips: Sequence[ScoredClip], settings: ScoringSettings) -> list[
     break_downs: dict[str, ClipsByName] = split_into_subgroups(clips)
     return [
         _comparison((by, name), members, (baseline, system), normalizer, settings)
-        for by in COMPARED
+        for by in TESTED
         for name, members in break_downs.get(by, {}).items()
         for system in systems
         if system != baseline
