@@ -193,9 +193,9 @@ def table(entry: Mapping[str, Any]) -> Table:
         f"Seconds of audio per CPU second, one thread, {used['clips']} clips of "
         f"{min(used['lengths_s'])} to {max(used['lengths_s'])} s in memory, severities spread "
         "evenly, the same for ours and the reference; ours draws within its time. Reference: "
-        "pedalboard, pyloudnorm and librosa, the same chains; audiomentations: its closest transforms. "
-        f"FLAC to FLAC: all 54 scenarios from file to file. Over 2 worker processes files go "
-        f"{two['times_one_worker']:.2f} times as fast as with one (wall time). Medians of "
+        "pedalboard, pyloudnorm and librosa, the same chains; audiomentations: its closest "
+        "transforms. FLAC to FLAC: all 54 scenarios from file to file. Over 2 worker processes "
+        f"files go {two['times_one_worker']:.2f} times as fast as with one (wall time). Medians of "
         f"{used['repeats']} run(s) after a warm-up; {used['loops']} loops."
         + (f" Built-in noises are made in up to {1000 * max(noises):.0f} CPU ms." if noises else "")
         + "".join(f" {sentence}." for sentence in absent)
