@@ -148,3 +148,12 @@ def test_other_forms_and_broken_files(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(RecordError, match="no predictions"):
         read_answers(path)
+
+
+def test_a_hypothesis_is_a_prediction_and_without_any_there_is_no_score(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.jsonl"
+    path.write_text('{"id": "1", "answer": "hello world", "hypothesis": "hello world"}\n')
+    assert score_records(read_answers(path))["overall"]["errors"] == 0
+    path.write_text('{"id": "1", "answer": "hello world", "transcription": "hello world"}\n')
+    with pytest.raises(RecordError, match=r"no record has a prediction.*pred_text or hypothesis"):
+        read_answers(path)

@@ -113,13 +113,18 @@ def score_records(records: Iterable[Mapping[str, Any]], normalizer: str = "bench
     }
 
 
+_PREDICTION_FIELDS = ("prediction", "pred_text", "hypothesis")
+
+
 def read_answers(path: Path) -> list[dict[str, Any]]:
     """Return the records of a predictions file, each with `answer` and `prediction`.
 
-    The fields `text` and `pred_text` are accepted instead; a missing prediction becomes None.
+    The field `text` is accepted instead of `answer`, `pred_text` and `hypothesis` instead of
+    `prediction`; a missing prediction becomes None.
 
     Raises:
-        RecordError: the file cannot be read, is empty, or a record has no answer.
+        RecordError: the file cannot be read or is empty, a record has no answer, or no record has a
+            prediction.
     """
     records = []
     for number, record in read_objects(path):
@@ -131,10 +136,15 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
         answer = next((record[n] for n in ("answer", "text") if record.get(n) is not None), None)
         if answer is None:
             raise RecordError(f"{path}, line {number}: no answer (or text) to score against")
-        prediction = record.get("prediction", record.get("pred_text"))
+        prediction = next((record[name] for name in _PREDICTION_FIELDS if name in record), None)
         records.append({**record, "answer": answer, "prediction": prediction})
     if not records:
         raise RecordError(f"{path} holds no predictions")
+    if all(record["prediction"] is None for record in records):
+        raise RecordError(
+            f"{path}: no record has a prediction; it belongs in the field "
+            f"{' or '.join(_PREDICTION_FIELDS)}"
+        )
     return records
 
 
