@@ -18,8 +18,7 @@ from megaasr.audio import Waveform, read, write
 from megaasr.audio.waveform import Samples
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.noise_pool import NoisePool
-from megaasr.simulate.primitives import EchoDelay, Reverberation
-from megaasr.simulate.primitives import Stage as PrimitiveStage
+from megaasr.simulate.primitives import EchoDelay, Resources, Reverberation
 from megaasr.simulate.scenarios import scenario_names
 from megaasr.simulate.simulator import Simulator
 
@@ -120,7 +119,7 @@ class Stage:
             for folder, effect, length_s in ((rooms, reverb, 1.5 + share), (echoes, echo, 1.5)):
                 impulse = np.zeros(round(length_s * RATE), np.float32)
                 impulse[0] = 1.0
-                effect.apply(impulse, PrimitiveStage(self._simulator.noise))
+                effect.apply(impulse, Resources(self._simulator.noise))
                 _write(folder / f"{index}.wav", 0.9 * impulse / np.abs(impulse).max())
         return rooms, echoes
 

@@ -285,7 +285,7 @@ def test_measured_rooms_take_the_place_of_the_synthetic_tail(
     shown = run(
         "apply", "clean.flac", "bad.flac", "--scenario", "far_field", "--severity", "0.5", *rooms
     )
-    assert "the room as measured in rooms/hall.wav" in shown.out
+    assert "measured room response rooms/hall.wav" in shown.out
     replay = ("replay", "bad.flac.json", "--input", "clean.flac", "--output", "r.flac")
     refused = run(*replay)
     assert refused.status == 2

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio import active_speech_level_dbfs
+from megaasr.audio.waveform import Samples
 from megaasr.simulate.primitives import (
     AdditiveNoise,
     EchoDelay,
@@ -38,7 +39,6 @@ from megaasr.simulate.streams import stream
 FILE = Path(__file__).with_name("reference_effects.npz")
 RATE, EVERY = 16_000, 31
 PACKAGES = ("pedalboard", "pyloudnorm", "librosa", "soxr", "numpy", "scipy")
-Floats = NDArray[np.float32]
 
 
 class Tape:
@@ -130,7 +130,7 @@ def signal() -> NDArray[np.int16]:
     return np.rint(10_000 * sound / np.abs(sound).max()).astype(np.int16)
 
 
-def reference(steps: Sequence[Any], x: Floats) -> Floats:
+def reference(steps: Sequence[Any], x: Samples) -> Samples:
     """Return the sound as the effects in use make it: float32 [time], clipped to ±1."""
     for step in steps:
         effect = _OTHERS.get(step.primitive, _by_pedalboard)
@@ -138,13 +138,13 @@ def reference(steps: Sequence[Any], x: Floats) -> Floats:
     return np.clip(x, -1.0, 1.0)
 
 
-def loudness_lufs(x: Floats) -> float:
+def loudness_lufs(x: Samples) -> float:
     import pyloudnorm
 
     return float(pyloudnorm.Meter(RATE).integrated_loudness(x))
 
 
-def _by_pedalboard(step: Any, x: Floats) -> NDArray[Any]:
+def _by_pedalboard(step: Any, x: Samples) -> NDArray[Any]:
     import pedalboard as pb
 
     if isinstance(step, SpectralFilter):
@@ -159,7 +159,7 @@ def _by_pedalboard(step: Any, x: Floats) -> NDArray[Any]:
     return pb.Distortion(step.drive_db)(x, RATE)
 
 
-def _to_loudness(step: Any, x: Floats) -> NDArray[Any]:
+def _to_loudness(step: Any, x: Samples) -> NDArray[Any]:
     import pyloudnorm
 
     y = pyloudnorm.normalize.loudness(x, loudness_lufs(x), step.target_lufs)
@@ -167,14 +167,14 @@ def _to_loudness(step: Any, x: Floats) -> NDArray[Any]:
     return y / np.abs(y).max() if limited else y
 
 
-def _resampled(step: Resampling, x: Floats) -> NDArray[Any]:
+def _resampled(step: Resampling, x: Samples) -> NDArray[Any]:
     import librosa
 
     low = librosa.resample(x, orig_sr=RATE, target_sr=step.target_rate_hz)
     return librosa.resample(low, orig_sr=step.target_rate_hz, target_sr=RATE)
 
 
-def _with_noise(step: AdditiveNoise, x: Floats) -> NDArray[Any]:
+def _with_noise(step: AdditiveNoise, x: Samples) -> NDArray[Any]:
     """Add the examples' noise with the drawn ratio; no library measures where there is speech."""
     tape = Tape().samples(step.source).astype(np.float64)
     noise = np.resize(np.roll(tape, -step.offset_samples), len(x))
@@ -182,7 +182,7 @@ def _with_noise(step: AdditiveNoise, x: Floats) -> NDArray[Any]:
     return x + 10 ** ((active_speech_level_dbfs(x, RATE) - level_db) / 20) * noise
 
 
-def _stuttered(step: FrameStutter, x: Floats) -> NDArray[Any]:
+def _stuttered(step: FrameStutter, x: Samples) -> NDArray[Any]:
     """Replace the runs of frames that the stream names; there is no such effect to compare."""
     frame = round(step.frame_ms * RATE / 1000)
     frames = len(x) // frame

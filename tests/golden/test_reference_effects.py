@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from megaasr.audio import Waveform
+from megaasr.audio.waveform import Samples
 from megaasr.simulate.primitives.loudness import integrated_lufs
 from megaasr.simulate.simulator import Simulator
 
@@ -19,13 +20,12 @@ EXAMPLES = made.examples()
 PRIMITIVE_DB, CHAIN_DB = 100, 90  # signal to error in dB
 SOUND = GOLDEN["input"].astype(np.float32) / np.float32(32768)
 SIMULATOR: Any = Simulator(noise=made.Tape())  # type: ignore[arg-type]
-Floats = NDArray[np.float32]
 
 
-def ours(steps: list[Any], x: Floats) -> Floats:
+def ours(steps: list[Any], x: Samples) -> Samples:
     draw = SIMULATOR.draw(seed=0, scenario="clean", severity=0.0)
     changed = draw.model_copy(update={"steps": tuple(steps)})
-    done: Floats = SIMULATOR.apply(Waveform(x, made.RATE), changed).waveform.samples
+    done: Samples = SIMULATOR.apply(Waveform(x, made.RATE), changed).waveform.samples
     return done
 
 

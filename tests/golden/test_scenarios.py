@@ -12,7 +12,7 @@ import pytest
 from megaasr.errors import UsageError
 from megaasr.simulate.conditions import CONDITIONS
 from megaasr.simulate.scenarios import SCENARIOS, find_scenario, scenario_names
-from megaasr.simulate.severity import Choice, Sweep
+from megaasr.simulate.severity import DiscreteSweep, Sweep
 from megaasr.simulate.simulator import Simulator
 
 GOLDEN = json.loads(make_scenarios.TABLE.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def test_as_many_of_each_size_as_the_paper_counts(size: int, count: int) -> None
 def as_golden(value: Any) -> Any:
     if isinstance(value, Sweep):
         return [value.easy, value.hard]
-    return {"options": list(value.options)} if isinstance(value, Choice) else value
+    return {"options": list(value.options)} if isinstance(value, DiscreteSweep) else value
 
 
 def test_ranges() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from megaasr.audio.waveform import Samples
+
 RATE = 16_000
-Floats = NDArray[np.float32]
 
 
-def bursts(seed: int, samples: int) -> Floats:
+def bursts(seed: int, samples: int) -> Samples:
     """Coloured noise in syllables with pauses, and a faint floor; peaks at -34 to -2 dBFS."""
     rng = np.random.default_rng(seed)
     envelope = np.zeros(samples)

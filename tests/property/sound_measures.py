@@ -6,12 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
-from bursts import RATE, Floats
+from bursts import RATE
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from megaasr.audio.waveform import Samples
 
-def speech_power(x: Floats) -> float:
+
+def speech_power(x: Samples) -> float:
     """Mean power of the frames of 20 ms within 30 dB of the 95th-percentile frame."""
     frame = min(320, len(x))
     frames = [x[i : i + frame].astype(float) for i in range(0, len(x) - frame + 1, frame)]
@@ -38,7 +40,7 @@ def biquad(kind: str, frequency_hz: float, quality: float, gain_db: float) -> An
     return b, [up - down * c + slope, 2 * (down - up * c), up - down * c - slope]
 
 
-def integrated_lufs(x: Floats) -> float:
+def integrated_lufs(x: Samples) -> float:
     """BS.1770-4 in float64; the last block may lack 50 ms, as in the implementations in use."""
     y = lfilter(*biquad("high shelf", 1500.0, 1 / math.sqrt(2), 4.0), x.astype(float))
     y = lfilter(*biquad("high-pass", 38.0, 0.5, 0.0), y)

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bursts import RATE, Floats, bursts
+from bursts import RATE, bursts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from megaasr.audio import Waveform
+from megaasr.audio.waveform import Samples
 from megaasr.simulate import kernels
 from megaasr.simulate.primitives import (
     AdditiveNoise,
@@ -21,9 +22,9 @@ from megaasr.simulate.primitives import (
     LoudnessAfterDistortion,
     NonlinearDistortion,
     Resampling,
+    Resources,
     Reverberation,
     SpectralFilter,
-    Stage,
 )
 from megaasr.simulate.scenarios import SCENARIOS, Scenario
 from megaasr.simulate.simulator import Simulator
@@ -96,23 +97,23 @@ class Tape:
         return np.random.default_rng(1).integers(-9_000, 9_001, 40_000).astype(np.int16)
 
 
-def by(loops: kernels.Loops, primitive: Any, x: Floats) -> tuple[Floats, dict[str, Any]]:
+def by(loops: kernels.Loops, primitive: Any, x: Samples) -> tuple[Samples, dict[str, Any]]:
     y = x.copy()
     with kernels.using(loops):
         assert kernels.name() == loops
-        return y, primitive.apply(y, Stage(Tape()))
+        return y, primitive.apply(y, Resources(Tape()))
 
 
 @settings(max_examples=100, deadline=None)
 @given(primitives, seeds, lengths)
 def test_primitives(primitive: Any, seed: int, samples: int) -> None:
     x = bursts(seed, samples)
-    fast, notes = by("compiled", primitive, x)
+    fast, measurements = by("compiled", primitive, x)
     plain, expected = by("portable", primitive, x)
     assert np.abs(fast - plain).max() < HALF_STEP
-    assert notes.keys() == expected.keys()
+    assert measurements.keys() == expected.keys()
     for name, value in expected.items():
-        assert notes[name] == (
+        assert measurements[name] == (
             pytest.approx(value, abs=1e-3) if isinstance(value, float) else value
         )
 
@@ -144,12 +145,12 @@ def test_the_width_of_vectors_does_not_change_a_bit(
     if not loops.use_width(8):
         pytest.skip("this processor has one width only")
     x = bursts(seed, samples)
-    wide, notes = by("compiled", primitive, x)
+    wide, measurements = by("compiled", primitive, x)
     try:
         assert loops.use_width(4)
         narrow, expected = by("compiled", primitive, x)
     finally:
         loops.use_width(8)
     assert wide.tobytes() == narrow.tobytes()
-    assert notes == expected
+    assert measurements == expected
     assert not loops.use_width(5)

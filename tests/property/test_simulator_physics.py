@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bursts import RATE, Floats, bursts
+from bursts import RATE, bursts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from scipy.signal import welch
 from sound_measures import integrated_lufs, response_db, speech_power
 
 from megaasr.audio import Waveform
+from megaasr.audio.waveform import Samples
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.primitives import (
     AdditiveNoise,
@@ -24,9 +25,9 @@ from megaasr.simulate.primitives import (
     LoudnessAfterDistortion,
     NonlinearDistortion,
     Resampling,
+    Resources,
     Reverberation,
     SpectralFilter,
-    Stage,
 )
 from megaasr.simulate.scenarios import SCENARIOS, Scenario
 from megaasr.simulate.simulator import Simulator
@@ -46,16 +47,18 @@ class Tape:
         return self.noise
 
 
-NO_NOISE = Stage(Tape(np.zeros(1, np.int16)))
+NO_NOISE = Resources(Tape(np.zeros(1, np.int16)))
 
 seeds = st.integers(0, 2**32 - 1)
 lengths = st.one_of(st.integers(1, 700), st.integers(701, RATE), st.integers(RATE, 20 * RATE))
 severities = st.floats(0, 1)
 
 
-def applied(primitive: Any, x: Floats, stage: Stage = NO_NOISE) -> tuple[Floats, dict[str, Any]]:
+def applied(
+    primitive: Any, x: Samples, resources: Resources = NO_NOISE
+) -> tuple[Samples, dict[str, Any]]:
     y = x.copy()
-    return y, primitive.apply(y, stage)
+    return y, primitive.apply(y, resources)
 
 
 @some
@@ -66,8 +69,8 @@ def test_the_noise_lies_where_the_drawn_snr_says(
     x = bursts(seed, samples)
     draw = SIMULATOR.draw(seed=seed, scenario=scenario, severity=severity)
     noise = next(step for step in draw.steps if isinstance(step, AdditiveNoise))
-    y, notes = applied(noise, x, Stage(SIMULATOR.noise))
-    assume("skipped" not in notes)  # a moment of silence in the noise, under a short clip
+    y, measurements = applied(noise, x, Resources(SIMULATOR.noise))
+    assume("skipped" not in measurements)  # a moment of silence in the noise, under a short clip
     added = float(np.square(y.astype(float) - x).mean())
     assert 10 * math.log10(speech_power(x) / added) == pytest.approx(noise.snr_db, abs=0.1)
     assert noise.snr_db == pytest.approx(10 - 15 * severity)
@@ -84,9 +87,9 @@ def test_any_noise_is_repeated_to_the_clip(
     tape[0] = 500  # not silent
     offset = int(begin * (noise_samples - 1))
     noise = AdditiveNoise(condition="noise", source="tape", offset_samples=offset, snr_db=snr_db)
-    y, notes = applied(noise, x, Stage(Tape(tape)))
+    y, measurements = applied(noise, x, Resources(Tape(tape)))
     expected = tape.astype(float)[np.arange(offset, offset + samples) % noise_samples]
-    assume("skipped" not in notes)
+    assume("skipped" not in measurements)
     gain = math.sqrt(speech_power(x) / np.square(expected).mean()) * 10 ** (-snr_db / 20)
     assert np.allclose(y, x + gain * expected, rtol=1e-5, atol=1e-6)
 
@@ -96,9 +99,9 @@ def test_any_noise_is_repeated_to_the_clip(
 def test_loudness_is_the_target(seed: int, samples: int, target: float, gentle: bool) -> None:
     x = bursts(seed, samples)
     kind = LoudnessAfterDistortion if gentle else Loudness
-    y, notes = applied(kind(condition="noise", target_lufs=target), x)
-    assert notes["measured_lufs"] == pytest.approx(integrated_lufs(x), abs=0.01)
-    if "limited" in notes:
+    y, measurements = applied(kind(condition="noise", target_lufs=target), x)
+    assert measurements["measured_lufs"] == pytest.approx(integrated_lufs(x), abs=0.01)
+    if "limited" in measurements:
         assert gentle
         assert np.abs(y).max() == pytest.approx(1.0, abs=1e-6)
         assert integrated_lufs(y) < target
@@ -116,7 +119,7 @@ def test_single_conditions_end_at_their_loudness(
     done = SIMULATOR.apply(Waveform(bursts(seed, samples), RATE), draw)
     last = draw.steps[-1]
     assert isinstance(last, Loudness | LoudnessAfterDistortion)
-    if not done.clipped_samples and "limited" not in done.notes[-1]:
+    if not done.clipped_samples and "limited" not in done.measurements[-1]:
         assert integrated_lufs(done.waveform.samples) == pytest.approx(last.target_lufs, abs=0.1)
 
 
@@ -192,21 +195,21 @@ def test_stutter_copies_or_silences_whole_frames(
         max_repeats=most,
         key=f"{seed:032x}",
     )
-    y, notes = applied(stutter, x)
+    y, measurements = applied(stutter, x)
     frames = samples // 320
     assert np.array_equal(y[frames * 320 :], x[frames * 320 :])
     if frames < 2:
-        assert "skipped" in notes
+        assert "skipped" in measurements
         return
     before, after = (z[: frames * 320].reshape(frames, 320) for z in (x, y))
     changed = [k for k in range(frames) if not np.array_equal(before[k], after[k])]
     assert all(np.array_equal(after[k], after[k - 1]) or not after[k].any() for k in changed)
     assert 0 not in changed
-    assert len(changed) == notes["lost_frames"]
+    assert len(changed) == measurements["lost_frames"]
     # Runs may adjoin, but none is longer than `most`.
     edges = np.diff([0, *(int(k in changed) for k in range(frames)), 0])
     stretches = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
-    assert np.ceil(stretches / most).sum() <= notes["runs"] <= notes["lost_frames"]
+    assert np.ceil(stretches / most).sum() <= measurements["runs"] <= measurements["lost_frames"]
 
 
 @some
@@ -217,17 +220,21 @@ def test_stutter_has_the_share_and_lengths_of_runs_that_were_drawn(
     drawn = SIMULATOR.draw(seed=seed, scenario="dropout", severity=severity).steps[0]
     assert isinstance(drawn, FrameStutter)
     x = np.random.default_rng(seed).uniform(0.1, 1, 16 * 20_000).astype(np.float32)
-    y, notes = applied(drawn.model_copy(update={"frame_ms": 1.0}), x)  # more frames, less chance
+    y, measurements = applied(
+        drawn.model_copy(update={"frame_ms": 1.0}), x
+    )  # more frames, less chance
     p, most, frames = drawn.stutter_prob, drawn.max_repeats, 20_000
     # Runs renew themselves: a wait with the mean (1 - p) / p, then 1..most frames.
     cycle = (1 - p) / p + (most + 1) / 2
     spread = math.sqrt(frames * ((1 - p) / p**2 + (most**2 - 1) / 12) / cycle**3)
-    assert notes["runs"] == pytest.approx(frames / cycle, abs=6 * spread)
-    mean_length = notes["lost_frames"] / notes["runs"]
-    assert mean_length == pytest.approx((most + 1) / 2, abs=2 * most / math.sqrt(notes["runs"]))
+    assert measurements["runs"] == pytest.approx(frames / cycle, abs=6 * spread)
+    mean_length = measurements["lost_frames"] / measurements["runs"]
+    assert mean_length == pytest.approx(
+        (most + 1) / 2, abs=2 * most / math.sqrt(measurements["runs"])
+    )
     # Silence stays silence if repeated, so at least this share of frames sounds.
     silent = 1 - np.count_nonzero(y.reshape(-1, 16).any(axis=1)) / frames
-    lost = notes["lost_frames"] / frames
+    lost = measurements["lost_frames"] / frames
     assert 0.3 * lost - 0.03 < silent < 0.3 * lost + 0.3 * p * lost + 0.03
 
 
@@ -268,7 +275,7 @@ def test_distortion_is_the_hyperbolic_tangent(
     assert np.abs(y).max() <= 1
 
 
-ODD: dict[str, Floats] = {
+ODD: dict[str, Samples] = {
     "silence": np.zeros(8_000, np.float32),
     "one sample": np.array([0.3], np.float32),
     "10 ms": bursts(1, 160),
@@ -291,7 +298,10 @@ def test_every_chain_stands_odd_signals(signal: str, severity: float) -> None:
         assert np.isfinite(y).all()
         assert np.abs(y).max() <= 1
         assert y.tobytes() == again.waveform.samples.tobytes()
-        assert (done.clipped_samples, done.notes) == (again.clipped_samples, again.notes)
+        assert (done.clipped_samples, done.measurements) == (
+            again.clipped_samples,
+            again.measurements,
+        )
         if signal == "silence":
             assert not y.any()
     assert np.array_equal(x, ODD[signal])

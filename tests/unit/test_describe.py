@@ -8,7 +8,7 @@ from megaasr.simulate.conditions import CONDITIONS
 from megaasr.simulate.describe import (
     describe,
     describe_condition,
-    describe_notes,
+    describe_measurements,
     describe_steps,
 )
 from megaasr.simulate.noise_pool import NoisePool
@@ -25,7 +25,7 @@ from megaasr.simulate.primitives import (
     RoomResponse,
     SpectralFilter,
 )
-from megaasr.simulate.primitives.primitive import Notes, Primitive
+from megaasr.simulate.primitives.primitive import Measurements, Primitive
 from megaasr.simulate.scenarios import SCENARIOS
 from megaasr.simulate.simulator import Simulator
 
@@ -37,18 +37,19 @@ PHRASES: list[tuple[AnyPrimitive, str]] = [
     ),
     (
         AdditiveNoise(**C, source="musan/rain.wav", offset_samples=0, snr_db=-3, wet=0.5),
-        "noise (musan/rain.wav, from 0.0 s on), the speech 3.0 dB below it, its amplitude then "
-        "times 0.50",
+        "noise (musan/rain.wav, from 0.0 s on), the speech 3.0 dB below it, the noise then "
+        "scaled by 0.50",
     ),
     (
         EchoDelay(**C, delay_s=0.2, feedback=0.4, mix=0.25),
-        "echo: a copy every 0.20 s, the first at 25 % and each next at 40 % of the one before",
+        "echo: a copy every 0.20 s, the first at 25 % and each following one at 40 % of the one "
+        "before",
     ),
     (
         Reverberation(**C, room_size=0.52, damping=0.7, wet_level=0.45, dry_level=0.5),
         "reverberation: room size 0.52, damping 0.70, tail 0.45 and direct sound 0.50",
     ),
-    (RoomResponse(**C, response="hall/a.wav"), "the room as measured in hall/a.wav"),
+    (RoomResponse(**C, response="hall/a.wav"), "measured room response hall/a.wav"),
     (NonlinearDistortion(**C, drive_db=40), "overdrive: 40.0 dB of gain into a soft limit"),
     (
         Resampling(**C, target_rate_hz=8000),
@@ -56,8 +57,8 @@ PHRASES: list[tuple[AnyPrimitive, str]] = [
     ),
     (
         Resampling(**C, target_rate_hz=11025, wet=0.75),
-        "down to a rate of 11.03 kHz and back, so nothing above 5.51 kHz is left, with 25 % of "
-        "the sound before it kept",
+        "down to a rate of 11.03 kHz and back, so nothing above 5.51 kHz is left, mixed with "
+        "25 % of the unprocessed signal",
     ),
     (
         SpectralFilter(**C, filter_type="lowpass", cutoff_hz=3912, repeat=3),
@@ -65,7 +66,7 @@ PHRASES: list[tuple[AnyPrimitive, str]] = [
     ),
     (
         SpectralFilter(**C, filter_type="highpass", cutoff_hz=460, repeat=1, wet=0.9),
-        "high-pass at 460 Hz, once (6 dB per octave), with 10 % of the sound before it kept",
+        "high-pass at 460 Hz, once (6 dB per octave), mixed with 10 % of the unprocessed signal",
     ),
     (
         SpectralFilter(**C, filter_type="highpass", cutoff_hz=999.9, repeat=16),
@@ -80,12 +81,12 @@ PHRASES: list[tuple[AnyPrimitive, str]] = [
         FrameStutter(
             **C, frame_ms=20, stutter_prob=0.175, repeat_prob=0.7, max_repeats=3, key="0f"
         ),
-        "lost packets: 17.5 % of the frames of 20 ms begin a loss of 1 to 3 frames, 70 % of the "
+        "lost packets: 17.5 % of the 20 ms frames start a loss of 1 to 3 frames; 70 % of the "
         "losses repeat the frame before, the others are silent",
     ),
     (
         FrameStutter(**C, frame_ms=10, stutter_prob=0, repeat_prob=1, max_repeats=1, key="0f"),
-        "lost packets: 0.0 % of the frames of 10 ms begin a loss of 1 frame, 100 % of the losses "
+        "lost packets: 0.0 % of the 10 ms frames start a loss of 1 frame; 100 % of the losses "
         "repeat the frame before, the others are silent",
     ),
 ]
@@ -119,7 +120,7 @@ def test_every_scenario_can_be_told(severity: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("notes", "phrase"),
+    ("measurements", "phrase"),
     [
         ({}, ""),
         ({"skipped": "silence"}, "skipped: silence"),
@@ -127,17 +128,17 @@ def test_every_scenario_can_be_told(severity: float) -> None:
         ({"measured_lufs": -27.9, "gain_db": 4.9}, "-27.9 LUFS before, gain +4.9 dB"),
         (
             {"measured_lufs": -8.0, "limited": 1, "gain_db": -2.0},
-            "-8.0 LUFS before, gain -2.0 dB, held back at full scale, short of the target",
+            "-8.0 LUFS before, gain -2.0 dB, limited by full scale, short of the target",
         ),
         ({"runs": 12, "lost_frames": 31, "frames": 250}, "12 losses, 31 of 250 frames"),
         ({"runs": 1, "lost_frames": 1, "frames": 9}, "1 loss, 1 of 9 frames"),
         ({"decay_time_s": 0.5}, "decay time s 0.5"),
     ],
 )
-def test_what_was_measured_is_told(notes: Notes, phrase: str) -> None:
-    before = dict(notes)
-    assert describe_notes(notes) == phrase
-    assert notes == before
+def test_what_was_measured_is_told(measurements: Measurements, phrase: str) -> None:
+    before = dict(measurements)
+    assert describe_measurements(measurements) == phrase
+    assert measurements == before
 
 
 def test_remarks_stand_in_brackets_behind_their_step() -> None:
@@ -151,6 +152,6 @@ def test_another_speed_comes_first() -> None:
     draw = Simulator(NoisePool()).draw(seed=0, scenario="noise", severity=0)
     faster = draw.model_copy(update={"speed": 1.25})
     assert describe_steps(faster, [{}, {}]) == [
-        "1.25 times as fast, the pitch kept",
+        "1.25 times as fast, at the same pitch",
         *describe_steps(draw, [{}, {}]),
     ]

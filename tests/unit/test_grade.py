@@ -19,8 +19,8 @@ from megaasr.audio.waveform import Waveform
 from megaasr.errors import RecordError, UsageError
 from megaasr.grade.bands import band, grade
 from megaasr.grade.grading import Grading
+from megaasr.grade.shards import ShardAssignment, assignment_from_environment
 from megaasr.grade.summary import draw, summarize
-from megaasr.grade.work import Share, share_from_environment
 from megaasr.model.interface import Recognition, Request
 from megaasr.records import Utterance, read_manifest, write_manifest
 
@@ -61,12 +61,14 @@ def make_set(folder: Path, count: int = 7) -> Path:
     return folder / "m.jsonl"
 
 
-def run(manifest: Path, output: Path, share: Share | None = None, **options: object) -> Counting:
+def run(
+    manifest: Path, output: Path, assignment: ShardAssignment | None = None, **options: object
+) -> Counting:
     model = Counting()
     grading = Grading(
         manifest, output, model="counting", fingerprint="f", **{"shard_size": 2, **options}
     )
-    grading.run(lambda: model, share or Share(), lambda *_: None)
+    grading.run(lambda: model, assignment or ShardAssignment(), lambda *_: None)
     return model
 
 
@@ -117,10 +119,10 @@ def test_datasets_reads_the_parquet_columns(tmp_path: Path) -> None:
 
 def test_shares_meet_in_one_folder_and_resume_does_nothing_twice(tmp_path: Path) -> None:
     manifest = make_set(tmp_path / "in")
-    first = run(manifest, tmp_path / "out", Share(0, 2))
+    first = run(manifest, tmp_path / "out", ShardAssignment(0, 2))
     assert not (tmp_path / "out" / "graded.jsonl").exists()
-    again = run(manifest, tmp_path / "out", Share(0, 2))
-    second = run(manifest, tmp_path / "out", Share(1, 2))
+    again = run(manifest, tmp_path / "out", ShardAssignment(0, 2))
+    second = run(manifest, tmp_path / "out", ShardAssignment(1, 2))
     assert (first.clips, again.clips, second.clips) == (4, 0, 3)
     whole = (tmp_path / "out" / "graded.jsonl").read_bytes()
     run(manifest, tmp_path / "alone")
@@ -153,16 +155,16 @@ def test_another_model_or_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_shares_of_torchrun_and_of_a_job_array() -> None:
-    assert share_from_environment({"RANK": "3", "WORLD_SIZE": "8"}) == Share(3, 8)
+    assert assignment_from_environment({"RANK": "3", "WORLD_SIZE": "8"}) == ShardAssignment(3, 8)
     slurm = {
         "SLURM_ARRAY_TASK_ID": "5",
         "SLURM_ARRAY_TASK_MIN": "1",
         "SLURM_ARRAY_TASK_COUNT": "10",
     }
-    assert share_from_environment(slurm) == Share(4, 10)
-    assert share_from_environment({}) == Share(0, 1)
+    assert assignment_from_environment(slurm) == ShardAssignment(4, 10)
+    assert assignment_from_environment({}) == ShardAssignment(0, 1)
     with pytest.raises(UsageError, match="count from 0"):
-        Share(4, 4)
+        ShardAssignment(4, 4)
 
 
 def test_the_summary_and_its_picture(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ sys.path.insert(0, {folder!r})
 from pathlib import Path
 import test_grade as tests
 from megaasr.grade.grading import Grading
-from megaasr.grade.work import Share
+from megaasr.grade.shards import ShardAssignment
 class Slow(tests.Counting):
     def recognize(self, requests):
         time.sleep(0.05)
@@ -189,7 +191,7 @@ class Slow(tests.Counting):
 print("ready", flush=True)
 grading = Grading(Path(sys.argv[1]), Path(sys.argv[2]), model="counting", fingerprint="f",
                   shard_size=2)
-grading.run(Slow, Share(), lambda *_: None)
+grading.run(Slow, ShardAssignment(), lambda *_: None)
 """
 
 

@@ -22,7 +22,7 @@ from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, RecordError, UsageError
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.primitives import AdditiveNoise
-from megaasr.simulate.sample_store import SampleStore
+from megaasr.simulate.sample_cache import SampleCache
 from megaasr.simulate.simulator import Simulator
 from megaasr.simulate.streams import stream, stream_key
 
@@ -304,10 +304,10 @@ def test_samples_that_do_not_fit_the_index_are_refused_and_mended(
     for damaged in (content[:-2], content + b"\0\0", b""):
         samples.write_bytes(damaged)
         with pytest.raises(RecordError, match=r"delete the folder .*store and build it again"):
-            NoisePool(SampleStore(store, "noises")).samples(USABLE[0])
+            NoisePool(SampleCache(store, "noises")).samples(USABLE[0])
     samples.unlink()
     with pytest.raises(RecordError, match="cannot be read"):
-        NoisePool(SampleStore(store, "noises")).samples(USABLE[0])
+        NoisePool(SampleCache(store, "noises")).samples(USABLE[0])
     mended = NoisePool.from_folders([folder], store)
     assert next(store.glob("samples-*")).read_bytes() == content
     assert len(mended.samples(USABLE[0])) == 8_000
@@ -323,7 +323,7 @@ def test_a_damaged_index_is_refused_and_mended(
     for text in ("", "{", "[]", json.dumps({**good, "store_schema": 99}), json.dumps(swapped)):
         path.write_text(text)
         with pytest.raises(RecordError, match="build it again"):
-            NoisePool(SampleStore(tmp_path / "store", "noises")).samples(USABLE[0])
+            NoisePool(SampleCache(tmp_path / "store", "noises")).samples(USABLE[0])
     mended = NoisePool.from_folders([folder], tmp_path / "store")
     assert json.loads(path.read_text()) == good
     assert mended == pool
@@ -331,9 +331,9 @@ def test_a_damaged_index_is_refused_and_mended(
 
 def test_a_missing_store_and_one_of_another_kind(pool: NoisePool, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no stored noises there"):
-        NoisePool(SampleStore(tmp_path / "nothing", "noises")).choose("pool", rng())
+        NoisePool(SampleCache(tmp_path / "nothing", "noises")).choose("pool", rng())
     with pytest.raises(UsageError, match="holds noises, not room responses"):
-        assert SampleStore(tmp_path / "store", "room responses").names
+        assert SampleCache(tmp_path / "store", "room responses").names
 
 
 def test_folders_that_give_no_pool(folder: Path, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_folders_that_give_no_pool(folder: Path, tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_written_is_a_typed_error(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(AudioError, match="cannot be stored there"):
+    with pytest.raises(AudioError, match="cannot be cached there"):
         NoisePool.from_folders([folder], tmp_path / "file" / "store")
 
 

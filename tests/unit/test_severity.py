@@ -8,23 +8,23 @@ from hypothesis import strategies as st
 
 from megaasr.errors import UsageError
 from megaasr.simulate.conditions import CONDITIONS
-from megaasr.simulate.severity import Choice, Mapping, Sweep, check_severity
+from megaasr.simulate.severity import DiscreteSweep, SeverityCurve, Sweep, check_severity
 
 UNIT = st.floats(0, 1)
 
 
 def test_the_four_mappings() -> None:
-    assert Mapping.LINEAR(0.25) == 0.25
-    assert Mapping.SQRT_FORWARD(0.25) == 0.5
-    assert Mapping.SQRT_BACKWARD(0.25) == 0.0625
-    assert Mapping.GAUSSIAN_MID(0.5) == pytest.approx(0.5)
+    assert SeverityCurve.LINEAR(0.25) == 0.25
+    assert SeverityCurve.SQRT_FORWARD(0.25) == 0.5
+    assert SeverityCurve.SQRT_BACKWARD(0.25) == 0.0625
+    assert SeverityCurve.GAUSSIAN_MID(0.5) == pytest.approx(0.5)
     # The quartiles of a normal distribution are 0.6745 deviations from its mean.
     sigma = 1 / (2 * 1.6448536)
-    assert Mapping.GAUSSIAN_MID(0.2 / 0.9) == pytest.approx(0.5 - 0.67449 * sigma, abs=1e-4)
+    assert SeverityCurve.GAUSSIAN_MID(0.2 / 0.9) == pytest.approx(0.5 - 0.67449 * sigma, abs=1e-4)
 
 
-@given(UNIT, UNIT, st.sampled_from(Mapping))
-def test_mappings_rise_from_0_to_1(x: float, y: float, mapping: Mapping) -> None:
+@given(UNIT, UNIT, st.sampled_from(SeverityCurve))
+def test_mappings_rise_from_0_to_1(x: float, y: float, mapping: SeverityCurve) -> None:
     assert 0 <= mapping(x) <= 1
     if x < y:
         assert mapping(x) <= mapping(y)
@@ -46,7 +46,7 @@ def test_a_sweep_ends_exactly_and_stays_between(easy: float, hard: float, m: flo
 
 
 def test_a_choice_takes_the_option_at_the_fraction() -> None:
-    choice = Choice((2, 3, 4))
+    choice = DiscreteSweep((2, 3, 4))
     assert [choice.at(m) for m in (0, 0.33, 0.34, 0.66, 0.67, 1)] == [2, 2, 3, 3, 4, 4]
 
 
@@ -57,7 +57,7 @@ def test_every_core_parameter_is_swept() -> None:
         for condition in CONDITIONS
         for step in condition.chain
         for name, value in step.parameters.items()
-        if isinstance(value, Sweep | Choice) and value.core
+        if isinstance(value, Sweep | DiscreteSweep) and value.core
     }
     assert core == {
         ("obstructed", "cutoff_hz"),

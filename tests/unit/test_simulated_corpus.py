@@ -169,7 +169,7 @@ def test_the_draw_makes_the_same_samples_again(reference: Path, manifest: Path) 
         again = simulator.apply(files.read(manifest.parent / row["parent_audio"]), draw)
         assert np.array_equal(pcm_16(again.waveform.samples), samples)
         assert row["clipped_samples"] == again.clipped_samples
-        assert json.loads(row["notes"]) == list(again.notes)
+        assert json.loads(row["notes"]) == list(again.measurements)
         assert row["duration_s"] == len(samples) / RATE
         assert (row["output_lufs"] is None) == (len(samples) < 0.4 * RATE)
 
@@ -242,7 +242,7 @@ def test_while_shards_are_missing_no_manifest_tells_of_them(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "work", interrupted)
+    monkeypatch.setattr(build, "run_tasks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_corpus(manifest, copy, RECIPE, workers=1)
     assert not (copy / "simulated.jsonl").exists()
@@ -511,7 +511,7 @@ def test_an_export_is_taken_up_again(reference: Path, tmp_path: Path) -> None:
     assert (tmp_path / "train-000000.tar").stat().st_mtime_ns == untouched
     with pytest.raises(UsageError, match="another shard_size"):
         export_webdataset(reference, tmp_path, shard_size=5)
-    with pytest.raises(UsageError, match="no finished data set"):
+    with pytest.raises(UsageError, match="not a finished data set"):
         export_webdataset(tmp_path, tmp_path / "other")
 
 
@@ -587,8 +587,8 @@ def test_a_process_that_dies_is_reported() -> None:
         multiprocessing.active_children()[0].kill()
 
     with pytest.raises(CorpusError, match=r"died \(exit code -?\d+\).*it continues"):
-        worker_processes.work(
-            operator.is_, range(10**9), workers=2, on_note=print, on_result=kill_one
+        worker_processes.run_tasks(
+            operator.is_, range(10**9), workers=2, on_message=print, on_result=kill_one
         )
     assert not multiprocessing.active_children()
 
@@ -596,8 +596,8 @@ def test_a_process_that_dies_is_reported() -> None:
 def test_an_error_in_a_process_comes_back_with_its_traceback() -> None:
     results: list[object] = []
     with pytest.raises(TypeError, match="unsupported operand") as caught:
-        worker_processes.work(
-            operator.add, range(10**9), workers=2, on_note=print, on_result=results.append
+        worker_processes.run_tasks(
+            operator.add, range(10**9), workers=2, on_message=print, on_result=results.append
         )
     assert "Traceback" in caught.value.__notes__[0]
     assert not results

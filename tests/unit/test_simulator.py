@@ -16,7 +16,7 @@ from megaasr.errors import RecordError, UsageError
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.primitives import FrameStutter
 from megaasr.simulate.scenarios import SCENARIOS
-from megaasr.simulate.severity import Mapping
+from megaasr.simulate.severity import SeverityCurve
 from megaasr.simulate.simulator import Simulator
 
 RATE = 16_000
@@ -60,7 +60,7 @@ def test_a_draw_survives_json_and_gives_the_same_bytes() -> None:
         assert read == draw
         first, second = simulator.apply(clip, draw), Simulator().apply(clip, read)
         assert first.waveform.samples.tobytes() == second.waveform.samples.tobytes()
-        assert len(first.notes) == len(draw.steps)
+        assert len(first.measurements) == len(draw.steps)
 
 
 def test_the_same_bytes_in_other_processes_and_any_order() -> None:
@@ -89,17 +89,17 @@ def test_one_severity_for_the_whole_clip() -> None:
 def test_the_mapping_shifts_drawn_severities() -> None:
     simulator = Simulator()
 
-    def mean(mapping: Mapping) -> float:
+    def mean(curve: SeverityCurve) -> float:
         draws = [
-            simulator.draw(seed=1, scenario="dropout", utterance=str(n), mapping=mapping)
+            simulator.draw(seed=1, scenario="dropout", utterance=str(n), severity_curve=curve)
             for n in range(2000)
         ]
         return float(np.mean([draw.severity for draw in draws]))
 
     # Means of x, sqrt(x) and x^2 over the unit interval; 2000 draws are within 0.03.
-    assert mean(Mapping.LINEAR) == pytest.approx(1 / 2, abs=0.03)
-    assert mean(Mapping.SQRT_FORWARD) == pytest.approx(2 / 3, abs=0.03)
-    assert mean(Mapping.SQRT_BACKWARD) == pytest.approx(1 / 3, abs=0.03)
+    assert mean(SeverityCurve.LINEAR) == pytest.approx(1 / 2, abs=0.03)
+    assert mean(SeverityCurve.SQRT_FORWARD) == pytest.approx(2 / 3, abs=0.03)
+    assert mean(SeverityCurve.SQRT_BACKWARD) == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_the_gate_of_resampling_opens_above_its_value() -> None:

@@ -1,4 +1,4 @@
-"""`mega-asr grade`: what the base model makes of every clip of a data set."""
+"""`mega-asr grade`: measure the base model's error rate on every clip of a data set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
-    from megaasr.grade.work import Share
+    from megaasr.grade.shards import ShardAssignment
     from megaasr.model.interface import SpeechModel
 
 app = typer.Typer(add_completion=False)
@@ -22,26 +22,28 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     manifest: Annotated[
         Path,
         typer.Argument(
-            help="JSONL of clips with their words, or a simulated data set.", exists=True
+            help="JSONL manifest with transcripts, or a simulated data set.", exists=True
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the grades.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
     model: Annotated[str, typer.Option(help="The base model.")] = "tiny",
     adapter: Annotated[
         Path | None,
-        typer.Option(help="Grade the model with this adapter: what reinforcement starts from."),
+        typer.Option(
+            help="Adapter to grade the model with, for reinforcement learning that starts from it."
+        ),
     ] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Clips in a unit of work.")] = 500,
+    shard_size: Annotated[int, typer.Option(min=1, help="Clips per shard.")] = 500,
     container: Annotated[
         Literal["parquet", "jsonl"],
-        typer.Option(help="parquet holds the sound too; jsonl points to it."),
+        typer.Option(help="parquet includes the audio; jsonl refers to it."),
     ] = "parquet",
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips heard at once.")] = 32,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first clips.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Batch size.")] = 32,
+    limit: Annotated[int | None, typer.Option(min=1, help="Grade only the first clips.")] = None,
     share: Annotated[
         str | None,
         typer.Option(
-            metavar="I/N", help="Do shards I, I+N, ... only [default: of torchrun or SLURM]."
+            metavar="I/N", help="Grade only shards I, I+N, ... [default: set by torchrun or SLURM]."
         ),
     ] = None,
     device: Annotated[
@@ -50,15 +52,15 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
-    """Decode a data set with the base model, and write each clip's error rate and band.
+    """Decode a data set with the base model, and write the error rate and band of each clip.
 
-    The same command goes on where it was stopped. Several processes or machines may share a
-    folder: torchrun --nproc-per-node N -m megaasr grade ..., a SLURM job array, or --share 0/4,
-    1/4 and so on. Nothing is deleted: what is too hard to learn from is left out when reading.
+    The same command resumes an interrupted run. Several processes or machines can share a folder:
+    torchrun --nproc-per-node N -m megaasr grade ..., a SLURM job array, or --share 0/4, 1/4 and so
+    on. No clips are deleted; training leaves out those that are too hard to learn from.
     """
     from megaasr.cli.progress import progress_bar
     from megaasr.grade.grading import Grading
-    from megaasr.grade.work import GRADED_FILE, share_from_environment
+    from megaasr.grade.shards import GRADED_FILE, assignment_from_environment
     from megaasr.hub import HubOptions
     from megaasr.model.hub import find_model_parts
     from megaasr.model.parts import fingerprint
@@ -92,24 +94,24 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
             model, device=device, hub=HubOptions(offline), batch_size=batch_size, adapter=adapter
         )
 
-    mine = _share(share) if share else share_from_environment(os.environ)
+    assignment = _assignment(share) if share else assignment_from_environment(os.environ)
     with progress_bar("clips") as advance:
-        found = grading.run(load, mine, advance)
-    rate = f", {found.audio_s / found.seconds:.1f} times real time" if found.seconds else ""
-    typer.echo(f"{found.clips} clips graded, {found.failed} could not be read{rate}")
-    if not found.done:
+        result = grading.run(load, assignment, advance)
+    speed = f", {result.audio_s / result.seconds:.1f} times real time" if result.seconds else ""
+    typer.echo(f"{result.clips} clips graded, {result.failed} could not be read{speed}")
+    if not result.done:
         typer.echo(f"{output}: shards of other processes are not done yet")
         return
     _summarize(output, output / GRADED_FILE)
 
 
-def _share(text: str) -> Share:
-    from megaasr.grade.work import Share
+def _assignment(text: str) -> ShardAssignment:
+    from megaasr.grade.shards import ShardAssignment
 
     rank, slash, world = text.partition("/")
     if not (slash and rank.isdecimal() and world.isdecimal() and int(world)):
         raise UsageError(f"--share {text}: write it as 0/4")
-    return Share(int(rank), int(world))
+    return ShardAssignment(int(rank), int(world))
 
 
 def _summarize(output: Path, listing: Path) -> None:

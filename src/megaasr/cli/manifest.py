@@ -1,4 +1,4 @@
-"""`mega-asr manifest`: public corpora, as they are published, to manifests."""
+"""`mega-asr manifest`: write the manifest of a public corpus in its published layout."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ def manifest(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="librispeech, common-voice, aishell-1, wenetspeech; noise: musan, dns, esc-50, "
-            "urbansound8k."
+            help="Speech: librispeech, common-voice, aishell-1, wenetspeech. Noise: musan, dns, "
+            "esc-50, urbansound8k."
         ),
     ],
-    folder: Annotated[Path, typer.Argument(help="Where it was unpacked.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest (.jsonl).")],
-    split: Annotated[
-        str | None, typer.Option(help="One of the corpus's parts [default: all].")
-    ] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder that the corpus was unpacked into.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Manifest to write (.jsonl).")],
+    split: Annotated[str | None, typer.Option(help="Split of the corpus [default: all].")] = None,
 ) -> None:
-    """List a public corpus: audio, text, language, speaker, length.
+    """Write the manifest of a public corpus: audio, text, language, speaker, length.
 
-    Manifests of speech go to mega-asr simulate, grade and bench; those of noise stand for folders
-    of noise in a simulation's recipe (noise = ["musan.jsonl"]).
+    Manifests of speech are inputs of mega-asr simulate, grade and bench. Manifests of noise can
+    replace folders of noise in the recipe of a simulation (noise = ["musan.jsonl"]).
     """
     from megaasr.cli.progress import progress_bar
     from megaasr.corpora.layouts import LAYOUTS
@@ -36,9 +34,9 @@ def manifest(
     from megaasr.errors import UsageError
 
     if corpus not in LAYOUTS:
-        raise UsageError(f"{corpus} is no corpus that can be read: {', '.join(LAYOUTS)}")
+        raise UsageError(f"{corpus} is not a supported corpus: {', '.join(LAYOUTS)}")
     with progress_bar("clips") as advance:
-        found = make_manifest(
+        result = make_manifest(
             LAYOUTS[corpus],
             folder,
             output,
@@ -47,6 +45,6 @@ def manifest(
                 done, total, f"{audio_s / 3600:.2f} h"
             ),
         )
-    typer.echo(f"{output}: {found.clips} clips, {found.audio_s / 3600:.2f} h")
-    if found.problems is not None:
-        typer.echo(f"{found.missing} could not be read: {found.problems}", err=True)
+    typer.echo(f"{output}: {result.clips} clips, {result.audio_s / 3600:.2f} h")
+    if result.problems is not None:
+        typer.echo(f"{result.missing} could not be read: {result.problems}", err=True)

@@ -1,4 +1,4 @@
-"""`mega-asr simulate`: make speech worse, as rooms, lines and noise do, and make it again."""
+"""`mega-asr simulate`: degrade speech as rooms, transmission and noise do, reproducibly."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaasr.cli.simulate_corpus import corpus, webdataset
-from megaasr.simulate.severity import Mapping
+from megaasr.simulate.severity import SeverityCurve
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Waveform
     from megaasr.simulate.noise_pool import NoisePool
-    from megaasr.simulate.sample_store import Failure
+    from megaasr.simulate.provenance import Provenance
+    from megaasr.simulate.sample_cache import RecordingFailure
     from megaasr.simulate.scenarios import Scenario
     from megaasr.simulate.simulator import Simulator
 
-_PIPE_WIDTH = 200  # characters: where nobody reads a table on a screen, a scenario is one line
+_PIPE_WIDTH = 200  # characters: outside a terminal, every scenario is on one line
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 NoisePath = Annotated[
     Path | None,
     typer.Option(
-        "--noise", help="Audio file, folder of them, or builtin:babble [default: all built-in]."
+        "--noise", help="Audio file, folder, or builtin:babble [default: all built-in noises]."
     ),
 ]
 RoomFolder = Annotated[
     Path | None,
-    typer.Option("--room-responses", help="Folder of measured rooms, in place of synthetic ones."),
+    typer.Option(
+        "--room-responses",
+        help="Folder of measured room responses, instead of synthetic reverberation.",
+    ),
 ]
 
 
 @app.callback()
 def _group() -> None:
-    """Simulate bad recordings: 7 conditions, 54 scenarios, one severity from 0 to 1."""
+    """Simulate bad recordings: 7 conditions, 54 scenarios, and a severity from 0 to 1."""
 
 
 @app.command()
 def scenarios(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the 54 scenarios: name, chain, group."""
+    """List the 54 scenarios with their name, chain and group."""
     from megaasr.simulate.scenarios import SCENARIOS
 
     if json_:
@@ -69,31 +73,32 @@ def scenarios(
 @app.command()
 def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     source: Annotated[Path, typer.Argument(metavar="IN", help="The clean recording.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="To be written: .wav or .flac.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .wav or .flac.")],
     scenario: Annotated[str, typer.Option(help="Conditions joined by +, such as echo+noise.")],
     severity: Annotated[
-        float | None, typer.Option(help="0 (easy) to 1 (hard) [default: drawn by the seed].")
+        float | None, typer.Option(help="0 (easy) to 1 (hard) [default: drawn].")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     noise: NoisePath = None,
     room_responses: RoomFolder = None,
     mapping: Annotated[
-        Mapping | None, typer.Option(help="How a severity is drawn [default: linear].")
+        SeverityCurve | None,
+        typer.Option(help="Distribution of a drawn severity [default: linear]."),
     ] = None,
     speed: Annotated[
-        float, typer.Option(help="How many times as fast, 0.5 to 2, the pitch kept.")
+        float, typer.Option(help="Speed relative to the recording, 0.5 to 2, at the same pitch.")
     ] = 1.0,
 ) -> None:
-    """Degrade a recording; writes OUT and OUT.json, from which it can be made again.
+    """Degrade a recording; writes OUT, and OUT.json, from which replay reproduces it.
 
-    OUT has 16 kHz and 16 bit. The same file name, options and seed give the same bytes.
+    OUT has 16 kHz and 16 bits. The same file name, options and seed give the same bytes.
     """
     from megaasr.errors import UsageError
     from megaasr.simulate.describe import describe_steps
-    from megaasr.simulate.log import SimulationLog
+    from megaasr.simulate.provenance import Provenance
 
     if severity is not None and mapping is not None:
-        raise UsageError("--mapping is for severities that are drawn; leave it or --severity out")
+        raise UsageError("--mapping is for severities that are drawn; leave out it or --severity")
     _check_output(output, source)
     simulator = _simulator(noise, room_responses)
     draw = simulator.draw(
@@ -101,69 +106,75 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
         scenario=scenario,
         severity=severity,
         utterance=_name(source),
-        mapping=mapping or Mapping.LINEAR,
+        severity_curve=mapping or SeverityCurve.LINEAR,
         speed=speed,
     )
     clean = _read(source)
     simulated = simulator.apply(clean, draw)
-    log = SimulationLog.of(_name(source), clean.samples, draw, simulated)
-    _write(output, simulated.waveform, log)
+    provenance = Provenance.of(_name(source), clean.samples, draw, simulated)
+    _write(output, simulated.waveform, provenance)
     typer.echo(
         f"{output}: {draw.scenario} at severity {draw.severity:.2f}: "
-        f"{'; '.join(describe_steps(draw, simulated.notes)) or 'nothing done'}; "
+        f"{'; '.join(describe_steps(draw, simulated.measurements)) or 'nothing done'}; "
         f"{simulated.clipped_samples} samples clipped"
     )
 
 
 @app.command()
 def replay(
-    log: Annotated[Path, typer.Argument(metavar="OUT.json", help="What `apply` wrote.")],
+    log: Annotated[Path, typer.Argument(metavar="OUT.json", help="Log that `apply` wrote.")],
     source: Annotated[Path, typer.Option("--input", help="The clean recording.")],
     output: Annotated[
-        Path | None, typer.Option(help="To be written [default: the log's name without .json].")
+        Path | None, typer.Option(help="File to write [default: name of the log without .json].")
     ] = None,
     noise: NoisePath = None,
     room_responses: RoomFolder = None,
-    force: Annotated[bool, typer.Option(help="Write even if other samples come out.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Write the file even if its samples differ from the log.")
+    ] = False,
 ) -> None:
-    """Make a degraded recording again from its log and the clean recording: the same bytes."""
+    """Reproduce a degraded recording, byte for byte, from its log and the clean recording."""
     from megaasr.audio.files import write
     from megaasr.errors import UsageError
-    from megaasr.simulate.log import SimulationLog
+    from megaasr.simulate.provenance import Provenance
 
     if output is None:
         if log.suffix != ".json":
-            raise UsageError(f"{log}: its name does not end in .json; say what to write: --output")
+            raise UsageError(
+                f"{log}: its name does not end in .json; name the file to write: --output"
+            )
         output = log.with_suffix("")
     _check_output(output, source)
-    logged = SimulationLog.read(log)
+    provenance = Provenance.read(log)
     clean = _read(source)
-    logged.check_input(source, clean.samples)
-    simulated = _simulator(noise, room_responses).apply(clean, logged.draw)
+    provenance.check_input(source, clean.samples)
+    simulated = _simulator(noise, room_responses).apply(clean, provenance.draw)
     if not force:
-        logged.check_output(simulated.waveform.samples)
+        provenance.check_output(simulated.waveform.samples)
     write(output, simulated.waveform)
-    typer.echo(f"{output}: made again from {log}")
+    typer.echo(f"{output}: reproduced from {log}")
 
 
 @app.command()
 def gallery(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The clean recording.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for index.html.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of index.html.")],
     scenario: Annotated[
-        list[str] | None, typer.Option(help="A row; may be repeated [default: all conditions].")
+        list[str] | None,
+        typer.Option(help="Scenario of a row; repeatable [default: all conditions]."),
     ] = None,
     severity: Annotated[
-        list[float] | None, typer.Option(help="A column; may be repeated [default: 0.1 0.5 0.9].")
+        list[float] | None,
+        typer.Option(help="Severity of a column; repeatable [default: 0.1 0.5 0.9]."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     seconds: Annotated[
-        float, typer.Option(min=0.5, max=60, help="How much of the recording to take.")
+        float, typer.Option(min=0.5, max=60, help="Length of the excerpt in seconds.")
     ] = 10.0,
     noise: NoisePath = None,
     room_responses: RoomFolder = None,
 ) -> None:
-    """Make a page to hear and see every condition; one file, for any browser, offline."""
+    """Make an HTML page to listen to and look at every condition; one file, which works offline."""
     from megaasr.atomic import write_atomically
     from megaasr.audio.waveform import Waveform
     from megaasr.report.gallery import SEVERITIES, Gallery, default_scenarios
@@ -185,7 +196,7 @@ def gallery(
     typer.echo(f"{index}: {len(rows)} scenarios, {len(page) / 1e6:.1f} MB; open it in a browser")
 
 
-# Last in the help; they import pyarrow only when they are run.
+# Last in the help; they import pyarrow only when they run.
 app.command()(corpus)
 app.command()(webdataset)
 
@@ -200,7 +211,7 @@ def _scenario_json(scenario: Scenario) -> dict[str, Any]:
 
 
 def _plain(parameters: Any) -> dict[str, Any]:
-    """Return a step's parameters for JSON: constants, {easy, hard, core} or {options, core}."""
+    """Return the parameters of a step as JSON: constants, {easy, hard, core} or {options, core}."""
     from dataclasses import asdict, is_dataclass
 
     return {
@@ -217,7 +228,7 @@ def _simulator(noise: Path | None, room_responses: Path | None) -> Simulator:
         from megaasr.simulate.room_responses import MeasuredRooms
 
         rooms = MeasuredRooms.from_folders([room_responses])
-        _warn_of(rooms.failures)
+        _warn_about(rooms.failures)
     return Simulator(_noise_pool(noise), rooms)
 
 
@@ -232,13 +243,14 @@ def _noise_pool(noise: Path | None) -> NoisePool:
         return NoisePool().narrowed(str(noise))
     with progress_bar("noises") as advance:
         pool = NoisePool.from_folders(
-            [noise], on_progress=lambda done, total: advance(done, total, "decoded once, then kept")
+            [noise],
+            on_progress=lambda done, total: advance(done, total, "decoded once, then cached"),
         )
-    _warn_of(pool.failures)
+    _warn_about(pool.failures)
     return pool
 
 
-def _warn_of(failures: Sequence[Failure]) -> None:
+def _warn_about(failures: Sequence[RecordingFailure]) -> None:
     if failures:
         first = f"{failures[0].name}: {failures[0].reason}"
         typer.echo(f"note: {len(failures)} recordings cannot be used; the first, {first}", err=True)
@@ -251,7 +263,7 @@ def _read(source: Path) -> Waveform:
 
 
 def _name(source: Path) -> str:
-    """Return the file's name; bytes in it that are no UTF-8 become question marks."""
+    """Return the name of a file; bytes that are not UTF-8 become question marks."""
     return source.name.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -259,17 +271,17 @@ def _check_output(output: Path, source: Path) -> None:
     from megaasr.errors import UsageError
 
     if output.suffix.lower() not in (".wav", ".flac"):
-        raise UsageError(f"{output}: only .wav and .flac can be written; change its ending")
+        raise UsageError(f"{output}: only .wav and .flac can be written; change the suffix")
     if output.exists() and source.exists() and output.samefile(source):
         raise UsageError(f"{output}: this is the clean recording itself; choose another name")
 
 
-def _write(output: Path, waveform: Waveform, log: Any) -> None:
-    """Write the audio and, only when it is there, the log; a log always fits its audio."""
+def _write(output: Path, waveform: Waveform, provenance: Provenance) -> None:
+    """Write the audio first and then the log, so that a log always belongs to its audio."""
     from megaasr.atomic import write_atomically
     from megaasr.audio.files import write
 
     path = output.with_name(f"{output.name}.json")
     path.unlink(missing_ok=True)
     write(output, waveform)
-    write_atomically(path, log.to_json())
+    write_atomically(path, provenance.to_json())

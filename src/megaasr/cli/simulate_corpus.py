@@ -1,4 +1,4 @@
-"""`mega-asr simulate corpus` and `webdataset`: build a data set of degraded speech, export it."""
+"""`mega-asr simulate corpus` and `webdataset`: build and export data sets of degraded speech."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ _DEGRADED = ("single", "favoured", "rest")
 
 
 def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
-    manifest: Annotated[Path, typer.Argument(help="Clean utterances: JSONL with id, audio, text.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The data set's folder.")],
+    manifest: Annotated[
+        Path, typer.Argument(help="JSONL manifest of clean utterances: id, audio, text.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the data set.")],
     recipe: Annotated[
-        str, typer.Option(help="TOML file or shipped recipe; the options below change it.")
+        str, typer.Option(help="TOML file or shipped recipe; the options below override it.")
     ] = "simulate-default",
     num_clips: Annotated[
-        int | None, typer.Option("--num-clips", "-n", help="Clips [default: one per utterance].")
+        int | None,
+        typer.Option("--num-clips", "-n", help="Number of clips [default: one per utterance]."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes [default: cores].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes [default: number of cores].")
+    ] = None,
     mix: Annotated[
         str | None,
         typer.Option(
@@ -40,28 +45,32 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     severity: Annotated[
         str | None,
         typer.Option(
-            help="0 (easy) to 1 (hard) for every clip; or how it is drawn: linear, sqrt-forward, "
-            "sqrt-backward, gaussian-mid."
+            help="0 (easy) to 1 (hard) for every clip, or the distribution to draw from: linear, "
+            "sqrt-forward, sqrt-backward, gaussian-mid."
         ),
     ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="flac or wav [default: flac].")
     ] = None,
-    shard_size: Annotated[int | None, typer.Option(help="Clips in a shard.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    shard_size: Annotated[int | None, typer.Option(help="Clips per shard.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     noise: Annotated[
         list[str] | None,
-        typer.Option(help="Folder of noises, may be repeated; or builtin:babble."),
+        typer.Option(help="Folder of noises, repeatable; or builtin:babble."),
     ] = None,
     room_responses: Annotated[
-        str | None, typer.Option(help="Folder of measured rooms, in place of synthetic ones.")
+        str | None,
+        typer.Option(help="Folder of measured room responses, instead of synthetic reverb."),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value, over recipe and options.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="field=value, overrides the recipe and the options; repeatable."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
-    """Build a data set of degraded speech in Parquet shards; resumes where it was stopped."""
+    """Build a data set of degraded speech in Parquet shards; resumes an interrupted build."""
     from megaasr.config import load_recipe
     from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 
@@ -82,7 +91,7 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     with _needing_pyarrow():
         from megaasr.simulate.corpus.build import build_corpus
     if plan.noise or plan.room_responses:
-        _store_sources(plan)
+        _cache_sources(plan)
     with _progress("clips") as show:
         report = build_corpus(manifest, output, plan, workers=workers, on_progress=show)
     for remark in report.remarks:
@@ -97,11 +106,13 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
 
 
 def webdataset(
-    source: Annotated[Path, typer.Argument(metavar="CORPUS", help="A finished data set.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="CORPUS", help="Folder of a finished data set.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the tar files.")],
-    shard_size: Annotated[int, typer.Option(min=1, help="Clips in a tar file.")] = 1000,
+    shard_size: Annotated[int, typer.Option(min=1, help="Clips per tar file.")] = 1000,
 ) -> None:
-    """Export a data set as WebDataset tar files; resumes where it was stopped."""
+    """Export a data set as WebDataset tar files; resumes an interrupted export."""
     with _needing_pyarrow():
         from megaasr.simulate.corpus.webdataset import export_webdataset
     with _progress("clips") as show:
@@ -114,41 +125,41 @@ def webdataset(
     typer.echo(f"{output}: {count} tar files")
 
 
-def _store_sources(plan: SimulatedCorpusRecipe) -> None:
-    """Decode noises and room responses before the build asks for them, with a bar of their own."""
+def _cache_sources(plan: SimulatedCorpusRecipe) -> None:
+    """Decode noises and room responses before the build starts, with their own progress bar."""
     from megaasr.cli.progress import progress_bar
     from megaasr.simulate.corpus.sources import open_sources
 
     with progress_bar("recordings") as advance:
-        open_sources(plan, lambda done, total: advance(done, total, "decoded once, then kept"))
+        open_sources(plan, lambda done, total: advance(done, total, "decoded once, then cached"))
 
 
-class _Show:
-    """Progress with the rate and the time left of this sitting."""
+class _ShowProgress:
+    """Shows the progress with the speed of this run and, outside a terminal, the time left."""
 
     def __init__(self, advance: OnRemarkedProgress) -> None:
         self._advance = advance
-        self._began: tuple[float, int] | None = None
+        self._start: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int, audio_s: float | None) -> None:
         now = time.monotonic()
-        if self._began is None:
-            self._began = now, done
-        elapsed_s, made = now - self._began[0], done - self._began[1]
+        if self._start is None:
+            self._start = now, done
+        elapsed_s, clips = now - self._start[0], done - self._start[1]
         remarks = [] if audio_s is None else [f"{audio_s / 3600:.2f} h"]
-        if elapsed_s > 0 and made:
-            remarks.append(f"{made / elapsed_s:.1f} clips/s")
-            if not sys.stderr.isatty():  # where it is, the bar shows it
-                remarks.append(f"{_clock((total - done) * elapsed_s / made)} left")
+        if elapsed_s > 0 and clips:
+            remarks.append(f"{clips / elapsed_s:.1f} clips/s")
+            if not sys.stderr.isatty():  # in a terminal, the bar shows the time left
+                remarks.append(f"{_clock((total - done) * elapsed_s / clips)} left")
         self._advance(done, total, ", ".join(remarks))
 
 
 @contextmanager
-def _progress(unit: str) -> Iterator[_Show]:
+def _progress(unit: str) -> Iterator[_ShowProgress]:
     from megaasr.cli.progress import progress_bar
 
     with progress_bar(unit) as advance:
-        yield _Show(advance)
+        yield _ShowProgress(advance)
 
 
 @contextmanager
@@ -164,7 +175,7 @@ def _needing_pyarrow() -> Iterator[None]:
 
 
 def _overrides(**values: object) -> list[str]:
-    """Write options as the overrides of a recipe; None leaves the recipe's value."""
+    """Return options as overrides of a recipe; options that are None keep the recipe's value."""
     return [
         # A JSON value is a TOML value as well.
         f"{field}={json.dumps(value, ensure_ascii=False)}"
@@ -178,8 +189,8 @@ def _mix_overrides(text: str) -> list[str]:
 
     kind, _, severities = text.partition(":")
     if kind == "grid":
-        given = ["mix.severities=[" + severities + "]"] if severities else []
-        return ['mix.kind="grid"', *given]
+        overrides = ["mix.severities=[" + severities + "]"] if severities else []
+        return ['mix.kind="grid"', *overrides]
     parts = [part.strip() for part in text.split(",")]
     if "=" not in text:
         return ['mix.kind="listed"', *_overrides(**{"mix.scenarios": parts})]
@@ -187,25 +198,25 @@ def _mix_overrides(text: str) -> list[str]:
     for name in shares:
         if name not in (*_DEGRADED, "clean"):
             raise UsageError(f"--mix {text}: {name} is none of {', '.join(_DEGRADED)}, clean")
-    if shares.keys() & set(_DEGRADED):  # what is not named gets nothing
+    if shares.keys() & set(_DEGRADED):  # groups that are not named have no share
         shares = {**dict.fromkeys(_DEGRADED, "0"), **shares}
     return ['mix.kind="shares"', *(f"mix.{name}={share}" for name, share in shares.items())]
 
 
 def _severity_overrides(text: str) -> list[str]:
     from megaasr.errors import UsageError
-    from megaasr.simulate.severity import Mapping
+    from megaasr.simulate.severity import SeverityCurve
 
-    if text in list(Mapping):
+    if text in list(SeverityCurve):
         return _overrides(mapping=text)
     try:
         return _overrides(severity=float(text))
     except ValueError as error:
-        known = ", ".join(Mapping)
-        raise UsageError(f"--severity {text}: a number from 0 to 1, or one of {known}") from error
+        curves = ", ".join(SeverityCurve)
+        raise UsageError(f"--severity {text}: a number from 0 to 1, or one of {curves}") from error
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, whole_seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+    return f"{hours}:{minutes:02d}:{whole_seconds:02d}"

@@ -16,16 +16,17 @@ def synthesize(
         str,
         typer.Argument(help="TOML file or shipped recipe (synthesize-tiny, synthesize-small)."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The corpus folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the corpus.")],
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Clips at the same time [default: cores].")
+        int | None, typer.Option(min=1, help="Clips made in parallel [default: number of cores].")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value, over the recipe.")
+        list[str] | None,
+        typer.Option("--set", help="field=value, overrides the recipe; repeatable."),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
-    """Speak sentences with text-to-speech programs; resumes where it was stopped."""
+    """Synthesise a corpus of speech with text-to-speech programs; resumes an interrupted run."""
     from megaasr.cli.progress import progress_bar
     from megaasr.config import load_recipe, recipe_fields
     from megaasr.synthesize.corpus import synthesize_corpus

@@ -13,23 +13,25 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def text(
     recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (text-small).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the text.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the text corpus.")],
     exclude: Annotated[
         list[Path] | None,
-        typer.Option(help="Test texts that must not appear: a manifest, .sha256, or lines."),
+        typer.Option(
+            help="Test texts to exclude: a manifest, a .sha256 file, or a text file; repeatable."
+        ),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Where packages are kept [default: OUTPUT/packages].")
+        Path | None, typer.Option(help="Folder of downloaded packages [default: OUTPUT/packages].")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value, over the recipe.")
+        list[str] | None,
+        typer.Option("--set", help="field=value, overrides the recipe; repeatable."),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
 ) -> None:
-    """Fetch packages by name and write sentences.jsonl and sources.json.
+    """Collect English sentences from packages; writes sentences.jsonl and sources.json.
 
-    The sentences of tiny's test split are always excluded, those written by hand and those of its
-    generator.
+    The handwritten and generated sentences of tiny's test split are always excluded.
     """
     from megaasr.config import load_recipe
     from megaasr.synthesize.open_text import TextRecipe, collect_sentences, read_excluded

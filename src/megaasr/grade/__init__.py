@@ -1,1 +1,1 @@
-"""Grade: what the base model makes of every clip of a data set, as the curriculum needs it."""
+"""Grade a data set: decode every clip with the base model and assign it to a curriculum band."""

@@ -1,4 +1,4 @@
-"""The base model's error on one clip, and the band of the curriculum that it falls into."""
+"""The base model's error rate on a clip, and the curriculum band that the clip falls into."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ from megaasr.text.error_rate import ErrorCounts, count_errors
 from megaasr.text.failures import find_failures
 
 BOUNDS = (0.3, 0.5, 0.7)
-"""Upper bounds (strict) of the bands: stages of A2S-SFT; the last is the learnability filter."""
+"""Exclusive upper bounds of the error rates of the bands, which are the stages of A2S-SFT; clips
+above the last are too hard to learn from."""
+
 BANDS = ("below_30", "below_50", "below_70", "above")
+"""Names of the bands, from easy to hard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What the base model made of a clip.
+    """The base model's result on a clip, compared with the reference.
 
     Attributes:
-        text, language: what it said.
-        counts: of errors against the reference.
-        flags: kinds of failure, see `megaasr.text.failures`.
+        hypothesis: text that the model recognised.
+        language: language that the model recognised, ISO code or None.
+        counts: errors of the hypothesis against the reference.
+        flags: kinds of failures, see `megaasr.text.failures`.
     """
 
-    text: str
+    hypothesis: str
     language: str | None
     counts: ErrorCounts
     flags: tuple[str, ...]
 
     def columns(self, model: str) -> dict[str, Any]:
-        """Return the columns that a graded record has beside those of its clip."""
+        """Return the columns that grading adds to the record of a clip."""
         return {
             "base_model": model,
-            "base_text": self.text,
+            "base_text": self.hypothesis,
             "base_language": self.language,
             "base_error_rate": self.counts.rate,
             "base_hits": self.counts.hits,
@@ -46,18 +50,20 @@ class Grade:
 
 
 def band(error_rate: float) -> str:
-    """Return the band of an error rate: the first whose (strict) bound it stays below."""
-    return next((b for b, most in zip(BANDS, BOUNDS, strict=False) if error_rate < most), BANDS[-1])
+    """Return the band of an error rate: the first whose bound is above it."""
+    bounded = zip(BANDS, BOUNDS, strict=False)
+    return next((name for name, bound in bounded if error_rate < bound), BANDS[-1])
 
 
-def grade(reference: str, said: Recognition, language: str | None) -> Grade:
-    """Compare what a model said with what was said.
+def grade(reference: str, result: Recognition, language: str | None) -> Grade:
+    """Compare the result of a model with the reference.
 
     Args:
-        reference: the words; empty where nobody speaks.
-        said: by the model.
-        language: ISO code of the reference, None if unknown.
+        reference: reference transcript; empty if the clip has no speech.
+        result: result of the model.
+        language: ISO code of the reference; None if it is unknown.
     """
-    counts = count_errors(reference, said.text, language=language)
-    found = find_failures(reference, said.text, language=language, truncated=said.budget_hit)
-    return Grade(said.text, said.language, counts, tuple(str(one.kind) for one in found))
+    counts = count_errors(reference, result.text, language=language)
+    failures = find_failures(reference, result.text, language=language, truncated=result.budget_hit)
+    flags = tuple(str(failure.kind) for failure in failures)
+    return Grade(result.text, result.language, counts, flags)

@@ -13,15 +13,19 @@ from megaasr.audio.files import read
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, UsageError
 from megaasr.grade.bands import grade
-from megaasr.grade.work import GradeFolder, Share, relative_audio, require_unique
+from megaasr.grade.shards import GradeFolder, ShardAssignment, relative_audio, require_unique
 from megaasr.hashing import file_sha256
 from megaasr.model.interface import Request, Route, SpeechModel
 from megaasr.progress import OnRemarkedProgress
 from megaasr.records import Utterance, read_manifest
 
 Container = Literal["parquet", "jsonl"]
-LONGEST_S = 30.0
-_PLACE = ("shard", "row")  # of the clip in the data set that it came from
+"""File format of the shards: `parquet` includes the audio, `jsonl` refers to it."""
+
+MAX_S = 30.0
+"""Maximum length of a clip in seconds."""
+
+_LOCATION = ("shard", "row")  # columns of a simulated data set, which do not apply to the grades
 _GRADE_COLUMNS = {
     "base_model": "string",
     "base_text": "string",
@@ -38,12 +42,14 @@ _GRADE_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """What came of grading.
+    """Result of a grading run of one process.
 
     Attributes:
-        done: whether every shard is done, and the listing written.
-        clips, failed: of this process, in this sitting.
-        audio_s, seconds: audio that was decoded, and the time it took.
+        done: whether the shards of all processes are finished and the listing is written.
+        clips: number of clips that were graded or failed in this run.
+        failed: number of clips that could not be read in this run.
+        audio_s: seconds of audio that were decoded.
+        seconds: time that the run took.
     """
 
     done: bool
@@ -54,21 +60,21 @@ class Graded:
 
 
 class Grading:
-    """Grades one data set in one folder.
+    """Grades a data set.
 
     Args:
-        manifest: JSONL, or the folder of a simulated data set.
-        folder: where the grades go.
-        model: its name, for the records.
-        fingerprint: what tells its weights from others'.
-        shard_size: clips in a shard.
-        container: `parquet` holds the sound too; `jsonl` points to where it is.
-        limit: only the first clips.
-        route: the branch of the model that is graded.
+        manifest: JSONL manifest, or the folder of a simulated data set.
+        folder: output folder.
+        model: name of the model, for the records.
+        fingerprint: fingerprint of the model's weights.
+        shard_size: clips per shard.
+        container: `parquet` to include the audio, `jsonl` to refer to it.
+        limit: maximum number of clips; None for all.
+        route: branch of the model to grade, `base` or `robust`.
 
     Raises:
-        UsageError: there is no such data set, or the folder holds other grades.
-        RecordError: a line of the manifest is no record.
+        UsageError: the data set does not exist, or the folder holds other grades.
+        RecordError: a line of the manifest is not a record.
     """
 
     def __init__(
@@ -101,97 +107,112 @@ class Grading:
             "model": model,
             "fingerprint": fingerprint,
         }
-        self.work = GradeFolder(folder, identity, -(-len(self._utterances) // shard_size))
+        self._folder = GradeFolder(folder, identity, -(-len(self._utterances) // shard_size))
         self._columns = self._find_columns() if container == "parquet" else {}
 
     def run(
-        self, load: Callable[[], SpeechModel], share: Share, on_progress: OnRemarkedProgress
+        self,
+        load: Callable[[], SpeechModel],
+        assignment: ShardAssignment,
+        on_progress: OnRemarkedProgress,
     ) -> Graded:
-        """Grade this process's shards that are not done yet.
+        """Grade the unfinished shards of this process.
 
         Args:
-            load: the model; called only if there is work.
-            share: which shards are this process's.
-            on_progress: told (clips done, of how many, a remark) after each shard.
+            load: loads the model; called only if there are unfinished shards.
+            assignment: shards of this process.
+            on_progress: called after each shard with the number of finished clips, the total
+                number, and the speed.
         """
-        waiting = self.work.waiting(share)
-        total = sum(len(self._shard(number)) for number in waiting)
-        model = load() if waiting else None
+        unfinished = self._folder.unfinished(assignment)
+        total = sum(len(self._shard(number)) for number in unfinished)
+        model = load() if unfinished else None
         clips = failed = 0
         audio_s = seconds = 0.0
-        for number in waiting:
+        for number in unfinished:
             assert model is not None
-            began = time.monotonic()
-            rows, heard_s = self._grade_shard(number, model)
-            seconds += time.monotonic() - began
-            audio_s += heard_s
+            start = time.monotonic()
+            rows, shard_audio_s = self._grade_shard(number, model)
+            seconds += time.monotonic() - start
+            audio_s += shard_audio_s
             clips += len(rows)
             failed += sum("error" in row for row in rows)
             on_progress(clips, total, f"{audio_s / seconds:.1f} times real time")
-        return Graded(self.work.finish(), clips, failed, audio_s, seconds)
+        return Graded(self._folder.finish(), clips, failed, audio_s, seconds)
 
     def _shard(self, number: int) -> list[Utterance]:
         return self._utterances[number * self._size : (number + 1) * self._size]
 
     def _grade_shard(self, number: int, model: SpeechModel) -> tuple[list[dict[str, Any]], float]:
-        """Decode a shard's clips, write them down, and return their rows and seconds of audio."""
+        """Decode and write a shard; return the rows of its clips and the seconds of audio."""
         failed: list[dict[str, Any]] = []
-        clips: list[tuple[Utterance, bytes, Request]] = []
-        for one in self._shard(number):
+        clips: list[Utterance] = []
+        encoded_clips: list[bytes] = []
+        requests: list[Request] = []
+        for clip in self._shard(number):
             try:
-                encoded = clip_bytes(self._manifest.parent, one.audio)
+                encoded = clip_bytes(self._manifest.parent, clip.audio)
                 samples = read(encoded).samples
-                if samples.size > LONGEST_S * SAMPLE_RATE:
-                    raise AudioError(one.audio, f"longer than {LONGEST_S:.0f} s; cut it first")
+                if samples.size > MAX_S * SAMPLE_RATE:
+                    raise AudioError(clip.audio, f"longer than {MAX_S:.0f} s; cut it first")
             except (AudioError, OSError) as error:
-                failed.append({"id": one.id, "audio": one.audio, "error": str(error)})
+                failed.append({"id": clip.id, "audio": clip.audio, "error": str(error)})
                 continue
-            clips.append((one, encoded, Request(samples, route=self._route)))
-        answers = model.recognize([request for _, _, request in clips])
+            clips.append(clip)
+            encoded_clips.append(encoded)
+            requests.append(Request(samples, route=self._route))
         rows = [
-            {**self._row(one), **grade(one.text, said, one.language).columns(self._model)}
-            for (one, _, _), said in zip(clips, answers, strict=True)
+            {**self._row(clip), **grade(clip.text, result, clip.language).columns(self._model)}
+            for clip, result in zip(clips, model.recognize(requests), strict=True)
         ]
         if self._container == "parquet":
-            self._write_parquet(number, rows, [encoded for _, encoded, _ in clips])
-        self.work.finish_shard(number, [*rows, *failed])
-        return [*rows, *failed], sum(r.samples.size for _, _, r in clips) / SAMPLE_RATE
+            self._write_parquet(number, rows, encoded_clips)
+        self._folder.finish_shard(number, [*rows, *failed])
+        audio_s = sum(request.samples.size for request in requests) / SAMPLE_RATE
+        return [*rows, *failed], audio_s
 
-    def _row(self, one: Utterance) -> dict[str, Any]:
-        audio = relative_audio(one, self._manifest, self.work.folder)
-        extra = {name: value for name, value in one.extra.items() if name not in _PLACE}
-        return {"id": one.id, "audio": audio, "text": one.text, "language": one.language, **extra}
+    def _row(self, clip: Utterance) -> dict[str, Any]:
+        audio = relative_audio(clip, self._manifest, self._folder.folder)
+        extra = {name: value for name, value in clip.extra.items() if name not in _LOCATION}
+        return {
+            "id": clip.id,
+            "audio": audio,
+            "text": clip.text,
+            "language": clip.language,
+            **extra,
+        }
 
     def _write_parquet(
-        self, number: int, rows: Sequence[dict[str, Any]], sounds: Sequence[bytes]
+        self, number: int, rows: Sequence[dict[str, Any]], encoded_clips: Sequence[bytes]
     ) -> None:
-        from megaasr.simulate.corpus.columns import fit
+        """Write the rows with their audio, and let the rows refer to the written file."""
+        from megaasr.simulate.corpus.columns import convert
         from megaasr.simulate.corpus.shards import write_rows
 
-        name = self.work.shard_name(number)
+        name = self._folder.shard_name(number)
         table = []
-        for at, (row, sound) in enumerate(zip(rows, sounds, strict=True)):
+        for index, (row, encoded) in enumerate(zip(rows, encoded_clips, strict=True)):
             suffix = Path(row["audio"].partition("#")[0]).suffix
             path = row["id"].replace("/", "_") + (".flac" if suffix == ".parquet" else suffix)
-            values = {key: fit(row.get(key), kind) for key, kind in self._columns.items()}
-            table.append({**values, "audio": {"bytes": sound, "path": path}})
-            row["audio"] = f"{name}#{at}"
-        write_rows(self.work.folder / name, table, self._columns, {})
+            values = {key: convert(row.get(key), type_) for key, type_ in self._columns.items()}
+            table.append({**values, "audio": {"bytes": encoded, "path": path}})
+            row["audio"] = f"{name}#{index}"
+        write_rows(self._folder.folder / name, table, self._columns, {})
 
     def _find_columns(self) -> dict[str, Any]:
         try:
             from megaasr.simulate.corpus.columns import column_types
-            from megaasr.simulate.corpus.shards import write_rows  # noqa: F401 (is pyarrow there?)
+            from megaasr.simulate.corpus.shards import write_rows  # noqa: F401 (needs pyarrow)
         except ImportError as error:
             raise UsageError(
                 "Parquet needs pyarrow: pip install 'megaasr[simulate]', or --container jsonl"
             ) from error
-        found = column_types(self._utterances)
-        flat = {name: kind for name, kind in found.items() if name not in _PLACE}
+        types = column_types(self._utterances)
+        extra = {name: type_ for name, type_ in types.items() if name not in _LOCATION}
         return {
             "id": "string",
             "text": "string",
             "language": "string",
-            **flat,
+            **extra,
             **_GRADE_COLUMNS,
         }

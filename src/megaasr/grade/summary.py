@@ -1,4 +1,4 @@
-"""How the grades of a data set are distributed, and a picture of it."""
+"""The distribution of the grades of a data set, as numbers and as a picture."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SEVERITY_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Grades, counted.
+    """Counts of the grades of a data set.
 
     Attributes:
-        bands: clips in each band.
-        by_severity: (severity, error rate) of every clip that has a severity.
-        by_scenario: error rates of the clips of each scenario (`clean` where there is none).
+        bands: number of clips in each band.
+        by_severity: severity and error rate of every clip that has a severity.
+        by_scenario: error rates of the clips of each scenario; `clean` for clips without one.
     """
 
     bands: dict[str, int]
@@ -32,22 +32,26 @@ class Summary:
 
 
 def summarize(listing: Path) -> Summary:
-    """Count the grades of a listing."""
+    """Count the grades in `graded.jsonl`."""
     bands: Counter[str] = Counter(dict.fromkeys(BANDS, 0))
-    severity: list[tuple[float, float]] = []
-    scenario: dict[str, list[float]] = defaultdict(list)
-    for one in read_manifest(listing):
-        rate = float(one.extra["base_error_rate"])
-        bands[one.extra["base_band"]] += 1
-        name = str(one.extra.get("scenario") or "clean")
-        scenario[name].append(rate)
-        if name != "clean" and one.extra.get("severity") is not None:
-            severity.append((float(one.extra["severity"]), rate))
-    return Summary(dict(bands), severity, dict(scenario))
+    by_severity: list[tuple[float, float]] = []
+    by_scenario: dict[str, list[float]] = defaultdict(list)
+    for clip in read_manifest(listing):
+        rate = float(clip.extra["base_error_rate"])
+        bands[clip.extra["base_band"]] += 1
+        scenario = str(clip.extra.get("scenario") or "clean")
+        by_scenario[scenario].append(rate)
+        if scenario != "clean" and clip.extra.get("severity") is not None:
+            by_severity.append((float(clip.extra["severity"]), rate))
+    return Summary(dict(bands), by_severity, dict(by_scenario))
 
 
 def draw(summary: Summary, path: Path) -> None:
     """Draw the shares of the bands by severity and by scenario.
+
+    Args:
+        summary: counts of the grades.
+        path: path of the picture; the suffix decides the format.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -63,7 +67,11 @@ def draw(summary: Summary, path: Path) -> None:
     )
     edges = np.linspace(0, 1, _SEVERITY_BINS + 1)
     groups = [
-        [rate for at, rate in summary.by_severity if low <= at < high or (high == 1 == at)]
+        [
+            rate
+            for severity, rate in summary.by_severity
+            if low <= severity < high or high == 1 == severity
+        ]
         for low, high in pairwise(edges.tolist())
     ]
     labels = [f"{low:.1f}–{high:.1f}" for low, high in pairwise(edges.tolist())]

@@ -21,7 +21,7 @@ from megaasr.report.embed import data_uri, sound_uri
 from megaasr.report.tables import breakable
 from megaasr.simulate.describe import describe_condition, describe_steps
 from megaasr.simulate.draw import Draw
-from megaasr.simulate.log import Level
+from megaasr.simulate.provenance import Level
 from megaasr.simulate.scenarios import SCENARIOS, Scenario
 from megaasr.simulate.simulator import Simulator
 
@@ -126,7 +126,7 @@ class Gallery:
             f"{scenario.name} at severity {severity:g}",
             simulated.waveform,
             Level.of(simulated.waveform.samples),
-            describe_steps(draw, simulated.notes),
+            describe_steps(draw, simulated.measurements),
             simulated.clipped_samples,
             draw,
         )

@@ -1,4 +1,4 @@
-"""Simulated bad recordings: primitives make conditions, conditions make scenarios.
+"""Simulate bad recordings: primitives form conditions, and conditions form scenarios.
 
     from megaasr.audio import read, write
     from megaasr.simulate import Simulator
@@ -7,7 +7,7 @@
     draw = simulator.draw(seed=1, scenario="far_field+noise", severity=0.6)
     write("degraded.wav", simulator.apply(read("clean.wav"), draw).waveform)
 
-`Simulator` draws what happens to a clip and applies it; the subpackage `corpus` builds data sets.
+`Simulator` draws the degradation of a clip and applies it; the subpackage `corpus` builds data sets.
 Names are imported when they are first used.
 """
 

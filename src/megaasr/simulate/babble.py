@@ -1,4 +1,4 @@
-"""Babble: many people who talk at once, synthetic or from given speech."""
+"""Babble noise: several people talking at once, synthetic or mixed from recorded speech."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import UsageError
 from megaasr.simulate.primitives.noise import speech_power
 
-Samples = NDArray[np.float64]
-PEAK_STEPS = 0.9 * 2**15
+Float64Array = NDArray[np.float64]
+PEAK_LEVEL = 0.9 * 2**15
+"""Peak of a noise in units of 16-bit levels, 0.9 dB below full scale."""
 
-# First three formants in Hz of men's English vowels (Peterson and Barney 1952, means), as in
-# heed, hid, head, had, hod, hawed, hood, who'd, hud, heard; the fourth is set to 3500.
+# Mean first three formants in Hz of English vowels spoken by men (Peterson and Barney 1952): heed,
+# hid, head, had, hod, hawed, hood, who'd, hud, heard. The fourth is fixed at 3500 Hz.
 _FORMANTS_HZ = np.array(
     [
         [270, 2290, 3010],
@@ -34,25 +35,32 @@ _FOURTH_HZ = 3500.0
 _BANDWIDTHS_HZ = np.array([70.0, 100.0, 150.0, 250.0])
 _AMPLITUDES = np.array([1.0, 0.5, 0.18, 0.06])
 _RESPONSE_SAMPLES = 256
-# Pitch in Hz and vocal tract (formants times this) of the talkers.
+# Pitch in Hz and formant scale (for the length of the vocal tract) of each talker.
 _TALKERS = ((95.0, 1.0), (118.0, 0.97), (165.0, 1.1), (205.0, 1.17), (228.0, 1.2))
-_GRID_HZ = 1000  # of pitch and loudness
+_GRID_HZ = 1000  # rate of the pitch and loudness curves
 
 
-def synthetic_babble(rng: np.random.Generator, samples: int) -> Samples:
-    """Return talk without words by five talkers: float64 [time], 16 kHz, level not set.
+def synthetic_babble(rng: np.random.Generator, samples: int) -> Float64Array:
+    """Synthesise babble without words by five talkers.
 
-    Each speaks phrases of syllables with pauses between; the pitch falls through a phrase and
-    rises on stressed syllables. Every glottal pulse rings in the formants of its vowel; about
-    half of the syllables begin with a hiss. The end leads over into the beginning.
+    Each talker speaks phrases of syllables with pauses between them; the pitch falls during a
+    phrase and rises on stressed syllables. Every glottal pulse excites the formants of its vowel,
+    and about half of the syllables begin with a hiss. The babble repeats without a seam.
+
+    Args:
+        rng: random stream.
+        samples: length of the babble in samples at 16 kHz.
+
+    Returns:
+        float64 array [samples] of arbitrary level.
     """
     babble = np.zeros(samples)
     hiss = np.zeros(-(-samples * _GRID_HZ // SAMPLE_RATE))
-    for pitch_hz, tract in _TALKERS:
-        talk = _Talk(rng, len(hiss))
+    for pitch_hz, formant_scale in _TALKERS:
+        talker = _Talker(rng, len(hiss))
         level = 10 ** (rng.uniform(-3, 3) / 20)
-        babble += level * talk.voice(pitch_hz, tract, samples, rng)
-        hiss += level * talk.hiss
+        babble += level * talker.voiced(pitch_hz, formant_scale, samples, rng)
+        hiss += level * talker.hiss
     babble += 0.15 * _noise_band(rng, samples) * _at_sample_rate(hiss, samples)
     return babble
 
@@ -60,19 +68,19 @@ def synthetic_babble(rng: np.random.Generator, samples: int) -> Samples:
 def babble_from(
     voices: Sequence[NDArray[np.float32]], rng: np.random.Generator, samples: int
 ) -> NDArray[np.int16]:
-    """Mix speech into babble.
+    """Mix the speech of several people into babble.
 
     Args:
-        voices: float32 [time] at 16 kHz each, one or more people's speech. All are heard, at
-            equal levels give or take 3 dB, from a random place on and repeated.
-        rng: the random stream.
-        samples: length of the babble, at least 1.
+        voices: speech of one person each, float32 arrays [time] at 16 kHz, at least one. Each is
+            repeated from a random position, at a level within 3 dB of the mean.
+        rng: random stream.
+        samples: length of the babble in samples, at least 1.
 
     Returns:
-        int16 [samples], its peak 1 dB below full scale.
+        int16 array [samples] with its peak 0.9 dB below full scale.
 
     Raises:
-        UsageError: no voices, or one of them silent.
+        UsageError: there are no voices, or one of them is silent.
     """
     if not voices:
         raise UsageError("babble needs the speech of one person at least")
@@ -82,92 +90,97 @@ def babble_from(
         if power <= 0:
             raise UsageError(f"voice {number} of the babble is silent; leave it out")
         gain = 10 ** (rng.uniform(-3, 3) / 20) / np.sqrt(power)
-        begin = int(rng.integers(voice.size))
-        mixed += gain * np.resize(np.roll(voice, -begin), samples)
-    return np.asarray(np.rint(mixed * (PEAK_STEPS / np.abs(mixed).max())), np.int16)
+        start = int(rng.integers(voice.size))
+        mixed += gain * np.resize(np.roll(voice, -start), samples)
+    return np.asarray(np.rint(mixed * (PEAK_LEVEL / np.abs(mixed).max())), np.int16)
 
 
-def without_offset(shapes: Samples, envelopes: Samples) -> Samples:
-    """Return shapes times envelopes [shape, time], each shape shifted so that it sums to zero.
+def remove_offset(shapes: Float64Array, envelopes: Float64Array) -> Float64Array:
+    """Return shapes times envelopes, each shape shifted so that the product sums to zero.
 
-    A microphone hears no constant pressure; pulses that had some would add up to a rumble.
+    A microphone does not record constant pressure; pulses that had some would add up to a rumble.
+
+    Args:
+        shapes: float64 array [shape, time].
+        envelopes: float64 array [shape, time], or [time] for all shapes.
     """
     offset = (shapes * envelopes).sum(axis=-1, keepdims=True)
     offset = offset / envelopes.sum(axis=-1, keepdims=True)
     return np.asarray((shapes - offset) * envelopes)
 
 
-class _Talk:
-    """When one talker says what: curves on a grid of 1 ms [grid], and the syllables' vowels."""
+class _Talker:
+    """The syllables of one talker: curves on a grid of 1 ms [grid], and values per syllable."""
 
     def __init__(self, rng: np.random.Generator, grid: int) -> None:
-        count = 12 * grid // _GRID_HZ  # more than anyone says
+        count = 12 * grid // _GRID_HZ  # more syllables than anyone speaks
         lengths = 0.12 + 0.16 * rng.random(count)
         ends_phrase = rng.random(count) < 0.14
         pauses = ends_phrase * (0.25 + 0.6 * rng.random(count))
         ends = np.cumsum(lengths + pauses)
-        said = int(np.searchsorted(ends, grid / _GRID_HZ))
-        # Stretched a little, so that whole syllables fill the time.
-        stretch = grid / _GRID_HZ / ends[said - 1]
-        begins = np.concatenate([[0.0], ends[: said - 1]]) * stretch
-        moment = (np.arange(grid) + 0.5) / _GRID_HZ
-        self.syllable = np.searchsorted(begins, moment, side="right") - 1
-        within = (moment - begins[self.syllable]) / (lengths[:said] * stretch)[self.syllable]
-        self.within = np.minimum(within, 1.0)  # 1 in the pause after it
-        self.vowels = rng.integers(len(_FORMANTS_HZ), size=said)
-        self.stress = rng.random(said)
-        phrase = np.concatenate([[0], np.cumsum(ends_phrase[: said - 1])])
-        position = np.arange(said) - np.searchsorted(phrase, phrase)
+        syllables = int(np.searchsorted(ends, grid / _GRID_HZ))
+        # Stretched slightly, so that a whole number of syllables fills the time.
+        stretch = grid / _GRID_HZ / ends[syllables - 1]
+        starts = np.concatenate([[0.0], ends[: syllables - 1]]) * stretch
+        time_s = (np.arange(grid) + 0.5) / _GRID_HZ
+        self.syllable = np.searchsorted(starts, time_s, side="right") - 1
+        phase = (time_s - starts[self.syllable]) / (lengths[:syllables] * stretch)[self.syllable]
+        self.phase = np.minimum(phase, 1.0)  # 0..1 within the syllable, 1 in the pause after it
+        self.vowels = rng.integers(len(_FORMANTS_HZ), size=syllables)
+        self.stress = rng.random(syllables)
+        phrase = np.concatenate([[0], np.cumsum(ends_phrase[: syllables - 1])])
+        position = np.arange(syllables) - np.searchsorted(phrase, phrase)
         size = np.bincount(phrase)[phrase]
         self.declination = 1.12 - 0.24 * position / size
-        self.loudness = np.sin(np.pi * np.clip((self.within - 0.15) / 0.85, 0, 1)) ** 1.5
+        self.loudness = np.sin(np.pi * np.clip((self.phase - 0.15) / 0.85, 0, 1)) ** 1.5
         self.loudness *= (0.4 + 0.6 * self.stress)[self.syllable]
-        begins_with_hiss = (rng.random(said) < 0.5)[self.syllable]
-        self.hiss = begins_with_hiss * np.sin(np.pi * np.clip(self.within / 0.3, 0, 1)) ** 2
+        starts_with_hiss = (rng.random(syllables) < 0.5)[self.syllable]
+        self.hiss = starts_with_hiss * np.sin(np.pi * np.clip(self.phase / 0.3, 0, 1)) ** 2
 
-    def voice(
-        self, pitch_hz: float, tract: float, samples: int, rng: np.random.Generator
-    ) -> Samples:
-        """Return the voiced sound [samples]."""
-        bend = 1 + 0.15 * self.stress[self.syllable] * np.sin(np.pi * self.within)
-        pitch = pitch_hz * self.declination[self.syllable] * bend
+    def voiced(
+        self, pitch_hz: float, formant_scale: float, samples: int, rng: np.random.Generator
+    ) -> Float64Array:
+        """Return the voiced part of the talker's speech, float64 array [samples]."""
+        intonation = 1 + 0.15 * self.stress[self.syllable] * np.sin(np.pi * self.phase)
+        pitch = pitch_hz * self.declination[self.syllable] * intonation
         cycles = np.cumsum(pitch) / _GRID_HZ
         pulses_s = np.interp(np.arange(1, int(cycles[-1])), cycles, np.arange(pitch.size))
-        moments = pulses_s.astype(np.int64)
-        strength = self.loudness[moments] * (1 + 0.1 * rng.standard_normal(moments.size))
-        heard = strength > 1e-3
-        moments, strength = moments[heard], strength[heard]
-        begins = np.rint(pulses_s[heard] * SAMPLE_RATE / _GRID_HZ).astype(np.int64)
-        syllable = self.syllable[moments]
-        # Towards its end a vowel becomes the next one.
-        becoming = np.clip((self.within[moments] - 0.6) / 0.8, 0, 1)
-        responses = _vowel_responses(tract)
-        rings = responses[self.vowels[syllable]] * (strength * (1 - becoming))[:, np.newaxis]
-        after = self.vowels[(syllable + 1) % self.vowels.size]
-        rings += responses[after] * (strength * becoming)[:, np.newaxis]
-        places = begins[:, np.newaxis] + np.arange(_RESPONSE_SAMPLES)
-        sound = np.bincount(places.ravel() % samples, rings.ravel(), samples)
-        return sound.astype(np.float64)
+        grid_points = pulses_s.astype(np.int64)
+        strength = self.loudness[grid_points] * (1 + 0.1 * rng.standard_normal(grid_points.size))
+        audible = strength > 1e-3
+        grid_points, strength = grid_points[audible], strength[audible]
+        starts = np.rint(pulses_s[audible] * SAMPLE_RATE / _GRID_HZ).astype(np.int64)
+        syllable = self.syllable[grid_points]
+        # Towards its end, a vowel glides into the next one.
+        glide = np.clip((self.phase[grid_points] - 0.6) / 0.8, 0, 1)
+        responses = _vowel_responses(formant_scale)
+        pulses = responses[self.vowels[syllable]] * (strength * (1 - glide))[:, np.newaxis]
+        next_vowel = self.vowels[(syllable + 1) % self.vowels.size]
+        pulses += responses[next_vowel] * (strength * glide)[:, np.newaxis]
+        indices = starts[:, np.newaxis] + np.arange(_RESPONSE_SAMPLES)
+        speech = np.bincount(indices.ravel() % samples, pulses.ravel(), samples)
+        return speech.astype(np.float64)
 
 
-def _vowel_responses(tract: float) -> Samples:
-    """Return what a glottal pulse sounds like in each vowel [vowel, time]."""
+def _vowel_responses(formant_scale: float) -> Float64Array:
+    """Return the response to a glottal pulse in each vowel, float64 array [vowel, time]."""
     time_s = np.arange(_RESPONSE_SAMPLES) / SAMPLE_RATE
-    highest = np.full((len(_FORMANTS_HZ), 1), _FOURTH_HZ)
-    formants_hz = tract * np.concatenate([_FORMANTS_HZ, highest], axis=1)[..., np.newaxis]
+    fourth = np.full((len(_FORMANTS_HZ), 1), _FOURTH_HZ)
+    formants_hz = formant_scale * np.concatenate([_FORMANTS_HZ, fourth], axis=1)[..., np.newaxis]
     decays = _AMPLITUDES[:, np.newaxis] * np.exp(-np.pi * _BANDWIDTHS_HZ[:, np.newaxis] * time_s)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(_RESPONSE_SAMPLES) / _RESPONSE_SAMPLES)
-    rings = without_offset((decays * np.sin(2 * np.pi * formants_hz * time_s)).sum(axis=1), fade)
-    return np.asarray(rings / np.sqrt(np.square(rings).sum(axis=1, keepdims=True)))
+    decaying_sines = (decays * np.sin(2 * np.pi * formants_hz * time_s)).sum(axis=1)
+    responses = remove_offset(decaying_sines, fade)
+    return np.asarray(responses / np.sqrt(np.square(responses).sum(axis=1, keepdims=True)))
 
 
-def _noise_band(rng: np.random.Generator, samples: int) -> Samples:
-    """Return noise around 3.5 kHz, RMS about 1/3: the sound of s, sh and f together."""
+def _noise_band(rng: np.random.Generator, samples: int) -> Float64Array:
+    """Return noise around 3.5 kHz with an RMS of about 1/3, a mixture of s, sh and f."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     octaves = np.log2(np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 1.0) / 3500)
     return np.asarray(np.fft.irfft(spectrum * np.exp(-((octaves / 0.5) ** 2)), samples))
 
 
-def _at_sample_rate(curve: Samples, samples: int) -> Samples:
-    moments = np.arange(samples) * (_GRID_HZ / SAMPLE_RATE)
-    return np.asarray(np.interp(moments, np.arange(curve.size), curve))
+def _at_sample_rate(curve: Float64Array, samples: int) -> Float64Array:
+    grid_positions = np.arange(samples) * (_GRID_HZ / SAMPLE_RATE)
+    return np.asarray(np.interp(grid_positions, np.arange(curve.size), curve))

@@ -1,7 +1,8 @@
-"""The seven conditions as data: which primitives, in which order, swept over which ranges.
+"""The seven conditions as data: their primitives in order, with the ranges of each parameter.
 
-Ranges and core marks: paper, appendix on the data set, table of atomic effects. The paper does
-not print which end of a range is hard; the first value below is the easy end, by the physics.
+Source of the ranges and core marks: the paper's appendix on the data set, table of atomic effects.
+The paper does not say which end of a range is hard; the first value below is the easy end, decided
+by the physics.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from megaasr.simulate.severity import Choice, Sweep
+from megaasr.simulate.severity import DiscreteSweep, Sweep
 
-Kind = Literal[
+StepKind = Literal[
     "noise",
     "reverb",
     "filter",
@@ -23,46 +24,47 @@ Kind = Literal[
     "loudness",
     "loudness_after_distortion",
 ]
-"""The names by which chains are merged; low-pass and high-pass are both `filter`."""
+"""Kinds of steps, by which chains are merged; low-pass and high-pass are both `filter`."""
 
 Role = Literal["anchor", "modifier"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One primitive of a condition's chain.
+class ChainStep:
+    """One primitive in the chain of a condition.
 
     Attributes:
-        kind: which primitive.
-        parameters: its parameters by name: constants, or a `Sweep` or `Choice` of severity.
-        gate: the step is taken only if the severity passes this value.
+        kind: name of the primitive.
+        parameters: values of the primitive's parameters by name: constants, or a `Sweep` or
+            `DiscreteSweep` over severity.
+        gate: severity above which the step is applied; None to apply it always.
     """
 
-    kind: Kind
+    kind: StepKind
     parameters: Mapping[str, Any] = field(default_factory=dict)
     gate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """What one thing does to a recording.
+    """One acoustic condition of a recording.
 
     Attributes:
-        name: the public name.
-        role: anchors are the room or the path, of which a recording has one at most; modifiers
-            may be added to any.
-        chain: its primitives in physical order.
-        legacy: the name in the authors' files.
+        name: public name.
+        role: `anchor` for the room or the acoustic path, of which a recording has at most one;
+            `modifier` for conditions that can be added to any recording.
+        chain: primitives in physical order.
+        legacy: name of the condition in the authors' files.
     """
 
     name: str
     role: Role
-    chain: tuple[Step, ...]
+    chain: tuple[ChainStep, ...]
     legacy: str
 
 
-def _loudness(target: Any, kind: Kind = "loudness") -> Step:
-    return Step(kind, {"target_lufs": target})
+def _loudness(target: Any, kind: StepKind = "loudness") -> ChainStep:
+    return ChainStep(kind, {"target_lufs": target})
 
 
 # In canonical order: the order of names in a scenario, and of chains when they are merged.
@@ -71,16 +73,16 @@ CONDITIONS: tuple[Condition, ...] = (
         "obstructed",
         "anchor",
         (
-            Step(
+            ChainStep(
                 "filter",
                 {
                     "filter_type": "lowpass",
                     "cutoff_hz": Sweep(2000, 1500, core=True),
-                    "repeat": Choice((2, 3, 4)),
+                    "repeat": DiscreteSweep((2, 3, 4)),
                     "wet": 0.9,
                 },
             ),
-            Step(
+            ChainStep(
                 "reverb",
                 {"room_size": 0.4, "damping": 0.9, "wet_level": Sweep(0.5, 0.7), "dry_level": 0.4},
             ),
@@ -92,7 +94,7 @@ CONDITIONS: tuple[Condition, ...] = (
         "far_field",
         "anchor",
         (
-            Step(
+            ChainStep(
                 "reverb",
                 {
                     "room_size": Sweep(0.4, 0.6, core=True),
@@ -101,7 +103,7 @@ CONDITIONS: tuple[Condition, ...] = (
                     "dry_level": 0.5,
                 },
             ),
-            Step(
+            ChainStep(
                 "filter",
                 {"filter_type": "lowpass", "cutoff_hz": Sweep(4500, 3500, core=True), "repeat": 3},
             ),
@@ -113,7 +115,7 @@ CONDITIONS: tuple[Condition, ...] = (
         "echo",
         "anchor",
         (
-            Step(
+            ChainStep(
                 "reverb",
                 {
                     "room_size": Sweep(0.8, 0.95, core=True),
@@ -122,8 +124,10 @@ CONDITIONS: tuple[Condition, ...] = (
                     "dry_level": 0.4,
                 },
             ),
-            Step("filter", {"filter_type": "highpass", "cutoff_hz": Sweep(100, 300), "repeat": 1}),
-            Step(
+            ChainStep(
+                "filter", {"filter_type": "highpass", "cutoff_hz": Sweep(100, 300), "repeat": 1}
+            ),
+            ChainStep(
                 "echo",
                 {
                     "delay_s": Sweep(0.1, 0.3, core=True),
@@ -139,22 +143,22 @@ CONDITIONS: tuple[Condition, ...] = (
         "recording",
         "modifier",
         (
-            Step("resample", {"target_rate_hz": 8000}, gate=0.4),
-            Step("noise", {"category": "white", "snr_db": Sweep(10, -5, core=True)}),
-            Step(
+            ChainStep("resample", {"target_rate_hz": 8000}, gate=0.4),
+            ChainStep("noise", {"category": "white", "snr_db": Sweep(10, -5, core=True)}),
+            ChainStep(
                 "filter",
                 {
                     "filter_type": "highpass",
                     "cutoff_hz": Sweep(400, 600, core=True),
-                    "repeat": Choice((4, 5, 6)),
+                    "repeat": DiscreteSweep((4, 5, 6)),
                 },
             ),
-            Step(
+            ChainStep(
                 "filter",
                 {
                     "filter_type": "lowpass",
                     "cutoff_hz": Sweep(4500, 3500, core=True),
-                    "repeat": Choice((4, 5, 6)),
+                    "repeat": DiscreteSweep((4, 5, 6)),
                 },
             ),
             _loudness(-23),
@@ -165,8 +169,10 @@ CONDITIONS: tuple[Condition, ...] = (
         "distortion",
         "modifier",
         (
-            Step("distortion", {"drive_db": Sweep(20, 60, core=True)}),
-            Step("filter", {"filter_type": "lowpass", "cutoff_hz": Sweep(6000, 2800), "repeat": 1}),
+            ChainStep("distortion", {"drive_db": Sweep(20, 60, core=True)}),
+            ChainStep(
+                "filter", {"filter_type": "lowpass", "cutoff_hz": Sweep(6000, 2800), "repeat": 1}
+            ),
             _loudness(Sweep(-27, -38, core=True), "loudness_after_distortion"),
         ),
         legacy="distortion",
@@ -175,13 +181,13 @@ CONDITIONS: tuple[Condition, ...] = (
         "dropout",
         "modifier",
         (
-            Step(
+            ChainStep(
                 "stutter",
                 {
                     "frame_ms": 20,
                     "stutter_prob": Sweep(0.05, 0.3, core=True),
                     "repeat_prob": 0.7,
-                    "max_repeats": Choice((2, 3, 4)),
+                    "max_repeats": DiscreteSweep((2, 3, 4)),
                 },
             ),
             _loudness(-23),
@@ -192,7 +198,7 @@ CONDITIONS: tuple[Condition, ...] = (
         "noise",
         "modifier",
         (
-            Step("noise", {"category": "pool", "snr_db": Sweep(10, -5, core=True)}),
+            ChainStep("noise", {"category": "pool", "snr_db": Sweep(10, -5, core=True)}),
             _loudness(-23),
         ),
         legacy="noise",
@@ -200,3 +206,4 @@ CONDITIONS: tuple[Condition, ...] = (
 )
 
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
+"""Conditions by public name."""

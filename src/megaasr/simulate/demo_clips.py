@@ -1,10 +1,10 @@
-"""The clips of `mega-asr demo`: held-out sentences, clean, and in every kind of bad recording.
+"""Make the clips of `mega-asr demo`: held-out sentences, clean and in each condition.
 
     python -m megaasr.simulate.demo_clips CORPUS OUTPUT     (or: make demo-clips)
 
-Nothing is picked by ear or by result: the first test sentences of each kind of voice whose length
-is between 2 and 5 seconds are taken, clean and in turn in the seven conditions and three compounds,
-all at the same severity.
+No clip is chosen by listening or by its result: for each kind of voice, the first test sentences of
+2 to 5 seconds are used, clean and in turn in the seven conditions and three compounds, all at the
+same severity.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PEAK = 0.5
 
 
 def select(manifest: Path) -> Iterator[Utterance]:
-    """Yield seven test clips: recorded and formant voices, held-out voices, a hand-written one."""
-    wanted: list[tuple[str, bool, str, int]] = [
+    """Yield seven test clips: recorded and formant voices, held-out voices, a handwritten text."""
+    quotas: list[tuple[str, bool, str, int]] = [
         ("generator", False, "flite", 2),
         ("generator", False, "espeak", 2),
         ("generator", True, "flite", 1),
@@ -37,8 +37,8 @@ def select(manifest: Path) -> Iterator[Utterance]:
         ("handwritten", False, "flite", 1),
     ]
     test = [u for u in read_manifest(manifest) if u.text and "parts" not in u.extra]
-    for source, held_out, engine, count in wanted:
-        fitting = [
+    for source, held_out, engine, count in quotas:
+        candidates = [
             u
             for u in test
             if u.extra["source"] == source
@@ -46,28 +46,29 @@ def select(manifest: Path) -> Iterator[Utterance]:
             and str(u.extra["speaker"]).startswith(engine)
             and 2 <= float(u.extra["duration_s"]) <= 5
         ]
-        yield from fitting[:count]
+        yield from candidates[:count]
 
 
 def build(corpus: Path, output: Path) -> list[Utterance]:
-    """Write the clips as FLAC with their manifest `clips.jsonl`; returns the manifest."""
+    """Write the clips as FLAC with the manifest `clips.jsonl`, and return its utterances."""
     output.mkdir(parents=True, exist_ok=True)
-    chosen = list(select(corpus / "test.jsonl"))
-    scenarios = [one.name for one in SCENARIOS if len(one.conditions) == 1] + list(COMPOUNDS)
+    selected = list(select(corpus / "test.jsonl"))
+    singles = [scenario.name for scenario in SCENARIOS if len(scenario.conditions) == 1]
+    scenarios = [*singles, *COMPOUNDS]
     simulator = Simulator()
-    made = []
-    for number, utterance in enumerate(chosen):
+    clips = []
+    for number, utterance in enumerate(selected):
         speech = files.read(corpus / utterance.audio).samples
         clean = Waveform(speech * np.float32(_PEAK / np.abs(speech).max()), SAMPLE_RATE)
-        made.append(_write(output, number, CLEAN, 0.0, clean, utterance))
-        for scenario in scenarios[number :: len(chosen)]:
+        clips.append(_write(output, number, CLEAN, 0.0, clean, utterance))
+        for scenario in scenarios[number :: len(selected)]:
             draw = simulator.draw(
                 seed=SEED, scenario=scenario, severity=SEVERITY, utterance=utterance.id
             )
             degraded = simulator.apply(clean, draw).waveform
-            made.append(_write(output, number, scenario, SEVERITY, degraded, utterance))
-    write_manifest(output / "clips.jsonl", made)
-    return made
+            clips.append(_write(output, number, scenario, SEVERITY, degraded, utterance))
+    write_manifest(output / "clips.jsonl", clips)
+    return clips
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""A draw: everything that was decided about one degraded clip, as a frozen record."""
+"""A draw: every random decision about one degraded clip, as a frozen record."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from megaasr.simulate.primitives import AnyPrimitive
 
 
 class Draw(BaseModel):
-    """What `Simulator.apply` does to a clip; the same draw and input give the same bytes.
+    """The degradation that `Simulator.apply` applies; the same draw and input give the same bytes.
 
     Attributes:
         draw_schema: version of this record.
-        scenario: canonical name; `clean` if nothing is done.
-        severity: 0..1, shared by every parameter.
-        seed, utterance, copy_index: what the random streams were keyed by.
-        speed: 0.75..1.5, how much faster the speech becomes, its pitch kept; 1.0 for none.
-        steps: the primitives in order, every parameter drawn.
+        scenario: canonical name of the scenario; `clean` for no degradation.
+        severity: difficulty of the whole clip, 0 (easy) to 1 (hard).
+        seed, utterance, copy_index: key of the random streams: the user's seed, the id of the clean
+            clip, and the number of its degraded copy.
+        speed: speed of the speech relative to the clean clip, 0.5 to 2.0, at the same pitch.
+        steps: primitives in the order of their application, with all parameters.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,15 +35,15 @@ class Draw(BaseModel):
     steps: tuple[AnyPrimitive, ...]
 
     def to_json(self) -> str:
-        """Return the draw as one line of JSON."""
+        """Return the draw as a single line of JSON."""
         return self.model_dump_json()
 
     @classmethod
     def from_json(cls, text: str) -> Draw:
-        """Read a draw.
+        """Parse the JSON of a draw.
 
         Raises:
-            RecordError: it is no draw, or of another version; names the field.
+            RecordError: `text` is not a draw of this version; the message names the field.
         """
         try:
             return cls.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""Which scenario a clip gets: shares of groups, a list, or a grid for test sets."""
+"""Assign scenarios to clips: by shares of groups, from a list, or on a grid for test sets."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from megaasr.simulate.severity import check_severity
 from megaasr.simulate.streams import stream, stream_key
 
 FAVOURED = ("far_field+recording", "far_field+dropout", "far_field+noise", "dropout+noise")
-"""The four pairs that the paper's scheduler prefers."""
+"""The four compounds that the paper's scheduler prefers."""
 
 GRID_SEVERITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Default severities of a grid."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Scenarios that are equally likely.
+class ScenarioGroup:
+    """A group of equally likely scenarios.
 
     Attributes:
         name: `clean`, `single`, `favoured`, `rest` or `listed`.
-        share: of all clips, 0..1.
-        scenarios: canonical names, at least one if the share is above 0.
+        share: share of all clips, 0 to 1.
+        scenarios: canonical names of the scenarios; not empty if the share is above 0.
     """
 
     name: str
@@ -37,12 +38,12 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """What a clip gets.
+class ScenarioCell:
+    """Scenario and severity assigned to a clip.
 
     Attributes:
-        scenario: canonical name.
-        severity: 0..1, or None if it is drawn with the clip's other parameters.
+        scenario: canonical name of the scenario.
+        severity: severity, 0 to 1; None to draw it with the other parameters of the clip.
     """
 
     scenario: str
@@ -50,42 +51,42 @@ class Cell:
 
 
 class Mix(Recipe):
-    """How scenarios are shared out.
+    """Distribution of the scenarios over the clips of a data set.
 
-    `shares` draws a group, then a scenario of it; `listed` draws one of `scenarios`; `grid` goes
-    through every scenario and severity in turn, so that each has the same number of clips.
+    `shares` draws a group and then one of its scenarios; `listed` draws one of `scenarios`; `grid`
+    goes through every scenario and severity in turn, so that all have the same number of clips.
     """
 
     kind: Literal["shares", "listed", "grid"] = "shares"
     single: float = Field(default=0.60, ge=0, le=1, description="share of the 7 single conditions")
     favoured: float = Field(default=0.24, ge=0, le=1, description="share of `favoured_scenarios`")
     rest: float = Field(
-        default=0.16, ge=0, le=1, description="share of all other compounds of the 54"
+        default=0.16, ge=0, le=1, description="share of all other compounds among the 54"
     )
-    clean: float = Field(default=0.0, ge=0, le=1, description="share of all clips that stays clean")
+    clean: float = Field(default=0.0, ge=0, le=1, description="share of all clips that stay clean")
     favoured_scenarios: tuple[str, ...] = Field(
-        default=FAVOURED, description="the favoured compounds"
+        default=FAVOURED, description="compounds of the group `favoured`"
     )
     scenarios: tuple[str, ...] = Field(
-        default=(), description="for `listed`; for `grid`: none are all 54"
+        default=(), description="scenarios of `listed` and `grid`; empty for all 54 on a grid"
     )
     severities: tuple[float, ...] = Field(
-        default=GRID_SEVERITIES, description="for `grid`, each 0..1"
+        default=GRID_SEVERITIES, description="severities of a `grid`, each 0 to 1"
     )
     clean_cells: int = Field(
-        default=1, gt=0, description="for `grid`: cells without degradation, if `clean` is listed"
+        default=1, gt=0, description="clean cells of a `grid` whose scenarios include `clean`"
     )
     single_cells: int = Field(
-        default=1, gt=0, description="for `grid`: cells of a single condition at each severity"
+        default=1, gt=0, description="cells per severity for the single conditions of a `grid`"
     )
 
     @field_validator("favoured_scenarios", "scenarios")
     @classmethod
     def _canonical(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        found = tuple(find_scenario(name).name for name in names)
-        if len(set(found)) < len(found):
+        canonical = tuple(find_scenario(name).name for name in names)
+        if len(set(canonical)) < len(canonical):
             raise UsageError("a scenario is listed twice")
-        return found
+        return canonical
 
     @field_validator("severities")
     @classmethod
@@ -97,7 +98,7 @@ class Mix(Recipe):
         total = self.single + self.favoured + self.rest
         if not math.isclose(total, 1.0, abs_tol=1e-9):
             raise UsageError(
-                f"single, favoured and rest must add up to 1 (clean is apart), not {total:g}"
+                f"single, favoured and rest must add up to 1 (clean does not count), not {total:g}"
             )
         if not all(len(find_scenario(name).conditions) > 1 for name in self.favoured_scenarios):
             raise UsageError("favoured_scenarios must be compounds")
@@ -111,73 +112,74 @@ class Mix(Recipe):
         return self
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
-        """The groups with their shares of all clips, which add up to 1."""
+    def groups(self) -> tuple[ScenarioGroup, ...]:
+        """Groups with their shares of all clips, which add up to 1."""
         if self.kind != "shares":
-            return (Group("listed", 1.0, self.scenarios or tuple(scenario_names())),)
+            return (ScenarioGroup("listed", 1.0, self.scenarios or tuple(scenario_names())),)
         single = tuple(s.name for s in SCENARIOS if len(s.conditions) == 1)
-        taken = {*single, *self.favoured_scenarios}
-        rest = tuple(name for name in scenario_names() if name not in taken)
-        dirty = 1.0 - self.clean
+        assigned = {*single, *self.favoured_scenarios}
+        remaining = tuple(name for name in scenario_names() if name not in assigned)
+        degraded = 1.0 - self.clean
         return (
-            Group("single", dirty * self.single, single),
-            Group("favoured", dirty * self.favoured, self.favoured_scenarios),
-            Group("rest", dirty * self.rest, rest),
-            Group("clean", self.clean, (CLEAN,)),
+            ScenarioGroup("single", degraded * self.single, single),
+            ScenarioGroup("favoured", degraded * self.favoured, self.favoured_scenarios),
+            ScenarioGroup("rest", degraded * self.rest, remaining),
+            ScenarioGroup("clean", self.clean, (CLEAN,)),
         )
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
-        """Every cell of a grid, by scenario and then severity.
+    def cells(self) -> tuple[ScenarioCell, ...]:
+        """Cells of a grid, ordered by scenario and then severity.
 
-        A compound has one cell at each severity, a single condition `single_cells`; `clean`
-        has `clean_cells` in all.
+        A compound has one cell per severity and a single condition `single_cells`; `clean` has
+        `clean_cells` in total.
         """
-        found: list[Cell] = []
+        cells: list[ScenarioCell] = []
         for name in self.groups[0].scenarios:
             if name == CLEAN:
-                found += [Cell(name, 0.0)] * self.clean_cells
+                cells += [ScenarioCell(name, 0.0)] * self.clean_cells
                 continue
             times = self.single_cells if len(find_scenario(name).conditions) == 1 else 1
-            found += [Cell(name, severity) for severity in self.severities] * times
-        return tuple(found)
+            cells += [ScenarioCell(name, severity) for severity in self.severities] * times
+        return tuple(cells)
 
 
-def draw_scenario(mix: Mix, *, seed: int, utterance: str, copy_index: int) -> Cell:
-    """Draw a clip's scenario, keyed by the clip alone.
+def draw_scenario(mix: Mix, *, seed: int, utterance: str, copy_index: int) -> ScenarioCell:
+    """Draw the scenario of a clip; the result depends on nothing but the arguments.
 
     Args:
-        mix: shares or a list; not a grid, where the clip's place decides (see `grid_cell`).
-        seed: the user's.
+        mix: a mix of shares or a list; on a grid, use `grid_cell`.
+        seed: seed of the data set.
         utterance: id of the clean clip.
-        copy_index: which degraded copy of it, from 0.
+        copy_index: number of the degraded copy of this clip, from 0.
     """
     rng = stream(stream_key(seed, utterance, copy_index, "scenario"))
     groups = [group for group in mix.groups if group.share > 0]
-    at, chosen = float(rng.random()), groups[-1]
+    threshold, drawn = float(rng.random()), groups[-1]
     for group in groups:
-        if at < group.share:
-            chosen = group
+        if threshold < group.share:
+            drawn = group
             break
-        at -= group.share
-    name = chosen.scenarios[int(rng.integers(len(chosen.scenarios)))]
-    return Cell(name, 0.0 if name == CLEAN else None)
+        threshold -= group.share
+    name = drawn.scenarios[int(rng.integers(len(drawn.scenarios)))]
+    return ScenarioCell(name, 0.0 if name == CLEAN else None)
 
 
-def grid_cell(cells: tuple[Cell, ...], number: int, utterances: int) -> Cell:
-    """Return the cell of clip `number` from 0; every `len(cells)` clips fill the grid once.
+def grid_cell(cells: tuple[ScenarioCell, ...], number: int, utterances: int) -> ScenarioCell:
+    """Return the cell of a clip on a grid; every `len(cells)` clips fill the grid once.
+
+    Where the cycle of utterances would stay in step with that of the cells, each round is shifted
+    by one cell, so that no utterance has a cell twice before it has had all of them.
 
     Args:
-        cells: of the grid.
-        number: the clip's.
-        utterances: how many take turns. Where their turns would keep falling together with the
-            grid's, each round begins one cell further, so that no utterance meets a cell twice
-            before it has met all.
+        cells: cells of the grid.
+        number: number of the clip, from 0.
+        utterances: number of utterances, which are used in turn.
     """
     rounds = number // math.lcm(len(cells), utterances)
     return cells[(number + rounds) % len(cells)]
 
 
 def group_of(mix: Mix, scenario: str) -> str:
-    """Return the name of the group that a scenario belongs to in this mix."""
+    """Return the name of the group that a scenario belongs to in a mix."""
     return next(group.name for group in mix.groups if scenario in group.scenarios)

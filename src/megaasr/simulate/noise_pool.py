@@ -1,4 +1,4 @@
-"""Where noises come from: built-in generators, and folders of recordings."""
+"""The pool of noises: built-in generators, and folders of recordings."""
 
 from __future__ import annotations
 
@@ -13,100 +13,107 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.files import blocks
+from megaasr.audio.waveform import Samples
 from megaasr.errors import UsageError
 from megaasr.progress import OnProgress
 from megaasr.simulate.noise_generators import BUILTIN, NAMES, builtin_noise
-from megaasr.simulate.sample_store import Failure, SampleStore
-from megaasr.simulate.store_building import (
-    Encoded,
-    Encoding,
+from megaasr.simulate.sample_cache import RecordingFailure, SampleCache
+from megaasr.simulate.sample_cache_builder import (
+    EncodedRecording,
+    RecordingEncoder,
     UnusableRecordingError,
-    build_store,
+    build_sample_cache,
 )
 
 WHITE = "white"
+"""Category of the built-in white noise."""
+
 POOL = "pool"
+"""Category of all noises of a pool."""
+
 _BLOCK_S = 60.0
-# The SNR decides how loud a noise becomes; so each is stored as loud as it can be, and neither
-# clips (float files, resampling) nor drowns in rounding.
-_PEAK_STEPS = 0.9 * 2**15
+# The SNR decides the final level of a noise. Each is therefore cached as loud as possible, so that
+# it neither clips (float files, resampling) nor drowns in rounding errors.
+_PEAK_LEVEL = 0.9 * 2**15
 _SILENT_PEAK = 10 ** (-80 / 20)
-_SHORTEST_SAMPLES = 1600
+_MIN_SAMPLES = 1600
 
 
 @dataclass(frozen=True)
 class NoisePool:
-    """The noises that can be drawn. Cheap to make and to pickle: files are opened when needed.
+    """The noises that can be drawn.
+
+    A pool is cheap to create and to pickle, because its files are opened when they are needed.
 
     Attributes:
-        recorded: stored recordings; None for the built-in noises only.
-        selection: what stands for "pool": "pool" itself (the recordings, or without any all
-            built-in noises), or one name or category, see `choose`.
+        recorded: cached recordings; None for the built-in noises alone.
+        selection: what the category `pool` draws from: `pool` for all recordings (all built-in
+            noises if there are none), or a single name or category, see `choose`.
     """
 
-    recorded: SampleStore | None = None
+    recorded: SampleCache | None = None
     selection: str = POOL
 
     @classmethod
     def from_folders(
         cls,
-        given: Sequence[Path],
-        store: Path | None = None,
+        paths: Sequence[Path],
+        cache: Path | None = None,
         *,
         on_progress: OnProgress = lambda done, total: None,
     ) -> NoisePool:
-        """Return the pool of recordings in folders, decoded once and then kept.
+        """Return the pool of the recordings in folders, which are decoded once and cached.
 
-        A recording's name is its path from the given folder on (`noises/rain/1.wav`), and its
-        category the folder that holds it (`noises/rain`). What cannot be decoded, is shorter
-        than 0.1 s or silent (peak below -80 dBFS) is left out, see `failures`. Silence at both
-        ends is cut.
+        The name of a recording consists of its folder and the path below it
+        (`noises/rain/1.wav`); its category is the folder that contains it (`noises/rain`).
+        Recordings that cannot be decoded, are shorter than 0.1 s or silent (peak below -80 dBFS)
+        are left out, see `failures`. Silence at both ends is cut.
 
         Args:
-            given: folders, or single files, of any format.
-            store: folder for the decoded samples (115 MB per hour); by default in the user's
-                cache. It is used again as long as the recordings do not change.
-            on_progress: called with recordings done and recordings in all.
+            paths: folders or single files, of any format.
+            cache: folder for the decoded samples (115 MB per hour); None for a folder in the
+                user's cache. The cache is reused as long as the recordings do not change.
+            on_progress: called with the number of decoded recordings and the total number.
 
         Raises:
-            UsageError: a folder does not exist, holds no recordings, or none that can be used.
-            AudioError: the store cannot be written.
+            UsageError: a folder does not exist, or has no recordings or no usable ones.
+            AudioError: the cache cannot be written.
         """
-        return cls(build_store(given, store, _ENCODING, on_progress))
+        return cls(build_sample_cache(paths, cache, _ENCODER, on_progress))
 
     def narrowed(self, selection: str) -> NoisePool:
-        """Return this pool with one noise or category standing for "pool".
+        """Return a copy of this pool whose category `pool` draws from one noise or category.
 
         Raises:
-            UsageError: there is none of this name.
+            UsageError: no noise or category has this name.
         """
         self._candidates(selection)
         return replace(self, selection=selection)
 
     @property
     def categories(self) -> list[str]:
-        """The recordings' categories, sorted; without any, the names of the built-in noises."""
+        """Categories of the recordings, sorted; names of the built-in noises if there are none."""
         return list(self._by_category)
 
     @property
-    def failures(self) -> tuple[Failure, ...]:
-        """What was in the folders, but could not be used, and why."""
+    def failures(self) -> tuple[RecordingFailure, ...]:
+        """Recordings in the folders that cannot be used, and the reasons."""
         return self.recorded.index.failures if self.recorded else ()
 
     def choose(self, category: str, rng: np.random.Generator) -> str:
-        """Draw a noise: first a category, then one of its recordings, each with equal chances.
+        """Draw a noise: first a category, then one of its recordings, with equal probability.
 
         Args:
-            category: "white" (always the built-in one), "pool" (see `selection`), a category or
-                a part of one made of whole folders (`rain`, `noises`), a recording's name, or a
-                built-in noise (`builtin:babble`, or `babble` if no category is called so).
-            rng: the random stream.
+            category: `white` (always the built-in noise), `pool` (see `selection`), a category or
+                whole folder names from one (`rain`, `noises`), the name of a recording, or a
+                built-in noise (`builtin:babble`, or `babble` if no category has this name).
+            rng: random stream.
 
         Returns:
-            The name by which `samples` knows it.
+            The name of the noise, for `samples`.
 
         Raises:
-            UsageError: there is no such noise or category.
+            UsageError: no noise or category has this name.
         """
         if category == WHITE:
             return BUILTIN + WHITE
@@ -115,11 +122,11 @@ class NoisePool:
         return group[int(rng.integers(len(group)))]
 
     def samples(self, name: str) -> NDArray[np.int16]:
-        """Return a noise by name: int16 [time], 16 kHz, read-only.
+        """Return a noise by name, a read-only int16 array [time] at 16 kHz.
 
         Raises:
-            UsageError: there is none of this name; a draw may have been made with other folders.
-            RecordError: the stored samples are damaged.
+            UsageError: no noise has this name; the draw may have been made with other folders.
+            RecordError: the cached samples are damaged.
         """
         if name.startswith(BUILTIN):
             return builtin_noise(name.removeprefix(BUILTIN))
@@ -134,32 +141,32 @@ class NoisePool:
         if self.recorded is None:
             return {name: [BUILTIN + name] for name in NAMES}
         groups: dict[str, list[str]] = {}
-        for one in self.recorded.index.recordings:
-            groups.setdefault(one.category, []).append(one.name)
+        for recording in self.recorded.index.recordings:
+            groups.setdefault(recording.category, []).append(recording.name)
         return dict(sorted(groups.items()))
 
-    def _candidates(self, wanted: str) -> list[list[str]]:
-        """Return the groups of names to draw from."""
-        if wanted == POOL:
+    def _candidates(self, category: str) -> list[list[str]]:
+        """Return the groups of names that a category draws from."""
+        if category == POOL:
             return list(self._by_category.values())
-        if self.recorded is not None and wanted in self.recorded:
-            return [[wanted]]
-        part = f"/{wanted.strip('/')}/"
-        if found := [names for key, names in self._by_category.items() if part in f"/{key}/"]:
-            return found
-        if wanted.removeprefix(BUILTIN) in NAMES:
-            return [[BUILTIN + wanted.removeprefix(BUILTIN)]]
-        known = [*self._by_category, *(BUILTIN + name for name in NAMES)]
-        near = difflib.get_close_matches(wanted, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known[:20])}"
-        raise UsageError(f"no noise or category is called {wanted}; {hint}")
+        if self.recorded is not None and category in self.recorded:
+            return [[category]]
+        part = f"/{category.strip('/')}/"
+        if groups := [names for key, names in self._by_category.items() if part in f"/{key}/"]:
+            return groups
+        if category.removeprefix(BUILTIN) in NAMES:
+            return [[BUILTIN + category.removeprefix(BUILTIN)]]
+        available = [*self._by_category, *(BUILTIN + name for name in NAMES)]
+        near = difflib.get_close_matches(category, available, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(available[:20])}"
+        raise UsageError(f"no noise or category is called {category}; {hint}")
 
-    def __getstate__(self) -> dict[str, SampleStore | str | None]:
+    def __getstate__(self) -> dict[str, SampleCache | str | None]:
         return {"recorded": self.recorded, "selection": self.selection}
 
 
-def _encode(path: Path) -> Encoded:
-    """Decode a noise for the store; one longer than a block is decoded twice, not held."""
+def _encode(path: Path) -> EncodedRecording:
+    """Decode a noise for the cache; one longer than a block is decoded twice to save memory."""
     parts = blocks(path, block_s=_BLOCK_S)
     first = next(parts)
     second = next(parts, None)
@@ -168,39 +175,40 @@ def _encode(path: Path) -> Encoded:
         peak = max(float(np.abs(part).max()) for part in chain([first, second], parts))
     if peak < _SILENT_PEAK:
         raise UnusableRecordingError("silent: no sample above -80 dBFS")
-    scale = _PEAK_STEPS / peak
-    again = iter([first]) if second is None else blocks(path, block_s=_BLOCK_S)
-    return Encoded(_without_silent_ends(_steps(part, scale) for part in again), scale)
+    scale = _PEAK_LEVEL / peak
+    decoded = iter([first]) if second is None else blocks(path, block_s=_BLOCK_S)
+    levels = (_quantised(part, scale) for part in decoded)
+    return EncodedRecording(_without_silent_ends(levels), scale)
 
 
-def _steps(samples: NDArray[np.float32], scale: float) -> NDArray[np.int16]:
+def _quantised(samples: Samples, scale: float) -> NDArray[np.int16]:
     return np.asarray(np.rint(samples * np.float32(scale)), np.int16)
 
 
 def _without_silent_ends(parts: Iterator[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:
-    """Leave out zeros before the first and after the last other sample.
+    """Cut the zeros before the first and after the last non-zero sample.
 
-    Collections pad their clips to one length; a clip that met such padding would stay clean.
+    Collections pad their clips to equal length; speech mixed with padding would stay clean.
     """
     length = zeros = 0
     for part in parts:
-        sounding = part.nonzero()[0]
-        if not sounding.size:
+        nonzero = part.nonzero()[0]
+        if not nonzero.size:
             zeros += part.size
             continue
-        begin, end = int(sounding[0]), int(sounding[-1]) + 1
+        start, end = int(nonzero[0]), int(nonzero[-1]) + 1
         if length:
             length += zeros
-            while zeros:  # in pieces: a recording may be silent for hours
-                piece = min(zeros, part.size)
-                yield np.zeros(piece, np.int16)
-                zeros -= piece
-            begin = 0
-        yield part[begin:end]
-        length += end - begin
+            while zeros:  # block by block: a recording may be silent for hours
+                count = min(zeros, part.size)
+                yield np.zeros(count, np.int16)
+                zeros -= count
+            start = 0
+        yield part[start:end]
+        length += end - start
         zeros = part.size - end
-    if length < _SHORTEST_SAMPLES:
+    if length < _MIN_SAMPLES:
         raise UnusableRecordingError("shorter than 0.1 s")
 
 
-_ENCODING = Encoding("noises", "1", _encode)
+_ENCODER = RecordingEncoder("noises", "1", _encode)

@@ -1,4 +1,4 @@
-"""Find the recordings that the user gave, and name them without a path of this machine."""
+"""Find the user's recordings, and give them names that do not depend on this machine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from megaasr.records import read_manifest
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file that the user gave.
+    """A recording on disk.
 
     Attributes:
-        name: the given folder's name and the path below it, such as `noises/rain/1.wav`; of a
-            file that was given itself, the file's name.
-        path: where it lies on this machine.
-        size_bytes, modified_ns: as the system tells them.
+        name: name of the folder that the user named and the path below it, such as
+            `noises/rain/1.wav`; for a file that the user named itself, the name of the file.
+        path: path on this machine.
+        size_bytes: size of the file in bytes.
+        modified_ns: time of the last modification in nanoseconds since the epoch.
     """
 
     name: str
@@ -33,86 +34,86 @@ class Recording:
 
     @property
     def category(self) -> str:
-        """The folder that holds it, such as `noises/rain`; a file given itself is its own."""
+        """Folder that contains the recording, such as `noises/rain`; else its own name."""
         parent = str(PurePosixPath(self.name).parent)
         return self.name if parent == "." else parent
 
 
-def find_recordings(given: Sequence[Path]) -> list[Recording]:
-    """Return the recordings in folders and below them, sorted by name.
+def find_recordings(paths: Sequence[Path]) -> list[Recording]:
+    """Return the recordings in folders and their subfolders, sorted by name.
 
-    Files in a folder are taken for recordings by their suffix; hidden ones, and those in hidden
-    or linked folders, are left out.
+    In folders, recordings are recognised by their suffix. Hidden files and the contents of hidden
+    or linked folders are ignored.
 
     Args:
-        given: folders, single files (of any suffix), or manifests (`mega-asr manifest`).
+        paths: folders, single files (with any suffix), or manifests of `mega-asr manifest`.
 
     Raises:
-        UsageError: something given does not exist or cannot be read, holds no recordings, or two
-            recordings have the same name.
+        UsageError: a path does not exist, cannot be read or has no recordings, or two recordings
+            have the same name.
     """
-    found: dict[str, Recording] = {}
-    for one in given:
-        count = len(found)
-        for recording in _recordings_of(one):
-            other = found.setdefault(recording.name, recording)
-            if other is not recording:
+    by_name: dict[str, Recording] = {}
+    for path in paths:
+        count = len(by_name)
+        for recording in _recordings_of(path):
+            first = by_name.setdefault(recording.name, recording)
+            if first is not recording:
                 raise UsageError(
-                    f"{other.path} and {recording.path} would both be called {recording.name}; "
+                    f"{first.path} and {recording.path} would both be called {recording.name}; "
                     "rename a folder, or give only the folder above both"
                 )
-        if len(found) == count:
-            kinds = ".wav, .flac, .mp3 and the like"
-            raise UsageError(f"{one}: no recordings ({kinds}) in the folder or below it")
-    return [found[name] for name in sorted(found)]
+        if len(by_name) == count:
+            suffixes = ".wav, .flac, .mp3 and the like"
+            raise UsageError(f"{path}: no recordings ({suffixes}) in the folder or below it")
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def fingerprint(recordings: Sequence[Recording], encoding: str) -> str:
-    """Return 16 hexadecimal digits that change when a recording or its encoding does.
+    """Return 16 hexadecimal digits that change when a recording or its encoding changes.
 
-    Content is told apart by size and time of change, so that nothing has to be read.
+    Contents are distinguished by size and time of modification, so that no file has to be read.
 
     Args:
-        recordings: sorted by name.
-        encoding: how they are stored.
+        recordings: the recordings, sorted by name.
+        encoding: name of the format that they are cached in.
     """
-    # With ffmpeg more formats can be decoded, so what failed without it is worth another try.
+    # ffmpeg decodes more formats, so recordings that failed without it are tried again with it.
     lines = [encoding, f"ffmpeg {ffmpeg.available()}"]
-    lines += [f"{one.size_bytes} {one.modified_ns} {one.name}" for one in recordings]
+    lines += [f"{file.size_bytes} {file.modified_ns} {file.name}" for file in recordings]
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
 
-def _recordings_of(given: Path) -> Iterator[Recording]:
-    if given.suffix == ".jsonl":
-        yield from _listed(given)
+def _recordings_of(path: Path) -> Iterator[Recording]:
+    if path.suffix == ".jsonl":
+        yield from _listed(path)
         return
-    # os.path, because Path raises for a name that is too long or a folder closed to us.
-    if os.path.isfile(given):  # noqa: PTH113
-        yield _recording(given, given.name)
+    # os.path, because Path raises for a name that is too long or a folder without permission.
+    if os.path.isfile(path):  # noqa: PTH113
+        yield _recording(path, path.name)
         return
-    if not os.path.isdir(given):  # noqa: PTH112
-        raise UsageError(f"{given}: no file or folder has this path, or it cannot be read")
-    closed: list[OSError] = []
-    folder = Path(os.path.abspath(given))  # noqa: PTH100 (`.` has no name; links keep theirs)
-    for current, folders, names in os.walk(folder, onerror=closed.append):
+    if not os.path.isdir(path):  # noqa: PTH112
+        raise UsageError(f"{path}: no file or folder has this path, or it cannot be read")
+    errors: list[OSError] = []
+    folder = Path(os.path.abspath(path))  # noqa: PTH100 (`.` has no name; links keep theirs)
+    for current, folders, names in os.walk(folder, onerror=errors.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             file = Path(current, name)
-            wanted = not name.startswith(".") and file.suffix.lower() in AUDIO_SUFFIXES
-            if wanted and file.is_file():
+            is_audio = not name.startswith(".") and file.suffix.lower() in AUDIO_SUFFIXES
+            if is_audio and file.is_file():
                 below = file.relative_to(folder).as_posix()
                 yield _recording(file, f"{folder.name or 'root'}/{below}")
-    if closed:
-        reason = closed[0].strerror or closed[0]
-        raise UsageError(f"{closed[0].filename}: the folder cannot be read: {reason}")
+    if errors:
+        reason = errors[0].strerror or errors[0]
+        raise UsageError(f"{errors[0].filename}: the folder cannot be read: {reason}")
 
 
 def _listed(manifest: Path) -> Iterator[Recording]:
-    """Yield the recordings of a manifest; their category is its column of that name."""
+    """Yield the recordings of a manifest; the column `category` is part of their names."""
     try:
-        for one in read_manifest(manifest):
-            path = manifest.parent / one.audio
-            category = str(one.extra.get("category") or "")
+        for utterance in read_manifest(manifest):
+            path = manifest.parent / utterance.audio
+            category = str(utterance.extra.get("category") or "")
             name = "/".join(part for part in (manifest.stem, category, path.name) if part)
             yield _recording(path, name)
     except OSError as error:
@@ -120,8 +121,8 @@ def _listed(manifest: Path) -> Iterator[Recording]:
 
 
 def _recording(path: Path, name: str) -> Recording:
-    # One spelling of an accented letter, whichever the file system keeps; and a name that is not
-    # UTF-8 must still fit into JSON.
+    # File systems store accented letters in different Unicode forms; use one. A name that is not
+    # valid UTF-8 must still be representable in JSON.
     name = unicodedata.normalize("NFC", name).encode("utf-8", "backslashreplace").decode()
     status = path.stat()
     return Recording(name, path, status.st_size, status.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Measured room responses from a folder, made ready for convolution once."""
+"""Measured room responses from folders, prepared for convolution and cached."""
 
 from __future__ import annotations
 
@@ -10,102 +10,105 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.files import blocks
-from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.progress import OnProgress
-from megaasr.simulate.primitives.primitive import Floats
-from megaasr.simulate.sample_store import Failure, SampleStore
-from megaasr.simulate.store_building import (
-    Encoded,
-    Encoding,
+from megaasr.simulate.sample_cache import RecordingFailure, SampleCache
+from megaasr.simulate.sample_cache_builder import (
+    EncodedRecording,
+    RecordingEncoder,
     UnusableRecordingError,
-    build_store,
+    build_sample_cache,
 )
 
-_LONGEST_FILE_S = 30.0
-_LONGEST_S = 4.0
+_MAX_FILE_S = 30.0
+_MAX_RESPONSE_S = 4.0
 _FRAME = SAMPLE_RATE // 100  # 10 ms
 _FADE = SAMPLE_RATE // 100
-# The direct sound begins where a response first comes within this of its peak (-20 dB).
+# The direct sound starts at the first sample of this magnitude relative to the peak (-20 dB).
 _ONSET = 0.1
 _BEFORE_ONSET = 8  # 0.5 ms: the rise of the direct sound, which resampling spreads
-_INAUDIBLE = 1e-6  # -60 dB, in power
+_DECAYED = 1e-6  # -60 dB, in power
 _ABOVE_FLOOR = 4.0  # 6 dB, in power
 
 
 @dataclass(frozen=True)
 class MeasuredRooms:
-    """Room responses that can be drawn. Cheap to make and to pickle: opened when needed.
+    """The room responses that can be drawn.
+
+    Cheap to create and to pickle, because the files are opened when they are needed.
 
     Attributes:
-        recorded: the stored responses.
+        recorded: cached responses.
     """
 
-    recorded: SampleStore
+    recorded: SampleCache
 
     @classmethod
     def from_folders(
         cls,
-        given: Sequence[Path],
-        store: Path | None = None,
+        paths: Sequence[Path],
+        cache: Path | None = None,
         *,
         on_progress: OnProgress = lambda done, total: None,
     ) -> MeasuredRooms:
-        """Return the responses in folders, decoded once and then kept.
+        """Return the responses in folders, which are decoded once and cached.
 
-        Names are as for noises (`rooms/hall/1.wav`). A response is cut to begin at its direct
-        sound and to end where it has decayed by 60 dB, drowns in the noise of the measurement,
-        or is 4 s long, whichever comes first; then scaled to unit energy. Channels are averaged
-        as everywhere: give one file per microphone. Silent files and those longer than 30 s
-        (recordings, not responses) are left out, see `failures`.
+        Responses are named like noises (`rooms/hall/1.wav`). A response is cut to start at its
+        direct sound and to end where it has decayed by 60 dB, reaches the noise floor of the
+        measurement, or is 4 s long, whichever comes first; then it is scaled to unit energy.
+        Channels are averaged as everywhere, so use one file per microphone. Silent files and files
+        longer than 30 s (recordings rather than responses) are left out, see `failures`.
 
         Args:
-            given: folders, or single files, of any format.
-            store: folder for what is decoded; by default in the user's cache.
-            on_progress: called with responses done and responses in all.
+            paths: folders or single files, of any format.
+            cache: folder for the decoded responses; None for a folder in the user's cache.
+            on_progress: called with the number of decoded responses and the total number.
 
         Raises:
-            UsageError: a folder does not exist, holds no recordings, or none that can be used.
-            AudioError: the store cannot be written.
+            UsageError: a folder does not exist, or has no recordings or no usable ones.
+            AudioError: the cache cannot be written.
         """
-        return cls(build_store(given, store, _ENCODING, on_progress))
+        return cls(build_sample_cache(paths, cache, _ENCODER, on_progress))
 
     @property
     def names(self) -> list[str]:
-        """The responses' names, sorted."""
+        """Names of the responses, sorted."""
         return self.recorded.names
 
     @property
-    def failures(self) -> tuple[Failure, ...]:
-        """What was in the folders, but could not be used, and why."""
+    def failures(self) -> tuple[RecordingFailure, ...]:
+        """Files in the folders that cannot be used, and the reasons."""
         return self.recorded.index.failures
 
     def choose(self, rng: np.random.Generator) -> str:
-        """Draw a response's name, each with equal chances."""
+        """Draw the name of a response; all are equally likely."""
         return self.names[int(rng.integers(len(self.names)))]
 
-    def response(self, name: str) -> Floats:
-        """Return a response: float32 [time], 16 kHz, from its direct sound on, of energy 1.
+    def response(self, name: str) -> Samples:
+        """Return a response by name, a float32 array [time] at 16 kHz.
+
+        It starts with the direct sound and has an energy (sum of squares) of 1.
 
         Raises:
-            UsageError: there is none of this name; a draw may have been made with other folders.
-            RecordError: the stored responses are damaged.
+            UsageError: no response has this name; the draw may have been made with other folders.
+            RecordError: the cached responses are damaged.
         """
         return self.recorded.samples(name)
 
 
-def trim_response(samples: Floats) -> Floats:
-    """Cut a response to where it sounds, see `MeasuredRooms.from_folders`; level unchanged.
+def trim_response(samples: Samples) -> Samples:
+    """Cut a response as `MeasuredRooms.from_folders` describes; its level is unchanged.
 
     Args:
-        samples: float32 [time] at 16 kHz, not silent.
+        samples: float32 array [time] at 16 kHz, not silent.
 
     Returns:
-        float32 [time], at least one sample; its first millisecond holds the direct sound.
+        float32 array [time] of at least one sample, with the direct sound in its first millisecond.
     """
     magnitude = np.abs(samples)
     onset = int(np.argmax(magnitude >= _ONSET * magnitude.max()))
     response = samples[max(0, onset - _BEFORE_ONSET) :]
-    end = min(_end_of_decay(response), round(_LONGEST_S * SAMPLE_RATE))
+    end = min(_end_of_decay(response), round(_MAX_RESPONSE_S * SAMPLE_RATE))
     if end >= response.size:
         return response.copy()
     response = response[:end].copy()
@@ -115,25 +118,28 @@ def trim_response(samples: Floats) -> Floats:
     return response
 
 
-def _end_of_decay(response: Floats) -> int:
-    """Return how many samples stand above -60 dB and above the noise of the measurement."""
+def _end_of_decay(response: Samples) -> int:
+    """Return the number of samples until the response falls below -60 dB or the noise floor."""
     frames = response.size // _FRAME
     if frames < 20:
         return response.size
-    whole = response[: frames * _FRAME].astype(np.float64).reshape(frames, _FRAME)
-    power = np.square(whole).mean(axis=1)
-    least = _INAUDIBLE * power.max()
+    framed = response[: frames * _FRAME].astype(np.float64).reshape(frames, _FRAME)
+    power = np.square(framed).mean(axis=1)
+    threshold = _DECAYED * power.max()
     if (floor := _noise_floor(power)) is not None:
-        least = max(least, _ABOVE_FLOOR * floor)
-    if power[-1] > least:
+        threshold = max(threshold, _ABOVE_FLOOR * floor)
+    if power[-1] > threshold:
         return response.size
-    return (int((power > least).nonzero()[0][-1]) + 1) * _FRAME
+    return (int((power > threshold).nonzero()[0][-1]) + 1) * _FRAME
 
 
 def _noise_floor(power: NDArray[np.float64]) -> float | None:
-    """Return the power [frames] that a decay ends in; None if it was cut off while it fell.
+    """Return the noise floor of a decay; None if the response was cut off before it reached one.
 
-    A decay falls as fast at its end as at its beginning; if it does not, there is noise.
+    A pure decay is as steep at its end as at its beginning; if it is flatter, there is noise.
+
+    Args:
+        power: mean square of each frame [frames].
     """
     tail = power[1:]  # without the direct sound
     tenth = tail.size // 10
@@ -144,8 +150,8 @@ def _noise_floor(power: NDArray[np.float64]) -> float | None:
     return float(power[-tenth:].mean())
 
 
-def _encode(path: Path) -> Encoded:
-    parts = blocks(path, block_s=_LONGEST_FILE_S)
+def _encode(path: Path) -> EncodedRecording:
+    parts = blocks(path, block_s=_MAX_FILE_S)
     samples = next(parts)
     if next(parts, None) is not None:
         raise UnusableRecordingError("longer than 30 s: a recording, not a room response")
@@ -155,7 +161,7 @@ def _encode(path: Path) -> Encoded:
     response = trim_response(samples / np.float32(peak))
     energy = float(np.square(response, dtype=np.float64).sum())
     scale = 1.0 / np.sqrt(energy)
-    return Encoded(iter([response * np.float32(scale)]), scale / peak)
+    return EncodedRecording(iter([response * np.float32(scale)]), scale / peak)
 
 
-_ENCODING = Encoding("room responses", "1", _encode)
+_ENCODER = RecordingEncoder("room responses", "1", _encode)

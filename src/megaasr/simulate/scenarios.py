@@ -1,7 +1,7 @@
-"""The 54 scenarios, enumerated, and the merged chain of each.
+"""Enumeration of the 54 scenarios, and the merged chain of each.
 
-A scenario is a set of conditions that occur together; its name joins them by `+` in canonical
-order. At most one of them is an anchor (paper, appendix; the enumeration rule is the table there).
+A scenario is a set of conditions that occur together; its name joins theirs with `+` in canonical
+order. At most one of them is an anchor. Source: the enumeration table in the paper's appendix.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from functools import cached_property
 from itertools import combinations
 
 from megaasr.errors import UsageError
-from megaasr.simulate.conditions import BY_NAME, CONDITIONS, Condition, Step
+from megaasr.simulate.conditions import BY_NAME, CONDITIONS, ChainStep, Condition
 
 CLEAN = "clean"
-"""The name of no condition at all; not one of the 54."""
+"""Name of the scenario without any condition; it is not one of the 54."""
 
 _LEGACY = {condition.legacy: condition.name for condition in CONDITIONS}
 
@@ -26,32 +26,32 @@ class Scenario:
     """Conditions that occur together.
 
     Attributes:
-        conditions: in canonical order; none for `clean`.
+        conditions: the conditions in canonical order; empty for `clean`.
     """
 
     conditions: tuple[Condition, ...]
 
     @property
     def name(self) -> str:
-        """The conditions' names joined by `+`."""
+        """Names of the conditions, joined with `+`."""
         return "+".join(condition.name for condition in self.conditions) or CLEAN
 
     @property
     def group(self) -> str:
-        """What kind of compound: `single`, `anchor+modifiers` or `modifiers`."""
+        """Kind of combination: `single`, `anchor+modifiers` or `modifiers`."""
         if len(self.conditions) == 1:
             return "single"
         anchored = any(condition.role == "anchor" for condition in self.conditions)
         return "anchor+modifiers" if anchored else "modifiers"
 
     @cached_property
-    def chain(self) -> tuple[tuple[Condition, Step], ...]:
-        """The merged chain, each step with the condition that brought it.
+    def chain(self) -> tuple[tuple[Condition, ChainStep], ...]:
+        """The merged chain: every step with the condition that it belongs to.
 
-        A step is left out if an earlier condition brought one of its kind already; noise never
-        is, since a place can have several sources of it.
+        A step is left out if an earlier condition has a step of the same kind. Noise is always
+        kept, because a place can have several sources of noise.
         """
-        chain: list[tuple[Condition, Step]] = []
+        chain: list[tuple[Condition, ChainStep]] = []
         for condition in self.conditions:
             before = {step.kind for _, step in chain}
             chain += [
@@ -63,30 +63,35 @@ class Scenario:
 
 
 def enumerate_scenarios() -> tuple[Scenario, ...]:
-    """Return the 54 scenarios, by size and then in canonical order."""
+    """Return the 54 scenarios, ordered by the number of conditions and then canonically."""
     anchors = [c for c in CONDITIONS if c.role == "anchor"]
     modifiers = [c for c in CONDITIONS if c.role == "modifier"]
     not_noise = [c for c in modifiers if c.name != "noise"]
-    found: list[tuple[Condition, ...]] = [(condition,) for condition in CONDITIONS]
+    combined: list[tuple[Condition, ...]] = [(condition,) for condition in CONDITIONS]
     for size in range(2, 6):
-        # With two modifiers beside an anchor the paper leaves noise out.
-        beside = not_noise if size == 3 else modifiers
-        found += [(a, *some) for a in anchors for some in combinations(beside, size - 1)]
-        found += list(combinations(modifiers, size))
-    return tuple(Scenario(conditions) for conditions in found)
+        # The paper leaves out noise where an anchor has two modifiers.
+        candidates = not_noise if size == 3 else modifiers
+        combined += [
+            (anchor, *subset) for anchor in anchors for subset in combinations(candidates, size - 1)
+        ]
+        combined += list(combinations(modifiers, size))
+    return tuple(Scenario(conditions) for conditions in combined)
 
 
 SCENARIOS = enumerate_scenarios()
+"""The 54 scenarios, ordered by the number of conditions and then canonically."""
+
 _BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 def find_scenario(name: str) -> Scenario:
-    """Return the scenario of a name; conditions may stand in any order and bear legacy names.
+    """Return the scenario with a name.
 
-    Compounds beside the 54 (`far_field+distortion+noise`) are made by the same rules.
+    Compounds outside the 54 (`far_field+distortion+noise`) are formed by the same rules.
 
     Args:
-        name: such as `echo+noise`, `strong_echo+noise` or `clean`.
+        name: conditions joined with `+` in any order, or `clean`. Legacy names are accepted:
+            `strong_echo+noise` is `echo+noise`.
 
     Raises:
         UsageError: a condition is unknown or occurs twice, or there are two anchors.
@@ -107,7 +112,7 @@ def find_scenario(name: str) -> Scenario:
 
 
 def scenario_names(scenarios: Iterable[Scenario] = SCENARIOS) -> list[str]:
-    """Return the names, in order."""
+    """Return the names of scenarios in their order."""
     return [scenario.name for scenario in scenarios]
 
 

@@ -1,4 +1,4 @@
-"""The simulator: draw what happens to a clip, and make it happen."""
+"""The simulator: draw the degradation of a clip, and apply it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from megaasr.audio.files import resample
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.simulate import kernels
-from megaasr.simulate.conditions import Step
+from megaasr.simulate.conditions import ChainStep
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.primitives import (
@@ -24,20 +24,20 @@ from megaasr.simulate.primitives import (
     LoudnessAfterDistortion,
     NonlinearDistortion,
     Resampling,
+    Resources,
     Reverberation,
     RoomResponse,
     SpectralFilter,
-    Stage,
 )
-from megaasr.simulate.primitives.primitive import Floats, Notes
-from megaasr.simulate.primitives.spectral_filter import MOST_SECTIONS, apply_cascade
+from megaasr.simulate.primitives.primitive import Measurements
+from megaasr.simulate.primitives.spectral_filter import MAX_SECTIONS, apply_cascade
 from megaasr.simulate.room_responses import MeasuredRooms
 from megaasr.simulate.scenarios import Scenario, find_scenario
-from megaasr.simulate.severity import Choice, Mapping, Sweep, check_severity
+from megaasr.simulate.severity import DiscreteSweep, SeverityCurve, Sweep, check_severity
 from megaasr.simulate.speed import change_speed, check_speed
 from megaasr.simulate.streams import stream, stream_key
 
-_WITHOUT_CHANCE: dict[str, type[Any]] = {
+_DETERMINISTIC: dict[str, type[Any]] = {
     "reverb": Reverberation,
     "filter": SpectralFilter,
     "echo": EchoDelay,
@@ -53,23 +53,27 @@ class Simulated:
     """A degraded clip.
 
     Attributes:
-        waveform: 16 kHz, within ±1.
-        clipped_samples: how many samples the end of the chain had to clip.
-        notes: what each step measured, in the draw's order; `skipped` gives a reason.
+        waveform: degraded audio at 16 kHz, within ±1.
+        clipped_samples: number of samples that were clipped at the end of the chain.
+        measurements: measurements of each step, in the order of the draw; `skipped` gives the
+            reason why a step changed nothing.
     """
 
     waveform: Waveform
     clipped_samples: int
-    notes: tuple[Notes, ...]
+    measurements: tuple[Measurements, ...]
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """Degrades speech. Cheap to make and to pickle; it holds no random state.
+    """Degrades speech.
+
+    A simulator has no random state, and is cheap to create and to pickle.
 
     Attributes:
-        noise: where noises come from; by default the built-in generators.
-        rooms: measured room responses; when given, they take the place of the synthetic tail.
+        noise: pool of noises; the built-in generators by default.
+        rooms: measured room responses, which replace the synthetic reverberation; None to use the
+            synthetic reverberation.
     """
 
     noise: NoisePool = field(default_factory=NoisePool)
@@ -83,31 +87,33 @@ class Simulator:
         severity: float | None = None,
         utterance: str = "",
         copy_index: int = 0,
-        mapping: Mapping = Mapping.LINEAR,
+        severity_curve: SeverityCurve = SeverityCurve.LINEAR,
         speed: float = 1.0,
         speed_range: tuple[float, float] | None = None,
     ) -> Draw:
-        """Decide everything about one degraded clip.
+        """Draw all parameters of one degraded clip.
+
+        `seed`, `utterance` and `copy_index` are the key of every random choice.
 
         Args:
-            seed: the user's; with `utterance` and `copy_index` it keys every random choice.
+            seed: seed of the data set or experiment.
             scenario: one of the 54, any other compound with at most one anchor, or `clean`.
-            severity: 0..1; drawn through `mapping` if None.
+            severity: difficulty, 0 (easy) to 1 (hard); None to draw it.
             utterance: id of the clean clip.
-            copy_index: which degraded copy of it, from 0.
-            mapping: how a uniform draw becomes the severity.
-            speed: 0.5..2, how much faster the speech becomes, its pitch kept.
-            speed_range: slowest and fastest, between which the speed is drawn instead.
+            copy_index: number of the degraded copy of this clip, from 0.
+            severity_curve: distribution of drawn severities.
+            speed: speed of the speech relative to the clean clip, 0.5 to 2, at the same pitch.
+            speed_range: slowest and fastest speed to draw from; None to use `speed`.
 
         Raises:
-            UsageError: the scenario, a noise or its category is unknown, the severity not in
-                0..1, or a speed not in 0.5..2.
+            UsageError: the scenario or a noise is unknown, the severity is not in 0..1, or a speed
+                is not in 0.5..2.
         """
         if isinstance(scenario, str):
             scenario = find_scenario(scenario)
         identity = (seed, utterance, copy_index)
         if severity is None:
-            severity = mapping(float(stream(stream_key(*identity, "severity")).random()))
+            severity = severity_curve(float(stream(stream_key(*identity, "severity")).random()))
         check_severity(severity)
         if speed_range is not None:
             slowest, fastest = speed_range
@@ -134,28 +140,29 @@ class Simulator:
         """Degrade a clip; the same clip and draw give the same bytes.
 
         Args:
-            waveform: any rate (resampled once to 16 kHz), any length; not changed.
-            draw: what to do.
+            waveform: clean audio of any length and sample rate; it is resampled once to 16 kHz, and
+                not changed.
+            draw: the degradation.
 
         Raises:
-            UsageError: a noise or room response of the draw is not there.
+            UsageError: a noise or room response of the draw is missing.
         """
-        x = change_speed(_at_working_rate(waveform), draw.speed)
-        stage = Stage(self.noise, self.rooms)
-        notes: list[Notes] = []
+        x = change_speed(_copy_at_16_khz(waveform), draw.speed)
+        resources = Resources(self.noise, self.rooms)
+        measurements: list[Measurements] = []
         for steps in _fused(draw.steps):
             if len(steps) > 1:
-                apply_cascade(x, [one for one in steps if isinstance(one, SpectralFilter)])
-                notes += [{} for _ in steps]
+                apply_cascade(x, [step for step in steps if isinstance(step, SpectralFilter)])
+                measurements += [{} for _ in steps]
             else:
-                notes.append(steps[0].apply(x, stage))
+                measurements.append(steps[0].apply(x, resources))
         clipped = kernels.loops.scale_and_clip(x, 1.0)
-        return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(notes))
+        return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(measurements))
 
     def _draw_step(
-        self, condition: str, step: Step, m: float, key: Callable[[], str]
+        self, condition: str, step: ChainStep, m: float, key: Callable[[], str]
     ) -> AnyPrimitive:
-        values = {name: _at(value, m) for name, value in step.parameters.items()}
+        values = {name: _value_at(value, m) for name, value in step.parameters.items()}
         if step.kind == "noise":
             rng = stream(key())
             source = self.noise.choose(values.pop("category"), rng)
@@ -167,29 +174,29 @@ class Simulator:
             return RoomResponse(condition=condition, response=self.rooms.choose(stream(key())))
         if step.kind == "stutter":
             return FrameStutter(condition=condition, key=key(), **values)
-        drawn: AnyPrimitive = _WITHOUT_CHANCE[step.kind](condition=condition, **values)
-        return drawn
+        primitive: AnyPrimitive = _DETERMINISTIC[step.kind](condition=condition, **values)
+        return primitive
 
 
-def _at(value: Any, m: float) -> Any:
-    return value.at(m) if isinstance(value, Sweep | Choice) else value
+def _value_at(value: Any, m: float) -> Any:
+    return value.at(m) if isinstance(value, Sweep | DiscreteSweep) else value
 
 
-def _at_working_rate(waveform: Waveform) -> Floats:
-    """Return a copy of the samples at 16 kHz, which the primitives may change."""
+def _copy_at_16_khz(waveform: Waveform) -> Samples:
+    """Return a copy of the samples at 16 kHz, which the primitives may change in place."""
     if waveform.sample_rate == SAMPLE_RATE:
         return np.array(waveform.samples, np.float32, order="C")
     return resample(waveform.samples, waveform.sample_rate, SAMPLE_RATE)
 
 
 def _fused(steps: tuple[AnyPrimitive, ...]) -> list[tuple[AnyPrimitive, ...]]:
-    """Put filters that follow one another into one group: one pass over the samples for all."""
+    """Group adjacent filters, so that one pass over the samples applies all of a group."""
     groups: list[tuple[AnyPrimitive, ...]] = []
     for step in steps:
         last = groups[-1] if groups else ()
-        together = [one for one in (*last, step) if isinstance(one, SpectralFilter)]
-        fits = sum(one.repeat for one in together) <= MOST_SECTIONS
-        if last and len(together) == len(last) + 1 and fits and all(f.wet == 1 for f in together):
+        filters = [member for member in (*last, step) if isinstance(member, SpectralFilter)]
+        fits = sum(filter_.repeat for filter_ in filters) <= MAX_SECTIONS
+        if last and len(filters) == len(last) + 1 and fits and all(f.wet == 1 for f in filters):
             groups[-1] = (*last, step)
         else:
             groups.append((step,))

@@ -1,4 +1,4 @@
-"""`README.md` of a data set: Hugging Face's `datasets` reads its head to find the shards."""
+"""The `README.md` of a data set, from whose header `datasets` (Hugging Face) finds the shards."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Made by `mega-asr simulate corpus`. `recipe.json` says from what, `summary.json`
 
 
 def write_card(output: Path, recipe: SimulatedCorpusRecipe) -> None:
-    """Write the card, unless there is one: it may have been edited.
+    """Write the card, unless the folder has one, which may have been edited.
 
     Raises:
-        OSError: the system does not let us write.
+        OSError: the file cannot be written.
     """
     if not (output / CARD_FILE).exists():
         write_atomically(output / CARD_FILE, _TEXT.format(split=recipe.split))

@@ -1,4 +1,4 @@
-"""Make one clip: decode its source, degrade it, encode it."""
+"""Make one clip: decode its source, degrade it, and encode it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from megaasr.simulate.primitives.loudness import lufs_or_none
 from megaasr.simulate.simulator import Simulator
 
 Row = dict[str, Any]
+"""A row of a shard: values by column name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipMaker:
-    """Makes the rows of a data set; the same clip gives the same row in every process.
+    """Makes the rows of a data set; a clip has the same row in every process.
 
     Attributes:
-        recipe: of the data set.
-        folder: the audio of the utterances is relative to it; absolute.
-        columns: of the rows.
-        simulator: noises and rooms.
+        recipe: recipe of the data set.
+        folder: absolute path of the folder that the audio of the utterances is relative to.
+        columns: columns of the rows.
+        simulator: simulator with the noises and rooms of the recipe.
     """
 
     recipe: SimulatedCorpusRecipe
@@ -38,14 +39,17 @@ class ClipMaker:
     simulator: Simulator
 
     def read_source(self, audio: str) -> Waveform:
-        """Decode a clean clip at 16 kHz.
+        """Decode a clean clip to 16 kHz mono.
+
+        Args:
+            audio: path of the clip, relative to `folder`.
 
         Raises:
-            AudioError: it cannot be used: broken, cut off (its text would say more than can be
-                heard) or too long.
+            AudioError: the clip is damaged, too long, or truncated (its text would contain words
+                that are missing from the audio).
         """
-        path, limit_s = self.folder / audio, self.recipe.longest_source_s
-        # What the header states spares us from decoding a recording of hours.
+        path, limit_s = self.folder / audio, self.recipe.max_source_s
+        # Check the length that the header states first, to avoid decoding hours of audio.
         _require_short(path, files.duration_s(path) if limit_s else None, limit_s)
         with warnings.catch_warnings():
             warnings.simplefilter("error", AudioTruncatedWarning)
@@ -57,10 +61,14 @@ class ClipMaker:
         return waveform
 
     def make(self, clip: PlannedClip, source: Waveform) -> Row:
-        """Degrade a decoded source; return the clip's row, audio bytes included.
+        """Degrade a decoded source and return the row of the clip, with its encoded audio.
+
+        Args:
+            clip: the clip to make.
+            source: its clean audio at 16 kHz.
 
         Raises:
-            UsageError: a noise or room response is not there.
+            UsageError: a noise or room response is missing.
         """
         recipe, utterance = self.recipe, clip.utterance
         draw = self.simulator.draw(
@@ -69,28 +77,28 @@ class ClipMaker:
             severity=clip.severity,
             utterance=utterance.id,
             copy_index=clip.copy_index,
-            mapping=recipe.mapping,
+            severity_curve=recipe.mapping,
             speed_range=recipe.speed_range,
         )
-        made = self.simulator.apply(source, draw)
+        simulated = self.simulator.apply(source, draw)
         name = f"{file_stem(clip.id)}.{recipe.format}"
         return {
             "id": clip.id,
-            AUDIO: {"bytes": encode(made.waveform, recipe.format), "path": name},
+            AUDIO: {"bytes": encode(simulated.waveform, recipe.format), "path": name},
             "text": utterance.text,
             "language": utterance.language,
-            "duration_s": made.waveform.duration_s,
+            "duration_s": simulated.waveform.duration_s,
             "scenario": draw.scenario,
             "severity": draw.severity,
             "seed": draw.seed,
             "copy": draw.copy_index,
             "speed": draw.speed,
             "draw": draw.to_json(),
-            "notes": json.dumps(made.notes, ensure_ascii=False),
+            "notes": json.dumps(simulated.measurements, ensure_ascii=False),
             "parent_id": utterance.id,
             "parent_audio": utterance.audio,
-            "clipped_samples": made.clipped_samples,
-            "output_lufs": lufs_or_none(made.waveform.samples),
+            "clipped_samples": simulated.clipped_samples,
+            "output_lufs": lufs_or_none(simulated.waveform.samples),
             **self.columns.inherit(utterance),
         }
 

@@ -1,4 +1,4 @@
-"""The columns of a data set: ours, and those that come with the utterances."""
+"""The columns of a data set: its own, and those inherited from the utterances."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from megaasr.records import Utterance
 ColumnType = Literal["string", "int64", "float64", "bool"]
 _INT64 = range(-(2**63), 2**63)
 
-# Beside `audio`. Names in the manifest that are among these give way to ours.
-OWN: dict[str, ColumnType] = {
+OWN_COLUMNS: dict[str, ColumnType] = {
     "id": "string",
     "text": "string",
     "language": "string",
@@ -31,9 +30,13 @@ OWN: dict[str, ColumnType] = {
     "clipped_samples": "int64",
     "output_lufs": "float64",
 }
+"""Columns of every data set besides `audio`; they replace columns of the same name in manifests."""
+
 AUDIO = "audio"
-# Where a clip is, in the manifest of the data set; not in the shards.
-PLACE = ("shard", "row")
+"""Name of the audio column."""
+
+# Location of a clip: in the manifest of a data set, but not in its shards.
+_LOCATION = ("shard", "row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,53 +44,53 @@ class Columns:
     """The columns of a data set, in order.
 
     Attributes:
-        inherited: columns of the utterances, by name, with their types.
+        inherited: types of the columns inherited from the utterances, by name.
     """
 
     inherited: Mapping[str, ColumnType]
 
     @property
     def flat(self) -> dict[str, ColumnType]:
-        """Every column but the audio."""
-        return {**OWN, **self.inherited}
+        """Types of all columns except the audio, by name."""
+        return {**OWN_COLUMNS, **self.inherited}
 
     def inherit(self, utterance: Utterance) -> dict[str, Any]:
-        """Return an utterance's values for the inherited columns; None where it has none."""
+        """Return an utterance's values of the inherited columns; missing values are None."""
         return {
-            name: fit(utterance.extra.get(name), wanted) for name, wanted in self.inherited.items()
+            name: convert(utterance.extra.get(name), column_type)
+            for name, column_type in self.inherited.items()
         }
 
 
 def features_json(flat: Mapping[str, ColumnType]) -> str:
-    """Return what Hugging Face's `datasets` reads: the audio column is to be decoded.
+    """Return the metadata that makes Hugging Face's `datasets` decode the audio column.
 
     Args:
-        flat: every column but the audio, the id first.
+        flat: types of all columns except the audio, by name; the id comes first.
     """
     features: dict[str, Any] = {AUDIO: {"sampling_rate": SAMPLE_RATE, "_type": "Audio"}}
     features |= {name: {"dtype": t, "_type": "Value"} for name, t in flat.items()}
-    # In the order of the table: the id first.
+    # In the order of the table: the id comes before the audio.
     ordered = {name: features[name] for name in ("id", AUDIO, *list(flat)[1:])}
     return json.dumps({"info": {"features": ordered}})
 
 
 def find_columns(utterances: Iterable[Utterance]) -> Columns:
-    """Decide the types of the utterances' further columns, but for those that are ours."""
-    ours = {*OWN, *PLACE, AUDIO}
+    """Return the columns of a data set made from these utterances."""
+    own = {*OWN_COLUMNS, *_LOCATION, AUDIO}
     types = column_types(utterances)
-    return Columns({name: one for name, one in types.items() if name not in ours})
+    return Columns({name: type_ for name, type_ in types.items() if name not in own})
 
 
 def column_types(utterances: Iterable[Utterance]) -> dict[str, ColumnType]:
-    """Decide the types of all further columns; text where they are mixed or nested."""
-    found: dict[str, set[str]] = {}
+    """Infer the types of the extra columns of utterances; mixed or nested values are strings."""
+    types_by_name: dict[str, set[str]] = {}
     for utterance in utterances:
         for name, value in utterance.extra.items():
+            types = types_by_name.setdefault(name, set())
             if value is not None:
-                found.setdefault(name, set()).add(_type_of(value))
-            else:
-                found.setdefault(name, set())
-    return {name: _common(types) for name, types in found.items()}
+                types.add(_type_of(value))
+    return {name: _common(types) for name, types in types_by_name.items()}
 
 
 def _type_of(value: object) -> str:
@@ -108,12 +111,12 @@ def _common(types: set[str]) -> ColumnType:
     return "string"
 
 
-def fit(value: Any, wanted: ColumnType) -> Any:
-    """Return a value of the manifest as its column's type."""
+def convert(value: Any, column_type: ColumnType) -> Any:
+    """Convert a value of a manifest to the type of its column; None stays None."""
     if value is None:
         return None
-    if wanted == "float64":
+    if column_type == "float64":
         return float(value)
-    if wanted == "string" and not isinstance(value, str):
+    if column_type == "string" and not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return value

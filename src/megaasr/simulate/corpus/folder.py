@@ -1,4 +1,4 @@
-"""A data set's folder: it belongs to one recipe and manifest, and to one build at a time."""
+"""Claim the folder of a data set for its recipe and manifest."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from megaasr.simulate.corpus.plan import CorpusPlan
 from megaasr.versions import package_version
 
 RECIPE_FILE = "recipe.json"
-# Folders may move: what is in them decides.
+# Folders may be moved; only their contents identify the data set.
 _FOLDERS = ("noise", "room_responses")
 _LIBRARIES = ("megaasr", "numpy", "pyarrow", "scipy", "soundfile", "soxr")
 
 
 def claim(output: Path, plan: CorpusPlan, content: Mapping[str, Any]) -> str:
-    """Write `recipe.json` into a new folder, or check that the folder is this data set's.
+    """Write `recipe.json` into a new folder, or check that the folder belongs to this data set.
 
     Args:
-        output: the folder, which exists.
-        plan: of the data set.
-        content: of the noises and room responses, see `sources.Sources`.
+        output: folder of the data set.
+        plan: plan of the data set.
+        content: contents of the noises and room responses, see `sources.Sources`.
 
     Returns:
-        The data set's identity: a hash of all that decides about its clips.
+        The identity of the data set: a hash of everything that its clips depend on.
 
     Raises:
-        UsageError: it holds another data set; says in what they differ.
+        UsageError: the folder holds another data set; the message says how they differ.
     """
     claimed = FolderClaim(
         output,
@@ -45,8 +45,8 @@ def claim(output: Path, plan: CorpusPlan, content: Mapping[str, Any]) -> str:
     recorded = claimed.read()
     if recorded is not None:
         claimed.require_same({name: recorded.get(name) for name in inputs}, inputs)
-        # Other versions of the libraries may continue, and are recorded: their shards can differ
-        # in a bit.
+        # Other versions of the libraries may resume the build. They are recorded, because their
+        # shards can differ in single bits.
         earlier = recorded.get("versions", [])
         versions = earlier if versions[0] in earlier else [*earlier, *versions]
     folders = plan.recipe.model_dump(mode="json", include=set(_FOLDERS))

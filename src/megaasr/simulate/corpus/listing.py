@@ -1,4 +1,4 @@
-"""`simulated.jsonl` and `errors.jsonl`: what is in the shards, and what is not."""
+"""`simulated.jsonl`, the manifest of a data set, and `errors.jsonl`, the sources left out."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ ERRORS_FILE = "errors.jsonl"
 def write_listing(
     output: Path, shards: Iterable[str], on_row: Callable[[dict[str, object]], None]
 ) -> None:
-    """Write the manifest of a finished data set, every column but the sound.
+    """Write the manifest of a finished data set, with all columns except the audio.
 
     Args:
-        output: the data set's folder.
-        shards: their file names, in order.
-        on_row: told of each record.
+        output: folder of the data set.
+        shards: file names of the shards, in order.
+        on_row: called with each record.
 
     Raises:
         RecordError: a shard cannot be read.
-        OSError: the system does not let us write.
+        OSError: the file cannot be written.
     """
     with atomic_file(output / LISTING_FILE) as lines:
         for shard in shards:
             for number, row in enumerate(read_rows(output / shard, audio=False)):
-                place = {AUDIO: f"{shard}#{number}", "shard": shard, "row": number}
-                record = {"id": row["id"], **place, **row}
+                location = {AUDIO: f"{shard}#{number}", "shard": shard, "row": number}
+                record = {"id": row["id"], **location, **row}
                 lines.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
                 on_row(record)
 
 
 class ErrorLog:
-    """Sources that cannot be used, a line each, however many clips or sittings meet them."""
+    """The log of sources that cannot be used, with one line per source in all runs together."""
 
     def __init__(self, output: Path) -> None:
         self._path = output / ERRORS_FILE
@@ -48,24 +48,24 @@ class ErrorLog:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def start(self, known: Iterable[BrokenSource]) -> None:
-        """Begin the file anew, with what finished shards know; it is always written.
+    def rewrite(self, broken: Iterable[BrokenSource]) -> None:
+        """Write the file anew with these sources, even if there are none.
 
         Raises:
-            OSError: the system does not let us write.
+            OSError: the file cannot be written.
         """
         self._seen = {}
-        for one in known:
-            self._seen.setdefault(one.id, one)
+        for source in broken:
+            self._seen.setdefault(source.id, source)
         write_atomically(self._path, "".join(map(_line, self._seen.values())))
 
     def add(self, broken: Iterable[BrokenSource]) -> None:
-        """Append what is new.
+        """Append the sources that are not in the log yet.
 
         Raises:
-            OSError: the system does not let us write.
+            OSError: the file cannot be written.
         """
-        new = {one.id: one for one in broken if one.id not in self._seen}
+        new = {source.id: source for source in broken if source.id not in self._seen}
         if new:
             self._seen |= new
             with self._path.open("a", encoding="utf-8") as lines:

@@ -1,4 +1,4 @@
-"""Which clip is made of what: a pure function of recipe and manifest."""
+"""Plan the clips of a data set, a pure function of its recipe and manifest."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9_-]")
 
 @dataclass(frozen=True, slots=True)
 class PlannedClip:
-    """One clip to make.
+    """A clip to make.
 
     Attributes:
-        id: the utterance's and the copy's number; unique in the data set.
+        id: id of the utterance with the number of the copy; unique in the data set.
         utterance: the clean clip.
-        copy_index: which degraded copy of it, from 0.
-        scenario: canonical name, or `clean`.
-        severity: 0..1, or None if it is drawn with the clip's other parameters.
+        copy_index: number of the degraded copy of this utterance, from 0.
+        scenario: canonical name of the scenario, or `clean`.
+        severity: severity, 0 to 1; None to draw it with the other parameters of the clip.
     """
 
     id: str
@@ -37,12 +37,12 @@ class PlannedClip:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The unit of work.
+    """A shard to make, the unit of work.
 
     Attributes:
-        number: from 0.
-        name: of its file.
-        clips: in order.
+        number: number of the shard, from 0.
+        name: file name of the shard.
+        clips: clips of the shard, in order.
     """
 
     number: int
@@ -52,14 +52,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """All clips of a data set, made when they are asked for.
+    """All clips of a data set, computed on demand.
 
     Attributes:
-        recipe: what is wanted.
-        manifest: the file of clean utterances; their audio is relative to its folder.
-        manifest_sha256: of the file's bytes.
-        listed: how many utterances the manifest has.
-        utterances: those that are wanted and not too long, in the manifest's order.
+        recipe: recipe of the data set.
+        manifest: path of the manifest of clean utterances; their audio is relative to its folder.
+        manifest_sha256: hash of the manifest file.
+        listed: number of utterances in the manifest.
+        utterances: utterances that the recipe selects and that are not too long, in the order of
+            the manifest.
     """
 
     recipe: SimulatedCorpusRecipe
@@ -70,34 +71,34 @@ class CorpusPlan:
 
     @property
     def num_clips(self) -> int:
-        """How many clips there are in all."""
+        """Total number of clips."""
         return self.recipe.num_clips or len(self.utterances)
 
     @property
     def num_shards(self) -> int:
-        """How many shards hold them."""
+        """Number of shards."""
         return -(-self.num_clips // self.recipe.shard_size)
 
     def clips_in(self, shard: int) -> int:
-        """Return how many clips shard `shard` (from 0) has."""
+        """Return the number of clips in shard number `shard`, from 0."""
         size = self.recipe.shard_size
         return min(size, self.num_clips - shard * size)
 
     def shard_name(self, shard: int) -> str:
-        """Return the file name of shard `shard` (from 0)."""
+        """Return the file name of shard number `shard`, from 0."""
         return f"{self.recipe.split}-{shard:05d}-of-{self.num_shards:05d}.parquet"
 
     def shard(self, number: int) -> Shard:
-        """Return shard `number` (from 0) with its clips."""
+        """Return shard number `number`, from 0, with its clips."""
         first = number * self.recipe.shard_size
         last = first + self.clips_in(number)
-        clips = tuple(self.clip(k) for k in range(first, last))
+        clips = tuple(self.clip(index) for index in range(first, last))
         return Shard(number, self.shard_name(number), clips)
 
     def clip(self, number: int) -> PlannedClip:
-        """Return clip `number` (from 0): every utterance is used before one is used twice."""
-        copy_index, place = divmod(number, len(self.utterances))
-        utterance, mix = self.utterances[place], self.recipe.mix
+        """Return clip number `number`, from 0; no utterance is used twice before all were used."""
+        copy_index, index = divmod(number, len(self.utterances))
+        utterance, mix = self.utterances[index], self.recipe.mix
         if mix.kind == "grid":
             cell = grid_cell(mix.cells, number, len(self.utterances))
         else:
@@ -112,10 +113,14 @@ class CorpusPlan:
 def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
     """Read a manifest and plan the data set.
 
+    Args:
+        recipe: recipe of the data set.
+        manifest: path of the manifest of clean utterances.
+
     Raises:
-        UsageError: the manifest cannot be read, has no usable utterance or an id twice, or a
-            grid needs more clips.
-        RecordError: a line of the manifest is no utterance.
+        UsageError: the manifest cannot be read, has no usable utterances, or repeats an id; or
+            there are fewer clips than cells of the grid.
+        RecordError: a line of the manifest is not an utterance.
     """
     try:
         sha256 = file_sha256(manifest)
@@ -123,15 +128,15 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
     except OSError as error:
         raise UsageError(f"manifest {manifest}: {error.strerror or error}") from error
     _require_unique(listed, manifest)
-    limit_s = recipe.longest_source_s
-    # Most recipes want all: then no record is built of millions of utterances.
-    wanted = [one for one in listed if _has(one, recipe.where)] if recipe.where else listed
-    usable = tuple(one for one in wanted if limit_s is None or not _exceeds(one, limit_s))
+    limit_s = recipe.max_source_s
+    # Most recipes select all utterances; then no records are built, of which there may be millions.
+    selected = [u for u in listed if _matches(u, recipe.where)] if recipe.where else listed
+    usable = tuple(u for u in selected if limit_s is None or not _exceeds(u, limit_s))
     if not usable:
-        what = f"all {len(wanted)} utterances are too long" if wanted else "it is empty"
-        if listed and not wanted:
-            what = f"none of {len(listed)} utterances has {recipe.where}"
-        raise UsageError(f"manifest {manifest}: {what}, there is nothing to degrade")
+        reason = f"all {len(selected)} utterances are too long" if selected else "it is empty"
+        if listed and not selected:
+            reason = f"none of {len(listed)} utterances has {recipe.where}"
+        raise UsageError(f"manifest {manifest}: {reason}, there is nothing to degrade")
     plan = CorpusPlan(recipe, manifest, sha256, len(listed), usable)
     cells = len(recipe.mix.cells) if recipe.mix.kind == "grid" else 0
     if plan.num_clips < cells:
@@ -143,18 +148,18 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
 
 
 def file_stem(clip_id: str) -> str:
-    """Return an id as a file name without dots and slashes; different ids stay different."""
-    plain = _NOT_PLAIN.sub(lambda found: b"=%02X" % ord(found[0]), clip_id.encode())
+    """Return a file name without dots and slashes for an id; different ids stay different."""
+    plain = _NOT_PLAIN.sub(lambda match: b"=%02X" % ord(match[0]), clip_id.encode())
     return plain.decode("ascii")
 
 
-def _has(utterance: Utterance, where: Mapping[str, object]) -> bool:
-    known = utterance.to_dict()
-    return all(known.get(name) == value for name, value in where.items())
+def _matches(utterance: Utterance, where: Mapping[str, object]) -> bool:
+    record = utterance.to_dict()
+    return all(record.get(name) == value for name, value in where.items())
 
 
 def _exceeds(utterance: Utterance, limit_s: float) -> bool:
-    """Tell whether the manifest states that an utterance is too long."""
+    """Return whether the manifest states a length above the limit for an utterance."""
     stated = utterance.extra.get("duration_s")
     return isinstance(stated, int | float) and stated > limit_s
 

@@ -1,4 +1,4 @@
-"""Parquet shards: written in one go, and the only memory of what is done."""
+"""Parquet shards. They are written atomically, and are the only record of what is finished."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from megaasr.errors import RecordError
 from megaasr.simulate.corpus.columns import AUDIO, Columns, ColumnType, features_json
 
 ROWS_IN_GROUP = 100
-"""Rows that a reader has to fetch together."""
+"""Number of rows in a row group, which readers fetch as a whole."""
 
 _TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 _AUDIO_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_OURS = b"megaasr"
+_METADATA_KEY = b"megaasr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class BrokenSource:
     """An utterance whose audio cannot be used.
 
     Attributes:
-        id: the utterance's.
-        file: its audio, as the manifest names it.
-        reason: what is wrong, and how to mend it.
+        id: id of the utterance.
+        file: path of its audio, as in the manifest.
+        reason: what is wrong, and how to fix it.
     """
 
     id: str
@@ -40,11 +40,11 @@ class BrokenSource:
 
 @dataclass(frozen=True, slots=True)
 class ShardHead:
-    """What a shard says of itself.
+    """Metadata stored in a shard.
 
     Attributes:
-        number: from 0.
-        corpus: identity of the data set that it belongs to (see `folder.claim`).
+        number: number of the shard, from 0.
+        corpus: identity of the data set that the shard belongs to, see `folder.claim`.
         broken: sources whose clips were left out, in order.
     """
 
@@ -55,13 +55,13 @@ class ShardHead:
 
 @dataclass(frozen=True, slots=True)
 class ShardInfo:
-    """What is known of a finished shard.
+    """Summary of a finished shard.
 
     Attributes:
-        head: what it says of itself.
-        rows: clips in it.
-        audio_s: their length, in seconds.
-        size_bytes: of the file.
+        head: metadata stored in the shard.
+        rows: number of clips.
+        audio_s: total length of the clips in seconds.
+        size_bytes: size of the file in bytes.
     """
 
     head: ShardHead
@@ -71,10 +71,10 @@ class ShardInfo:
 
 
 class ShardNotWrittenError(OSError):
-    """The system did not let us write a shard.
+    """A shard cannot be written.
 
     Attributes:
-        clip_bytes: what a clip of it would take.
+        clip_bytes: estimated size of one of its clips in bytes.
     """
 
     def __init__(self, error: OSError, path: str, clip_bytes: float) -> None:
@@ -91,17 +91,17 @@ def write_shard(
     """Write a shard; the same rows give the same bytes.
 
     Args:
-        path: its file, replaced if it exists.
+        path: path of the file; an existing file is replaced.
         rows: clips with all `columns` and `audio`.
-        columns: of the data set.
-        head: kept with the rows.
+        columns: columns of the data set.
+        head: metadata to store with the rows.
 
     Raises:
-        ShardNotWrittenError: the system does not let us write.
+        ShardNotWrittenError: the file cannot be written.
     """
     audio_s = sum(row["duration_s"] for row in rows)
-    ours = json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
-    size_bytes = write_rows(path, rows, columns.flat, {_OURS: ours.encode()})
+    metadata = json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
+    size_bytes = write_rows(path, rows, columns.flat, {_METADATA_KEY: metadata.encode()})
     return ShardInfo(head, len(rows), audio_s, size_bytes)
 
 
@@ -111,16 +111,16 @@ def write_rows(
     columns: Mapping[str, ColumnType],
     metadata: Mapping[bytes, bytes],
 ) -> int:
-    """Write clips as a Parquet file that `datasets` reads; return its size in bytes.
+    """Write clips as a Parquet file that `datasets` can read; return its size in bytes.
 
     Args:
-        path: the file, replaced if it exists.
-        rows: with `audio` (`bytes` and `path`) and the columns; a missing value is null.
-        columns: every column but the audio, the id first.
-        metadata: kept with the rows.
+        path: path of the file; an existing file is replaced.
+        rows: clips with `audio` (`bytes` and `path`) and the columns; missing values become null.
+        columns: types of all columns except the audio, by name; the id comes first.
+        metadata: metadata to store with the rows.
 
     Raises:
-        ShardNotWrittenError: the system does not let us write.
+        ShardNotWrittenError: the file cannot be written.
     """
     schema = _schema(columns).with_metadata(
         {b"huggingface": features_json(columns).encode(), **metadata}
@@ -134,7 +134,7 @@ def write_rows(
                 table,
                 file,
                 row_group_size=ROWS_IN_GROUP,
-                # FLAC does not get smaller, and nobody compares or counts sounds.
+                # FLAC does not compress further, and statistics of audio bytes are useless.
                 compression={audio: "NONE", f"{AUDIO}.path": "ZSTD", **dict.fromkeys(flat, "ZSTD")},
                 use_dictionary=flat,
                 write_statistics=flat,
@@ -145,40 +145,40 @@ def write_rows(
 
 
 def inspect_shard(path: Path) -> ShardInfo | None:
-    """Read a shard's footer; None if there is no file, or it is damaged or not one of ours."""
+    """Return the summary of a shard; None if the file is missing, damaged, or not a shard."""
     try:
         with pq.ParquetFile(path) as file:
-            ours = json.loads(file.schema_arrow.metadata[_OURS])
-            broken = tuple(BrokenSource(**one) for one in ours["broken"])
-            head = ShardHead(ours["number"], ours["corpus"], broken)
+            metadata = json.loads(file.schema_arrow.metadata[_METADATA_KEY])
+            broken = tuple(BrokenSource(**source) for source in metadata["broken"])
+            head = ShardHead(metadata["number"], metadata["corpus"], broken)
             rows = file.metadata.num_rows
-            return ShardInfo(head, rows, ours["audio_s"], path.stat().st_size)
+            return ShardInfo(head, rows, metadata["audio_s"], path.stat().st_size)
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
 
 
 def read_rows(path: Path, *, audio: bool) -> Iterator[dict[str, Any]]:
-    """Yield a shard's rows in order, holding a row group at a time.
+    """Yield the rows of a shard in order, with one row group in memory at a time.
 
     Args:
-        path: the shard.
-        audio: with the sound's `bytes` and `path`.
+        path: path of the shard.
+        audio: whether rows include the audio column, with `bytes` and `path`.
 
     Raises:
-        RecordError: it cannot be read.
+        RecordError: the shard cannot be read.
     """
     try:
         with pq.ParquetFile(path) as file:
-            wanted = [name for name in file.schema_arrow.names if audio or name != AUDIO]
-            for batch in file.iter_batches(batch_size=ROWS_IN_GROUP, columns=wanted):
+            names = [name for name in file.schema_arrow.names if audio or name != AUDIO]
+            for batch in file.iter_batches(batch_size=ROWS_IN_GROUP, columns=names):
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise RecordError(
             f"{path} cannot be read ({error}); delete it and run the build again, which makes it "
-            "anew"
+            "once more"
         ) from error
 
 
 def _schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
-    fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.items()]
+    fields = [pa.field(name, _TYPES[type_]) for name, type_ in columns.items()]
     return pa.schema([fields[0], pa.field(AUDIO, _AUDIO_TYPE), *fields[1:]])

@@ -1,4 +1,4 @@
-"""What the clips of a data set are degraded with: opened once, before any worker starts."""
+"""The noises and room responses of a data set, opened once before any worker starts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.noise_generators import BUILTIN
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.room_responses import MeasuredRooms
-from megaasr.simulate.sample_store import SampleStore
+from megaasr.simulate.sample_cache import SampleCache
 from megaasr.simulate.simulator import Simulator
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """A simulator with the recipe's noises and rooms.
+    """A simulator with the noises and rooms of a recipe.
 
     Attributes:
-        simulator: small to pickle; workers map the stored samples themselves.
-        content: what was found, for `recipe.json`; it changes when the recordings do, but not
-            when their folders move.
-        unusable: recordings that were left out, and why, a sentence each.
+        simulator: the simulator; it is small to pickle, because workers map the cached samples
+            themselves.
+        content: identity of the recordings for `recipe.json`; it changes with the recordings, but
+            not if their folders are moved.
+        unusable: recordings that were left out, with the reason, one sentence each.
     """
 
     simulator: Simulator
@@ -37,41 +38,42 @@ class Sources:
 def open_sources(
     recipe: SimulatedCorpusRecipe, on_progress: OnProgress = lambda done, total: None
 ) -> Sources:
-    """Store the recipe's noises and room responses in the user's cache, or find them there.
+    """Open the noises and room responses of a recipe; they are cached if they are not yet.
 
     Args:
-        recipe: names their folders.
-        on_progress: called with recordings done and recordings in all, if some are to be stored.
+        recipe: recipe that names their folders.
+        on_progress: called with the number of decoded recordings and the total number, if any have
+            to be decoded.
 
     Raises:
-        UsageError: a folder does not exist or holds nothing that can be used.
-        AudioError: the store cannot be written.
+        UsageError: a folder does not exist or has no usable recordings.
+        AudioError: the cache cannot be written.
     """
     noise, rooms = _noise(recipe.noise, on_progress), None
     if recipe.room_responses is not None:
         rooms = MeasuredRooms.from_folders([recipe.room_responses], on_progress=on_progress)
-    stores = {"noise": noise.recorded, "room_responses": rooms.recorded if rooms else None}
-    content: dict[str, Any] = {name: store and _content(store) for name, store in stores.items()}
+    caches = {"noise": noise.recorded, "room_responses": rooms.recorded if rooms else None}
+    content: dict[str, Any] = {name: cache and _content(cache) for name, cache in caches.items()}
     if noise.recorded is None:
         content["noise"] = {"builtin": noise.selection}
-    unusable = chain.from_iterable(_unusable(store) for store in stores.values() if store)
+    unusable = chain.from_iterable(_unusable(cache) for cache in caches.values() if cache)
     return Sources(Simulator(noise, rooms), content, tuple(unusable))
 
 
-def _noise(given: tuple[str, ...], on_progress: OnProgress) -> NoisePool:
-    if not given:
+def _noise(names: tuple[str, ...], on_progress: OnProgress) -> NoisePool:
+    if not names:
         return NoisePool()
-    if given[0].startswith(BUILTIN):
-        return NoisePool().narrowed(given[0])
-    return NoisePool.from_folders([Path(one) for one in given], on_progress=on_progress)
+    if names[0].startswith(BUILTIN):
+        return NoisePool().narrowed(names[0])
+    return NoisePool.from_folders([Path(name) for name in names], on_progress=on_progress)
 
 
-def _content(store: SampleStore) -> dict[str, Any]:
-    listed = [(one.name, one.length, one.level_dbfs) for one in store.index.recordings]
-    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-    return {"recordings": len(listed), "sha256": digest}
+def _content(cache: SampleCache) -> dict[str, Any]:
+    recordings = [(r.name, r.length, r.level_dbfs) for r in cache.index.recordings]
+    digest = hashlib.sha256(json.dumps(recordings).encode()).hexdigest()
+    return {"recordings": len(recordings), "sha256": digest}
 
 
-def _unusable(store: SampleStore) -> list[str]:
-    kind = store.index.kind
-    return [f"not among the {kind}: {one.name}: {one.reason}" for one in store.index.failures]
+def _unusable(cache: SampleCache) -> list[str]:
+    kind = cache.index.kind
+    return [f"not among the {kind}: {file.name}: {file.reason}" for file in cache.index.failures]

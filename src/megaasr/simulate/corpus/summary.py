@@ -1,4 +1,4 @@
-"""What a data set holds, in numbers and as a picture."""
+"""Summary of a data set, in numbers and as a picture."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from megaasr.simulate.scenarios import CLEAN, scenario_names
 SUMMARY_FILE = "summary.json"
 PICTURE_FILE = "summary.png"
 BINS = 10
-"""Of the severity histogram, each 0.1 wide; the last one holds 1.0 too."""
+"""Number of bins of the severity histogram, each 0.1 wide; the last includes 1.0."""
 
 
 class Tally:
-    """Counts clips as they are listed.
+    """Counts the clips of a data set.
 
     Attributes:
-        clips: so far.
-        audio_s: their length, in seconds.
+        clips: number of clips so far.
+        audio_s: total length of these clips in seconds.
     """
 
     def __init__(self, mix: Mix) -> None:
@@ -44,14 +44,14 @@ class Tally:
         self._clipped_samples += record["clipped_samples"]
 
     def summary(self, *, planned: int, errors: int, too_long: int) -> dict[str, Any]:
-        """Return the content of `summary.json`; nothing in it depends on how it was made.
+        """Return the content of `summary.json`, which does not depend on how the build ran.
 
         Args:
-            planned: clips of the plan.
-            errors: sources that cannot be used.
-            too_long: utterances that the manifest states to be too long.
+            planned: number of clips in the plan.
+            errors: number of sources that cannot be used.
+            too_long: number of utterances that are too long according to the manifest.
         """
-        order = {name: place for place, name in enumerate([*scenario_names(), CLEAN])}
+        order = {name: index for index, name in enumerate([*scenario_names(), CLEAN])}
         scenarios = sorted(self._scenarios, key=lambda name: (order.get(name, len(order)), name))
         groups = Counter[str]()
         for name, count in self._scenarios.items():
@@ -72,31 +72,35 @@ class Tally:
 
 
 def write_summary(output: Path, summary: dict[str, Any]) -> str | None:
-    """Write `summary.json` and `summary.png`; files that say the same already stay.
+    """Write `summary.json` and `summary.png`; a picture that is up to date is kept.
+
+    Args:
+        output: folder of the data set.
+        summary: result of `Tally.summary`.
 
     Returns:
-        Why there is no picture, if there is none.
+        The reason why there is no picture; None if there is one.
 
     Raises:
-        OSError: the system does not let us write.
+        OSError: a file cannot be written.
     """
     file, picture = output / SUMMARY_FILE, output / PICTURE_FILE
     text = json.dumps(summary, indent=2) + "\n"
-    same = file.is_file() and file.read_text(encoding="utf-8") == text
+    unchanged = file.is_file() and file.read_text(encoding="utf-8") == text
     problem = None
-    if not (same and picture.is_file()):
+    if not (unchanged and picture.is_file()):
         try:
             _draw(picture, summary)
         except ModuleNotFoundError as error:
             picture.unlink(missing_ok=True)
             problem = f"{picture} was not drawn: pip install {error.name}, or megaasr[simulate]"
-    # After the picture: an old one is known by an old summary.
+    # After the picture, because an outdated picture is recognised by an outdated summary.
     write_atomically(file, text)
     return problem
 
 
 def _draw(picture: Path, summary: dict[str, Any]) -> None:
-    """Draw the clips per scenario, and how hard they are."""
+    """Draw the number of clips per scenario and the histogram of severities."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -110,7 +114,7 @@ def _draw(picture: Path, summary: dict[str, Any]) -> None:
     left.invert_yaxis()
     left.set(xlabel="clips", title="scenarios, coloured by the number of conditions")
     bins = summary["severity_histogram"]
-    right.bar([(place + 0.5) / BINS for place in range(BINS)], bins, width=0.9 / BINS)
+    right.bar([(index + 0.5) / BINS for index in range(BINS)], bins, width=0.9 / BINS)
     right.set(xlim=(0, 1), xlabel="severity (0 easy, 1 hard)", ylabel="degraded clips")
     share = 100 * summary["share_with_clipping"]
     right.set_title(

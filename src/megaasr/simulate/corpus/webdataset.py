@@ -1,4 +1,4 @@
-"""Export a data set as WebDataset: tar files with a sound and a record for each clip."""
+"""Export a data set as WebDataset: tar files with an audio file and a record per clip."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def export_webdataset(
     shard_size: int = 1000,
     on_progress: OnProgress = lambda done, total: None,
 ) -> int:
-    """Write tar files of `KEY.flac` (or .wav) and `KEY.json`, the clips in the data set's order.
+    """Write tar files of `KEY.flac` (or .wav) and `KEY.json`, with clips in their original order.
 
-    Each tar file appears when it is complete, and always has the same bytes; an interrupted
-    export goes on with the next one.
+    A tar file appears when it is complete, and always has the same bytes; an interrupted export
+    resumes with the next one.
 
     Args:
         corpus: folder of a finished data set.
-        output: where the tar files go, named `train-000000.tar` and so on.
-        shard_size: clips in a tar file, at least 1.
-        on_progress: called with clips done and clips in all.
+        output: folder of the tar files, which are named `train-000000.tar` and so on.
+        shard_size: clips per tar file, at least 1.
+        on_progress: called with the number of exported clips and the total number.
 
     Returns:
         The number of tar files.
@@ -46,8 +46,8 @@ def export_webdataset(
     Raises:
         UsageError: the data set is not finished, or `output` holds another export.
         RecordError: a shard cannot be read.
-        CorpusError: another export is at work there.
-        OSError: the system does not let us write.
+        CorpusError: another export is at work in `output`.
+        OSError: a file cannot be written.
     """
     if shard_size < 1:
         raise UsageError(f"shard_size must be at least 1, got {shard_size}")
@@ -69,7 +69,7 @@ def export_webdataset(
 
 
 def _shards(corpus: Path) -> dict[str, int]:
-    """Return the shards in order, with their numbers of rows, from the data set's manifest."""
+    """Return the number of rows in each shard, in order, from the manifest of the data set."""
     shards: dict[str, int] = {}
     try:
         with (corpus / LISTING_FILE).open(encoding="utf-8") as lines:
@@ -78,14 +78,14 @@ def _shards(corpus: Path) -> dict[str, int]:
                 shards[shard] = shards.get(shard, 0) + 1
     except FileNotFoundError as error:
         raise UsageError(
-            f"{corpus}: no {LISTING_FILE} there, so it is no finished data set; run `mega-asr "
+            f"{corpus}: no {LISTING_FILE} there, so it is not a finished data set; run `mega-asr "
             "simulate corpus` to its end first"
         ) from error
     return shards
 
 
 def _claim(output: Path, corpus: Path, shard_size: int) -> None:
-    """Note what is exported, or check that this export is the one in the folder."""
+    """Claim the folder for an export, see `FolderClaim`."""
     inputs = {"listing_sha256": file_sha256(corpus / LISTING_FILE), "shard_size": shard_size}
     mismatch = "holds an export of another data set, or with another shard_size"
     claim = FolderClaim(output, EXPORT_FILE, mismatch, outputs="*.tar")
@@ -93,7 +93,7 @@ def _claim(output: Path, corpus: Path, shard_size: int) -> None:
 
 
 def _rows(corpus: Path, shards: dict[str, int], first: int, last: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows from `first` up to, but not including, `last`."""
+    """Yield the rows from number `first` up to, but not including, `last`."""
     for shard, count in shards.items():
         if first < count and last > 0:
             yield from islice(read_rows(corpus / shard, audio=True), max(0, first), max(0, last))
@@ -106,14 +106,14 @@ def _write_tar(path: Path, rows: Iterator[dict[str, Any]]) -> None:
         tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for row in rows:
-            sound = row.pop(AUDIO)
-            _add(tar, sound["path"], sound["bytes"])
+            audio = row.pop(AUDIO)
+            _add(tar, audio["path"], audio["bytes"])
             record = json.dumps(row, ensure_ascii=False)
-            _add(tar, f"{sound['path'].rpartition('.')[0]}.json", record.encode("utf-8"))
+            _add(tar, f"{audio['path'].rpartition('.')[0]}.json", record.encode("utf-8"))
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file with nothing in its header that depends on when, where or by whom."""
+    """Add a file, with a header that does not depend on time, place or user."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))

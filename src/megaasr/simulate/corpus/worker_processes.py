@@ -1,4 +1,4 @@
-"""Processes that work on tasks: no task is lost, none outlives its parent, Ctrl-C ends at once."""
+"""Worker processes: no task is lost, no worker outlives its parent, Ctrl-C ends all at once."""
 
 from __future__ import annotations
 
@@ -18,57 +18,59 @@ from megaasr.errors import CorpusError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Note = TypeVar("Note")
-Job = Callable[[Task, Callable[[Note], None]], Result]
-"""What to do with a task; it may send notes on the way. Picklable."""
+Message = TypeVar("Message")
+TaskFunction = Callable[[Task, Callable[[Message], None]], Result]
+"""A picklable function that does a task; it may send messages on the way."""
 
 
-def work(
-    job: Job[Task, Note, Result],
+def run_tasks(
+    function: TaskFunction[Task, Message, Result],
     tasks: Iterable[Task],
     *,
     workers: int,
-    on_note: Callable[[Note], None],
+    on_message: Callable[[Message], None],
     on_result: Callable[[Result], None],
 ) -> None:
-    """Do all tasks, in any order.
+    """Run all tasks, in any order.
 
     Args:
-        job: what to do with a task.
-        tasks: taken one by one, when a process is free.
-        workers: processes; 1 works in this one.
-        on_note, on_result: called in this process, as notes and results come.
+        function: does a task.
+        tasks: the tasks, which are taken one by one whenever a worker is free.
+        workers: number of processes; 1 runs the tasks in this process.
+        on_message, on_result: called in this process with messages and results as they arrive.
 
     Raises:
-        CorpusError: a process died.
-        Exception: whatever a task raised; the others are ended.
+        CorpusError: a worker died.
+        Exception: any error of a task; the other workers are then ended.
     """
     if workers == 1:
         for task in tasks:
-            on_result(job(task, on_note))
+            on_result(function(task, on_message))
         return
-    with _crew(job, workers) as crew:
-        _hand_out(crew, iter(tasks), on_note, on_result)
+    with _start_workers(function, workers) as pool:
+        _distribute(pool, iter(tasks), on_message, on_result)
 
 
 class _Worker(Generic[Task]):
-    """A process and our end of the line to it."""
+    """A worker process and the parent's end of the pipe to it."""
 
-    def __init__(self, job: Any) -> None:
-        # Spawned, not forked: the same on every system, and safe whatever threads run here.
+    def __init__(self, function: Any) -> None:
+        # Spawned rather than forked: the same on every system, and safe with threads in the parent.
         context = multiprocessing.get_context("spawn")
-        self.line, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(job, theirs), daemon=True)
+        self.pipe, child_end = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=_serve, args=(function, child_end), daemon=True
+        )
         self.process.start()
-        theirs.close()
+        child_end.close()
 
     def receive(self) -> tuple[str, Any]:
         try:
-            kind, value = self.line.recv()
+            kind, value = self.pipe.recv()
         except (EOFError, OSError) as error:
             self.process.join()
             raise CorpusError(
-                f"a worker process died (exit code {self.process.exitcode}), perhaps for want of "
+                f"a worker process died (exit code {self.process.exitcode}), perhaps for lack of "
                 "memory; run the same command again, it continues, with fewer workers or a "
                 "smaller shard_size in another folder"
             ) from error
@@ -76,72 +78,72 @@ class _Worker(Generic[Task]):
 
 
 @contextmanager
-def _crew(job: Any, workers: int) -> Iterator[dict[Connection, _Worker[Any]]]:
-    crew: dict[Connection, _Worker[Any]] = {}
+def _start_workers(function: Any, workers: int) -> Iterator[dict[Connection, _Worker[Any]]]:
+    pool: dict[Connection, _Worker[Any]] = {}
     try:
-        with _interrupts_ignored():  # inherited: Ctrl-C is for the parent alone
+        with _interrupts_ignored():  # workers inherit this: only the parent handles Ctrl-C
             for _ in range(workers):
-                worker = _Worker[Any](job)
-                crew[worker.line] = worker
-        yield crew
+                worker = _Worker[Any](function)
+                pool[worker.pipe] = worker
+        yield pool
     finally:
-        for worker in crew.values():
-            worker.line.close()
+        for worker in pool.values():
+            worker.pipe.close()
             worker.process.terminate()
-        for worker in crew.values():
+        for worker in pool.values():
             worker.process.join()
 
 
-def _hand_out(
-    crew: dict[Connection, _Worker[Task]],
+def _distribute(
+    pool: dict[Connection, _Worker[Task]],
     tasks: Iterator[Task],
-    on_note: Callable[[Any], None],
+    on_message: Callable[[Any], None],
     on_result: Callable[[Any], None],
 ) -> None:
-    free, busy = list(crew), set[Connection]()
+    idle, busy = list(pool), set[Connection]()
     while True:
-        while free and (task := next(tasks, None)) is not None:
-            busy.add(free[-1])
-            _send(crew[free.pop()], task)
+        while idle and (task := next(tasks, None)) is not None:
+            busy.add(idle[-1])
+            _send(pool[idle.pop()], task)
         if not busy:
             return
         for ready in wait(list(busy)):
-            line = cast("Connection", ready)
-            kind, value = crew[line].receive()
+            pipe = cast("Connection", ready)
+            kind, value = pool[pipe].receive()
             if kind == "error":
                 raise value
-            if kind == "note":
-                on_note(value)
+            if kind == "message":
+                on_message(value)
             else:
-                busy.remove(line)
-                free.append(line)
+                busy.remove(pipe)
+                idle.append(pipe)
                 on_result(value)
 
 
 def _send(worker: _Worker[Task], task: Task) -> None:
     try:
-        worker.line.send(task)
-    except OSError:  # it died; `receive` says so
+        worker.pipe.send(task)
+    except OSError:  # the worker died, which `receive` reports
         return
 
 
-def _serve(job: Job[Any, Any, Any], line: Connection) -> None:
-    """Run in a worker process until the line is closed."""
+def _serve(function: TaskFunction[Any, Any, Any], pipe: Connection) -> None:
+    """Do tasks in a worker process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         try:
-            task = line.recv()
+            task = pipe.recv()
         except EOFError:
             return
         try:
-            line.send(("result", job(task, lambda note: line.send(("note", note)))))
+            pipe.send(("result", function(task, lambda value: pipe.send(("message", value)))))
         except Exception as error:
-            line.send(("error", _transportable(error)))
+            pipe.send(("error", _picklable(error)))
 
 
-def _transportable(error: Exception) -> Exception:
-    """Return an error that survives the way to the parent, with what its traceback says."""
+def _picklable(error: Exception) -> Exception:
+    """Return a copy of an error that can be sent to the parent, with its traceback as a note."""
     text = traceback.format_exc()
     try:
         copy = pickle.loads(pickle.dumps(error))
@@ -152,7 +154,7 @@ def _transportable(error: Exception) -> Exception:
 
 
 def _die_with_parent() -> None:
-    """End at once when the parent is gone, even if it was killed."""
+    """End this process as soon as its parent has ended, even if the parent was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -161,11 +163,11 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # who gets no Ctrl-C
+    if threading.current_thread() is not threading.main_thread():  # other threads receive no Ctrl-C
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)

@@ -1,7 +1,7 @@
-"""The inner loops of the primitives: compiled where possible, else numpy and scipy.
+"""The inner loops of the primitives: compiled C if available, otherwise numpy and scipy.
 
-Both modules have the same functions (see `_native.pyi`) and agree to less than a 16-bit step;
-the compiled one is 5 to 60 times faster. `loops` is the module in use.
+Both modules have the same functions (see `_native.pyi`) and agree to less than one 16-bit level;
+the compiled one is 5 to 60 times as fast. `loops` is the module in use.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Loops = Literal["compiled", "portable"]
 _MODULES: dict[Loops, str] = {"compiled": "_native", "portable": "portable"}
 
 
-def _load(which: Loops) -> ModuleType:
-    # Only the one in use: the portable loops bring scipy.signal, which is slow to import.
-    return import_module(f"{__name__}.{_MODULES[which]}")
+def _load(implementation: Loops) -> ModuleType:
+    # Only the module in use, because the portable loops import scipy.signal, which is slow.
+    return import_module(f"{__name__}.{_MODULES[implementation]}")
 
 
 try:
@@ -28,21 +28,24 @@ except ImportError:  # installed without a C compiler
 
 
 def name() -> Loops:
-    """Return which loops are in use."""
+    """Return the name of the loops in use."""
     return "portable" if loops.__name__.endswith(".portable") else "compiled"
 
 
 @contextmanager
-def using(which: Loops) -> Iterator[None]:
-    """Use one kind of loops for a while, in all threads of this process; for comparisons.
+def using(implementation: Loops) -> Iterator[None]:
+    """Use the given loops inside a `with` block, in all threads of this process; for comparisons.
+
+    Args:
+        implementation: `compiled` or `portable`.
 
     Raises:
-        ImportError: `compiled`, and the package was installed without a C compiler.
+        ImportError: the package was installed without a C compiler, so there are no compiled loops.
     """
-    global loops  # noqa: PLW0603 (the choice is the process's, as the import was)
-    before = loops
-    loops = _load(which)
+    global loops  # noqa: PLW0603 (a choice for the whole process, like the import)
+    previous = loops
+    loops = _load(implementation)
     try:
         yield
     finally:
-        loops = before
+        loops = previous

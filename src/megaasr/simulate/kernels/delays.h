@@ -1,9 +1,9 @@
-/* Loops without a recursion from sample to sample: delays, sums, gains; see loops.h. */
+/* Loops without recursion from sample to sample: delays, sums, gains; see loops.h. */
 
-/* ---- Freeverb, mono, its delays scaled to 16 kHz ---- */
+/* ---- Freeverb in mono, with delays for 16 kHz ---- */
 
-/* A comb feeds back through a one-pole low-pass, pole d <= 0.4. Its response is d^k (1-d) to
- * below float32's resolution after 16 terms, and these are (1 + d z^-1 + d^2 z^-2 + d^3 z^-3)
+/* A comb feeds back through a one-pole low-pass with pole d <= 0.4. Its response d^k (1-d) falls
+ * below the resolution of float32 after 16 terms, which are (1 + d z^-1 + d^2 z^-2 + d^3 z^-3)
  * (1 + d^4 z^-4 + d^8 z^-8 + d^12 z^-12): two short sums instead of a recursion. */
 KERNEL void NAMED(reverb)(float *x, isize n, float feedback, float d, float wet, float dry)
 {
@@ -13,7 +13,7 @@ KERNEL void NAMED(reverb)(float *x, isize n, float feedback, float d, float wet,
     float *restrict low = low_past + PAST;
     float d2 = d * d, d3 = d2 * d, d4 = d2 * d2, d8 = d4 * d4, d12 = d8 * d4;
     float loop = feedback * (1.0f - d) / (1.0f - d8 * d8);
-    int at = 0;
+    int position = 0;
 
     memset(comb, 0, sizeof comb);
     memset(allpass, 0, sizeof allpass);
@@ -26,8 +26,8 @@ KERNEL void NAMED(reverb)(float *x, isize n, float feedback, float d, float wet,
             in[i] = 0;
         memset(sum, 0, sizeof sum);
         for (int c = 0; c < 8; c++) {
-            const float *restrict out = comb[c] + PAST + at;
-            float *restrict next = comb[c] + PAST + at + COMB[c];
+            const float *restrict out = comb[c] + PAST + position;
+            float *restrict next = comb[c] + PAST + position + COMB[c];
             for (int i = -12; i < 0; i++)
                 low[i] = (out[i] + d * out[i - 1]) + (d2 * out[i - 2] + d3 * out[i - 3]);
             for (int i = 0; i < BLOCK; i++) {
@@ -38,11 +38,11 @@ KERNEL void NAMED(reverb)(float *x, isize n, float feedback, float d, float wet,
                 next[i] = in[i] + loop * ((low[i] + d4 * low[i - 4])
                                           + (d8 * low[i - 8] + d12 * low[i - 12]));
         }
-        at += BLOCK;
-        if (at == BLOCKS * BLOCK) {
+        position += BLOCK;
+        if (position == BLOCKS * BLOCK) {
             for (int c = 0; c < 8; c++)
-                memmove(comb[c], comb[c] + at, (size_t)(PAST + COMB[c]) * sizeof(float));
-            at = 0;
+                memmove(comb[c], comb[c] + position, (size_t)(PAST + COMB[c]) * sizeof(float));
+            position = 0;
         }
         for (int a = 0; a < 4; a++) {
             int chunk = ALLPASS[a] / 16 * 16;
@@ -82,7 +82,7 @@ KERNEL void NAMED(echo)(float *x, isize n, isize delay, float feedback, float mi
     }
 }
 
-/* ---- tanh(gain x), by a rational fit (relative error below -125 dB) ---- */
+/* ---- tanh(gain x) by a rational fit (relative error below -125 dB) ---- */
 
 KERNEL void NAMED(drive)(float *x, isize n, float gain, const float *p, const float *q)
 {
@@ -91,25 +91,25 @@ KERNEL void NAMED(drive)(float *x, isize n, float gain, const float *p, const fl
         v = v > 8.5f ? 8.5f : v;
         v = v < -8.5f ? -8.5f : v;
         float z = v * v;
-        float above = (((p[4] * z + p[3]) * z + p[2]) * z + p[1]) * z + p[0];
-        float below = ((q[3] * z + q[2]) * z + q[1]) * z + q[0];
-        float y = v * above / below;
+        float numerator = (((p[4] * z + p[3]) * z + p[2]) * z + p[1]) * z + p[0];
+        float denominator = ((q[3] * z + q[2]) * z + q[1]) * z + q[0];
+        float y = v * numerator / denominator;
         y = y > 1.0f ? 1.0f : y;
         x[i] = y < -1.0f ? -1.0f : y;
     }
 }
 
-/* ---- Down to half the rate and back with one symmetric low-pass of 2 * reach + 1 taps ---- */
+/* ---- To half the rate and back with one symmetric low-pass of 2 * reach + 1 taps ---- */
 
 INLINE vector_t NAMED(load)(const float *from)
 {
-    vector_t found;
-    memcpy(&found, from, sizeof found);
-    return found;
+    vector_t vector;
+    memcpy(&vector, from, sizeof vector);
+    return vector;
 }
 
-/* y[i] = sum over k of taps[k] x[i + k] for i in 0..n-1, for taps that read the same backwards.
- * x and y have room for n rounded up to whole runs. */
+/* y[i] = sum over k of taps[k] x[i + k] for i in 0..n-1, for symmetric taps. x and y have space for
+ * n rounded up to whole runs. */
 INLINE void NAMED(correlate)(const float *x, float *y, isize n, const float *taps, int count)
 {
     for (isize i = 0; i < n; i += RUN) {
@@ -125,16 +125,16 @@ INLINE void NAMED(correlate)(const float *x, float *y, isize n, const float *tap
     }
 }
 
-/* `even` and `odd` are the taps at even and odd distance from the centre, in order; room has
- * 4 strides. Low-rate sample m lies on sample 2 m. */
+/* `even` and `odd` are the taps at even and odd distances from the centre, in order; `scratch` has
+ * 4 strides. Low-rate sample m is at sample 2 m. */
 KERNEL void NAMED(half_rate_trip)(float *x, isize n, const float *even, int even_count,
-                                  const float *odd, int odd_count, float *room)
+                                  const float *odd, int odd_count, float *scratch)
 {
     isize half = (n + 1) / 2, stride = trip_stride(n, even_count + odd_count);
     int even_reach = even_count / 2, odd_reach = odd_count / 2;
-    float *low = room, *upper = room + stride, *part = room + 2 * stride, *sum = room + 3 * stride;
+    float *low = scratch, *upper = scratch + stride, *part = scratch + 2 * stride, *sum = scratch + 3 * stride;
 
-    memset(room, 0, (size_t)(2 * stride) * sizeof(float));
+    memset(scratch, 0, (size_t)(2 * stride) * sizeof(float));
     for (isize m = 0; m < half; m++)
         low[even_reach + m] = x[2 * m];
     for (isize m = 0; m < n / 2; m++)
@@ -175,7 +175,7 @@ KERNEL void NAMED(frame_sums)(const float *x, isize n, isize frame, double *sums
     }
 }
 
-/* x += gain * noise, the noise read from `offset` on and repeated. */
+/* x += gain * noise, where the noise starts at `offset` and repeats. */
 KERNEL void NAMED(add_noise)(float *x, isize n, const int16_t *noise, isize length, isize offset,
                              float gain)
 {
@@ -210,7 +210,7 @@ KERNEL double NAMED(noise_sum)(isize n, const int16_t *noise, isize length, isiz
     return sum;
 }
 
-/* x = clip(gain x, -1, 1); the number of clipped samples. */
+/* x = clip(gain x, -1, 1); returns the number of clipped samples. */
 KERNEL isize NAMED(scale_and_clip)(float *x, isize n, float gain)
 {
     isize clipped = 0;
@@ -228,17 +228,17 @@ KERNEL isize NAMED(scale_and_clip)(float *x, isize n, float gain)
     return clipped;
 }
 
-/* The largest |x|; as integers, whose order is that of positive floats. */
+/* The largest |x|, compared as integers, whose order is that of positive floats. */
 KERNEL float NAMED(peak)(const float *x, isize n)
 {
-    int32_t most = 0;
-    float found;
+    int32_t largest = 0;
+    float magnitude;
     for (isize i = 0; i < n; i++) {
         int32_t bits;
         memcpy(&bits, x + i, sizeof bits);
         bits &= 0x7fffffff;
-        most = bits > most ? bits : most;
+        largest = bits > largest ? bits : largest;
     }
-    memcpy(&found, &most, sizeof found);
-    return found;
+    memcpy(&magnitude, &largest, sizeof magnitude);
+    return magnitude;
 }

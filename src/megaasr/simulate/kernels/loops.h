@@ -1,14 +1,13 @@
-/* The simulator's inner loops: float32 mono audio at 16 kHz, in place unless said.
+/* The simulator's inner loops: float32 mono audio at 16 kHz, changed in place unless stated.
  *
- * Included by native.c once for each width of vectors, with
+ * Included by native.c once for each vector width, with
  *   WIDTH      floats in a vector: 4 or 8
- *   TARGET     the attribute that lets a function use instructions for such vectors
+ *   TARGET     the attribute that allows a function to use instructions for such vectors
  *   NAMED(f)   the name of f in this version
  *
- * Recursions run as LANES independent pieces of the clip side by side (each warmed up on the
- * samples before it), delays longer than a block make their block elementwise, and no sum
- * depends on WIDTH. Built with -ffp-contract=off the result is therefore the same on every
- * processor.
+ * Recursions process LANES parts of the clip in parallel (each warmed up on the samples before it),
+ * delays longer than a block are computed elementwise within the block, and no sum depends on
+ * WIDTH. Built with -ffp-contract=off, the result is therefore the same on every processor.
  */
 
 #define KERNEL TARGET static

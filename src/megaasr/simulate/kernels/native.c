@@ -1,6 +1,7 @@
 /* The Python module of the simulator's inner loops; the loops are in loops.h.
  *
- * The callers, one module a primitive, see to it that arrays are contiguous and of the right type.
+ * The callers, the modules of the primitives, guarantee that arrays are contiguous and of the right
+ * type.
  */
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -27,15 +28,15 @@ typedef Py_ssize_t isize;
 static isize smaller(isize a, isize b) { return a < b ? a : b; }
 static isize round_up(isize value, isize step) { return (value + step - 1) / step * step; }
 
-/* What every version has in common; the versions give the same bits. */
-#define LANES 16 /* pieces of a clip that a recursion runs over side by side */
-#define TILE 16  /* time steps of all lanes at once; divides HOP */
-#define MOST_SECTIONS 32
+/* Common to the versions for all vector widths, which give identical bits. */
+#define LANES 16 /* parts of a clip that a recursion processes in parallel */
+#define TILE 16  /* time steps of all lanes processed together; divides HOP */
+#define MAX_SECTIONS 32
 #define HOP 1600   /* 100 ms at 16 kHz */
-#define BLOCK 400  /* below the shortest comb's delay, and a multiple of every vector's width */
-#define BLOCKS 3   /* written before the past is moved to the front */
+#define BLOCK 400  /* less than the shortest comb's delay, and a multiple of every vector width */
+#define BLOCKS 3   /* blocks written before the past is moved to the front */
 #define PAST 16
-#define RUN 32 /* outputs of a filter at a time, so that a tap is loaded once for all */
+#define RUN 32 /* filter outputs computed together, so that a tap is loaded once for all */
 static const int COMB[8] = {404, 431, 463, 491, 515, 540, 564, 586}; /* Freeverb's at 16 kHz */
 static const int ALLPASS[4] = {201, 160, 123, 81};
 
@@ -50,7 +51,7 @@ struct loops {
     void (*echo)(float *x, isize n, isize delay, float feedback, float mix, float *line);
     void (*drive)(float *x, isize n, float gain, const float *p, const float *q);
     void (*half_rate_trip)(float *x, isize n, const float *even, int even_count,
-                           const float *odd, int odd_count, float *room);
+                           const float *odd, int odd_count, float *scratch);
     void (*frame_sums)(const float *x, isize n, isize frame, double *sums);
     void (*add_noise)(float *x, isize n, const int16_t *noise, isize length, isize offset,
                       float gain);
@@ -59,7 +60,7 @@ struct loops {
     float (*peak)(const float *x, isize n);
 };
 
-/* Every processor has vectors of four floats: SSE2, NEON, or what the compiler makes of them. */
+/* Every processor has vectors of four floats: SSE2, NEON, or emulated by the compiler. */
 #define WIDTH 4
 #define TARGET
 #define NAMED(name) name##_4
@@ -74,8 +75,8 @@ struct loops {
 
 static const struct loops *loops = &loops_4;
 
-/* Numbers too small for a normal float count as zero meanwhile: silence after a recursion is
- * full of them, and processors take a hundred times as long over each. */
+/* Treat subnormal floats as zero in the meantime: silence after a recursion is full of them, and
+ * processors take a hundred times as long for each. */
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
 typedef unsigned int float_mode;
@@ -102,7 +103,7 @@ static float_mode flush_small(void) { return 0; }
 static void restore_mode(float_mode mode) { (void)mode; }
 #endif
 
-/* Other threads run meanwhile. */
+/* Let other threads run in the meantime. */
 #define BEGIN Py_BEGIN_ALLOW_THREADS { float_mode saved_mode = flush_small();
 #define END restore_mode(saved_mode); } Py_END_ALLOW_THREADS
 
@@ -115,7 +116,7 @@ static PyObject *py_first_order_sections(PyObject *self, PyObject *args)
     Py_ssize_t warm_up;
     if (!PyArg_ParseTuple(args, "w*y*y*fn", &x, &b, &a, &gain, &warm_up))
         return NULL;
-    if (b.len != a.len || floats(&b) > MOST_SECTIONS) {
+    if (b.len != a.len || floats(&b) > MAX_SECTIONS) {
         PyErr_SetString(PyExc_ValueError, "at most 32 sections, as many zeros as poles");
     } else {
         BEGIN
@@ -136,7 +137,7 @@ static PyObject *py_k_weighted_sums(PyObject *self, PyObject *args)
         return NULL;
     isize hops = sums.len / (isize)sizeof(double);
     if (floats(&coefficients) != 12) {
-        PyErr_SetString(PyExc_ValueError, "6 coefficients for each of two sections");
+        PyErr_SetString(PyExc_ValueError, "6 coefficients are needed for each of two sections");
     } else {
         BEGIN
         loops->k_weighted_sums(x.buf, floats(&x), hops, coefficients.buf, warm_up, sums.buf);
@@ -170,7 +171,7 @@ static PyObject *py_echo(PyObject *self, PyObject *args)
         return NULL;
     float *line = delay > 0 ? malloc((size_t)delay * sizeof(float)) : NULL;
     if (line == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the delay must be at least one sample, and fit");
+        PyErr_SetString(PyExc_ValueError, "the delay must be at least one sample, and fit into memory");
     } else {
         BEGIN
         loops->echo(x.buf, floats(&x), delay, feedback, mix, line);
@@ -183,20 +184,20 @@ static PyObject *py_echo(PyObject *self, PyObject *args)
 
 static PyObject *py_drive(PyObject *self, PyObject *args)
 {
-    Py_buffer x, above, below;
+    Py_buffer x, numerator, denominator;
     float gain;
-    if (!PyArg_ParseTuple(args, "w*fy*y*", &x, &gain, &above, &below))
+    if (!PyArg_ParseTuple(args, "w*fy*y*", &x, &gain, &numerator, &denominator))
         return NULL;
-    if (floats(&above) != 5 || floats(&below) != 4) {
-        PyErr_SetString(PyExc_ValueError, "5 coefficients above, 4 below");
+    if (floats(&numerator) != 5 || floats(&denominator) != 4) {
+        PyErr_SetString(PyExc_ValueError, "5 numerator and 4 denominator coefficients are needed");
     } else {
         BEGIN
-        loops->drive(x.buf, floats(&x), gain, above.buf, below.buf);
+        loops->drive(x.buf, floats(&x), gain, numerator.buf, denominator.buf);
         END
     }
     PyBuffer_Release(&x);
-    PyBuffer_Release(&above);
-    PyBuffer_Release(&below);
+    PyBuffer_Release(&numerator);
+    PyBuffer_Release(&denominator);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
@@ -206,15 +207,15 @@ static PyObject *py_half_rate_trip(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "w*y*y*", &x, &even, &odd))
         return NULL;
     isize n = floats(&x), stride = trip_stride(n, floats(&even) + floats(&odd));
-    float *room = malloc((size_t)(4 * stride) * sizeof(float));
-    if (room == NULL) {
+    float *scratch = malloc((size_t)(4 * stride) * sizeof(float));
+    if (scratch == NULL) {
         PyErr_NoMemory();
     } else {
         BEGIN
-        loops->half_rate_trip(x.buf, n, even.buf, (int)floats(&even), odd.buf, (int)floats(&odd), room);
+        loops->half_rate_trip(x.buf, n, even.buf, (int)floats(&even), odd.buf, (int)floats(&odd), scratch);
         END
     }
-    free(room);
+    free(scratch);
     PyBuffer_Release(&x);
     PyBuffer_Release(&even);
     PyBuffer_Release(&odd);
@@ -228,7 +229,7 @@ static PyObject *py_frame_sums(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*nw*", &x, &frame, &sums))
         return NULL;
     if (frame < 1 || (floats(&x) + frame - 1) / frame * (isize)sizeof(double) != sums.len) {
-        PyErr_SetString(PyExc_ValueError, "one sum for every frame begun");
+        PyErr_SetString(PyExc_ValueError, "as many sums as frames, the last perhaps incomplete");
     } else {
         BEGIN
         loops->frame_sums(x.buf, floats(&x), frame, sums.buf);
@@ -295,17 +296,17 @@ static PyObject *py_scale_and_clip(PyObject *self, PyObject *args)
 static PyObject *py_peak(PyObject *self, PyObject *args)
 {
     Py_buffer x;
-    float most;
+    float magnitude;
     if (!PyArg_ParseTuple(args, "y*", &x))
         return NULL;
     BEGIN
-    most = loops->peak(x.buf, floats(&x));
+    magnitude = loops->peak(x.buf, floats(&x));
     END
     PyBuffer_Release(&x);
-    return PyFloat_FromDouble(most);
+    return PyFloat_FromDouble(magnitude);
 }
 
-/* Choose the version for vectors of so many floats; whether this processor has one. */
+/* Choose the version for a vector width; return whether this processor supports it. */
 static int choose(long width)
 {
 #ifdef WIDE_TARGET

@@ -1,12 +1,12 @@
-/* Recursive filters, in LANES independent pieces of the clip side by side; see loops.h. */
+/* Recursive filters, which process LANES parts of the clip in parallel; see loops.h. */
 
-/* ---- Lanes: LANES pieces of `length` samples each, a tile of TILE time steps at once ---- */
+/* ---- Lanes: LANES parts of `length` samples each, in tiles of TILE time steps ---- */
 
-#define GROUPS (LANES / WIDTH) /* vectors that hold one number of each lane */
+#define GROUPS (LANES / WIDTH) /* vectors that hold one value of each lane */
 typedef vector_t NAMED(tile)[TILE][GROUPS];
 #define tile_t NAMED(tile)
 
-/* Rows become columns. */
+/* Transpose a square of vectors. */
 INLINE void NAMED(transpose)(vector_t rows[WIDTH])
 {
     vector_t next[WIDTH];
@@ -53,12 +53,12 @@ INLINE void NAMED(load_tile)(const float *x, isize n, isize first, isize length,
         for (int from = 0; from < TILE; from += WIDTH) {
             vector_t rows[WIDTH];
             for (int row = 0; row < WIDTH; row++) {
-                isize at = first + (group * WIDTH + row) * length + from;
+                isize position = first + (group * WIDTH + row) * length + from;
                 float edge[WIDTH];
-                const float *source = x + at;
-                if (at < 0 || at + WIDTH > n) {
+                const float *source = x + position;
+                if (position < 0 || position + WIDTH > n) {
                     for (int time = 0; time < WIDTH; time++)
-                        edge[time] = at + time >= 0 && at + time < n ? x[at + time] : 0.0f;
+                        edge[time] = position + time >= 0 && position + time < n ? x[position + time] : 0.0f;
                     source = edge;
                 }
                 memcpy(&rows[row], source, sizeof(vector_t));
@@ -78,12 +78,12 @@ INLINE void NAMED(store_tile)(float *x, isize n, isize first, isize length, tile
                 rows[time] = tile[from + time][group];
             NAMED(transpose)(rows);
             for (int row = 0; row < WIDTH; row++) {
-                isize at = first + (group * WIDTH + row) * length + from;
-                isize count = smaller(WIDTH, n - at);
+                isize position = first + (group * WIDTH + row) * length + from;
+                isize count = smaller(WIDTH, n - position);
                 if (count == WIDTH)
-                    memcpy(x + at, &rows[row], sizeof(vector_t));
+                    memcpy(x + position, &rows[row], sizeof(vector_t));
                 else if (count > 0)
-                    memcpy(x + at, &rows[row], (size_t)count * sizeof(float));
+                    memcpy(x + position, &rows[row], (size_t)count * sizeof(float));
             }
         }
 }
@@ -91,7 +91,7 @@ INLINE void NAMED(store_tile)(float *x, isize n, isize first, isize length, tile
 /* ---- Cascade of first-order sections: y[t] = x[t] + b x[t-1] - a y[t-1], then one gain ---- */
 
 struct NAMED(section) {
-    vector_t x[GROUPS], y[GROUPS]; /* one step back */
+    vector_t x[GROUPS], y[GROUPS]; /* input and output of the previous step */
 };
 #define section_t struct NAMED(section)
 
@@ -107,36 +107,36 @@ struct NAMED(section) {
 KERNEL void NAMED(first_order_sections)(float *x, isize n, const float *b, const float *a,
                                         int sections, float gain, isize warm_up)
 {
-    section_t states[MOST_SECTIONS];
+    section_t states[MAX_SECTIONS];
     tile_t tile;
     isize length = round_up((n + LANES - 1) / LANES, TILE);
 
     memset(states, 0, sizeof states);
-    /* All lanes read their warm-up before any of them writes, so in place is safe. */
+    /* All lanes read their warm-up before any of them writes, so working in place is safe. */
     for (isize first = -round_up(warm_up, TILE); first < length; first += TILE) {
         int section = 0;
         NAMED(load_tile)(x, n, first, length, tile);
-        /* Two at a time: while one waits for its last result the other has work. */
+        /* Two sections at a time: one computes while the other waits for its previous result. */
         for (; section + 1 < sections; section += 2) {
             float zero = b[section], pole = a[section];
             float next_zero = b[section + 1], next_pole = a[section + 1];
-            section_t one = states[section], two = states[section + 1];
+            section_t first_state = states[section], second_state = states[section + 1];
             for (int time = 0; time < TILE; time++) {
                 vector_t *now = tile[time];
-                STEP(now, zero, pole, one)
-                STEP(now, next_zero, next_pole, two)
+                STEP(now, zero, pole, first_state)
+                STEP(now, next_zero, next_pole, second_state)
             }
-            states[section] = one;
-            states[section + 1] = two;
+            states[section] = first_state;
+            states[section + 1] = second_state;
         }
         if (section < sections) {
             float zero = b[section], pole = a[section];
-            section_t one = states[section];
+            section_t state = states[section];
             for (int time = 0; time < TILE; time++) {
                 vector_t *now = tile[time];
-                STEP(now, zero, pole, one)
+                STEP(now, zero, pole, state)
             }
-            states[section] = one;
+            states[section] = state;
         }
         if (first >= 0) {
             for (int time = 0; time < TILE; time++)
@@ -147,9 +147,9 @@ KERNEL void NAMED(first_order_sections)(float *x, isize n, const float *b, const
     }
 }
 
-/* ---- BS.1770 K-weighting at 16 kHz, summed in squares over 100 ms ---- */
+/* ---- BS.1770 K-weighting at 16 kHz, with sums of squares over 100 ms ---- */
 
-/* Two second-order sections as state-variable filters (float32 stands the low cut-off):
+/* Two second-order sections as state-variable filters (float32 is precise enough for a low cutoff):
  * per section v1 = a1 s1 + a2 (x - s2), v2 = s2 + a2 s1 + a3 (x - s2), y = m0 x + m1 v1 + m2 v2. */
 KERNEL void NAMED(k_weighted_sums)(const float *x, isize n, isize hops, const float *c,
                                    isize warm_up, double *sums)
@@ -158,15 +158,15 @@ KERNEL void NAMED(k_weighted_sums)(const float *x, isize n, isize hops, const fl
     double sum[LANES] = {0};
     isize hops_a_lane = (hops + LANES - 1) / LANES, length = hops_a_lane * HOP;
 
-    /* v1 and v2 put in: short chains from state to state, and both sections side by side. */
+    /* With v1 and v2 substituted, the dependency chains from state to state are short. */
     float matrix[2][9];
     for (int section = 0; section < 2; section++) {
         const float *k = c + 6 * section;
         double a1 = k[0], a2 = k[1], a3 = k[2], m0 = k[3], m1 = k[4], m2 = k[5];
-        double whole[9] = {2 * a1 - 1, -2 * a2, 2 * a2, 1 - 2 * a3, 2 * a2, 2 * a3,
-                           m0 + m1 * a2 + m2 * a3, m1 * a1 + m2 * a2, m2 - m1 * a2 - m2 * a3};
+        double transition[9] = {2 * a1 - 1, -2 * a2, 2 * a2, 1 - 2 * a3, 2 * a2, 2 * a3,
+                                m0 + m1 * a2 + m2 * a3, m1 * a1 + m2 * a2, m2 - m1 * a2 - m2 * a3};
         for (int i = 0; i < 9; i++)
-            matrix[section][i] = (float)whole[i];
+            matrix[section][i] = (float)transition[i];
     }
     vector_t state[2][2][GROUPS];
     memset(state, 0, sizeof state);
@@ -190,7 +190,7 @@ KERNEL void NAMED(k_weighted_sums)(const float *x, isize n, isize hops, const fl
         }
         if (first < 0)
             continue;
-        /* Where the clip has ended the filters ring on, which is no part of it. */
+        /* Beyond the end of the clip the filters still ring, which must not count. */
         for (int lane = 0; lane < LANES; lane++) {
             isize left = n - first - lane * length;
             for (isize time = left > 0 ? left : 0; time < TILE; time++)

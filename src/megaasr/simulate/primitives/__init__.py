@@ -1,6 +1,6 @@
-"""The eight primitives, a module each.
+"""The eight primitives, with one module each.
 
-`AnyPrimitive` is what stands in a draw; `primitive` tells them apart in JSON.
+A draw consists of `AnyPrimitive`; in JSON, the field `primitive` distinguishes them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from megaasr.simulate.primitives.distortion import NonlinearDistortion
 from megaasr.simulate.primitives.echo import EchoDelay
 from megaasr.simulate.primitives.loudness import Loudness, LoudnessAfterDistortion
 from megaasr.simulate.primitives.noise import AdditiveNoise
-from megaasr.simulate.primitives.primitive import NoiseSource, Primitive, RoomResponses, Stage
+from megaasr.simulate.primitives.primitive import NoiseSource, Primitive, Resources, RoomResponses
 from megaasr.simulate.primitives.resampling import Resampling
 from megaasr.simulate.primitives.reverb import Reverberation, RoomResponse
 from megaasr.simulate.primitives.spectral_filter import SpectralFilter
@@ -44,9 +44,9 @@ __all__ = [
     "NonlinearDistortion",
     "Primitive",
     "Resampling",
+    "Resources",
     "Reverberation",
     "RoomResponse",
     "RoomResponses",
     "SpectralFilter",
-    "Stage",
 ]

@@ -1,4 +1,4 @@
-"""Additive noise at a speech-to-noise ratio."""
+"""Additive noise at a signal-to-noise ratio."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from megaasr.audio.measure import active_power
+from megaasr.audio.waveform import Samples
 from megaasr.simulate import kernels
-from megaasr.simulate.primitives.primitive import Floats, Notes, Primitive, Stage
+from megaasr.simulate.primitives.primitive import Measurements, Primitive, Resources
 
 FRAME = 320  # 20 ms
 
@@ -18,16 +19,16 @@ FRAME = 320  # 20 ms
 class AdditiveNoise(Primitive):
     """y = x + wet * g * noise, with g such that the speech is `snr_db` above the noise.
 
-    SNR: power of the speech over that of the noise actually added, in dB; lower is harder. The
-    speech is measured where there is speech (20 ms frames within 30 dB of the 95th-percentile
-    frame), as it is when the noise is added. The paper calls the parameter `noise_db`, a
-    relative level, without its sign; this reading is the field's usual one.
+    The SNR is the power of the speech over that of the added noise in dB; lower is harder. The
+    speech is measured at this point of the chain, in its active parts (20 ms frames within 30 dB of
+    the 95th-percentile frame). The paper calls the parameter `noise_db`, a relative level of
+    unstated sign; the definition here is the usual one.
 
     Attributes:
-        source: the noise's name in the pool, or `builtin:white` and the like.
-        offset_samples: where in the noise to begin; it is repeated to the clip's length.
-        snr_db: dB; the paper sweeps 10 to -5.
-        wet: 0..1, scales the noise.
+        source: name of the noise in the pool, or of a built-in noise such as `builtin:white`.
+        offset_samples: first sample of the noise; the noise repeats for the length of the clip.
+        snr_db: signal-to-noise ratio in dB; the paper sweeps 10 to -5.
+        wet: scale of the noise, 0 to 1.
     """
 
     primitive: Literal["noise"] = "noise"
@@ -36,12 +37,12 @@ class AdditiveNoise(Primitive):
     snr_db: float = Field(ge=-60, le=100)
     wet: float = Field(1.0, ge=0, le=1)
 
-    def apply(self, x: Floats, stage: Stage) -> Notes:
-        """See `Primitive.apply`. Silence has no level to set the noise by, and stays silent."""
+    def apply(self, x: Samples, resources: Resources) -> Measurements:
+        """See `Primitive.apply`; silence has no speech level to scale the noise to, and stays."""
         speech = speech_power(x)
         if speech <= 0:
             return {"skipped": "silence: there is no speech level to set the noise by"}
-        noise = stage.noise.samples(self.source)
+        noise = resources.noise.samples(self.source)
         offset = self.offset_samples % len(noise)
         power = kernels.loops.noise_sum(len(x), noise, offset) / len(x)
         if power <= 0:
@@ -51,13 +52,16 @@ class AdditiveNoise(Primitive):
         return {"speech_dbfs": 10 * math.log10(speech)}
 
 
-def speech_power(x: Floats) -> float:
-    """Return the mean square of the speech in 16 kHz samples; 0.0 for silence.
+def speech_power(x: Samples) -> float:
+    """Return the mean square of the active speech; 0.0 for silence.
 
     The same measure as `audio.measure.active_speech_level_dbfs`.
+
+    Args:
+        x: contiguous float32 array [time], 16 kHz mono, at least one sample.
     """
-    whole = x[: max(1, len(x) // FRAME) * FRAME]
-    frame = min(FRAME, len(whole))
-    sums = np.empty(len(whole) // frame)
-    kernels.loops.frame_sums(whole, frame, sums)
+    framed = x[: max(1, len(x) // FRAME) * FRAME]
+    frame = min(FRAME, len(framed))
+    sums = np.empty(len(framed) // frame)
+    kernels.loops.frame_sums(framed, frame, sums)
     return active_power(sums / frame)

@@ -1,4 +1,4 @@
-"""What every primitive is: frozen parameters, and one change of the samples."""
+"""The base of all primitives: frozen parameters, and one operation on samples."""
 
 from __future__ import annotations
 
@@ -9,57 +9,64 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-Floats = NDArray[np.float32]
-Notes = dict[str, float | int | str]
+from megaasr.audio.waveform import Samples
+
+Measurements = dict[str, float | int | str]
+"""Values that a step measured, by name; `skipped` is the reason why it changed nothing."""
 
 
 class NoiseSource(Protocol):
-    """Where the samples of a noise come from."""
+    """Provides noises by name."""
 
     def samples(self, name: str) -> NDArray[np.int16]:
-        """Return a noise by name: int16 [time], 16 kHz, at least one sample."""
+        """Return a noise, an int16 array [time] at 16 kHz of at least one sample."""
 
 
 class RoomResponses(Protocol):
-    """Where measured room responses come from."""
+    """Provides measured room responses by name."""
 
-    def response(self, name: str) -> Floats:
-        """Return a response by name: float32 [time], 16 kHz, from its direct sound on."""
+    def response(self, name: str) -> Samples:
+        """Return a response, a float32 array [time] at 16 kHz that starts with the direct sound."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What a primitive may use besides the samples."""
+class Resources:
+    """Recordings that primitives use.
+
+    Attributes:
+        noise: source of noises.
+        rooms: source of measured room responses; None if there are none.
+    """
 
     noise: NoiseSource
     rooms: RoomResponses | None = None
 
 
 class Primitive(BaseModel):
-    """A drawn primitive: every parameter has its value, so applying it is a function.
+    """A primitive with all its parameters, so that applying it involves no random choice.
 
     Attributes:
-        condition: the condition that brought it.
+        condition: name of the condition that the primitive belongs to.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     condition: str
 
-    def apply(self, x: Floats, stage: Stage) -> Notes:
-        """Change 16 kHz mono samples in place.
+    def apply(self, x: Samples, resources: Resources) -> Measurements:
+        """Apply the primitive to samples in place.
 
         Args:
-            x: float32 [time], contiguous, at least one sample.
-            stage: noises and rooms.
+            x: contiguous float32 array [time], 16 kHz mono, at least one sample.
+            resources: noises and room responses.
 
         Returns:
-            What was measured on the way; `skipped` gives the reason if `x` is unchanged.
+            Values that were measured; `skipped` gives the reason if `x` is unchanged.
         """
         raise NotImplementedError
 
 
-def mix_in(x: Floats, dry: Floats, wet: float) -> None:
-    """Make x = wet x + (1 - wet) dry."""
+def mix_in(x: Samples, dry: Samples, wet: float) -> None:
+    """Compute x = wet x + (1 - wet) dry in place."""
     x *= np.float32(wet)
     x += np.float32(1.0 - wet) * dry

@@ -1,4 +1,4 @@
-"""Reverberation: a synthetic tail, or a measured room."""
+"""Reverberation: synthetic, or by a measured room response."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from megaasr.audio.waveform import Samples
 from megaasr.errors import UsageError
 from megaasr.simulate import kernels
-from megaasr.simulate.primitives.primitive import Floats, Notes, Primitive, Stage
+from megaasr.simulate.primitives.primitive import Measurements, Primitive, Resources
 
 
 class Reverberation(Primitive):
-    """Freeverb (Jezar at Dreampoint, public domain), mono, width 1, its delays at 16 kHz.
+    """Freeverb (Jezar at Dreampoint, public domain) in mono, with width 1 and delays for 16 kHz.
 
-    Eight parallel combs, each with a one-pole low-pass (pole 0.4 damping) and the gain
-    0.28 room_size + 0.7 in its loop, then four all-passes; input gain 0.015.
-    y = 3 wet_level tail + 2 dry_level x, cut at the clip's end. The decay time (RT60) is about
-    0.86 s at room size 0.4, 1.34 s at 0.6, 2.4 s at 0.8 and 5.6 s at 0.95.
+    The input, scaled by 0.015, passes eight parallel combs, each with a one-pole low-pass (pole 0.4
+    damping) and a gain of 0.28 room_size + 0.7 in its loop, and then four all-passes.
+    y = 3 wet_level tail + 2 dry_level x, cut at the end of the clip. The reverberation time (RT60)
+    is about 0.86 s at room size 0.4, 1.34 s at 0.6, 2.4 s at 0.8 and 5.6 s at 0.95.
 
     Attributes:
-        room_size: 0..1, longer tails.
-        damping: 0..1, duller tails.
-        wet_level, dry_level: 0..1, of tail and clip.
+        room_size: size of the room, 0 to 1; larger rooms have longer tails.
+        damping: damping of high frequencies, 0 to 1; more damping gives duller tails.
+        wet_level, dry_level: levels of the tail and of the clip, 0 to 1.
     """
 
     primitive: Literal["reverb"] = "reverb"
@@ -32,7 +33,7 @@ class Reverberation(Primitive):
     wet_level: float = Field(ge=0, le=1)
     dry_level: float = Field(ge=0, le=1)
 
-    def apply(self, x: Floats, stage: Stage) -> Notes:
+    def apply(self, x: Samples, resources: Resources) -> Measurements:
         """See `Primitive.apply`."""
         feedback, damp = 0.28 * self.room_size + 0.7, 0.4 * self.damping
         kernels.loops.reverb(x, feedback, damp, 3.0 * self.wet_level, 2.0 * self.dry_level)
@@ -40,30 +41,30 @@ class Reverberation(Primitive):
 
 
 class RoomResponse(Primitive):
-    """y = x convolved with a measured room response, in place of the synthetic tail.
+    """y = x convolved with a measured room response; replaces the synthetic reverberation.
 
-    The response is scaled to unit energy and begins with its direct sound, so that level and
-    timing stay those of the clip; what rings on after the clip's end is cut.
+    The response has unit energy and starts with its direct sound, so that the clip keeps its level
+    and timing. The tail beyond the end of the clip is cut.
 
     Attributes:
-        response: its name in the folder given as `room_responses`.
+        response: name of the response, see `MeasuredRooms`.
     """
 
     primitive: Literal["room_response"] = "room_response"
     response: str
 
-    def apply(self, x: Floats, stage: Stage) -> Notes:
+    def apply(self, x: Samples, resources: Resources) -> Measurements:
         """See `Primitive.apply`.
 
         Raises:
-            UsageError: the simulator was given no room responses.
+            UsageError: the simulator has no room responses.
         """
-        from scipy.signal import oaconvolve  # slow to import, and few need it
+        from scipy.signal import oaconvolve  # slow to import, and rarely used
 
-        if stage.rooms is None:
+        if resources.rooms is None:
             raise UsageError(
                 f"the draw uses the room response {self.response}: give the folder that holds it "
                 "(--room-responses)"
             )
-        x[:] = oaconvolve(x, stage.rooms.response(self.response))[: len(x)].astype(np.float32)
+        x[:] = oaconvolve(x, resources.rooms.response(self.response))[: len(x)].astype(np.float32)
         return {}

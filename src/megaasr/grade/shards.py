@@ -1,8 +1,8 @@
-"""The work of grading in shards: who does which, what is done, and the listing at the end.
+"""The shards of a grading run: their assignment to processes, their state, and the final listing.
 
-The folder is all that processes and machines share. A shard's part file (`parts/NNNNN.jsonl`)
-appears whole or not at all, and is the mark that the shard is done; so a run may be killed at any
-moment, and goes on with the shards that have no part.
+The folder is all that processes and machines share. The part file of a shard
+(`parts/NNNNN.jsonl`) is written atomically and marks the shard as finished, so that a run can be
+killed at any moment and resumes with the shards that have no part file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,16 @@ _PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Which shards a process does: those whose number leaves `rank` when divided by `world`."""
+class ShardAssignment:
+    """The shards of a process: those whose number modulo `world` is `rank`.
+
+    Attributes:
+        rank: number of the process, from 0.
+        world: number of processes.
+
+    Raises:
+        UsageError: the rank is not in 0..world - 1.
+    """
 
     rank: int = 0
     world: int = 1
@@ -35,28 +43,32 @@ class Share:
             raise UsageError(f"process {self.rank} of {self.world}: count from 0")
 
 
-def share_from_environment(environment: Mapping[str, str]) -> Share:
-    """Read the share off torchrun's variables, or those of a SLURM job array; else all shards."""
+def assignment_from_environment(environment: Mapping[str, str]) -> ShardAssignment:
+    """Return the assignment set by torchrun or a SLURM job array; without either, all shards.
+
+    Args:
+        environment: environment variables.
+    """
     for rank, world, first in (
         ("RANK", "WORLD_SIZE", None),
         ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
     ):
         if rank in environment and world in environment:
             offset = int(environment.get(first, "0")) if first else 0
-            return Share(int(environment[rank]) - offset, int(environment[world]))
-    return Share()
+            return ShardAssignment(int(environment[rank]) - offset, int(environment[world]))
+    return ShardAssignment()
 
 
 class GradeFolder:
-    """The folder that a data set is graded in.
+    """The folder of a grading run.
 
     Args:
-        folder: made if it does not exist.
-        identity: what decides about the grades: model, manifest, shard size.
-        count: how many shards there are.
+        folder: path of the folder; it is created if necessary.
+        identity: everything that the grades depend on: model, manifest, shard size.
+        count: number of shards.
 
     Raises:
-        UsageError: it holds grades of something else.
+        UsageError: the folder holds other grades.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], count: int) -> None:
@@ -66,29 +78,34 @@ class GradeFolder:
         claim = FolderClaim(folder, CLAIM_FILE, "holds other grades")
         claim.claim(json.dumps(identity, indent=1) + "\n")
 
-    def waiting(self, share: Share) -> list[int]:
-        """Return the numbers of a process's shards that are not done."""
-        mine = range(share.rank, self.count, share.world)
-        return [number for number in mine if not self._part(number).is_file()]
+    def unfinished(self, assignment: ShardAssignment) -> list[int]:
+        """Return the numbers of a process's shards that are not finished."""
+        assigned = range(assignment.rank, self.count, assignment.world)
+        return [number for number in assigned if not self._part(number).is_file()]
 
     def shard_name(self, number: int) -> str:
-        """Return the name of a shard's Parquet file."""
+        """Return the file name of the Parquet file of a shard."""
         return f"graded-{number:05d}-of-{self.count:05d}.parquet"
 
     def finish_shard(self, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a shard's part: it is done. Rows with an `error` are clips that failed."""
+        """Write the part file that marks a shard as finished.
+
+        Args:
+            number: number of the shard.
+            rows: records of its clips; clips that failed have an `error`.
+        """
         write_atomically(self._part(number), "".join(map(_line, rows)))
 
     def finish(self) -> bool:
-        """Write the listing and the errors if every shard is done; return whether it is."""
+        """Write the listing and the errors if all shards are finished; return whether they are."""
         if not all(self._part(number).is_file() for number in range(self.count)):
             return False
         with (
-            atomic_file(self.folder / GRADED_FILE) as good,
-            atomic_file(self.folder / ERRORS_FILE) as bad,
+            atomic_file(self.folder / GRADED_FILE) as graded,
+            atomic_file(self.folder / ERRORS_FILE) as errors,
         ):
             for row in self.rows():
-                (bad if "error" in row else good).write(_line(row).encode())
+                (errors if "error" in row else graded).write(_line(row).encode())
         return True
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -103,21 +120,27 @@ class GradeFolder:
 
 
 def relative_audio(utterance: Utterance, manifest: Path, folder: Path) -> str:
-    """Return where a clip of a manifest is, from another folder."""
+    """Return the path of a clip's audio relative to `folder`.
+
+    Args:
+        utterance: the clip.
+        manifest: path of the manifest that lists it.
+        folder: folder that the path is relative to.
+    """
     return Path(os.path.relpath(manifest.parent / utterance.audio, folder)).as_posix()
 
 
 def require_unique(utterances: Sequence[Utterance], manifest: Path) -> None:
-    """Raise if an id occurs twice.
+    """Check that no id occurs twice.
 
     Raises:
-        RecordError: naming the id.
+        RecordError: an id occurs twice; the message names it.
     """
     seen: set[str] = set()
-    for one in utterances:
-        if one.id in seen:
-            raise RecordError(f"{manifest}: the id {one.id} occurs twice")
-        seen.add(one.id)
+    for utterance in utterances:
+        if utterance.id in seen:
+            raise RecordError(f"{manifest}: the id {utterance.id} occurs twice")
+        seen.add(utterance.id)
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 from megaasr.audio.files import read, write
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import MegaASRError, RecordError, UsageError
-from megaasr.simulate.log import Level, SimulationLog, samples_sha256, steps_sha256
 from megaasr.simulate.noise_pool import NoisePool
+from megaasr.simulate.provenance import Level, Provenance, pcm_16_sha256, samples_sha256
 from megaasr.simulate.simulator import Simulator
 
 RATE = 16_000
 
 
-def logged(samples: NDArray[np.float32], scenario: str = "obstructed+noise") -> SimulationLog:
+def logged(samples: NDArray[np.float32], scenario: str = "obstructed+noise") -> Provenance:
     simulator = Simulator(NoisePool())
     draw = simulator.draw(seed=3, scenario=scenario, severity=0.2, utterance="a.wav")
-    return SimulationLog.of("a.wav", samples, draw, simulator.apply(Waveform(samples, RATE), draw))
+    return Provenance.of("a.wav", samples, draw, simulator.apply(Waveform(samples, RATE), draw))
 
 
 def test_it_comes_back_as_it_was(speechlike: NDArray[np.float32], tmp_path: Path) -> None:
     log = logged(speechlike)
     path = tmp_path / "log.json"
     path.write_text(log.to_json(), encoding="utf-8")
-    assert SimulationLog.read(path) == log
-    assert len(log.notes) == len(log.draw.steps) == 4
+    assert Provenance.read(path) == log
+    assert len(log.measurements) == len(log.draw.steps) == 4
     assert log.output_level.lufs is not None
     assert log.input_level.peak == pytest.approx(float(np.abs(speechlike).max()))
 
@@ -39,7 +39,7 @@ def test_silence_has_no_level(tmp_path: Path) -> None:
     assert log.output_level == Level(active_dbfs=None, lufs=None, peak=0.0)
     path = tmp_path / "log.json"
     path.write_text(log.to_json(), encoding="utf-8")
-    assert SimulationLog.read(path) == log
+    assert Provenance.read(path) == log
 
 
 def test_a_clip_without_a_loudness_block_has_a_level_but_no_loudness() -> None:
@@ -54,7 +54,7 @@ def test_the_output_digest_is_that_of_the_file(
 ) -> None:
     samples = (0.6 * rng.standard_normal(RATE)).astype(np.float32)  # some lie outside full scale
     write(tmp_path / f"a{suffix}", Waveform(samples, RATE))
-    assert steps_sha256(samples) == steps_sha256(read(tmp_path / f"a{suffix}").samples)
+    assert pcm_16_sha256(samples) == pcm_16_sha256(read(tmp_path / f"a{suffix}").samples)
 
 
 def test_another_input_is_refused(speechlike: NDArray[np.float32]) -> None:
@@ -89,9 +89,9 @@ def test_what_is_no_log_is_refused(tmp_path: Path, text: str, message: str) -> N
     path = tmp_path / "log.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RecordError, match=message):
-        SimulationLog.read(path)
+        Provenance.read(path)
 
 
 def test_a_missing_log_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"log\.json: there is no such log"):
-        SimulationLog.read(tmp_path / "log.json")
+        Provenance.read(tmp_path / "log.json")
