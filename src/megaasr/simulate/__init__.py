@@ -7,8 +7,8 @@
     draw = simulator.draw(seed=1, scenario="far_field+noise", severity=0.6)
     write("degraded.wav", simulator.apply(read("clean.wav"), draw).waveform)
 
-`Simulator` draws the degradation of a clip and applies it; the subpackage `corpus` builds data sets.
-Names are imported when they are first used.
+`Simulator` draws the degradation of a clip and applies it; `corpus` builds data sets. Names are
+imported on first use.
 """
 
 from __future__ import annotations
