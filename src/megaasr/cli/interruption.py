@@ -11,7 +11,8 @@ class Interruption:
 
     Python prints, but does not propagate, an exception raised in a callback of C code (libsndfile
     reads through callbacks) or in a finaliser. There a Ctrl-C is lost, and the work goes on. A loop
-    that calls `check` in every iteration ends all the same.
+    that calls `check` in every iteration ends all the same. In libsndfile's callbacks nothing is
+    raised, since its only effect would be a traceback on the screen.
 
     Does nothing outside the main thread, or if the signal has another handler (shells make
     processes that they start in the background ignore it).
@@ -47,4 +48,15 @@ class Interruption:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._requested = True
-        signal.default_int_handler(number, frame)
+        if not _in_c_callback(frame):
+            signal.default_int_handler(number, frame)
+
+
+def _in_c_callback(frame: FrameType | None) -> bool:
+    """Return whether libsndfile called the code that is running, through a callback."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name.startswith("vio_") and code.co_filename.endswith("soundfile.py"):
+            return True
+        frame = frame.f_back
+    return False
