@@ -144,8 +144,8 @@ def test_hostile_texts_are_inert(opened: Any) -> None:
     assert opened.find_elements(By.ID, "planted") == []
     assert opened.find_elements(By.CSS_SELECTOR, "svg[onload], img[onerror]") == []
     text = opened.find_element(By.TAG_NAME, "main").text
-    for one in HOSTILE[:5]:
-        assert one in text
+    for hostile in HOSTILE[:5]:
+        assert hostile in text
     assert opened.title.startswith("Benchmark: a<b>&.jsonl")
     # The script ran, and nothing that the policy forbids was tried.
     assert status(opened).startswith("1 to 50 of 130 clips")
@@ -169,9 +169,9 @@ def test_nothing_is_fetched(opened: Any, page: Path) -> None:
 
 def test_filters(opened: Any) -> None:
     Select(box(opened, "scenario")).select_by_visible_text("noise")
-    found = shown(opened)
-    assert len(found) == 3
-    assert {row[1] for row in found} == {"noise"}
+    rows = shown(opened)
+    assert len(rows) == 3
+    assert {row[1] for row in rows} == {"noise"}
     Select(box(opened, "scenario")).select_by_visible_text("all")
     box(opened, "words").send_keys("CLIP 77 ")
     assert [row[0].split()[:2] for row in shown(opened)] == [["clip", "77"]]
@@ -206,7 +206,7 @@ def test_order_by_the_difference_to_the_baseline(opened: Any) -> None:
 def test_one_heat_map_at_a_time(opened: Any) -> None:
     def visible() -> list[str]:
         maps = opened.find_elements(By.CSS_SELECTOR, ".choice caption")
-        return [one.text.partition(": ")[0] for one in maps if one.text]
+        return [caption.text.partition(": ")[0] for caption in maps if caption.text]
 
     assert visible() == [HOSTILE[0]]
     Select(box(opened, "map of")).select_by_visible_text("robust")
@@ -214,14 +214,14 @@ def test_one_heat_map_at_a_time(opened: Any) -> None:
 
 
 def test_pages(opened: Any) -> None:
-    on = opened.find_element(By.XPATH, "//button[.='next']")
-    back = opened.find_element(By.XPATH, "//button[.='previous']")
-    assert not back.is_enabled()
-    on.click()
-    on.click()
+    next_page = opened.find_element(By.XPATH, "//button[.='next']")
+    previous_page = opened.find_element(By.XPATH, "//button[.='previous']")
+    assert not previous_page.is_enabled()
+    next_page.click()
+    next_page.click()
     assert status(opened) == "101 to 130 of 130 clips (130 in all)"
-    assert not on.is_enabled()
-    back.click()
+    assert not next_page.is_enabled()
+    previous_page.click()
     assert status(opened).startswith("51 to 100")
 
 
@@ -278,8 +278,8 @@ def test_tables_fit_on_paper(opened: Any) -> None:
     widths = opened.execute_script(
         "return [...document.querySelectorAll('table')].map((t) => t.getBoundingClientRect().right)"
     )
-    maps = [one.is_displayed() for one in opened.find_elements(By.CSS_SELECTOR, ".choice")]
-    players = [one.is_displayed() for one in opened.find_elements(By.TAG_NAME, "audio")]
+    maps = [element.is_displayed() for element in opened.find_elements(By.CSS_SELECTOR, ".choice")]
+    players = [element.is_displayed() for element in opened.find_elements(By.TAG_NAME, "audio")]
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert max(widths) <= 720

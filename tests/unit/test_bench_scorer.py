@@ -14,7 +14,7 @@ from megaasr.score.predictions import read_predictions_file
 
 FOUR = Path(__file__).parent.parent / "golden" / "voices_in_the_wild_examples.jsonl"
 # By index: some words of the four published references changed.
-SAID = {
+HYPOTHESES = {
     1755: "i usually take the QUIETER road home, because main street gets crowded after work",
     1758: "I need to return these shoes because the size feels fine standing-up but terrible",
     1808: "",
@@ -27,17 +27,17 @@ def record(answer: str, prediction: str | None, subset: str, **more: Any) -> dic
 
 
 def test_the_four_published_clips() -> None:
-    records = [r | {"prediction": SAID[r["index"]]} for r in read_answers(FOUR)]
-    found = score_records(records)
+    records = [r | {"prediction": HYPOTHESES[r["index"]]} for r in read_answers(FOUR)]
+    scores = score_records(records)
     # noise: one word of 15 missing; echo: two of 17; dropout: all 15; mixed: right.
-    assert found["overall"] == {
+    assert scores["overall"] == {
         "error_rate": 29.03,
         "errors": 18,
         "reference_length": 62,
         "count": 4,
     }
-    assert found["by_language"] == {"en": found["overall"]}
-    breakdown = found["breakdown"]
+    assert scores["by_language"] == {"en": scores["overall"]}
+    breakdown = scores["breakdown"]
     assert list(breakdown) == [
         "noise",
         "far_field",
@@ -75,11 +75,11 @@ def test_the_four_published_clips() -> None:
     ],
 )
 def test_chinese(answer: str, prediction: str | None, errors: int, length: int) -> None:
-    found = score_records([record(answer, prediction, "real-zh-noise")])
-    assert (found["overall"]["errors"], found["overall"]["reference_length"]) == (errors, length)
-    assert found["by_language"]["zh"] == found["breakdown"]["noise"]["real"]
+    scores = score_records([record(answer, prediction, "real-zh-noise")])
+    assert (scores["overall"]["errors"], scores["overall"]["reference_length"]) == (errors, length)
+    assert scores["by_language"]["zh"] == scores["breakdown"]["noise"]["real"]
     if length == 0:
-        assert found["overall"]["error_rate"] == 0.0
+        assert scores["overall"]["error_rate"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -94,26 +94,26 @@ def test_chinese(answer: str, prediction: str | None, errors: int, length: int) 
     ],
 )
 def test_english(answer: str, prediction: str, errors: int, length: int) -> None:
-    found = score_records([record(answer, prediction, "sim-en-dropout")])["overall"]
-    assert (found["errors"], found["reference_length"]) == (errors, length)
+    scores = score_records([record(answer, prediction, "sim-en-dropout")])["overall"]
+    assert (scores["errors"], scores["reference_length"]) == (errors, length)
 
 
 def test_rates_are_pooled_not_averaged() -> None:
-    found = score_records(
+    scores = score_records(
         [record("a b c d", "a b c d", "real-en-noise"), record("a", "b", "real-en-noise")]
     )
-    assert found["overall"]["error_rate"] == 20.0
+    assert scores["overall"]["error_rate"] == 20.0
 
 
 def test_where_records_go() -> None:
     scenes = record("a", "a", "real-en-x", source_scenes=["stutter"])
     mixed = record("a", "a", "real-en-noise", source_scenes=["noise", "barrier"])
     nothing = record("a", "a", "", language="Chinese")
-    found = score_records([scenes, mixed, nothing])
-    assert found["breakdown"]["dropout"]["real"]["count"] == 1
-    assert found["breakdown"]["mixed"]["real"]["count"] == 1
-    assert found["breakdown"][""]["unknown"]["count"] == 1
-    assert found["by_language"]["zh"]["count"] == 1
+    scores = score_records([scenes, mixed, nothing])
+    assert scores["breakdown"]["dropout"]["real"]["count"] == 1
+    assert scores["breakdown"]["mixed"]["real"]["count"] == 1
+    assert scores["breakdown"][""]["unknown"]["count"] == 1
+    assert scores["by_language"]["zh"]["count"] == 1
 
 
 @pytest.mark.parametrize(

@@ -58,32 +58,32 @@ def test_everything_runs_is_saved_and_rendered(
     output = tmp_path / "results.json"
     done = run(*NAMES, "--quick", "--model", random_checkpoint, "--output", output)
     assert done.returncode == 0, done.stderr
-    found = entries(output)
-    assert list(found) == NAMES
-    for name, entry in found.items():
+    saved = entries(output)
+    assert list(saved) == NAMES
+    for name, entry in saved.items():
         assert entry["command"].startswith("python -m benchmarks transcribe")
         assert entry["quick"] is True
         assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
         assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
-        without = {"decode", "released_size", "rewards", "routing", "scorer", "simulator"}
-        assert (entry["model"] is None) == (name in without)
+        model_free = {"decode", "released_size", "rewards", "routing", "scorer", "simulator"}
+        assert (entry["model"] is None) == (name in model_free)
         for row in entry["rows"]:
             assert FIELDS[name] <= set(row)
-    rows = found["transcribe"]["rows"]
+    rows = saved["transcribe"]["rows"]
     assert {row["system"] for row in rows} == {"transformers", "megaasr"}
     assert all(row["rtfx_wall"] > 0 and row["rtfx_cpu"] > 0 for row in rows)
-    assert all(row["peak_mb"] > 10 for row in found["memory"]["rows"])
+    assert all(row["peak_mb"] > 10 for row in saved["memory"]["rows"])
     assert [
-        row["audio_s"] for row in found["memory"]["rows"] if row["what"] == "transcribe, megaasr"
+        row["audio_s"] for row in saved["memory"]["rows"] if row["what"] == "transcribe, megaasr"
     ] == [60, 120, 240]
 
     before = page.read_text(encoding="utf-8")
     done = run("--write-docs", "--output", output, "--docs", page)
     assert done.returncode == 0, done.stderr
     after = page.read_text(encoding="utf-8")
-    head, _, rest = after.partition("<!-- results:start -->")
+    head, _, tail = after.partition("<!-- results:start -->")
     assert before.startswith(head)
-    assert [line.split(":")[0] for line in rest.splitlines() if line.startswith("### ")] == [
+    assert [line.split(":")[0] for line in tail.splitlines() if line.startswith("### ")] == [
         f"### {name}" for name in NAMES
     ]
 

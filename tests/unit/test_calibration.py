@@ -266,10 +266,10 @@ def test_a_model_that_was_changed_in_its_folder_is_another_one(
         shutil.copytree(source, tmp_path / "m" / name, ignore=shutil.ignore_patterns("*/"))
     (tmp_path / "m/audio_quality_router").mkdir()
     shutil.copy(parts.router, tmp_path / "m/audio_quality_router")
-    given = ["--data", labelled, "--model", tmp_path / "m"]
+    options = ["--data", labelled, "--model", tmp_path / "m"]
     if command == "bench":
-        given = [labelled, "--system", f"routed={tmp_path / 'm'}"]
-    arguments = [command, *map(str, given), "-o", str(tmp_path / "out")]
+        options = [labelled, "--system", f"routed={tmp_path / 'm'}"]
+    arguments = [command, *map(str, options), "-o", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert not ended.value.code, capsys.readouterr().err

@@ -31,13 +31,15 @@ def decoded(png: bytes) -> NDArray[np.uint8]:
     """Return [height, width] colour numbers; checks every chunk's sum."""
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     chunks: dict[bytes, bytes] = {}
-    at = 8
-    while at < len(png):
-        length = int.from_bytes(png[at : at + 4])
-        kind, content = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
-        assert zlib.crc32(kind + content) == int.from_bytes(png[at + 8 + length : at + 12 + length])
+    position = 8
+    while position < len(png):
+        length = int.from_bytes(png[position : position + 4])
+        kind, content = png[position + 4 : position + 8], png[position + 8 : position + 8 + length]
+        assert zlib.crc32(kind + content) == int.from_bytes(
+            png[position + 8 + length : position + 12 + length]
+        )
         chunks[kind] = content
-        at += 12 + length
+        position += 12 + length
     width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     assert (depth, colour) == (8, 3)
     rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)

@@ -23,12 +23,12 @@ def plain_interval(
     chance = random.Random(99)
     rates = []
     for _ in range(draws):
-        wrong = said = 0
+        errors_drawn = words_drawn = 0
         for _ in errors:
             clip = chance.randrange(len(errors))
-            wrong += errors[clip]
-            said += words[clip]
-        rates.append(wrong / said)
+            errors_drawn += errors[clip]
+            words_drawn += words[clip]
+        rates.append(errors_drawn / words_drawn)
     rates.sort()
     tail = (1 - level) / 2
     return rates[round(tail * (draws - 1))], rates[round((1 - tail) * (draws - 1))]
@@ -130,11 +130,11 @@ def test_a_paired_comparison_sees_what_intervals_do_not() -> None:
     words = [10] * 400
     before = rng.integers(0, 10, 400)
     after = np.maximum(before - (rng.random(400) < 0.1), 0)  # one error less on a tenth of clips
-    found = paired_bootstrap(before.tolist(), after.tolist(), words, seed=1)
-    assert found.difference == pytest.approx((after.sum() - before.sum()) / 4000)
-    assert found.low < found.difference < found.high < 0
-    assert found.probability_of_improvement == 1.0
-    assert found.p_value == 1e-4  # 1 / replications
+    comparison = paired_bootstrap(before.tolist(), after.tolist(), words, seed=1)
+    assert comparison.difference == pytest.approx((after.sum() - before.sum()) / 4000)
+    assert comparison.low < comparison.difference < comparison.high < 0
+    assert comparison.probability_of_improvement == 1.0
+    assert comparison.p_value == 1e-4  # 1 / replications
     ours = bootstrap_interval(after.tolist(), words, seed=1)
     theirs = bootstrap_interval(before.tolist(), words, seed=1)
     assert theirs[0] < ours[1]  # the plain intervals overlap
@@ -142,30 +142,32 @@ def test_a_paired_comparison_sees_what_intervals_do_not() -> None:
 
 def test_a_comparison_turned_round() -> None:
     rng = np.random.default_rng(2)
-    one, two = rng.integers(0, 6, 80).tolist(), rng.integers(0, 6, 80).tolist()
+    first, second = rng.integers(0, 6, 80).tolist(), rng.integers(0, 6, 80).tolist()
     words = rng.integers(5, 9, 80).tolist()
-    there = paired_bootstrap(one, two, words, seed=3)
-    back = paired_bootstrap(two, one, words, seed=3)
-    assert there.difference == pytest.approx(-back.difference)
-    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
-    assert there.probability_of_improvement == pytest.approx(1 - back.probability_of_improvement)
-    assert there.p_value == pytest.approx(back.p_value)
+    forward = paired_bootstrap(first, second, words, seed=3)
+    backward = paired_bootstrap(second, first, words, seed=3)
+    assert forward.difference == pytest.approx(-backward.difference)
+    assert (forward.low, forward.high) == pytest.approx((-backward.high, -backward.low))
+    assert forward.probability_of_improvement == pytest.approx(
+        1 - backward.probability_of_improvement
+    )
+    assert forward.p_value == pytest.approx(backward.p_value)
 
 
 def test_equal_systems_do_not_differ() -> None:
     errors = [1, 0, 2, 5]
-    found = paired_bootstrap(errors, errors, [5, 5, 5, 5], seed=1)
-    assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
-    assert (found.probability_of_improvement, found.p_value) == (0.5, 1.0)
+    comparison = paired_bootstrap(errors, errors, [5, 5, 5, 5], seed=1)
+    assert (comparison.difference, comparison.low, comparison.high) == (0.0, 0.0, 0.0)
+    assert (comparison.probability_of_improvement, comparison.p_value) == (0.5, 1.0)
 
 
 def test_p_values_are_uniform_where_nothing_differs() -> None:
     rng = np.random.default_rng(5)
     small = 0
     for seed in range(200):
-        one, two = rng.poisson(2, 100).tolist(), rng.poisson(2, 100).tolist()
-        found = paired_bootstrap(one, two, [10] * 100, seed=seed, replications=500)
-        small += found.p_value < 0.1
+        first, second = rng.poisson(2, 100).tolist(), rng.poisson(2, 100).tolist()
+        comparison = paired_bootstrap(first, second, [10] * 100, seed=seed, replications=500)
+        small += comparison.p_value < 0.1
     assert 6 <= small <= 36  # 20 expected; 0.1 % of tries fall outside
 
 

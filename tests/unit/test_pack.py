@@ -45,23 +45,23 @@ def test_a_packed_model_says_what_its_parts_say(
     for file in parts.adapter.iterdir():  # others on the machine may read it, as far as we let them
         assert file.stat().st_mode & 0o777 == 0o666 & ~umask
     assert fingerprint(parts.base) == fingerprint(TINY.base)
-    sound = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
+    samples = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
     for route in ("auto", "robust"):
-        said = [
-            MegaASR.load(model, route=route).transcribe(sound, sample_rate=16_000)  # type: ignore[arg-type]
+        transcripts = [
+            MegaASR.load(model, route=route).transcribe(samples, sample_rate=16_000)  # type: ignore[arg-type]
             for model in ("tiny", out)
         ]
-        assert said[0].text == said[1].text
-        assert [one.degraded_probability for one in said[0].segments] == [
-            one.degraded_probability for one in said[1].segments
+        assert transcripts[0].text == transcripts[1].text
+        assert [segment.degraded_probability for segment in transcripts[0].segments] == [
+            segment.degraded_probability for segment in transcripts[1].segments
         ]
     # Packed again into itself, with the adapter twice: the sum of both.
     assert TINY.adapter is not None
     twice = ["--adapter", TINY.adapter, "--adapter", TINY.adapter]
     assert pack("-o", out, "--base", out, *twice, "--dtype", "float32") == 0
-    one, two = read_adapter(TINY.adapter), read_adapter(find_parts(out).adapter or out)
-    for name, layer in one.layers.items():
-        assert torch.allclose(two.layers[name].delta(), 2 * layer.delta(), atol=1e-5)
+    single, double = read_adapter(TINY.adapter), read_adapter(find_parts(out).adapter or out)
+    for name, layer in single.layers.items():
+        assert torch.allclose(double.layers[name].delta(), 2 * layer.delta(), atol=1e-5)
     assert find_parts(out).router is not None
 
 
@@ -107,9 +107,9 @@ def test_a_used_folder_keeps_nothing_of_another_base(
 
 def test_an_adapter_of_an_unnamed_base_is_taken(tmp_path: Path) -> None:
     assert TINY.adapter is not None
-    found = read_adapter(TINY.adapter)
+    adapter = read_adapter(TINY.adapter)
     write_adapter(
-        found, tmp_path / "a", base="", fingerprint=fingerprint(TINY.base), dtype=torch.float32
+        adapter, tmp_path / "a", base="", fingerprint=fingerprint(TINY.base), dtype=torch.float32
     )
     shutil.copytree(TINY.base, tmp_path / "b", ignore=shutil.ignore_patterns("*/"))
     assert pack("-o", tmp_path / "m", "--base", tmp_path / "b", "--adapter", tmp_path / "a") == 0
@@ -118,13 +118,13 @@ def test_an_adapter_of_an_unnamed_base_is_taken(tmp_path: Path) -> None:
 def test_the_card_tells_what_the_parts_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    listed = []
-    for at, scenario in enumerate(("clean", "noise")):
-        sound = (0.1 * np.random.default_rng(at).standard_normal(16_000)).astype(np.float32)
-        files.write(tmp_path / f"{at}.wav", Waveform(sound, 16_000))
-        extra = {"scenario": scenario, "severity": 0.5 * at, "duration_s": 1.0}
-        listed.append(Utterance(f"u{at}", f"{at}.wav", "red boats", "en", extra))
-    write_manifest(tmp_path / "test.jsonl", listed)
+    utterances = []
+    for number, scenario in enumerate(("clean", "noise")):
+        samples = (0.1 * np.random.default_rng(number).standard_normal(16_000)).astype(np.float32)
+        files.write(tmp_path / f"{number}.wav", Waveform(samples, 16_000))
+        extra = {"scenario": scenario, "severity": 0.5 * number, "duration_s": 1.0}
+        utterances.append(Utterance(f"u{number}", f"{number}.wav", "red boats", "en", extra))
+    write_manifest(tmp_path / "test.jsonl", utterances)
     out, bench = tmp_path / "model", tmp_path / "bench"
     parts = ["--adapter", TINY.adapter, "--router", TINY.router]
     assert pack("-o", out, *parts) == 0
@@ -136,10 +136,17 @@ def test_the_card_tells_what_the_parts_do(
     assert not ended.value.code
     capsys.readouterr()
     assert "Robust adapter" not in (out / "base/README.md").read_text()  # the parts stay behind
-    sure = tmp_path / "confidence.json"
-    sure.write_text(Calibration(0.5, -1.0).to_json())
-    told = ["--measured", bench / "result.json", "--made-from", "a test", "--confidence", sure]
-    assert pack("-o", out, *told) == 0
+    confidence = tmp_path / "confidence.json"
+    confidence.write_text(Calibration(0.5, -1.0).to_json())
+    options = [
+        "--measured",
+        bench / "result.json",
+        "--made-from",
+        "a test",
+        "--confidence",
+        confidence,
+    ]
+    assert pack("-o", out, *options) == 0
     assert find_parts(out).adapter is not None
     assert read_calibration(find_parts(out).base) == Calibration(0.5, -1.0)
     card = (out / "README.md").read_text()
@@ -160,7 +167,7 @@ def test_the_card_tells_what_the_parts_do(
         main([*command[:4], *systems[:2]])
     assert pack("-o", out, *parts, "--measured", bench / "result.json") == 2
     assert "a card needs" in capsys.readouterr().err
-    sure.write_text('{"slope": "steep"}')
-    assert pack("-o", tmp_path / "new", "--confidence", sure) == 1
+    confidence.write_text('{"slope": "steep"}')
+    assert pack("-o", tmp_path / "new", "--confidence", confidence) == 1
     assert "confidence.json is damaged" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -98,11 +98,11 @@ def test_the_heat_map_has_a_square_for_each_of_the_54(result: Result) -> None:
     table = heat_map(result, "robust", "bench")
     assert table is not None
     squares = [cell for row in table.rows for cell in row[1:] if isinstance(cell, Cell)]
-    there = [cell for cell in squares if cell.note]
+    scenario_cells = [cell for cell in squares if cell.note]
     assert len(squares) == 64
-    assert {cell.note.partition(":")[0] for cell in there} == {CLEAN, *scenario_names()}
+    assert {cell.note.partition(":")[0] for cell in scenario_cells} == {CLEAN, *scenario_names()}
     rates = {g.name: g.rates["robust"]["bench"].rate for g in result.groups_by("scenario")}
-    for cell in there:
+    for cell in scenario_cells:
         assert float(cell.text) == pytest.approx(100 * rates[cell.note.partition(":")[0]], abs=0.51)
 
 

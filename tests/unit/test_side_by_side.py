@@ -50,13 +50,14 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
 
 
 def test_another_baseline_turns_the_comparison_round(together: Result) -> None:
-    (turned,) = side_by_side([together], "robust")
-    before, after = overall(together)["robust", "bench"], overall(turned)["base", "bench"]
-    assert turned.baseline == "robust"
-    assert {c.baseline for c in turned.comparisons} == {"robust"}
-    assert after.difference == -before.difference != 0
-    assert after.interval == pytest.approx([-end for end in reversed(before.interval)])
-    assert after.p_value == pytest.approx(before.p_value)
+    (reversed_result,) = side_by_side([together], "robust")
+    original = overall(together)["robust", "bench"]
+    turned_round = overall(reversed_result)["base", "bench"]
+    assert reversed_result.baseline == "robust"
+    assert {c.baseline for c in reversed_result.comparisons} == {"robust"}
+    assert turned_round.difference == -original.difference != 0
+    assert turned_round.interval == pytest.approx([-end for end in reversed(original.interval)])
+    assert turned_round.p_value == pytest.approx(original.p_value)
 
 
 def test_the_same_baseline_changes_nothing_and_needs_no_clips(together: Result) -> None:

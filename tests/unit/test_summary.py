@@ -102,10 +102,10 @@ def test_a_graded_test_set_is_divided_by_difficulty(tmp_path: Path) -> None:
         ("below 30 %", 2),
         ("30 % and above", 2),
     ]
-    compared = {
+    comparisons = {
         (group.name, group.normalizer) for group in graded.comparisons if group.by == "difficulty"
     }
-    assert ("30 % and above", "bench") in compared
+    assert ("30 % and above", "bench") in comparisons
     (tmp_path / "result.json").write_text(graded.to_json())
     assert Result.read(tmp_path / "result.json") == graded
     graded_by = "Error rate of the graded clip"

@@ -39,10 +39,10 @@ def test_the_bench(tmp_path: Path) -> None:
         BENCH | {"name": "d", "source_scenes": ["noise", "stutter"]},
         BENCH | {"name": "", "subset": "sim-en-far_field"},
     )
-    found = read_test_set(path)
-    assert found.kind == "bench"
-    assert found.audio_root == tmp_path
-    assert [(c.id, c.language, c.category, c.origin) for c in found.clips] == [
+    test_set = read_test_set(path)
+    assert test_set.kind == "bench"
+    assert test_set.audio_root == tmp_path
+    assert [(c.id, c.language, c.category, c.origin) for c in test_set.clips] == [
         ("a", "en", "noise", "simulated"),
         ("b", "zh", "echo", "real"),
         ("c", None, "mixed", "simulated"),
@@ -90,9 +90,9 @@ def test_a_simulated_data_set(tmp_path: Path) -> None:
         record | {"id": "u-001", "scenario": "clean", "draw": '{"steps": []}'},
         record | {"id": "u-002", "scenario": "echo", "draw": None},
     )
-    found = read_test_set(tmp_path)
-    assert found.kind == "simulated"
-    first, clean, echo = found.clips
+    test_set = read_test_set(tmp_path)
+    assert test_set.kind == "simulated"
+    first, clean, echo = test_set.clips
     assert (first.category, first.severity, first.snr_db) == ("mixed", 0.7, -1.5)
     assert (first.duration_s, first.speaker, first.origin) == (1.5, "s", "simulated")
     assert (clean.category, clean.severity, clean.snr_db, clean.origin) == (
@@ -107,9 +107,9 @@ def test_a_simulated_data_set(tmp_path: Path) -> None:
 def test_tables(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text('\ufeffaudio,text\na.wav,"one, two"\nb.wav,你好\n', encoding="utf-8")
-    found = read_test_set(table)
-    assert found.kind == "table"
-    assert [(c.id, c.text, c.language) for c in found.clips] == [
+    test_set = read_test_set(table)
+    assert test_set.kind == "table"
+    assert [(c.id, c.text, c.language) for c in test_set.clips] == [
         ("a.wav", "one, two", None),
         ("b.wav", "你好", "zh"),
     ]
@@ -128,7 +128,7 @@ def test_the_hash_is_of_what_is_transcribed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "what"),
+    ("content", "message"),
     [
         ("", "no clips"),
         ('{"audio": "a", "text": "b"}\n{"text": "b"}\n', "line 2: no audio"),
@@ -140,19 +140,19 @@ def test_the_hash_is_of_what_is_transcribed(tmp_path: Path) -> None:
         ('{"audio_path": "a", "answer": "b", "subset": "sim-en-wind"}\n', "line 1: subset"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, content: str, what: str) -> None:
+def test_what_is_wrong_is_said(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(content)
-    with pytest.raises((UsageError, RecordError), match=what):
+    with pytest.raises((UsageError, RecordError), match=message):
         read_test_set(path)
 
 
 def test_missing_audio_is_noticed_before_anything_runs(tmp_path: Path) -> None:
-    found = read_test_set(lines(tmp_path / "bench.jsonl", BENCH))
+    test_set = read_test_set(lines(tmp_path / "bench.jsonl", BENCH))
     with pytest.raises(UsageError, match="--audio-root"):
-        found.require_audio()
+        test_set.require_audio()
     (tmp_path / "a.wav").write_bytes(b"")
-    found.require_audio()
+    test_set.require_audio()
 
 
 def test_which_file_of_a_folder(tmp_path: Path) -> None:
