@@ -1,7 +1,7 @@
-"""Strict recipes: TOML files with overrides, checked before any work starts.
+"""Strict recipes: TOML files with overrides, validated before any work starts.
 
-A recipe is a frozen pydantic model whose fields all have a documented meaning. Unknown keys
-are errors that name the nearest known key, so that a typing mistake never trains for hours.
+A recipe is a frozen pydantic model with a description of every field. Unknown keys are errors that
+suggest the closest field, so that a misspelt key never costs hours of training.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from megaasr.errors import UsageError
 
 
 class Recipe(BaseModel):
-    """Base of every recipe and of every table inside one."""
+    """Base class of all recipes and of the tables in them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def resolved_json(self) -> str:
-        """Return the complete recipe, defaults filled in, as stable JSON."""
+        """Return the complete recipe, including defaults, as JSON with a stable order."""
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
 
 
@@ -35,16 +35,16 @@ R = TypeVar("R", bound=Recipe)
 
 
 def load_recipe(kind: type[R], source: str | Path, overrides: Sequence[str] = ()) -> R:
-    """Read and check a recipe.
+    """Read and validate a recipe.
 
     Args:
-        kind: the recipe class to fill.
-        source: a TOML file, or the name of a shipped recipe such as `synthesize-tiny`.
-        overrides: `table.field=value` strings; values are read as TOML, else as text. Of a list of
-            tables, `phases.0.field` is a field of the first.
+        kind: class of the recipe.
+        source: path of a TOML file, or name of a shipped recipe such as `synthesize-tiny`.
+        overrides: strings of the form `table.field=value`. Values that are not valid TOML are used
+            as text. `phases.0.field` is a field of the first entry in a list of tables.
 
     Raises:
-        UsageError: the file is missing or not TOML, a key is unknown, or a value is wrong.
+        UsageError: the file is missing or not TOML, a key is unknown, or a value is invalid.
     """
     values = _read_toml(source)
     for override in overrides:
@@ -56,7 +56,7 @@ def load_recipe(kind: type[R], source: str | Path, overrides: Sequence[str] = ()
 
 
 def recipe_fields(source: str | Path) -> frozenset[str]:
-    """Return the top-level fields that a recipe sets, to tell what kind of recipe it is.
+    """Return the top-level fields that a recipe sets, which identify the kind of recipe.
 
     Raises:
         UsageError: the file is missing or not TOML.
@@ -65,20 +65,20 @@ def recipe_fields(source: str | Path) -> frozenset[str]:
 
 
 def shipped_recipes() -> list[str]:
-    """Return the names of the recipes inside the package."""
+    """Return the names of the recipes that ship with the package."""
     folder = resources.files("megaasr.recipes")
     return sorted(f.name[: -len(".toml")] for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
-def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's values with the keys that `--set` takes: `table.field`."""
-    found: dict[str, Any] = {}
+def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values as one dictionary with the keys of `--set`: `table.field`."""
+    flattened: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{inner}": one for inner, one in flat(value).items()}
+            flattened |= {f"{key}.{inner}": item for inner, item in flatten(value).items()}
         else:
-            found[key] = value
-    return found
+            flattened[key] = value
+    return flattened
 
 
 def _read_toml(source: str | Path) -> dict[str, Any]:
@@ -122,25 +122,26 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _inner(values: Any, table: str) -> Any:
-    """Return a table inside another, made if it is not there, or an entry of a list of tables."""
+    """Return a table inside another, created if it is missing, or an entry of a list of tables."""
     if isinstance(values, list):
         return values[int(table)] if table.isdecimal() and int(table) < len(values) else None
     return values.setdefault(table, {})
 
 
 def _explain(kind: type[BaseModel], error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one sentence with the nearest key."""
+    """Return pydantic's first error as one sentence, with the closest field for an unknown key."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{where}: {first['msg']} (got {first.get('input')!r})"
-    known = _fields_at(kind, [str(part) for part in first["loc"][:-1]])
-    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    fields = _fields_of_table(kind, [str(part) for part in first["loc"][:-1]])
+    near = difflib.get_close_matches(str(first["loc"][-1]), fields, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
     return f"unknown key {where}; {hint}"
 
 
-def _fields_at(kind: type[BaseModel], tables: list[str]) -> list[str]:
+def _fields_of_table(kind: type[BaseModel], tables: list[str]) -> list[str]:
+    """Return the fields of a nested table, given the names of the tables that lead to it."""
     for table in tables:
         field = kind.model_fields.get(table)
         candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from megaasr.atomic import write_atomically
-from megaasr.config import flat
+from megaasr.config import flatten
 from megaasr.errors import MegaASRError, UsageError
 from megaasr.locking import exclusive
 
@@ -77,7 +77,7 @@ class FolderClaim:
             recorded: what the marker describes, or the part of it that has to agree.
             requested: the same fields for this run.
         """
-        before, now = flat(recorded), flat(requested)
+        before, now = flatten(recorded), flatten(requested)
         differences = [
             f"{key} is {before.get(key, 'unset')} there and {now.get(key, 'unset')} now"
             for key in sorted({*before, *now})

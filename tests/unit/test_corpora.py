@@ -308,7 +308,7 @@ def test_the_command_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for arguments, message in (
         (["timit", str(tmp_path), "-o", str(tmp_path / "m.jsonl")], "librispeech"),
         (["musan", str(tmp_path), "-o", str(tmp_path / "m.json")], "ends in .jsonl"),
-        (["musan", str(tmp_path / "no"), "-o", str(tmp_path / "m.jsonl")], "is no folder"),
+        (["musan", str(tmp_path / "no"), "-o", str(tmp_path / "m.jsonl")], "is not a folder"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(["manifest", *arguments])

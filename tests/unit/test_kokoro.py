@@ -89,7 +89,7 @@ def test_mixtures_are_their_names() -> None:
         ("af_nobody", "no voice 'af_nobody'"),
         ("af_heart*0.6+bm_fable*0.6", "sum to 1"),
         ("af_heart*1.5+bm_fable*-0.5", "positive"),
-        ("af_heart*much", "'much' is no weight"),
+        ("af_heart*much", "'much' is not a weight"),
     ],
 )
 def test_names_that_are_no_mixture(name: str, message: str) -> None:

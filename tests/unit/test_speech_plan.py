@@ -195,7 +195,7 @@ def test_joined_clips_hold_clips_of_their_list(plan: SpeechPlan) -> None:
 
 
 def test_too_few_sentences_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"has \d+ test sentences, and the recipe wants 9\d\d\d"):
+    with pytest.raises(UsageError, match=r"has \d+ test sentences, and the recipe needs 9\d\d\d"):
         plan_speech(RECIPE.model_copy(update={"test": 9_000}), TEXTS).clips("test")
     with pytest.raises(UsageError, match="no sentence for training"):
         plan_speech(RECIPE, []).clips("train-000")

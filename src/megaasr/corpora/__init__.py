@@ -1,1 +1,1 @@
-"""Public corpora in their published folder layouts, as manifests."""
+"""Readers of public corpora in their published layouts, which write manifests."""

@@ -1,14 +1,14 @@
-"""The corpora that can be read."""
+"""The supported corpora."""
 
 from __future__ import annotations
 
+from megaasr.corpora.entries import Layout
 from megaasr.corpora.noise import dns, esc50, musan, urbansound
-from megaasr.corpora.sound import Layout
 from megaasr.corpora.speech import aishell, common_voice, librispeech, wenetspeech
 
 LAYOUTS = {
-    one.name: one
-    for one in (
+    layout.name: layout
+    for layout in (
         Layout("librispeech", "speech", "train-clean-100, dev-other …", librispeech),
         Layout("common-voice", "speech", "train, dev, test, validated …", common_voice),
         Layout("aishell-1", "speech", "train, dev, test", aishell),
@@ -19,3 +19,4 @@ LAYOUTS = {
         Layout("urbansound8k", "noise", "1 to 10", urbansound),
     )
 }
+"""Layouts by the names that users type."""

@@ -1,4 +1,4 @@
-"""From a corpus on disk to a manifest."""
+"""Write the manifest of a corpus on disk."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import Any
 from megaasr.atomic import write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
-from megaasr.corpora.sound import Layout, Sound
+from megaasr.corpora.entries import CorpusEntry, Layout
 from megaasr.errors import AudioError, UsageError
 from megaasr.progress import OnAudioProgress
 from megaasr.records import Utterance, write_manifest
 
-_SLACK_S = 0.1
-"""So much may a listed part go beyond its recording: times are rounded."""
+_TOLERANCE_S = 0.1
+"""Segments may exceed their recording by this many seconds, because listed times are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What a manifest holds.
+class ManifestSummary:
+    """Summary of a manifest.
 
     Attributes:
-        clips: in it.
-        audio_s: their length, in seconds.
-        problems: file that names what is not in it, and why; None if everything is.
-        missing: how many that are.
+        clips: number of clips in the manifest.
+        audio_s: total length of the clips in seconds.
+        problems: file that lists the entries left out, with the reasons; None if there are none.
+        missing: number of entries left out.
     """
 
     clips: int
@@ -47,46 +47,47 @@ def make_manifest(
     *,
     split: str | None = None,
     on_progress: OnAudioProgress = lambda done, total, audio_s: None,
-) -> Written:
-    """List a corpus; what its listing names but cannot be read costs a line in a file beside.
+) -> ManifestSummary:
+    """Write the manifest of a corpus; entries that cannot be read are listed in a separate file.
 
-    Recordings stay where they are. Parts of long recordings are cut out, into FLAC files in a
-    folder beside the manifest; those that are there already are kept.
+    The manifest refers to the recordings of the corpus. Segments of long recordings are cut into
+    FLAC files in a folder beside the manifest; existing files are kept.
 
     Args:
-        layout: of the corpus.
-        root: its folder.
-        output: the manifest (`.jsonl`).
-        split: of the corpus; None for all.
-        on_progress: called with sounds done, sounds in all, and seconds so far.
+        layout: layout of the corpus.
+        root: folder of the corpus.
+        output: path of the manifest (`.jsonl`).
+        split: split of the corpus; None for all splits.
+        on_progress: called with the number of processed entries, the total number, and the seconds
+            of audio so far.
 
     Raises:
-        UsageError: the folder is not this corpus, has no such split, or nothing can be read.
-        RecordError: its listing is broken.
-        OSError: the system does not let us write.
+        UsageError: the folder is not this corpus, has no such split, or no entry can be read.
+        RecordError: the listing of the corpus is damaged.
+        OSError: a file cannot be written.
     """
     if output.suffix != ".jsonl":
         raise UsageError(f"{output}: a manifest ends in .jsonl")
     if not root.is_dir():
-        raise UsageError(f"{root} is no folder")
+        raise UsageError(f"{root} is not a folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     problems: list[dict[str, str]] = []
     utterances: list[Utterance] = []
     audio_s = 0.0
     clips = output.parent / f"{output.stem}-clips"
-    listed = list(layout.read(root, split))
-    way = _way_from(output.parent)
+    entries = list(layout.read(root, split))
+    relative_path = _relative_to(output.parent)
     done = 0
-    for path, group in itertools.groupby(listed, key=lambda one: one.path):
-        for sound, found in _measured(path, list(group), clips):
-            if isinstance(found, str):
-                problems.append({"id": sound.id, "audio": str(path), "reason": found})
+    for path, group in itertools.groupby(entries, key=lambda entry: entry.path):
+        for entry, result in _locate(path, list(group), clips):
+            if isinstance(result, str):
+                problems.append({"id": entry.id, "audio": str(path), "reason": result})
             else:
-                place, seconds = found
+                audio, seconds = result
                 audio_s += seconds
-                utterances.append(_utterance(sound, way(place), seconds))
+                utterances.append(_utterance(entry, relative_path(audio), seconds))
             done += 1
-            on_progress(done, len(listed), audio_s)
+            on_progress(done, len(entries), audio_s)
     if not utterances:
         if not problems:
             raise UsageError(
@@ -99,57 +100,60 @@ def make_manifest(
     log.unlink(missing_ok=True)
     if problems:
         write_atomically(log, "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in problems))
-    return Written(len(utterances), audio_s, log if problems else None, len(problems))
+    return ManifestSummary(len(utterances), audio_s, log if problems else None, len(problems))
 
 
-def _measured(
-    path: Path, sounds: list[Sound], clips: Path
-) -> Iterator[tuple[Sound, tuple[Path, float] | str]]:
-    """Yield each sound of a file with where it is and its seconds, or why it cannot be used."""
-    whole: Waveform | None = None
-    for sound in sounds:
+def _locate(
+    path: Path, entries: list[CorpusEntry], clips: Path
+) -> Iterator[tuple[CorpusEntry, tuple[Path, float] | str]]:
+    """Yield each entry of a file with its audio file and length, or why it cannot be used.
+
+    Segments are cut into files in the folder `clips`.
+    """
+    recording: Waveform | None = None
+    for entry in entries:
         try:
-            if sound.start_s is None or sound.end_s is None:
-                yield sound, (path, files.duration_s(path) or files.read(path).duration_s)
+            if entry.start_s is None or entry.end_s is None:
+                yield entry, (path, files.duration_s(path) or files.read(path).duration_s)
                 continue
-            target = clips / f"{sound.id}.flac"
+            target = clips / f"{entry.id}.flac"
             if not target.is_file():
-                whole = whole or files.read(path)
-                if sound.end_s > whole.duration_s + _SLACK_S:
-                    yield sound, _cut_off(sound.end_s, whole.duration_s)
+                recording = recording or files.read(path)
+                if entry.end_s > recording.duration_s + _TOLERANCE_S:
+                    yield entry, _truncated(entry.end_s, recording.duration_s)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                files.write(target, _part(whole, sound.start_s, sound.end_s))
-            yield sound, (target, round(sound.end_s - sound.start_s, 4))
+                files.write(target, _segment(recording, entry.start_s, entry.end_s))
+            yield entry, (target, round(entry.end_s - entry.start_s, 4))
         except AudioError as error:
-            yield sound, error.reason
+            yield entry, error.reason
 
 
-def _cut_off(end_s: float, duration_s: float) -> str:
-    return f"it ends at {end_s:.2f} s, the recording at {duration_s:.2f} s: is the file whole?"
+def _truncated(end_s: float, duration_s: float) -> str:
+    return f"it ends at {end_s:.2f} s, the recording at {duration_s:.2f} s: is the file complete?"
 
 
-def _part(whole: Waveform, start_s: float, end_s: float) -> Waveform:
-    rate = whole.sample_rate
-    samples = whole.samples[round(start_s * rate) : round(end_s * rate)]
+def _segment(recording: Waveform, start_s: float, end_s: float) -> Waveform:
+    rate = recording.sample_rate
+    samples = recording.samples[round(start_s * rate) : round(end_s * rate)]
     return Waveform(samples.copy(), rate)
 
 
-def _way_from(folder: Path) -> Callable[[Path], str]:
-    """Return what finds the way from a folder to a file, as readers will go it."""
+def _relative_to(folder: Path) -> Callable[[Path], str]:
+    """Return a function that gives the path of a file relative to a folder."""
     lexical, real = folder.absolute(), folder.resolve()
     resolved = functools.cache(Path.resolve)
 
-    def way(place: Path) -> str:
-        whole = place.absolute()
-        if whole.is_relative_to(lexical):
-            return whole.relative_to(lexical).as_posix()
-        # Readers follow links before "..", so the way starts where the folder really is.
-        return Path(os.path.relpath(resolved(whole.parent) / whole.name, real)).as_posix()
+    def relative_path(path: Path) -> str:
+        absolute = path.absolute()
+        if absolute.is_relative_to(lexical):
+            return absolute.relative_to(lexical).as_posix()
+        # Readers follow links before "..", so the path starts at the real folder.
+        return Path(os.path.relpath(resolved(absolute.parent) / absolute.name, real)).as_posix()
 
-    return way
+    return relative_path
 
 
-def _utterance(sound: Sound, audio: str, seconds: float) -> Utterance:
-    extra: dict[str, Any] = {**sound.extra, "duration_s": round(seconds, 4)}
-    return Utterance(sound.id, audio, sound.text, sound.language, extra)
+def _utterance(entry: CorpusEntry, audio: str, seconds: float) -> Utterance:
+    extra: dict[str, Any] = {**entry.extra, "duration_s": round(seconds, 4)}
+    return Utterance(entry.id, audio, entry.text, entry.language, extra)

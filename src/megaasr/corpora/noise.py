@@ -1,4 +1,7 @@
-"""Noise: MUSAN, the DNS challenge's, ESC-50, UrbanSound8K. Its category is a column."""
+"""Readers of noise corpora: MUSAN, the DNS challenge's, ESC-50, UrbanSound8K.
+
+The category of a noise is a column of the manifest.
+"""
 
 from __future__ import annotations
 
@@ -7,65 +10,64 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from megaasr.audio.suffixes import AUDIO_SUFFIXES
-from megaasr.corpora.sound import Sound, chosen, require
+from megaasr.corpora.entries import CorpusEntry, require_path, select_splits
 from megaasr.errors import RecordError
 
 
-def musan(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `music`, `noise` and `speech`; without a split, the speech is left out (no noise)."""
+def musan(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read MUSAN: `music`, `noise` and `speech`; without a split, `speech` is left out."""
     root = root / "musan" if (root / "musan").is_dir() else root
-    require(root, "noise", "music", corpus="MUSAN")
+    require_path(root, "noise", "music", corpus="MUSAN")
     parts = [name for name in ("music", "noise", "speech") if (root / name).is_dir()]
-    wanted = chosen(split, parts, root) if split else [one for one in parts if one != "speech"]
-    for part in wanted:
-        for path in _below(root / part):
+    noises = [part for part in parts if part != "speech"]
+    for part in select_splits(split, parts, root) if split else noises:
+        for path in _recordings_below(root / part):
             category = "/".join((part, *path.relative_to(root / part).parts[:-1]))
-            yield Sound(path.stem, path, extra={"category": category, "split": part})
+            yield CorpusEntry(path.stem, path, extra={"category": category, "split": part})
 
 
-def dns(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `noise` or `noise_fullband`; the split `impulse_responses` is measured rooms."""
-    noise = require(root, "noise_fullband", "noise", corpus="the DNS challenge's data")
+def dns(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read the noises of the DNS challenge, or its room responses as split `impulse_responses`."""
+    noise = require_path(root, "noise_fullband", "noise", corpus="the DNS challenge's data")
     folders = {noise.name: noise}
     if (root / "impulse_responses").is_dir():
         folders["impulse_responses"] = root / "impulse_responses"
-    wanted = chosen(split, list(folders), root) if split else [noise.name]
-    for name in wanted:
-        for path in _below(folders[name]):
+    for name in select_splits(split, list(folders), root) if split else [noise.name]:
+        for path in _recordings_below(folders[name]):
             below = path.relative_to(folders[name])
             category = "/".join((name, *below.parts[:-1]))
             extra = {"category": category, "split": name}
-            yield Sound(below.with_suffix("").as_posix(), path, extra=extra)
+            yield CorpusEntry(below.with_suffix("").as_posix(), path, extra=extra)
 
 
-def esc50(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `meta/esc50.csv` beside `audio`; splits are the folds 1 to 5."""
-    rows = _rows(require(root, "meta/esc50.csv", corpus="ESC-50"))
+def esc50(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read ESC-50 from `meta/esc50.csv` and `audio`; the splits are the folds 1 to 5."""
+    rows = _rows(require_path(root, "meta/esc50.csv", corpus="ESC-50"))
     folds = sorted({row["fold"] for row in rows})
-    wanted = chosen(split, folds, root)
+    selected = select_splits(split, folds, root)
     for row in rows:
-        if row["fold"] in wanted:
+        if row["fold"] in selected:
             name = row["filename"]
             extra = {"category": row["category"], "split": row["fold"]}
-            yield Sound(Path(name).stem, root / "audio" / name, extra=extra)
+            yield CorpusEntry(Path(name).stem, root / "audio" / name, extra=extra)
 
 
-def urbansound(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `metadata/UrbanSound8K.csv` beside `audio/foldN`; splits are the folds 1 to 10."""
-    rows = _rows(require(root, "metadata/UrbanSound8K.csv", corpus="UrbanSound8K"))
+def urbansound(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read UrbanSound8K from `metadata` and `audio/foldN`; the splits are the folds 1 to 10."""
+    rows = _rows(require_path(root, "metadata/UrbanSound8K.csv", corpus="UrbanSound8K"))
     folds = sorted({row["fold"] for row in rows}, key=int)
-    wanted = chosen(split, folds, root)
+    selected = select_splits(split, folds, root)
     for row in rows:
-        if row["fold"] in wanted:
+        if row["fold"] in selected:
             name = row["slice_file_name"]
             path = root / "audio" / f"fold{row['fold']}" / name
             extra = {"category": row["class"], "split": row["fold"]}
-            yield Sound(Path(name).stem, path, extra=extra)
+            yield CorpusEntry(Path(name).stem, path, extra=extra)
 
 
-def _below(folder: Path) -> list[Path]:
-    """Return the recordings of a folder and those below it, in order."""
-    return sorted(one for one in folder.rglob("*") if one.suffix.lower() in AUDIO_SUFFIXES)
+def _recordings_below(folder: Path) -> list[Path]:
+    """Return the recordings in a folder and its subfolders, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
@@ -74,7 +76,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(text))
     except (csv.Error, UnicodeDecodeError) as error:
         raise RecordError(f"{table} cannot be read as a table: {error}") from error
-    needed = {"fold", "filename", "category"} if table.stem == "esc50" else {"fold", "class"}
-    if not rows or not needed <= rows[0].keys():
-        raise RecordError(f"{table} has not the columns {', '.join(sorted(needed))}")
+    columns = {"fold", "filename", "category"} if table.stem == "esc50" else {"fold", "class"}
+    if not rows or not columns <= rows[0].keys():
+        raise RecordError(f"{table} does not have the columns {', '.join(sorted(columns))}")
     return rows

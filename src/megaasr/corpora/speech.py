@@ -1,4 +1,4 @@
-"""Transcribed speech: LibriSpeech, Common Voice, AISHELL-1, WenetSpeech."""
+"""Readers of transcribed speech: LibriSpeech, Common Voice, AISHELL-1, WenetSpeech."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from megaasr.corpora.sound import Sound, chosen, require
+from megaasr.corpora.entries import CorpusEntry, require_path, select_splits
 from megaasr.errors import RecordError, UsageError
 
 
-def librispeech(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt` beside FLAC files.
+def librispeech(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read LibriSpeech: `SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt` beside FLAC files.
 
-    Texts are published in capitals; they come in lower case, which is nearer to what a recogniser
-    should write.
+    The transcripts, published in capitals, are converted to lower case, which is closer to what a
+    recogniser should write.
     """
     root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
     splits = sorted(
-        one.name for one in root.iterdir() if one.is_dir() and any(one.glob("*/*/*.trans.txt"))
+        folder.name
+        for folder in root.iterdir()
+        if folder.is_dir() and any(folder.glob("*/*/*.trans.txt"))
     )
     if not splits:
         raise UsageError(f"{root} does not look like LibriSpeech: it has no */*/*/*.trans.txt")
-    for name in chosen(split, splits, root):
+    for name in select_splits(split, splits, root):
         for listing in sorted((root / name).glob("*/*/*.trans.txt")):
             for line in _lines(listing):
                 key, _, text = line.partition(" ")
-                yield Sound(
+                yield CorpusEntry(
                     key,
                     listing.parent / f"{key}.flac",
                     text.strip().lower(),
@@ -37,27 +39,28 @@ def librispeech(root: Path, split: str | None) -> Iterator[Sound]:
                 )
 
 
-def common_voice(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `train.tsv`, `dev.tsv`, `test.tsv` (or another table) beside `clips`.
+def common_voice(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read a language of Common Voice: `train.tsv`, `dev.tsv`, `test.tsv` beside `clips`.
 
-    `root` is the folder of one language (`cv-corpus-…/en`).
+    Args:
+        root: folder of the language (`cv-corpus-…/en`).
+        split: name of a table (`validated`); None for train, dev and test.
     """
-    require(root, "clips", corpus="one language of Common Voice")
+    require_path(root, "clips", corpus="one language of Common Voice")
     standard = [name for name in ("train", "dev", "test") if (root / f"{name}.tsv").is_file()]
-    others = sorted(one.stem for one in root.glob("*.tsv"))
+    tables = sorted(path.stem for path in root.glob("*.tsv"))
     if split is None and not standard:
         raise UsageError(
             f"{root} has none of train.tsv, dev.tsv and test.tsv; choose with --split: "
-            f"{', '.join(others) or 'but there are no tables at all'}"
+            f"{', '.join(tables) or 'but there are no tables at all'}"
         )
-    wanted = chosen(split, others, root) if split is not None else standard
-    for name in wanted:
+    for name in select_splits(split, tables, root) if split is not None else standard:
         for row in _table(root / f"{name}.tsv", "\t"):
             text, audio = row.get("sentence"), row.get("path")
             if not text or not audio:
                 continue
             language = row.get("locale") or root.name
-            yield Sound(
+            yield CorpusEntry(
                 Path(audio).stem,
                 root / "clips" / audio,
                 text.strip(),
@@ -66,40 +69,40 @@ def common_voice(root: Path, split: str | None) -> Iterator[Sound]:
             )
 
 
-def aishell(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `transcript/aishell_transcript_v0.8.txt` beside `wav/SPLIT/SPEAKER`.
+def aishell(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read AISHELL-1: `transcript/aishell_transcript_v0.8.txt` beside `wav/SPLIT/SPEAKER`.
 
-    Words are published apart; they come without spaces.
+    The spaces between words in the published transcripts are removed.
     """
     root = root / "data_aishell" if (root / "data_aishell").is_dir() else root
-    listing = require(root, "transcript/aishell_transcript_v0.8.txt", corpus="AISHELL-1")
+    listing = require_path(root, "transcript/aishell_transcript_v0.8.txt", corpus="AISHELL-1")
     texts = {}
     for line in _lines(listing):
         key, *words = line.split()
         texts[key] = "".join(words)
-    wav = require(root, "wav", corpus="AISHELL-1")
-    splits = sorted(one.name for one in wav.iterdir() if one.is_dir())
-    if not splits and (packed := sorted(wav.glob("*.tar.gz"))):
-        raise UsageError(f"{wav} holds archives ({packed[0].name}, …): unpack them there first")
-    for name in chosen(split, splits, root):
+    wav = require_path(root, "wav", corpus="AISHELL-1")
+    splits = sorted(folder.name for folder in wav.iterdir() if folder.is_dir())
+    if not splits and (archives := sorted(wav.glob("*.tar.gz"))):
+        raise UsageError(f"{wav} holds archives ({archives[0].name}, …): unpack them there first")
+    for name in select_splits(split, splits, root):
         for path in sorted((root / "wav" / name).glob("*/*.wav")):
             if path.stem in texts:  # a few recordings were never transcribed
                 speaker = path.parent.name
                 extra = {"speaker": speaker, "split": name}
-                yield Sound(path.stem, path, texts[path.stem], "zh", extra=extra)
+                yield CorpusEntry(path.stem, path, texts[path.stem], "zh", extra=extra)
 
 
-def wenetspeech(root: Path, split: str | None) -> Iterator[Sound]:
-    """Read `WenetSpeech.json`: parts of long recordings; a split is a subset (L, S, DEV …)."""
-    listing = require(root, "WenetSpeech.json", corpus="WenetSpeech")
-    known: set[str] = set()
+def wenetspeech(root: Path, split: str | None) -> Iterator[CorpusEntry]:
+    """Read WenetSpeech: segments of long recordings; the splits are its subsets (L, S, DEV …)."""
+    listing = require_path(root, "WenetSpeech.json", corpus="WenetSpeech")
+    available: set[str] = set()
     for recording in _recordings(listing):
         for segment in recording["segments"]:
-            subsets = [str(one) for one in segment.get("subsets", ())]
-            known.update(subsets)
+            subsets = [str(subset) for subset in segment.get("subsets", ())]
+            available.update(subsets)
             if split is not None and split not in subsets:
                 continue
-            yield Sound(
+            yield CorpusEntry(
                 str(segment["sid"]),
                 root / recording["path"],
                 str(segment["text"]).strip(),
@@ -109,19 +112,19 @@ def wenetspeech(root: Path, split: str | None) -> Iterator[Sound]:
                 {"recording": str(recording["aid"]), "split": "+".join(subsets)},
             )
     if split is not None:
-        chosen(split, sorted(known), root)
+        select_splits(split, sorted(available), root)
 
 
 def _recordings(listing: Path) -> list[dict[str, Any]]:
     try:
-        found = json.loads(listing.read_text(encoding="utf-8"))["audios"]
-        for recording in found:
+        recordings = json.loads(listing.read_text(encoding="utf-8"))["audios"]
+        for recording in recordings:
             for segment in recording["segments"]:
                 _ = segment["sid"], segment["begin_time"], segment["end_time"], segment["text"]
             _ = recording["path"], recording["aid"]
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{listing} is not WenetSpeech's listing: {error!r}") from error
-    return list(found)
+    return list(recordings)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -135,7 +138,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _table(path: Path, delimiter: str) -> Iterator[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as text:
-            # Sentences hold quotes that quote nothing.
+            # Quotation marks are part of the sentences.
             yield from csv.DictReader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     except (csv.Error, UnicodeDecodeError) as error:
         raise RecordError(f"{path} cannot be read as a table: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from megaasr.atomic import write_atomically
 from megaasr.audio.clips import exists
-from megaasr.config import Recipe, flat, load_recipe, shipped_recipes
+from megaasr.config import Recipe, flatten, load_recipe, shipped_recipes
 from megaasr.errors import AudioError, AudioNotFoundError, TrainingError, UsageError
 from megaasr.hashing import file_sha256
 from megaasr.hub import HubOptions
@@ -184,12 +184,12 @@ def _recipe_command(recipe_class: type[Recipe], resolved: dict[str, Any]) -> str
     shortest: tuple[str, list[str]] | None = None
     for name in shipped_recipes():
         try:
-            shipped = flat(json.loads(load_recipe(recipe_class, name).resolved_json()))
+            shipped = flatten(json.loads(load_recipe(recipe_class, name).resolved_json()))
         except UsageError:  # a recipe of another class
             continue
         overrides = [
             f"--set {key}={json.dumps(value)}"
-            for key, value in flat(resolved).items()
+            for key, value in flatten(resolved).items()
             if key != "corpus" and shipped.get(key) != value  # the corpus may be in any folder
         ]
         if shortest is None or len(overrides) <= len(shortest[1]):

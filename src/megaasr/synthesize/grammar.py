@@ -1,4 +1,4 @@
-"""The lexicon of the sentence generator: loading, inflection, and numbers in words."""
+"""The lexicon of the sentence generator, inflection, and numbers in words."""
 
 import re
 import tomllib
@@ -31,12 +31,19 @@ _ORDINALS = {
     "twelve": "twelfth",
 }
 
-# Forms for a subject "I", a third person singular, and any other subject.
+# Forms for the subject "I", a third person singular, and any other subject.
 Forms = tuple[str, str, str]
 
 
 class Subject(NamedTuple):
-    """A subject and the words that must agree with it."""
+    """A subject and the words that agree with it.
+
+    Attributes:
+        text: the subject as it is printed.
+        pronoun: its pronoun.
+        possessive: its possessive.
+        third: whether it is a third person singular.
+    """
 
     text: str
     pronoun: str
@@ -53,9 +60,9 @@ PRONOUNS = {
     "they": Subject("they", "they", "their", False),
 }
 
-# Slots that set the subject and print nothing.
+# Slots that set the subject without printing anything.
 SILENT = {"imp": "you", "you": "you", "i": "I", "we": "we", "plural": "they"}
-# Slots whose word depends on the subject: first person singular, third singular, otherwise.
+# Slots whose word agrees with the subject.
 AGREEING: dict[str, Forms] = {
     "be": ("am", "is", "are"),
     "was": ("was", "was", "were"),
@@ -82,14 +89,14 @@ FIXED: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# A template is a run of pieces: (literal text, slot name, slot form); a slot may be "".
-Piece = tuple[str, str, str]
-Template = tuple[Piece, ...]
+# Literal text, name of the slot that follows it, and form of that slot; a slot may be "".
+TemplatePart = tuple[str, str, str]
+Template = tuple[TemplatePart, ...]
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Alternatives with their cumulative weights, for a quick weighted draw."""
+class Alternatives:
+    """Templates with their cumulative weights, for a fast weighted draw."""
 
     templates: tuple[Template, ...]
     cumulative: tuple[float, ...]
@@ -97,7 +104,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Frame:
-    """Verbs that share the complements that may follow them."""
+    """Verbs with the complements that may follow them.
+
+    Attributes:
+        verbs: the verbs.
+        all_forms: whether all forms of the verbs are used, rather than all but the rare ones.
+        complements: templates of the complements.
+    """
 
     verbs: tuple[str, ...]
     all_forms: bool
@@ -105,7 +118,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class FrameChoice:
+class WeightedFrames:
     """Frames with their cumulative weights."""
 
     frames: tuple[Frame, ...]
@@ -114,53 +127,53 @@ class FrameChoice:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Everything read from the data files, ready for drawing."""
+    """The contents of the data files, prepared for drawing."""
 
     words: dict[str, tuple[str, ...]]
     verbs: dict[str, tuple[str, ...]]
     unions: dict[str, tuple[tuple[str, ...], tuple[float, ...]]]
-    rules: dict[str, Choice]
-    types: dict[str, Choice]
+    rules: dict[str, Alternatives]
+    types: dict[str, Alternatives]
     type_names: tuple[str, ...]
     type_cumulative: tuple[float, ...]
     joinable: frozenset[str]
-    frames: FrameChoice
-    common_frames: FrameChoice
+    frames: WeightedFrames
+    common_frames: WeightedFrames
     plurals: dict[str, str]
     irregular: dict[str, tuple[str, str]]
     double: frozenset[str]
 
 
 def agreeing(subject: Subject, forms: Forms) -> str:
-    """The form for the subject: first person singular, third singular, or any other."""
+    """Return the form that agrees with a subject."""
     if subject.text == "I":
         return forms[0]
     return forms[1] if subject.third else forms[2]
 
 
 def cumulate(weights: list[float]) -> tuple[float, ...]:
-    """Running sums of the weights."""
+    """Return the cumulative sums of weights."""
     return tuple(float(x) for x in np.cumsum(weights))
 
 
 def parse(text: str) -> Template:
-    """Cut a template into pieces of literal text and slots."""
-    parts = _SLOT.split(text)
-    pieces: list[Piece] = []
-    for index in range(0, len(parts), 2):
-        name, _, form = (parts[index + 1] if index + 1 < len(parts) else "").partition(".")
-        pieces.append((parts[index], name, form))
-    return tuple(pieces)
+    """Parse the text of a template into literal texts and slots."""
+    tokens = _SLOT.split(text)
+    parts: list[TemplatePart] = []
+    for index in range(0, len(tokens), 2):
+        name, _, form = (tokens[index + 1] if index + 1 < len(tokens) else "").partition(".")
+        parts.append((tokens[index], name, form))
+    return tuple(parts)
 
 
-def _choice(alternatives: list[str]) -> Choice:
+def _alternatives(texts: list[str]) -> Alternatives:
     weights = []
     templates = []
-    for text in alternatives:
+    for text in texts:
         match = _WEIGHT.match(text)
         weights.append(float(match.group(1)) if match else 1.0)
         templates.append(parse(text[match.end() :] if match else text))
-    return Choice(tuple(templates), cumulate(weights))
+    return Alternatives(tuple(templates), cumulate(weights))
 
 
 def _frames(text: str) -> tuple[Frame, ...]:
@@ -173,9 +186,9 @@ def _frames(text: str) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
-def _frame_choice(frames: tuple[Frame, ...]) -> FrameChoice:
-    # A verb's chance should not depend on how many verbs share its frame.
-    return FrameChoice(frames, cumulate([len(frame.verbs) + 0.5 for frame in frames]))
+def _weighted(frames: tuple[Frame, ...]) -> WeightedFrames:
+    # The probability of a verb should not depend on the number of verbs in its frame.
+    return WeightedFrames(frames, cumulate([len(frame.verbs) + 0.5 for frame in frames]))
 
 
 def _read() -> dict[str, dict[str, Any]]:
@@ -194,7 +207,7 @@ def _split(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
 
 @cache
 def lexicon() -> Lexicon:
-    """The lexicon, read once."""
+    """Return the lexicon, which is read once."""
     data = _read()
     words, verbs = _split(data["words"]), _split(data["verbs"])
     unions = {}
@@ -206,13 +219,13 @@ def lexicon() -> Lexicon:
         words=words,
         verbs=verbs,
         unions=unions,
-        rules={key: _choice(value) for key, value in data["rules"].items()},
-        types={key: _choice(value) for key, value in data["types"].items()},
+        rules={key: _alternatives(value) for key, value in data["rules"].items()},
+        types={key: _alternatives(value) for key, value in data["types"].items()},
         type_names=names,
         type_cumulative=cumulate([float(data["weights"].get(name, 1.0)) for name in names]),
         joinable=frozenset(data["joinable"]["types"].split()),
-        frames=_frame_choice(frames),
-        common_frames=_frame_choice(tuple(frame for frame in frames if frame.all_forms)),
+        frames=_weighted(frames),
+        common_frames=_weighted(tuple(frame for frame in frames if frame.all_forms)),
         plurals=data["plurals"],
         irregular={key: (v.split()[0], v.split()[1]) for key, v in data["irregular"].items()},
         double=frozenset(data["spelling"]["double"].split()),
@@ -220,7 +233,7 @@ def lexicon() -> Lexicon:
 
 
 def plural(word: str) -> str:
-    """The plural of a noun (the last word of a compound is inflected)."""
+    """Return the plural of a noun; in a compound, the last word is inflected."""
     head, joint, last = word.rpartition("_")
     return head + joint + _plural(last)
 
@@ -242,9 +255,9 @@ def _with_s(word: str) -> str:
 
 @cache
 def inflect(verb: str, form: str) -> str:
-    """The form of a verb; a phrasal verb ("pick_up") is inflected in its first part."""
-    first, joint, rest = verb.partition("_")
-    return _inflect(first, form) + joint + rest
+    """Return a form of a verb; in a phrasal verb ("pick_up"), the first word is inflected."""
+    head, joint, particles = verb.partition("_")
+    return _inflect(head, form) + joint + particles
 
 
 def _inflect(verb: str, form: str) -> str:
@@ -275,7 +288,7 @@ def _stem_ing(verb: str) -> str:
 
 
 def grade(adjective: str, form: str) -> str:
-    """Comparative ("er") or superlative ("est") of a short adjective."""
+    """Return the comparative ("er") or superlative ("est") of a short adjective."""
     if adjective.endswith("e"):
         return adjective + form[1:]
     if adjective.endswith("y"):
@@ -285,21 +298,21 @@ def grade(adjective: str, form: str) -> str:
 
 
 def number(value: int) -> str:
-    """A whole number below ten thousand in words."""
+    """Return a whole number below ten thousand in words."""
     if value < 20:
         return _SMALL[value]
     if value < 100:
         unit = f"-{_SMALL[value % 10]}" if value % 10 else ""
         return _TENS[value // 10] + unit
     size, name = (100, "hundred") if value < 1000 else (1000, "thousand")
-    head, rest = f"{number(value // size)} {name}", value % size
-    if not rest:
+    head, remainder = f"{number(value // size)} {name}", value % size
+    if not remainder:
         return head
-    return f"{head} {'and ' if rest < 100 else ''}{number(rest)}"
+    return f"{head} {'and ' if remainder < 100 else ''}{number(remainder)}"
 
 
 def ordinal(value: int) -> str:
-    """An ordinal below one hundred in words."""
+    """Return an ordinal below one hundred in words."""
     words = number(value)
     cut = words.rfind("-") + 1
     last = words[cut:]
@@ -309,9 +322,12 @@ def ordinal(value: int) -> str:
 
 
 def year(value: int) -> str:
-    """A year from 1801 to 2039 as it is spoken."""
+    """Return a year from 1801 to 2039 as it is spoken."""
     if 2000 <= value < 2010:
         return number(value)
-    rest = value % 100
-    tail = "hundred" if not rest else f"oh {number(rest)}" if rest < 10 else number(rest)
-    return f"{number(value // 100)} {tail}"
+    century, remainder = divmod(value, 100)
+    if not remainder:
+        tail = "hundred"
+    else:
+        tail = f"oh {number(remainder)}" if remainder < 10 else number(remainder)
+    return f"{number(century)} {tail}"

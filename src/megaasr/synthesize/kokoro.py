@@ -1,7 +1,7 @@
-"""Kokoro-82M (Apache-2.0), int8 ONNX: 28 English voices, and new speakers as mixtures of them.
+"""Kokoro-82M (Apache-2.0) as int8 ONNX: 28 English voices, and new speakers as mixtures of them.
 
-Kokoro reads phonemes. Its alphabet is IPA with single symbols for diphthongs and affricates, and
-without length marks in American English; espeak-ng gives plain IPA, which is rewritten here.
+The input of Kokoro is phonemes. Its alphabet is IPA with single symbols for diphthongs and
+affricates, and without length marks in American English; espeak-ng's plain IPA is converted to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from megaasr.errors import SynthesisError
 from megaasr.synthesize.engines import KOKORO_MODEL, KOKORO_VOICES, VOCABULARY
 
 SAMPLE_RATE = 24_000
-# af, am: American women and men; bf, bm: British.
+# af, am: American women and men; bf, bm: British women and men.
 VOICES = (
     *("af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nicole"),
     *("af_nova", "af_river", "af_sky", "am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam"),
@@ -34,9 +34,9 @@ _STYLE_SIZE = 256
 _ESPEAK_TIMEOUT_S = 120.0
 _PUNCTUATION = re.compile(r"\s*([;:,.!?…—]+)\s*")
 _NOT_SPOKEN = re.compile(r"[\"“”()\[\]]")
-_FOREIGN = re.compile(r"\([a-z-]+\)")  # espeak-ng's marks around words of another language
+_FOREIGN = re.compile(r"\([a-z-]+\)")  # espeak-ng's marks of words in another language
 
-# From espeak-ng's IPA (ties written ^) to Kokoro's alphabet, in this order.
+# Replacements from espeak-ng's IPA (with ^ for ties) to Kokoro's alphabet, in this order.
 _COMMON = (
     *(("a^ɪ", "I"), ("e^ɪ", "A"), ("a^ʊ", "W"), ("ɔ^ɪ", "Y"), ("d^ʒ", "ʤ"), ("t^ʃ", "ʧ")),
     *(("ə^l", "ᵊl"), ("ɐ", "ə"), ("ʔn̩", "tᵊn"), ("n̩", "ᵊn"), ("l̩", "ᵊl"), ("r", "ɹ")),
@@ -47,20 +47,27 @@ _AMERICAN = (
     *(("oː^ɹ", "ɔɹ"), ("oːɹ", "ɔɹ"), ("ʔ", "t"), ("ː", "")),
 )
 _BRITISH = (("ə^ʊ", "Q"), ("e^ə", "ɛː"), ("i^ə", "ɪə"), ("ʔ", "t"))
-# Kokoro learnt these in another shape; an unstressed "I" at the start it often leaves out.
+# Kokoro was trained on other forms of these words; it often omits an unstressed initial "I".
 _FUNCTION_WORDS = {"I": "ˌI", "Iəm": "ˌI ɐm", "ə": "ɐ", "ən": "ɐn", "əm": "ɐm"}
 
 
 def mixture(weights: dict[str, float]) -> str:
-    """Return the name of a convex mixture of voices, `af_heart*0.60+bm_fable*0.40`."""
+    """Return the name of a mixture of voices, such as `af_heart*0.60+bm_fable*0.40`.
+
+    Args:
+        weights: positive weights by voice, which sum to 1.
+    """
     return "+".join(f"{voice}*{weight:.2f}" for voice, weight in weights.items())
 
 
 def parse_mixture(name: str) -> dict[str, float]:
-    """Return the voices of a name and their weights, which sum to 1.
+    """Return the weights by voice of a voice or mixture; they sum to 1.
+
+    Args:
+        name: a voice (`af_heart`), or a mixture as `mixture` names it.
 
     Raises:
-        SynthesisError: an unknown voice, or weights that are no convex mixture.
+        SynthesisError: a voice is unknown, or the weights are not positive with a sum of 1.
     """
     weights: dict[str, float] = {}
     for part in name.split("+"):
@@ -68,7 +75,7 @@ def parse_mixture(name: str) -> dict[str, float]:
         try:
             weights[voice] = float(weight) if star else 1.0
         except ValueError as error:
-            raise SynthesisError(f"Kokoro voice {name!r}: {weight!r} is no weight") from error
+            raise SynthesisError(f"Kokoro voice {name!r}: {weight!r} is not a weight") from error
         if voice not in VOICES + HELD_OUT_VOICES:
             raise SynthesisError(f"Kokoro voice {name!r}: there is no voice {voice!r}")
     if min(weights.values()) <= 0 or abs(sum(weights.values()) - 1) > 1e-6:
@@ -77,18 +84,22 @@ def parse_mixture(name: str) -> dict[str, float]:
 
 
 def is_british(name: str) -> bool:
-    """Whether the heaviest voice of a mixture is British: it decides the pronunciation."""
+    """Return whether the voice with the largest weight is British, which decides the accent."""
     weights = parse_mixture(name)
     return max(weights, key=lambda voice: weights[voice]).startswith("b")
 
 
 def phonemize(text: str, *, british: bool) -> str:
-    """Return the text's phonemes in Kokoro's alphabet, punctuation kept.
+    """Return the phonemes of a text in Kokoro's alphabet, with its punctuation.
+
+    Args:
+        text: plain words and punctuation.
+        british: whether the accent is British rather than American.
 
     Raises:
-        SynthesisError: espeak-ng is missing or failed, or there is nothing to speak.
+        SynthesisError: espeak-ng is missing or failed, or the text contains nothing to speak.
     """
-    # Odd entries are the punctuation between the clauses.
+    # Entries with odd indices are the punctuation between the clauses.
     parts = _PUNCTUATION.split(_NOT_SPOKEN.sub(" ", text))
     clauses = [(index, part) for index, part in enumerate(parts) if index % 2 == 0]
     spoken = [(index, part) for index, part in clauses if re.search(r"\w", part)]
@@ -103,7 +114,7 @@ def phonemize(text: str, *, british: bool) -> str:
 
 
 def rewrite(ipa: str, *, british: bool) -> str:
-    """Turn espeak-ng's IPA (ties written ^) into Kokoro's alphabet."""
+    """Convert espeak-ng's IPA (with ^ for ties) to Kokoro's alphabet."""
     phonemes = _FOREIGN.sub("", ipa)
     for before, after in (_BRITISH if british else _AMERICAN) + _COMMON:
         phonemes = phonemes.replace(before, after)
@@ -112,14 +123,14 @@ def rewrite(ipa: str, *, british: bool) -> str:
 
 
 def _espeak(clauses: Sequence[str], accent: str) -> list[str]:
-    """Return each clause's phonemes, in Kokoro's alphabet."""
+    """Return the phonemes of each clause in Kokoro's alphabet."""
     british = accent == "en-gb"
     command = ["espeak-ng", "-q", "--ipa", "--tie=^", "-v", accent]
-    # Every clause on a line that ends like a sentence: espeak-ng answers a line for each.
+    # Each clause is a line that ends like a sentence, for which espeak-ng prints one line.
     text = "".join(f"{clause.strip()}.\n" for clause in clauses)
     command += ["-f", "/dev/stdin"] if len(clauses) > 1 else ["--stdin"]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             input=text,
             capture_output=True,
@@ -133,24 +144,24 @@ def _espeak(clauses: Sequence[str], accent: str) -> list[str]:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise SynthesisError(f"espeak-ng took more than {_ESPEAK_TIMEOUT_S:g} s") from error
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    if done.returncode != 0 or not lines:
-        raise SynthesisError(f"espeak-ng gave no phonemes for {text!r}: {done.stderr.strip()}")
+    lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
+    if process.returncode != 0 or not lines:
+        raise SynthesisError(f"espeak-ng gave no phonemes for {text!r}: {process.stderr.strip()}")
     if len(lines) == len(clauses):
         return [rewrite(line, british=british) for line in lines]
-    if len(clauses) == 1:  # a long clause that espeak-ng cut
+    if len(clauses) == 1:  # a long clause that espeak-ng split
         return [rewrite(" ".join(lines), british=british)]
     return [line for clause in clauses for line in _espeak([clause], accent)]
 
 
 class Kokoro:
-    """The model, loaded once; `speak` may be called by several threads at once."""
+    """The model; several threads may call `speak` at the same time."""
 
     def __init__(self, engines: Path) -> None:
         """Load the model.
 
         Args:
-            engines: the folder that `megaasr.synthesize.engines` filled.
+            engines: folder of the engines, see `megaasr.synthesize.engines`.
 
         Raises:
             SynthesisError: onnxruntime is not installed, or a file is missing.
@@ -163,18 +174,19 @@ class Kokoro:
         self._styles = cache(self._read_styles)
 
     def speak(self, text: str, name: str, *, speed: float) -> NDArray[np.float32]:
-        """Speak a sentence.
+        """Synthesise a sentence; every call gives the same samples.
 
         Args:
             text: plain words and punctuation.
             name: a voice or a mixture, see `mixture`.
-            speed: 1 is the voice's own, 2 twice as fast.
+            speed: speed relative to the voice's own; 2 is twice as fast.
 
         Returns:
-            float32 [time] at 24 kHz, the same samples on every call.
+            float32 array [time] at 24 kHz.
 
         Raises:
-            SynthesisError: no phonemes, a symbol that Kokoro lacks, or more than 509 of them.
+            SynthesisError: the text has no phonemes, more than 509 of them, or one that Kokoro does
+                not know.
         """
         phonemes = phonemize(text, british=is_british(name))
         tokens = self.tokens(phonemes, text)
@@ -187,7 +199,15 @@ class Kokoro:
         return samples
 
     def tokens(self, phonemes: str, text: str) -> list[int]:
-        """Return the ids of a text's phonemes."""
+        """Return the ids of phonemes.
+
+        Args:
+            phonemes: phonemes in Kokoro's alphabet.
+            text: the text that they belong to, for messages.
+
+        Raises:
+            SynthesisError: Kokoro does not know a phoneme, or there are more than 509.
+        """
         unknown = sorted({symbol for symbol in phonemes if symbol not in self._vocabulary})
         if unknown:
             raise SynthesisError(f"Kokoro has no symbol {unknown[0]!r} (in {text!r})")
@@ -198,7 +218,7 @@ class Kokoro:
         return [self._vocabulary[symbol] for symbol in phonemes]
 
     def _style(self, name: str, length: int) -> NDArray[np.float32]:
-        """The style for a text of so many phonemes, float32 [1, 256]."""
+        """Return the style vector for a text of `length` phonemes, float32 array [1, 256]."""
         weights = parse_mixture(name)
         style = sum(
             w * self._styles(voice)[length].astype(np.float64) for voice, w in weights.items()
@@ -228,7 +248,7 @@ def onnx_session(model: Path) -> Any:
     if not model.is_file():
         raise SynthesisError(f"there is no {model}; fetch the engines with `make voices`")
     options = onnxruntime.SessionOptions()
-    # One thread a call: clips run side by side, and the sums are always made in the same order.
+    # One thread per call: clips are made in parallel, and sums always have the same order.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,7 @@
-"""Sounds without a word in them: what a recogniser must stay silent on.
+"""Synthesise sounds without speech, for which a recogniser must return no text.
 
-Used for the small model's `language None` examples. Every sound is a pure function of the
-random generator; nothing is recorded.
+They are the `language None` examples of `tiny` and `small`. Every sound is a function of the random
+generator; none is recorded.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ _NOTES_HZ = 220.0 * 2 ** (np.arange(25) / 12)
 
 
 def draw_nonspeech(rng: np.random.Generator, *, min_s: float = 0.5, max_s: float = 12.0) -> Samples:
-    """Draw a sound of random kind, length and level.
+    """Synthesise a sound of random kind, length and level.
+
+    Args:
+        rng: random generator.
+        min_s, max_s: range of the length in seconds.
 
     Returns:
-        float32 [time] at 16 kHz, peak between -50 and -1 dB of full scale, whatever the kind.
+        float32 array [time] at 16 kHz, with a peak of -50 to -1 dBFS for every kind.
     """
     count = round(float(np.exp(rng.uniform(np.log(min_s), np.log(max_s)))) * SAMPLE_RATE)
     kinds = list(KINDS.values())
@@ -33,7 +37,7 @@ def draw_nonspeech(rng: np.random.Generator, *, min_s: float = 0.5, max_s: float
 
 
 def noise(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Noise with a spectrum of 0 to -6 dB per octave, peak 1 (white, pink, brown and between)."""
+    """Return noise with a slope of 0 to -6 dB per octave (white, pink, brown) and peak 1."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     slope = rng.uniform(0.0, 1.0)
     octave = np.maximum(np.arange(spectrum.size), 1.0 + 20.0 * count / SAMPLE_RATE)
@@ -42,12 +46,12 @@ def noise(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 def silence(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """The floor of a quiet recorder: noise, which `draw_nonspeech` scales up to the drawn level."""
+    """Return the noise floor of a quiet recorder, which `draw_nonspeech` scales to its level."""
     return 1e-4 * noise(rng, count)
 
 
 def hum(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Mains hum: 50 or 60 Hz with falling harmonics."""
+    """Return mains hum: 50 or 60 Hz with harmonics of decreasing level."""
     base = 50.0 if rng.random() < 0.5 else 60.0
     time = np.arange(count) / SAMPLE_RATE
     harmonics = range(1, int(rng.integers(3, 12)))
@@ -57,7 +61,7 @@ def hum(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 def tones(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Beeps: one frequency, switched on and off."""
+    """Return beeps: one frequency, switched on and off."""
     time = np.arange(count) / SAMPLE_RATE
     period = rng.uniform(0.2, 2.0)
     gate = (time % period) < period * rng.uniform(0.2, 1.0)
@@ -65,7 +69,7 @@ def tones(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 def music(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Music-like: decaying chords of a few harmonics, at random beats."""
+    """Return something like music: decaying chords of a few harmonics, on a random beat."""
     sound = np.zeros(count)
     beat = int(rng.uniform(0.15, 0.6) * SAMPLE_RATE)
     for start in range(0, count, beat):
@@ -79,14 +83,14 @@ def music(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 def engine(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """An engine or fan: noise whose level swings some times a second."""
+    """Return an engine or fan: noise whose level oscillates 1 to 30 times a second."""
     time = np.arange(count) / SAMPLE_RATE
     swing = 1 + rng.uniform(0.2, 0.9) * np.sin(2 * np.pi * rng.uniform(1, 30) * time)
     return noise(rng, count) * swing
 
 
 def clicks(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Taps and crackle: short bursts at random moments."""
+    """Return taps and crackle: short bursts at random times."""
     sound = np.zeros(count)
     burst = int(rng.uniform(0.002, 0.03) * SAMPLE_RATE)
     shape = np.exp(-np.arange(burst) / (burst / 4))
@@ -106,3 +110,4 @@ KINDS: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
     "engine": engine,
     "clicks": clicks,
 }
+"""Generators by kind; their arguments are the random generator and the number of samples."""

@@ -1,7 +1,7 @@
-"""What a synthesised corpus will hold: every utterance, drawn before any sound is made.
+"""Plan the corpus of `tiny`: every clip is drawn before any audio is made.
 
-The plan is a pure function of the recipe, so the corpus is the same whatever the number of
-workers and however often the work is interrupted.
+The plan is a pure function of the recipe, so that the corpus does not depend on the number of
+workers or on interruptions.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ _DEV_SHARE, _TEST_SHARE = 0.03, 0.06
 
 
 class CorpusRecipe(Recipe):
-    """A corpus of synthesised speech (counts are clips)."""
+    """Recipe of a corpus of synthesised speech; all counts are numbers of clips."""
 
-    seed: int = Field(ge=0, description="source of every choice")
+    seed: int = Field(ge=0, description="seed of every random choice")
     train: int = Field(ge=0, description="training sentences, one voice each")
     dev: int = Field(ge=0, description="development sentences, training voices")
     test: int = Field(ge=0, description="test sentences in training voices")
     test_held_out: int = Field(ge=0, description="test sentences in held-out voices")
-    handwritten: bool = Field(description="the hand-written sentences, in both kinds of voice")
+    handwritten: bool = Field(
+        description="whether to add the handwritten test sentences, in both kinds of voice"
+    )
     joined: int = Field(ge=0, description="test clips of up to 15 s, and as many of up to 30 s")
     nonspeech_train: int = Field(ge=0, description="training clips without speech")
     nonspeech_dev: int = Field(ge=0, description="development clips without speech")
@@ -39,17 +41,19 @@ class CorpusRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class PlannedClip:
-    """One clip to make.
+    """A clip to make.
 
     Attributes:
-        id: stable; the split is its first part.
+        id: stable id, which starts with the split.
         kind: `sentence`, `nonspeech` or `joined`.
-        source: `generator`, `handwritten` or `nonspeech`.
-        text: the transcript; empty without speech.
-        voice: who speaks (sentences only).
-        held_out: the voice is one that training never hears.
-        parts: ids of the clips that a joined clip is made of.
-        pauses_s: silence after each part.
+        source: source of the text: `generator`, `handwritten`, `nonspeech`, or one of a text
+            corpus.
+        text: transcript; empty without speech.
+        voice: voice of a sentence; None for other clips.
+        held_out: whether the voice does not occur in training.
+        parts: ids of the clips that a joined clip consists of.
+        pauses_s: silence after each part of a joined clip, or before and after the speech of a
+            sentence, in seconds.
     """
 
     id: str
@@ -63,18 +67,18 @@ class PlannedClip:
 
     @property
     def split(self) -> str:
-        """`train`, `dev` or `test`."""
+        """Split of the clip: `train`, `dev` or `test`."""
         return self.id.split("-", 1)[0]
 
 
 def random_stream(seed: int, clip_id: str) -> np.random.Generator:
-    """Return the random generator that belongs to one clip, whoever makes it and when."""
+    """Return the random generator of a clip, which depends on seed and id alone."""
     digest = hashlib.sha256(clip_id.encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
 def split_of(sentence: str) -> str:
-    """Return the split that a sentence belongs to, by the hash of its words alone."""
+    """Return the split of a sentence, which depends on a hash of its words alone."""
     digest = hashlib.sha256(normalize(sentence).encode()).digest()
     share = int.from_bytes(digest[:4], "big") / 2**32
     if share < _TEST_SHARE:
@@ -83,13 +87,13 @@ def split_of(sentence: str) -> str:
 
 
 def handwritten_sentences() -> list[str]:
-    """Return the test sentences that people wrote, in order."""
+    """Return the handwritten test sentences, in order."""
     text = (resources.files("megaasr.synthesize") / "data" / "handwritten.txt").read_text("utf-8")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def plan_corpus(recipe: CorpusRecipe) -> list[PlannedClip]:
-    """Return every clip of the corpus: sentences, sounds without speech, then joined clips."""
+    """Return every clip of the corpus: sentences, clips without speech, and then joined clips."""
     sentences = list(_planned_sentences(recipe))
     nonspeech = [
         PlannedClip(f"{split}-n{number:06d}", "nonspeech", "nonspeech")
@@ -104,12 +108,12 @@ def plan_corpus(recipe: CorpusRecipe) -> list[PlannedClip]:
 
 
 def _planned_sentences(recipe: CorpusRecipe) -> Iterator[PlannedClip]:
-    wanted = {
+    counts = {
         "train": recipe.train,
         "dev": recipe.dev,
         "test": recipe.test + recipe.test_held_out,
     }
-    by_split = _sentences_by_split(recipe.seed, wanted)
+    by_split = _sentences_by_split(recipe.seed, counts)
     for split in SPLITS:
         for number, text in enumerate(by_split[split]):
             held_out = split == "test" and number >= recipe.test
@@ -124,26 +128,26 @@ def _sentence(seed: int, clip_id: str, source: str, text: str, held_out: bool) -
     return PlannedClip(clip_id, "sentence", source, text, voice, held_out)
 
 
-def _sentences_by_split(seed: int, wanted: dict[str, int]) -> dict[str, list[str]]:
-    """Generate until every split has enough; the hash alone decides where a sentence goes."""
+def _sentences_by_split(seed: int, counts: dict[str, int]) -> dict[str, list[str]]:
+    """Generate sentences until every split has enough; a hash decides the split of a sentence."""
     share = {"test": _TEST_SHARE, "dev": _DEV_SHARE, "train": 1 - _TEST_SHARE - _DEV_SHARE}
-    count = max(int(1.1 * wanted[split] / share[split]) + 50 for split in SPLITS)
-    found: dict[str, list[str]] = {split: [] for split in SPLITS}
-    # A hand-written sentence that the generator happens to make would leak into training.
-    banned = {normalize(sentence) for sentence in handwritten_sentences()}
+    generated = max(int(1.1 * counts[split] / share[split]) + 50 for split in SPLITS)
+    sentences: dict[str, list[str]] = {split: [] for split in SPLITS}
+    # A handwritten sentence that the generator happens to produce would leak into training.
+    excluded = {normalize(sentence) for sentence in handwritten_sentences()}
     while True:
         for split in SPLITS:
-            found[split].clear()
-        for sentence in generate_sentences(count, seed):
-            if normalize(sentence) not in banned:
-                found[split_of(sentence)].append(sentence)
-        if all(len(found[split]) >= wanted[split] for split in SPLITS):
-            return {split: found[split][: wanted[split]] for split in SPLITS}
-        count = int(count * 1.3)
+            sentences[split].clear()
+        for sentence in generate_sentences(generated, seed):
+            if normalize(sentence) not in excluded:
+                sentences[split_of(sentence)].append(sentence)
+        if all(len(sentences[split]) >= counts[split] for split in SPLITS):
+            return {split: sentences[split][: counts[split]] for split in SPLITS}
+        generated = int(generated * 1.3)
 
 
 def _planned_joins(recipe: CorpusRecipe, sentences: list[PlannedClip]) -> Iterator[PlannedClip]:
-    """Test clips of several sentences, trained voices, with pauses between them."""
+    """Yield test clips of several sentences in training voices, with pauses between them."""
     pool = [clip for clip in sentences if clip.split == "test" and clip.source == "generator"]
     pool = [clip for clip in pool if not clip.held_out]
     for limit_s in (15, 30) if pool else ():
@@ -161,18 +165,18 @@ def _planned_joins(recipe: CorpusRecipe, sentences: list[PlannedClip]) -> Iterat
 def _fill(
     limit_s: float, pool: list[PlannedClip], rng: np.random.Generator
 ) -> tuple[list[PlannedClip], list[float]]:
-    """Take sentences in random order while they surely fit."""
+    """Return sentences in random order that are certain to fit, and the pauses after them."""
     parts: list[PlannedClip] = []
     pauses: list[float] = []
-    room_s = limit_s
+    remaining_s = limit_s
     for index in rng.permutation(len(pool)):
         clip, pause_s = pool[int(index)], round(float(rng.uniform(0.3, 1.2)), 3)
         stretch = clip.voice.stretch if clip.voice else 1.0
-        # 0.45 s a word is slow at natural tempo; the limits leave room for the slowest voices.
-        need_s = (0.45 * len(clip.text.split()) + 0.5) * stretch + pause_s
-        if need_s > room_s:
+        # 0.45 s per word is slow for a natural tempo, so that the slowest voices fit, too.
+        estimate_s = (0.45 * len(clip.text.split()) + 0.5) * stretch + pause_s
+        if estimate_s > remaining_s:
             break
         parts.append(clip)
         pauses.append(pause_s)
-        room_s -= need_s
+        remaining_s -= estimate_s
     return parts, pauses

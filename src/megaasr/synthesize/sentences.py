@@ -1,7 +1,7 @@
-"""Seeded generator of everyday English sentences for synthesised speech.
+"""Generate everyday English sentences for synthesised speech from a seed.
 
 Sentence types are templates with typed slots (data/grammar.toml) over a lexicon (data/lexicon.toml)
-and verb frames (data/frames.toml). Only letters, apostrophes, hyphens and , . ? ! are produced.
+and verb frames (data/frames.toml). Sentences consist of letters, apostrophes, hyphens and , . ? !
 """
 
 import re
@@ -18,7 +18,7 @@ from megaasr.synthesize.grammar import (
     FIXED,
     PRONOUNS,
     SILENT,
-    Choice,
+    Alternatives,
     Forms,
     Subject,
     Template,
@@ -31,7 +31,7 @@ from megaasr.text.exclusion import sentence_words
 
 MIN_WORDS, MAX_WORDS = 3, 20
 _MAX_TRIES = 10_000
-# Percentages of the joinable statements that are joined with a second one, or get a prefix.
+# Percentages of the joinable statements that are joined to a second one, or preceded by a prefix.
 _JOINED, _PREFIXED = 40, 20
 _LOWERED_WORDS = "the my it there this that these a we in your what how today all two chapter at"
 _LOWERED = frozenset(_LOWERED_WORDS.split())
@@ -57,14 +57,14 @@ _CONTRACTIONS: dict[str, Forms] = {
 
 @dataclass(frozen=True)
 class Sentence:
-    """A generated sentence and the type of template it came from."""
+    """A generated sentence, and the type of its template."""
 
     kind: str
     text: str
 
 
 class _Writer:
-    """Expands one template, carrying the subject for agreement and the words already used."""
+    """Expands one template, and keeps track of its subject and of the words already used."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -72,15 +72,15 @@ class _Writer:
         self._used: set[str] = set()
 
     def below(self, count: int) -> int:
-        """A whole number from 0 up to count."""
+        """Draw a whole number from 0 up to, but not including, `count`."""
         return int(self._rng.integers(count))
 
     def weighted(self, cumulative: tuple[float, ...]) -> int:
-        """An index drawn by weight."""
+        """Draw an index by cumulative weights."""
         return bisect_right(cumulative, float(self._rng.random()) * cumulative[-1])
 
     def pick(self, words: tuple[str, ...]) -> str:
-        """A word, preferably one that the sentence does not have yet."""
+        """Draw a word, preferably one that the sentence does not contain yet."""
         for _ in range(8):
             word = words[self.below(len(words))]
             if word not in self._used:
@@ -88,12 +88,12 @@ class _Writer:
         self._used.add(word)
         return word
 
-    def alternative(self, choice: Choice) -> str:
-        """Expand one of the alternatives."""
-        return self.expand(choice.templates[self.weighted(choice.cumulative)])
+    def alternative(self, alternatives: Alternatives) -> str:
+        """Draw and expand one of several alternatives."""
+        return self.expand(alternatives.templates[self.weighted(alternatives.cumulative)])
 
     def expand(self, template: Template) -> str:
-        """The text of a template with all of its slots filled, left to right."""
+        """Return the text of a template, with its slots filled from left to right."""
         out = []
         for literal, name, form in template:
             out.append(literal)
@@ -131,8 +131,8 @@ class _Writer:
 
     def _verb_phrase(self, form: str) -> str:
         rare_form = form == "ing" or (form == "pres" and self._subject.third)
-        choice = lexicon().common_frames if rare_form else lexicon().frames
-        frame = choice.frames[self.weighted(choice.cumulative)]
+        weighted_frames = lexicon().common_frames if rare_form else lexicon().frames
+        frame = weighted_frames.frames[self.weighted(weighted_frames.cumulative)]
         verb = self._verb(self.pick(frame.verbs), form)
         return f"{verb} {self.expand(frame.complements[self.below(len(frame.complements))])}"
 
@@ -140,7 +140,7 @@ class _Writer:
         return self.pick(lexicon().words[name])
 
     def set_third(self) -> str:
-        """A silent third person singular."""
+        """Choose a third person singular as subject without printing it."""
         self._subject = PRONOUNS["he" if self.below(2) else "she"]
         return ""
 
@@ -165,7 +165,7 @@ class _Writer:
         self._subject = Subject(text, "they", "their", False)
 
     def single(self) -> str:
-        """A person: a name, a relative or somebody by job."""
+        """Choose and print a person: a name, a relative, or a job."""
         draw = self.below(100)
         if draw < 45:
             return self.named()
@@ -178,7 +178,7 @@ class _Writer:
         return self._set_single(text, male)
 
     def named(self) -> str:
-        """A person by first name."""
+        """Choose and print a person by first name."""
         male = bool(self.below(2))
         return self._set_single(self._word("male_name" if male else "female_name"), male)
 
@@ -193,24 +193,24 @@ class _Writer:
         return self._subject.text
 
     def who(self) -> str:
-        """The subject chosen before."""
+        """Return the current subject."""
         return self._subject.text
 
     def pronoun(self) -> str:
-        """The pronoun for the subject chosen before."""
+        """Return the pronoun of the current subject."""
         return self._subject.pronoun
 
     def possessive(self) -> str:
-        """The possessive that agrees with the subject."""
+        """Return the possessive of the current subject."""
         return self._subject.possessive
 
     def contraction(self, endings: Forms) -> str:
-        """A pronoun contracted with an auxiliary; it becomes the subject."""
+        """Choose a pronoun as subject, and print it contracted with an auxiliary."""
         self._subject = _PRONOUN_LIST[self.below(len(_PRONOUN_LIST))]
         return self._subject.text + agreeing(self._subject, endings)
 
     def clock(self) -> str:
-        """A time of day."""
+        """Draw a time of day."""
         hour, draw = number(1 + self.below(12)), self.below(12)
         if draw < 6:
             return f"{hour} {_HOUR_ENDINGS[self.below(len(_HOUR_ENDINGS))]}"
@@ -220,21 +220,21 @@ class _Writer:
         return ("noon", "midnight")[self.below(2)]
 
     def date(self) -> str:
-        """A day of the year."""
+        """Draw a day of the year."""
         day, month = grammar.ordinal(1 + self.below(31)), self._word("month")
         return f"the {day} of {month}" if self.below(2) else f"{month} the {day}"
 
     def year(self) -> str:
-        """A year."""
+        """Draw a year."""
         return grammar.year(1850 + self.below(180))
 
     def number(self) -> str:
-        """A number from two to a few hundred, small ones more often."""
+        """Draw a number from two to 999; small numbers are more frequent."""
         top = (20, 100, 100, 1000)[self.below(4)]
         return number(2 + self.below(top - 2))
 
     def price(self) -> str:
-        """An amount of money."""
+        """Draw an amount of money."""
         amount, draw = 2 + self.below((30, 100, 1000, 9000)[self.below(4)]), self.below(4)
         if draw == 0 and amount < 100:
             return f"{number(amount)} dollars and {number(5 + 5 * self.below(19))} cents"
@@ -242,7 +242,7 @@ class _Writer:
         return f"{number(amount)} {unit}"
 
     def digits(self) -> str:
-        """Three to eight digits read one by one."""
+        """Draw three to eight digits that are read one by one."""
         return " ".join(number(self.below(10)) for _ in range(3 + self.below(6)))
 
 
@@ -276,7 +276,7 @@ def _form(word: str, form: str) -> str:
 
 
 def _finish(text: str) -> str:
-    """Join compounds, tidy the spaces, choose a or an, and start with a capital."""
+    """Join compounds, clean up spaces, choose a or an, and capitalise the first word."""
     text = _SPACES.sub(" ", text.replace("_", " ")).strip()
     text = _SPACE_BEFORE_MARK.sub(r"\1", text)
     text = _AN.sub(r"\1n ", text)
@@ -284,17 +284,17 @@ def _finish(text: str) -> str:
 
 
 def normalize(text: str) -> str:
-    """Lower-case words only, for comparing sentences."""
+    """Return the lower-case words of a text without punctuation, for comparing sentences."""
     return " ".join(sentence_words(text))
 
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """Every lower-case word form that the generator can emit (a few more than it will)."""
+    """Return all lower-case word forms that the generator can emit, and a few that it cannot."""
     data = lexicon()
     texts: set[str] = set()
-    for choice in (*data.rules.values(), *data.types.values()):
-        for template in choice.templates:
+    for alternatives in (*data.rules.values(), *data.types.values()):
+        for template in alternatives.templates:
             texts |= _template_words(template)
     for frame in data.frames.frames:
         forms = grammar.VERB_FORMS if frame.all_forms else ("base", "past", "part")
@@ -315,10 +315,10 @@ def vocabulary() -> frozenset[str]:
 
 
 def _template_words(template: Template) -> set[str]:
-    """The literal texts of a template and the words that its slots draw from."""
+    """Return the literal texts of a template and the words that its slots draw from."""
     data = lexicon()
     texts = {literal.removeprefix("'s") for literal, _, _ in template}
-    # A slot's word is one token with an ending that follows it, as in "{kin_few}'s".
+    # The word of a slot forms one token with an ending that follows it, as in "{kin_few}'s".
     endings = [literal.split(" ")[0] for literal, _, _ in template[1:]] + [""]
     for (_, name, form), ending in zip(template, endings, strict=True):
         tail = ending if ending.startswith("'") else ""
@@ -333,12 +333,12 @@ def _template_words(template: Template) -> set[str]:
 
 
 def sentence_types() -> tuple[str, ...]:
-    """The names of all sentence types."""
+    """Return the names of all sentence types."""
     return lexicon().type_names
 
 
 def _lengthen(writer: _Writer, kind: str, text: str) -> str:
-    """Join some statements with another of their type, or put words like "I think that" first."""
+    """Join some statements to another of their type, or add a prefix such as "I think that"."""
     data = lexicon()
     draw = writer.below(100)
     if kind not in data.joinable or not _is_plain(text) or draw >= _JOINED + _PREFIXED:
@@ -352,18 +352,18 @@ def _lengthen(writer: _Writer, kind: str, text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether it is a statement that starts without an adverb of its own ("Perhaps, ...")."""
+    """Return whether a text is a statement without an initial adverb ("Perhaps, ...")."""
     return text.endswith(".") and not text.split(" ", 1)[0].endswith(",")
 
 
 def _uncapitalize(text: str) -> str:
-    """Lower-case a first word that is capital only because it starts a sentence."""
-    first, _, rest = text.partition(" ")
-    return f"{first.lower()} {rest}" if first.lower() in _LOWERED else text
+    """Lower-case the first word if it is capitalised only because it starts the sentence."""
+    first, _, remainder = text.partition(" ")
+    return f"{first.lower()} {remainder}" if first.lower() in _LOWERED else text
 
 
 def generate_typed(rng: np.random.Generator) -> Sentence:
-    """One sentence of three to twenty words, with its type."""
+    """Generate a sentence of three to twenty words, with its type."""
     data = lexicon()
     for _ in range(_MAX_TRIES):
         writer = _Writer(rng)
@@ -371,16 +371,16 @@ def generate_typed(rng: np.random.Generator) -> Sentence:
         text = _finish(_lengthen(writer, kind, writer.alternative(data.types[kind])))
         if MIN_WORDS <= len(normalize(text).split()) <= MAX_WORDS:
             return Sentence(kind, text)
-    raise RuntimeError("the grammar yields no sentence of the wanted length")
+    raise RuntimeError("the grammar yields no sentence of the required length")
 
 
 def generate_sentence(rng: np.random.Generator) -> str:
-    """One sentence of three to twenty words."""
+    """Generate a sentence of three to twenty words."""
     return generate_typed(rng).text
 
 
 def generate_sentences(count: int, seed: int) -> list[str]:
-    """Distinct sentences; a smaller count gives the beginning of the same list."""
+    """Generate distinct sentences; a smaller count gives the beginning of the same list."""
     rng = np.random.default_rng(seed)
     seen: set[str] = set()
     sentences: list[str] = []

@@ -1,9 +1,9 @@
-"""The voices of the corpus of `small`: who may speak in which split, and the engines that speak.
+"""The voices of the corpus of `small`: their assignment to splits, and their engines.
 
-Four engines: Kokoro (24 voices and mixtures of two or three of them), hibari (one voice, spread by
-pitch and by the scale of its spectrum), flite and espeak-ng (the voices of `tiny`'s corpus). Held
-out, and heard in the test only: Kokoro's af_sarah, am_michael, am_puck and bf_emma, alone and in
-mixtures; and what `tiny` holds out of flite and espeak-ng. hibari imitates one trained voice.
+There are four engines: Kokoro (24 voices and mixtures of two or three of them), hibari (one voice,
+varied by pitch and by the scale of its spectrum), flite and espeak-ng (the voices of `tiny`'s
+corpus). Held-out voices occur in the test split only: Kokoro's af_sarah, am_michael, am_puck and
+bf_emma, and those of flite and espeak-ng that `tiny` holds out. hibari imitates a training voice.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ ENGINES: tuple[Engine, ...] = ("kokoro", "hibari", "flite", "espeak")
 def draw_speaker(
     engine: Engine, rng: np.random.Generator, *, held_out: bool, mixtures: float
 ) -> Voice:
-    """Draw a voice of an engine, and its manner of speaking.
+    """Draw a voice of an engine, with its manner of speaking.
 
     Args:
-        engine: which one; hibari has no held-out voice.
-        rng: source of every choice.
-        held_out: draw among the held-out voices only, else among the training voices only.
-        mixtures: probability that a trained voice of Kokoro's is a mixture of two or three.
+        engine: the engine; hibari has no held-out voice.
+        rng: random generator of every choice.
+        held_out: True to draw from the held-out voices, False to draw from the training voices.
+        mixtures: probability that a training voice of Kokoro is a mixture of two or three voices.
     """
     if engine in ("flite", "espeak"):
         return voices.draw_voice(rng, held_out=held_out, flite_share=float(engine == "flite"))
@@ -50,14 +50,14 @@ def draw_speaker(
         name=name,
         stretch=_log_uniform(rng, 0.8, 1.25),
         pitch=1.0,
-        # The test voices keep their own vocal tract: it is what makes them unheard.
+        # Held-out voices keep their vocal tract, since it distinguishes them from training voices.
         scale=1.0 if held_out else _log_uniform(rng, 0.94, 1.06),
         peak_db=_peak_db(rng),
     )
 
 
 def _draw_hibari(rng: np.random.Generator) -> Voice:
-    """Two ranges of pitch, as of women and of men, each with its size of vocal tract."""
+    """Draw from two ranges of pitch, typical of women and men, each with its vocal tracts."""
     low = rng.random() < 0.5
     return Voice(
         engine="hibari",
@@ -76,7 +76,7 @@ def _draw_kokoro_name(rng: np.random.Generator, *, held_out: bool, mixtures: flo
         return kokoro.VOICES[int(rng.integers(len(kokoro.VOICES)))]
     count = int(rng.integers(2, 4))
     members = rng.choice(len(kokoro.VOICES), size=count, replace=False)
-    # Whole hundredths that sum to one, none of them small.
+    # Whole hundredths that sum to one, none of which is small.
     shares = rng.dirichlet(np.full(count, 4.0)) * (1.0 - 0.1 * count) + 0.1
     hundredths = np.floor(100 * shares).astype(int)
     hundredths[0] += 100 - hundredths.sum()
@@ -97,7 +97,11 @@ def _peak_db(rng: np.random.Generator) -> float:
 
 
 class Speakers:
-    """All engines; each is loaded when it first speaks. Threads may share the object."""
+    """All engines; each is loaded on first use. Threads may share the object.
+
+    Args:
+        engines: folder of the engines, see `megaasr.synthesize.engines`.
+    """
 
     def __init__(self, engines: Path) -> None:
         self._folder = engines
@@ -118,18 +122,18 @@ class Speakers:
 
         Args:
             text: plain words and punctuation.
-            voice: who speaks, and how.
-            rng: source of hibari's breath noise; the other engines have no randomness.
-            scratch: a WAV path that may be overwritten; only this call may use it.
+            voice: the voice and its manner of speaking.
+            rng: random generator of hibari's breath noise; the other engines are deterministic.
+            scratch: path of a temporary WAV file, which no other call may use.
 
         Returns:
-            float32 [time] in -1..1 and the rate in Hz at which it must be played (16 kHz after
-            resampling by the caller; the rate carries `voice.scale`).
+            float32 array [time] in -1..1, and the sample rate in Hz at which it must be played.
+            The rate includes `voice.scale`, so the caller resamples from it to 16 kHz.
 
         Raises:
-            SynthesisError: the engine is missing or failed; the message names the mend.
+            SynthesisError: the engine is missing or failed; the message names the remedy.
         """
-        # Playing at `scale` times the rate shortens the speech: slow it beforehand.
+        # Playing at `scale` times the rate shortens the speech, so it is spoken more slowly.
         speed = 1.0 / (voice.stretch * voice.scale)
         if voice.engine == "kokoro":
             with self._lock:

@@ -1,7 +1,7 @@
-"""Make the corpus of `small`: list by list, so that training can begin while it grows.
+"""Make the corpus of `small` list by list, so that training can start while the corpus grows.
 
-Every list (`train-000.jsonl`, `dev.jsonl`, …) appears when its last clip is made, and `train.jsonl`
-holds the finished parts in order. Resumable; the same bytes whatever the number of workers.
+Each list (`train-000.jsonl`, `dev.jsonl`, …) appears when its last clip is finished; `train.jsonl`
+has the finished parts in order. Resumable, and the same bytes for any number of workers.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import MegaASRError, RecordError, SynthesisError, UsageError
 from megaasr.folder_claim import FolderClaim, locked_folder
 from megaasr.hashing import file_sha256
@@ -27,10 +26,10 @@ from megaasr.synthesize.corpus import (
     RECIPE_FILE,
     ClipFailure,
     bounded_map,
+    cached_duration_s,
     clip_path,
     join_clips,
     manifest_record,
-    whole_duration_s,
 )
 from megaasr.synthesize.engines import require_engines
 from megaasr.synthesize.nonspeech import draw_nonspeech
@@ -40,15 +39,18 @@ from megaasr.synthesize.speech_plan import SpeechPlan, SpeechRecipe, part_name, 
 from megaasr.synthesize.text_sentences import read_sentences
 
 MAX_CLIP_S = 30.0
-# A word is never spoken faster than this; a shorter clip lacks some.
+"""Maximum length of a clip in seconds."""
+
 MIN_WORD_S = 0.1
-# How much of the corpus to make and where its inputs lie: the clips do not depend on it.
-_NOT_OF_THE_CLIPS = frozenset({"parts", "sentences", "engines"})
+"""Minimum time per word in seconds; a clip that is shorter lacks some of its words."""
+
+# Fields that the clips do not depend on: the size of the corpus, and paths.
+_FREE_FIELDS = frozenset({"parts", "sentences", "engines"})
 
 
 @dataclass(slots=True)
 class _Progress:
-    """Clips done and failed over all lists."""
+    """Finished and failed clips of all lists."""
 
     total: int
     report: OnAudioProgress
@@ -69,17 +71,23 @@ def synthesize_speech(
     workers: int | None = None,
     on_progress: OnAudioProgress = lambda done, total, audio_s: None,
 ) -> list[ClipFailure]:
-    """Make every list that is not there yet.
+    """Make every missing list.
 
     Args:
-        recipe: what to make; a larger `parts` than before adds to the corpus.
-        output: the corpus folder; a folder made from other sentences or by a recipe that makes
-            other clips is refused, and so is one that another process is working in.
-        workers: clips made at the same time (default: the processor's cores).
-        on_progress: called with clips done, clips in all and seconds of audio so far.
+        recipe: recipe of the corpus; a larger `parts` than before extends an existing corpus.
+        output: folder of the corpus; refused if it holds a corpus of other sentences or of a recipe
+            that makes other clips, or if another process is working in it.
+        workers: number of clips made in parallel; None for the number of processor cores.
+        on_progress: called with the number of finished clips, the total number, and the seconds of
+            audio so far.
 
     Returns:
-        The clips that failed (they are tried again the next time); all others are in the lists.
+        The clips that failed, which the next run tries again; all others are in the lists.
+
+    Raises:
+        UsageError: the folder is refused, or the sentences do not suffice.
+        RecordError: a line of the sentences is not a record.
+        SynthesisError: an engine is missing.
     """
     sentences = read_sentences(recipe.sentences)
     if recipe.shares.kokoro or recipe.shares.hibari:
@@ -100,12 +108,12 @@ def synthesize_speech(
 
 
 def _claim(output: Path, recipe: SpeechRecipe) -> None:
-    """Write into a new folder what its clips depend on, or check that nothing of it changed."""
-    # Without defaults: a field that is new since the corpus was begun has not changed it.
-    facts = recipe.model_dump(mode="json", exclude=set(_NOT_OF_THE_CLIPS), exclude_defaults=True)
-    facts["sentences_sha256"] = file_sha256(recipe.sentences)
+    """Claim the folder for everything that the clips depend on, see `FolderClaim`."""
+    # Without defaults: a field that was added since the corpus was begun has not changed it.
+    inputs = recipe.model_dump(mode="json", exclude=set(_FREE_FIELDS), exclude_defaults=True)
+    inputs["sentences_sha256"] = file_sha256(recipe.sentences)
     claim = FolderClaim(output, RECIPE_FILE, "holds a corpus of another recipe")
-    claim.claim(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    claim.claim(json.dumps(inputs, indent=2, ensure_ascii=False) + "\n")
 
 
 def _make_list(
@@ -115,13 +123,13 @@ def _make_list(
     pool: ThreadPoolExecutor,
     progress: _Progress,
 ) -> None:
-    """Make a list's clips and write its manifest, unless it is complete already."""
+    """Make the clips of a list and write its manifest, unless it is complete already."""
     manifest = maker.output / f"{name}.jsonl"
     if (seconds := _complete_s(manifest, clips)) is not None:
         progress.add(seconds, len(clips))
         return
     durations: dict[str, float] = {}
-    # Joined clips need their parts, so they wait for all others.
+    # Joined clips consist of other clips, so they are made last.
     for batch in ([c for c in clips if not c.parts], [c for c in clips if c.parts]):
         for clip, result in bounded_map(pool, maker.make, batch):
             if isinstance(result, MegaASRError):
@@ -130,12 +138,12 @@ def _make_list(
             else:
                 durations[clip.id] = result
                 progress.add(result)
-    made = [clip for clip in clips if clip.id in durations]
-    write_manifest(manifest, (manifest_record(clip, durations[clip.id]) for clip in made))
+    finished = [clip for clip in clips if clip.id in durations]
+    write_manifest(manifest, (manifest_record(clip, durations[clip.id]) for clip in finished))
 
 
 def _complete_s(manifest: Path, clips: Sequence[PlannedClip]) -> float | None:
-    """Return the seconds of audio of a list that lacks nothing; else None."""
+    """Return the seconds of audio of a list if it is complete, else None."""
     if not manifest.is_file():
         return None
     try:
@@ -150,7 +158,7 @@ def _complete_s(manifest: Path, clips: Sequence[PlannedClip]) -> float | None:
 
 
 def _write_views(output: Path, name: str, plan: SpeechPlan) -> None:
-    """Write the lists that are put together of others: the training parts, and test by voice."""
+    """Write the lists derived from others: all training parts, and test clips by held-out voice."""
     if name.startswith("train-"):
         parts = [output / f"{part_name(number)}.jsonl" for number in range(plan.recipe.parts)]
         ready = [path for path in parts if path.is_file()]
@@ -160,8 +168,8 @@ def _write_views(output: Path, name: str, plan: SpeechPlan) -> None:
             u for u in read_manifest(output / "test.jsonl") if u.extra.get("held_out_voice")
         ]
         for engine in sorted({_engine(utterance) for utterance in held_out}):
-            chosen = (utterance for utterance in held_out if _engine(utterance) == engine)
-            write_manifest(output / f"test-held-out-{engine}.jsonl", chosen)
+            spoken = (utterance for utterance in held_out if _engine(utterance) == engine)
+            write_manifest(output / f"test-held-out-{engine}.jsonl", spoken)
 
 
 def _engine(utterance: Utterance) -> str:
@@ -170,18 +178,18 @@ def _engine(utterance: Utterance) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _ClipMaker:
-    """Makes clips of a corpus; threads may share it."""
+    """Makes the clips of a corpus; threads may share it."""
 
     seed: int
     output: Path
     speakers: Speakers
 
     def make(self, clip: PlannedClip) -> tuple[PlannedClip, float | MegaASRError]:
-        """Make a clip unless a whole file is there; return its length in seconds, or the error."""
+        """Make a clip unless its file is complete already; return its length or the error."""
         path = self.output / clip_path(clip.id)
         try:
-            if cached := whole_duration_s(path):
-                return clip, cached
+            if cached_s := cached_duration_s(path):
+                return clip, cached_s
             path.parent.mkdir(parents=True, exist_ok=True)
             samples = self._samples(clip, path)
             files.write(path, Waveform(samples, SAMPLE_RATE))
@@ -189,17 +197,17 @@ class _ClipMaker:
             return clip, error
         return clip, len(samples) / SAMPLE_RATE
 
-    def _samples(self, clip: PlannedClip, path: Path) -> NDArray[np.float32]:
+    def _samples(self, clip: PlannedClip, path: Path) -> Samples:
         rng = random_stream(self.seed, f"{clip.id}-sound")
         if clip.parts:
             samples = join_clips(clip, self.seed, self.output)
         elif clip.voice is None:
             samples = draw_nonspeech(rng)
         else:
-            spoken, rate = self.speakers.speak(
+            synthesised, rate = self.speakers.speak(
                 clip.text, clip.voice, rng, path.with_name(f".{clip.id}.wav")
             )
-            speech = files.resample(spoken, rate, SAMPLE_RATE)
+            speech = files.resample(synthesised, rate, SAMPLE_RATE)
             _check_length(clip, len(speech) / SAMPLE_RATE)
             samples = _with_pauses(speech, clip.pauses_s, rng)
         if len(samples) > MAX_CLIP_S * SAMPLE_RATE:
@@ -219,10 +227,8 @@ def _check_length(clip: PlannedClip, seconds: float) -> None:
         )
 
 
-def _with_pauses(
-    speech: NDArray[np.float32], pauses_s: tuple[float, ...], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Put silence before and after, over a recorder's faint noise floor (-100 to -66 dB)."""
+def _with_pauses(speech: Samples, pauses_s: tuple[float, ...], rng: np.random.Generator) -> Samples:
+    """Add silence before and after the speech, over a faint noise floor (-100 to -66 dB)."""
     before, after = (round(pause * SAMPLE_RATE) for pause in pauses_s)
     samples = np.pad(speech, (before, after))
     floor = rng.normal(0.0, 10 ** rng.uniform(-5.0, -3.3), samples.size)

@@ -1,8 +1,8 @@
-"""What the corpus of `small` will hold: every clip, drawn before any sound is made.
+"""Plan the corpus of `small`: every clip is drawn before any audio is made.
 
-The plan is a pure function of the recipe and of the sentences. Training clips come in numbered
-parts: a part is the same however many parts there are, and any prefix of its list, or of the list
-of all parts, is a balanced sample of engines, voices and sources of text.
+The plan is a pure function of the recipe and the sentences. Training clips are grouped in numbered
+parts. A part does not depend on the number of parts, and any prefix of its list, or of the list of
+all parts, is a balanced sample of engines, voices and sources of text.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from megaasr.synthesize.text_sentences import SourceSentence
 from megaasr.synthesize.voices import Voice
 
 LIMITS_S = (15, 30)
+"""Maximum lengths of joined clips in seconds."""
+
 _HELD_OUT_ENGINES: tuple[Engine, ...] = ("kokoro", "flite", "espeak")
 
 
 class EngineShares(Recipe):
-    """Shares of the spoken clips, by engine; they sum to 1."""
+    """Shares of the engines in the spoken clips, which sum to 1."""
 
-    kokoro: float = Field(ge=0, le=1, description="Kokoro: natural, many voices, dear")
-    hibari: float = Field(ge=0, le=1, description="hibari: natural, one voice, cheap")
+    kokoro: float = Field(ge=0, le=1, description="Kokoro: natural, many voices, slow")
+    hibari: float = Field(ge=0, le=1, description="hibari: natural, one voice, fast")
     flite: float = Field(ge=0, le=1, description="flite: slt, rms and kal16")
     espeak: float = Field(ge=0, le=1, description="espeak-ng: accents and speaker variants")
 
@@ -44,33 +46,39 @@ class EngineShares(Recipe):
         return self
 
     def of(self, engine: Engine) -> float:
-        """Return an engine's share."""
+        """Return the share of an engine."""
         return float(getattr(self, engine))
 
 
 class SpeechRecipe(Recipe):
-    """A corpus of text from files, spoken by many voices (counts are clips)."""
+    """Recipe of a corpus of text from a file in many voices; all counts are numbers of clips."""
 
-    seed: int = Field(ge=0, description="source of every choice")
-    sentences: Path = Field(description="JSONL of text, source and kind")
-    engines: Path = Field(description="where `make voices` put Kokoro and hibari")
-    parts: int = Field(ge=0, le=1000, description="parts of the training list")
-    part_spoken: int = Field(ge=1, description="sentences spoken in a part")
-    part_nonspeech: int = Field(ge=0, description="clips without speech in a part")
-    part_joined: int = Field(ge=0, description="joined clips to 15 s in a part, and to 30 s")
-    shares: EngineShares = Field(description="of the spoken clips, by engine")
-    mixtures: float = Field(ge=0, le=1, description="share of mixed voices among Kokoro's")
+    seed: int = Field(ge=0, description="seed of every random choice")
+    sentences: Path = Field(description="JSONL file of sentences with text, source and kind")
+    engines: Path = Field(description="folder of Kokoro and hibari, see `make voices`")
+    parts: int = Field(ge=0, le=1000, description="number of parts of the training list")
+    part_spoken: int = Field(ge=1, description="spoken sentences per part")
+    part_nonspeech: int = Field(ge=0, description="clips without speech per part")
+    part_joined: int = Field(
+        ge=0, description="joined clips of up to 15 s per part, and as many of up to 30 s"
+    )
+    shares: EngineShares = Field(description="shares of the engines in the spoken clips")
+    mixtures: float = Field(ge=0, le=1, description="share of mixtures among Kokoro's voices")
     second_voice: float = Field(
-        ge=0, le=0.5, description="share of a part's spoken clips that repeat a sentence of it"
+        ge=0, le=0.5, description="share of a part's spoken clips that repeat one of its sentences"
     )
     dev: int = Field(ge=0, description="development sentences, training voices")
     test: int = Field(ge=0, description="test sentences in training voices")
     test_held_out: int = Field(ge=0, description="test sentences in held-out voices")
-    handwritten: bool = Field(description="the hand-written sentences, in both kinds of voice")
-    joined: int = Field(ge=0, description="dev and test clips to 15 s, and as many to 30 s, each")
-    # The only field with a default, which is what corpora from before it were made with.
+    handwritten: bool = Field(
+        description="whether to add the handwritten sentences, in both kinds of voice"
+    )
+    joined: int = Field(
+        ge=0, description="joined clips of up to 15 s in dev and in test, as many of up to 30 s"
+    )
+    # The only field with a default, which is the value of corpora that are older than the field.
     joined_word_s: float = Field(
-        default=0.45, gt=0, description="seconds kept for a word when joined clips are filled"
+        default=0.45, gt=0, description="estimated seconds per word for filling joined clips"
     )
     nonspeech_dev: int = Field(ge=0, description="development clips without speech")
     nonspeech_test: int = Field(ge=0, description="test clips without speech")
@@ -78,23 +86,23 @@ class SpeechRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class SpeechPlan:
-    """The recipe with its sentences, split and in order.
+    """The clips of a corpus, computed on demand.
 
     Attributes:
-        recipe: what to make.
-        by_split: distinct sentences of each split, in the order in which they are used.
+        recipe: recipe of the corpus.
+        by_split: distinct sentences of each split, in the order of their use.
     """
 
     recipe: SpeechRecipe
     by_split: dict[str, tuple[SourceSentence, ...]]
 
     def lists(self) -> list[str]:
-        """Return the names of the manifests, in the order in which they are made."""
+        """Return the names of the manifests, in the order of their creation."""
         parts = [part_name(number) for number in range(self.recipe.parts)]
         return [*parts[:1], "dev", *parts[1:2], "test", *parts[2:]]
 
     def clips(self, name: str) -> list[PlannedClip]:
-        """Return the clips of a manifest (`dev`, `test`, `train-000`), in its order."""
+        """Return the clips of a manifest (`dev`, `test`, `train-000`), in order."""
         if name == "dev":
             return self._dev()
         return self._test() if name == "test" else self._part(int(name.removeprefix("train-")))
@@ -119,7 +127,7 @@ class SpeechPlan:
         return [clips[int(index)] for index in rng.permutation(len(clips))]
 
     def _train_sentences(self, start: int, count: int) -> list[SourceSentence]:
-        """Sentences in order; after the last comes the first again (in other voices)."""
+        """Return training sentences in order; after the last, the first is used again."""
         pool = self.by_split["train"]
         if not pool:
             raise UsageError("the sentences file has no sentence for training")
@@ -132,23 +140,29 @@ class SpeechPlan:
         engines: Sequence[Engine],
         rng: np.random.Generator,
     ) -> Iterator[PlannedClip]:
-        """Sentences of the part once more, by another speaker."""
-        waiting = [spoken[int(index)] for index in rng.permutation(len(spoken))]
+        """Yield clips that repeat sentences of the part with another speaker."""
+        candidates = [spoken[int(index)] for index in rng.permutation(len(spoken))]
         for offset, engine in enumerate(engines):
             clip_id = f"{name}-s{len(spoken) + offset:05d}"
             voice = self._voice(clip_id, engine, held_out=False)
-            slot = next(
-                (i for i, c in enumerate(waiting) if c.voice and c.voice.speaker != voice.speaker),
-                0,
+            other_speakers = (
+                index
+                for index, clip in enumerate(candidates)
+                if clip.voice and clip.voice.speaker != voice.speaker
             )
-            first = waiting.pop(slot)
+            original = candidates.pop(next(other_speakers, 0))
             yield PlannedClip(
-                clip_id, "sentence", first.source, first.text, voice, pauses_s=self._pauses(clip_id)
+                clip_id,
+                "sentence",
+                original.source,
+                original.text,
+                voice,
+                pauses_s=self._pauses(clip_id),
             )
 
     def _dev(self) -> list[PlannedClip]:
         recipe = self.recipe
-        spoken = self._spoken("dev-s", self._taken("dev", 0, recipe.dev), ENGINES, held_out=False)
+        spoken = self._spoken("dev-s", self._sentences("dev", recipe.dev), ENGINES, held_out=False)
         return [
             *spoken,
             *_nonspeech("dev", recipe.nonspeech_dev),
@@ -157,30 +171,31 @@ class SpeechPlan:
 
     def _test(self) -> list[PlannedClip]:
         recipe = self.recipe
-        texts = self._taken("test", 0, recipe.test + recipe.test_held_out)
+        texts = self._sentences("test", recipe.test + recipe.test_held_out)
         trained = self._spoken("test-s", texts[: recipe.test], ENGINES, held_out=False)
         held_out = self._spoken("test-v", texts[recipe.test :], _HELD_OUT_ENGINES, held_out=True)
-        written = [
+        handwritten = [
             SourceSentence(text, "handwritten", "statement")
             for text in (handwritten_sentences() if recipe.handwritten else [])
         ]
         return [
             *trained,
             *held_out,
-            *self._spoken("test-h", written, ENGINES, held_out=False),
-            *self._spoken("test-x", written, _HELD_OUT_ENGINES, held_out=True),
+            *self._spoken("test-h", handwritten, ENGINES, held_out=False),
+            *self._spoken("test-x", handwritten, _HELD_OUT_ENGINES, held_out=True),
             *_nonspeech("test", recipe.nonspeech_test),
             *_joins(recipe, "test", recipe.joined, trained),
         ]
 
-    def _taken(self, split: str, start: int, count: int) -> Sequence[SourceSentence]:
-        pool = self.by_split[split]
-        if len(pool) < start + count:
+    def _sentences(self, split: str, count: int) -> Sequence[SourceSentence]:
+        """Return the first sentences of a split."""
+        sentences = self.by_split[split]
+        if len(sentences) < count:
             raise UsageError(
-                f"{self.recipe.sentences} has {len(pool)} {split} sentences, and the recipe wants "
-                f"{start + count}; give a larger file, or ask for fewer (--set {split}=…)"
+                f"{self.recipe.sentences} has {len(sentences)} {split} sentences, and the recipe "
+                f"needs {count}; give a larger file, or ask for fewer (--set {split}=…)"
             )
-        return pool[start : start + count]
+        return sentences[:count]
 
     def _spoken(
         self,
@@ -191,10 +206,10 @@ class SpeechPlan:
         held_out: bool,
     ) -> list[PlannedClip]:
         rng = random_stream(self.recipe.seed, f"{prefix}-plan")
-        chosen = _engines(rng, len(texts), _shares(self.recipe.shares, engines))
+        drawn_engines = _engines(rng, len(texts), _shares(self.recipe.shares, engines))
         return [
             self._sentence(f"{prefix}{index:06d}", sentence, engine, held_out=held_out)
-            for index, (sentence, engine) in enumerate(zip(texts, chosen, strict=True))
+            for index, (sentence, engine) in enumerate(zip(texts, drawn_engines, strict=True))
         ]
 
     def _sentence(
@@ -215,28 +230,33 @@ class SpeechPlan:
         return draw_speaker(engine, stream, held_out=held_out, mixtures=self.recipe.mixtures)
 
     def _pauses(self, clip_id: str) -> tuple[float, float]:
-        """Silence before and after the speech, in seconds."""
+        """Return the silence before and after the speech in seconds."""
         rng = random_stream(self.recipe.seed, f"{clip_id}-pauses")
         before, after = np.where(rng.random(2) < 0.4, 0.0, rng.uniform(0.0, (0.6, 0.8)))
         return round(float(before), 3), round(float(after), 3)
 
 
 def part_name(number: int) -> str:
-    """Return the name of a part's manifest, `train-007`."""
+    """Return the name of the manifest of a part, such as `train-007`."""
     return f"train-{number:03d}"
 
 
 def plan_speech(recipe: SpeechRecipe, sentences: Sequence[SourceSentence]) -> SpeechPlan:
-    """Split the sentences and put them in order, both by the hash of their words alone.
+    """Return the plan of a corpus.
 
-    The hand-written sentences, which are a test of their own, are left out wherever they occur.
+    The split of a sentence and its place in the order depend on hashes of its words. Handwritten
+    test sentences that occur among the sentences are left out.
+
+    Args:
+        recipe: recipe of the corpus.
+        sentences: sentences to synthesise.
     """
     keyed = {normalize(sentence.text): sentence for sentence in reversed(sentences)}
     for text in handwritten_sentences():
         keyed.pop(normalize(text), None)
     keyed.pop("", None)
     by_split: dict[str, list[SourceSentence]] = {"train": [], "dev": [], "test": []}
-    for key in sorted(keyed, key=lambda key: _rank(recipe.seed, key)):
+    for key in sorted(keyed, key=lambda words: _rank(recipe.seed, words)):
         by_split[split_of(key)].append(keyed[key])
     return SpeechPlan(recipe, {split: tuple(pool) for split, pool in by_split.items()})
 
@@ -246,15 +266,15 @@ def _rank(seed: int, key: str) -> bytes:
 
 
 def _shares(shares: EngineShares, engines: tuple[Engine, ...]) -> dict[Engine, float]:
-    """The engines' shares; what the others have goes to the first, which has the most voices."""
-    taken = {engine: shares.of(engine) for engine in engines}
-    taken[engines[0]] += 1.0 - sum(taken.values())
-    return taken
+    """Return the shares of some engines; the first, which has most voices, gets the remainder."""
+    selected = {engine: shares.of(engine) for engine in engines}
+    selected[engines[0]] += 1.0 - sum(selected.values())
+    return selected
 
 
 def _engines(rng: np.random.Generator, count: int, shares: dict[Engine, float]) -> list[Engine]:
-    """Engines in random order, each as often as its share says, to a clip."""
-    bounds = [round(count * upto) for upto in itertools.accumulate(shares.values())]
+    """Return engines in random order, with counts that follow the shares as closely as possible."""
+    bounds = [round(count * total) for total in itertools.accumulate(shares.values())]
     starts = [0, *bounds[:-1]]
     listed = [
         engine
@@ -271,7 +291,7 @@ def _nonspeech(name: str, count: int) -> list[PlannedClip]:
 def _joins(
     recipe: SpeechRecipe, name: str, count: int, spoken: Sequence[PlannedClip]
 ) -> Iterator[PlannedClip]:
-    """Clips of several sentences with pauses between them."""
+    """Yield clips of several sentences with pauses between them."""
     for limit_s in LIMITS_S if spoken else ():
         for number in range(count):
             clip_id = f"{name}-j{limit_s}-{number:04d}"
@@ -292,21 +312,22 @@ def _joins(
 def _fill(
     limit_s: float, pool: Sequence[PlannedClip], rng: np.random.Generator, word_s: float
 ) -> tuple[list[PlannedClip], list[float]]:
-    """Take sentences in random order while they fit by estimate.
+    """Return sentences in random order that fit by estimate, and the pauses after them.
 
-    0.45 s a word is slow at natural tempo: the slowest voices fit, and clips stay well below the
-    limit. Voices need 0.25 to 0.3 s on average.
+    At 0.45 s per word, which is slow for a natural tempo, the slowest voices fit, and clips are
+    well below the limit: voices need 0.25 to 0.3 s on average.
     """
     parts: list[PlannedClip] = []
     pauses: list[float] = []
-    room_s = limit_s
+    remaining_s = limit_s
     for index in rng.permutation(len(pool))[:40]:
         clip, pause_s = pool[int(index)], round(float(rng.uniform(0.0, 1.0)), 3)
         stretch = clip.voice.stretch if clip.voice else 1.0
-        need_s = (word_s * len(clip.text.split()) + 0.5) * stretch + sum(clip.pauses_s) + pause_s
-        if need_s > room_s:
+        speech_s = (word_s * len(clip.text.split()) + 0.5) * stretch
+        estimate_s = speech_s + sum(clip.pauses_s) + pause_s
+        if estimate_s > remaining_s:
             break
         parts.append(clip)
         pauses.append(pause_s)
-        room_s -= need_s
+        remaining_s -= estimate_s
     return parts, pauses

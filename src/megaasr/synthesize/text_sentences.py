@@ -1,4 +1,4 @@
-"""Sentences from a file: JSONL with `text`, `source` and `kind`."""
+"""Read sentences from a JSONL file with `text`, `source` and `kind`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from megaasr.errors import RecordError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class SourceSentence:
-    """A sentence to speak.
+    """A sentence to synthesise.
 
     Attributes:
-        text: words, numbers written out, with end punctuation.
-        source: where it is from, e.g. `fortunes`.
-        kind: what it is, e.g. `statement`, `question`.
+        text: text with final punctuation, in which numbers are spelled out.
+        source: name of the source of the text, such as `fortunes`.
+        kind: kind of sentence, such as `statement` or `question`.
     """
 
     text: str
@@ -28,8 +28,8 @@ def read_sentences(path: Path) -> list[SourceSentence]:
     """Read a file of sentences, in order.
 
     Raises:
-        UsageError: there is no such file, or it is empty.
-        RecordError: naming file and line, on the first line that is no sentence.
+        UsageError: the file does not exist, or it is empty.
+        RecordError: a line is not a sentence; the message names the file and the line.
     """
     if not path.is_file():
         raise UsageError(
@@ -44,11 +44,11 @@ def read_sentences(path: Path) -> list[SourceSentence]:
                 values = [record[name] for name in ("text", "source", "kind")]
             except (ValueError, KeyError, TypeError) as error:
                 raise RecordError(
-                    f"{path}, line {number}: no sentence record: {error!r}"
+                    f"{path}, line {number}: not a sentence record: {error!r}"
                 ) from error
             if not all(isinstance(value, str) and value for value in values):
                 raise RecordError(
-                    f"{path}, line {number}: text, source and kind must be strings, not empty"
+                    f"{path}, line {number}: text, source and kind must be non-empty strings"
                 )
             sentences.append(SourceSentence(*values))
     if not sentences:

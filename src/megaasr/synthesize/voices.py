@@ -1,8 +1,8 @@
-"""The text-to-speech voices of the small model's corpus, and which of them are held out.
+"""The voices of `tiny`'s corpus, some of which are held out for the test split.
 
-Speech comes from two programs of the Debian archive: `flite` (recorded speakers: clustergen
+The voices belong to two programs of the Debian archive: `flite` (recorded speakers: the clustergen
 voices slt, rms and awb, and the diphone voice kal16) and `espeak-ng` (formant synthesis with
-English accents and speaker variants). Held-out voices appear in the test split only.
+English accents and speaker variants).
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ _TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """Everything that decides how a sentence is spoken.
+    """A voice and its manner of speaking.
 
-    Flite's kal16 counts from a faster and higher voice than its own: at factors of 1 it speaks
-    1.1 times as fast and at 105 instead of 95 Hz.
+    The factors of flite's kal16 refer to a faster and higher voice than its own: at factors of 1 it
+    speaks 1.1 times as fast, and at 105 instead of 95 Hz.
 
     Attributes:
         engine: `flite`, `espeak-ng`, `kokoro` or `hibari`.
-        name: flite's voice, espeak-ng's `accent+variant`, Kokoro's voice or mixture
-            (`af_sky*0.60+bm_fable*0.40`), hibari's voice.
-        stretch: duration factor of the speech (1 = the voice's own tempo, 2 = twice as long).
-        pitch: factor on the voice's fundamental frequency (flite's rms has no such control:
-            it speaks the same at every pitch; Kokoro neither: it is always 1).
-        scale: factor on the whole spectrum, formants and pitch alike (a longer or shorter
-            vocal tract); made by playing at `scale` times the rate, tempo compensated.
-        peak_db: level of the highest sample, in dB below full scale.
+        name: name of the voice: flite's voice, espeak-ng's `accent+variant`, Kokoro's voice or
+            mixture (`af_sky*0.60+bm_fable*0.40`), or hibari's voice.
+        stretch: factor on the duration of the speech; 2 is twice as long.
+        pitch: factor on the fundamental frequency. It has no effect on flite's rms, and is always 1
+            for Kokoro.
+        scale: factor on the whole spectrum, formants and pitch alike, for the length of the vocal
+            tract. The speech is played at `scale` times the rate, with the tempo compensated.
+        peak_db: level of the largest sample in dBFS.
     """
 
     engine: str
@@ -68,11 +68,11 @@ class Voice:
 
     @property
     def speaker(self) -> str:
-        """Engine and voice, as it stands in a manifest's `speaker` column."""
+        """Engine and voice, the value of the column `speaker` in manifests."""
         return f"{self.engine}:{self.name}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as they stand in a manifest."""
+        """Return the manner of speaking, the value of the column `voice` in manifests."""
         return {
             "stretch": self.stretch,
             "pitch": self.pitch,
@@ -82,28 +82,33 @@ class Voice:
 
     @classmethod
     def from_dict(cls, speaker: str, manner: dict[str, Any]) -> Voice:
-        """Return the voice of a manifest's `speaker` and `voice` columns.
+        """Return the voice described by the columns `speaker` and `voice` of a manifest.
+
+        Args:
+            speaker: value of the column `speaker`, `engine:name`.
+            manner: value of the column `voice`.
 
         Raises:
-            UsageError: the speaker is no `engine:name`, or a field is missing or unknown.
+            UsageError: the speaker is not of the form `engine:name`, or a field of the manner is
+                missing or unknown.
         """
         engine, colon, name = speaker.partition(":")
         fields = {"stretch", "pitch", "scale", "peak_db"}
         if not colon or set(manner) != fields:
             raise UsageError(
-                f"no voice: speaker {speaker!r} must be engine:name, and voice must have the "
+                f"not a voice: speaker {speaker!r} must be engine:name, and voice must have the "
                 f"fields {', '.join(sorted(fields))} (got {', '.join(sorted(manner))})"
             )
         return cls(engine, name, **{field: float(manner[field]) for field in fields})
 
 
 def draw_voice(rng: np.random.Generator, *, held_out: bool, flite_share: float = 0.5) -> Voice:
-    """Draw a voice and its manner of speaking.
+    """Draw a voice of flite or espeak-ng, with its manner of speaking.
 
     Args:
-        rng: source of every choice.
-        held_out: draw among the held-out voices only, else among the training voices only.
-        flite_share: probability of a recorded (flite) speaker.
+        rng: random generator of every choice.
+        held_out: True to draw from the held-out voices, False to draw from the training voices.
+        flite_share: probability of a flite voice.
     """
     flite = rng.random() < flite_share
     if flite:
@@ -119,14 +124,14 @@ def draw_voice(rng: np.random.Generator, *, held_out: bool, flite_share: float =
         name=name,
         stretch=round(float(rng.uniform(0.85, 1.25)), 3),
         pitch=round(float(np.exp(rng.normal(0.0, 0.12))), 3),
-        # The test voices keep their own vocal tract: it is what makes them unheard.
+        # Held-out voices keep their vocal tract, since it distinguishes them from training voices.
         scale=1.0 if held_out else round(float(np.exp(rng.uniform(-0.14, 0.14))), 3),
         peak_db=round(float(rng.uniform(-24.0, -1.0)), 2),
     )
 
 
 def _held_out_espeak(rng: np.random.Generator) -> str:
-    """An accent or a speaker that training never heard (not both at once)."""
+    """Draw a held-out accent with a training variant, or the reverse."""
     kind = int(rng.integers(3))
     if kind == 0:
         variant = ESPEAK_VARIANTS[int(rng.integers(len(ESPEAK_VARIANTS)))]
@@ -136,25 +141,25 @@ def _held_out_espeak(rng: np.random.Generator) -> str:
 
 
 def speak(text: str, voice: Voice, scratch: Path) -> tuple[np.ndarray, int]:
-    """Synthesise a sentence with the voice's program.
+    """Synthesise a sentence with flite or espeak-ng.
 
     Args:
-        text: the sentence; plain words and punctuation.
-        voice: who speaks, and how.
-        scratch: a WAV path that may be overwritten; only this call may use it.
+        text: plain words and punctuation.
+        voice: the voice and its manner of speaking.
+        scratch: path of a temporary WAV file, which no other call may use.
 
     Returns:
-        float32 [time] in -1..1 and the rate in Hz at which it must be played (16 kHz after
-        resampling by the caller; the rate carries `voice.scale`).
+        float32 array [time] in -1..1, and the sample rate in Hz at which it must be played. The
+        rate includes `voice.scale`, so the caller resamples from it to 16 kHz.
 
     Raises:
-        SynthesisError: the program is missing or failed, with its own words.
+        SynthesisError: the program is missing or failed; the message includes its own.
     """
     import soundfile
 
     command = _command(text, voice, scratch)
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except FileNotFoundError as error:
@@ -165,8 +170,8 @@ def speak(text: str, voice: Voice, scratch: Path) -> tuple[np.ndarray, int]:
         raise SynthesisError(
             f"{voice.speaker} took more than {_TIMEOUT_S:g} s for {text!r}"
         ) from error
-    if done.returncode != 0 or not scratch.is_file():
-        raise SynthesisError(f"{voice.speaker} failed on {text!r}: {done.stderr.strip()}")
+    if process.returncode != 0 or not scratch.is_file():
+        raise SynthesisError(f"{voice.speaker} failed on {text!r}: {process.stderr.strip()}")
     samples, rate = soundfile.read(scratch, dtype="float32")
     scratch.unlink()
     peak = float(np.abs(samples).max(initial=0.0))
@@ -176,7 +181,7 @@ def speak(text: str, voice: Voice, scratch: Path) -> tuple[np.ndarray, int]:
 
 
 def _command(text: str, voice: Voice, scratch: Path) -> list[str]:
-    # Playing faster by `scale` shortens the speech: stretch it beforehand to keep the tempo.
+    # Playing at `scale` times the rate shortens the speech, so it is stretched to keep the tempo.
     stretch = voice.stretch * voice.scale
     if voice.engine == "flite":
         command = ["flite", "-voice", voice.name, "--setf", f"duration_stretch={stretch:.4f}"]

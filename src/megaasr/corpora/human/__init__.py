@@ -1,1 +1,1 @@
-"""People who speak English, for tests only: a list built from packages of Debian."""
+"""A test list of people speaking English, built from Debian packages; for tests only."""

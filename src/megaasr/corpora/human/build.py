@@ -1,4 +1,4 @@
-"""Write the human test list: two manifests, their sound, and hashes of all their sentences."""
+"""Write the human test list: two manifests, their audio, and hashes of all their sentences."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SOURCES_FILE = "sources.json"
 
 @dataclass(frozen=True, slots=True)
 class HumanList:
-    """What was built.
+    """The human test list.
 
     Attributes:
-        manifests: by half.
-        clips: by half, in the manifest's order.
-        excluded: file of the hashes of sentences that must not be trained on.
+        manifests: paths of the manifests by split.
+        clips: clips by split, in the order of the manifest.
+        excluded: path of the file with hashes of sentences that must not be used for training.
     """
 
     manifests: dict[Split, Path]
@@ -49,25 +49,25 @@ def build_human_list(
 ) -> HumanList:
     """Build `dev.jsonl`, `test.jsonl`, `excluded.sha256`; the same packages give the same bytes.
 
-    Beside them: `sources.json` (versions and hashes of the packages) and `licences/`, the
-    packages' own statements. What an earlier build left in `audio/` and is not used any more goes.
+    Also writes `sources.json` (versions and hashes of the packages) and `licences/` (the packages'
+    own statements). Audio of earlier builds that is no longer used is deleted.
 
     Args:
         output: folder of the list.
-        cache: folder of the `.deb` files; None for `packages` in `output`. A package that is
-            missing there is downloaded with apt-get.
-        also_excluded: JSONL files of other test sets (`text` or `answer`) whose sentences must not
-            be trained on either.
+        cache: folder of the `.deb` files; None for `packages` in `output`. Missing packages are
+            downloaded with apt-get.
+        also_excluded: JSONL files of further test sets (`text` or `answer`) whose sentences must
+            not be used for training.
 
     Raises:
-        PackageError: a package cannot be fetched or opened.
-        CorpusError: a package is not as expected.
+        PackageError: a package cannot be downloaded or opened.
+        CorpusError: a package does not have the expected contents.
         AudioError: a recording cannot be decoded or written.
-        RecordError: a file in `also_excluded` is not what it should be.
-        OSError: the system does not let us write.
+        RecordError: a line in `also_excluded` is not a record with a text.
+        OSError: a file cannot be written.
     """
     output.mkdir(parents=True, exist_ok=True)
-    others = [text for path in also_excluded for text in _texts(path)]
+    excluded_texts = [text for path in also_excluded for text in _texts(path)]
     packages = {name: read_package(name, cache or output / "packages") for name in PACKAGES}
     clips = list(human_clips(packages))
     _write_sources(output, packages.values())
@@ -80,7 +80,9 @@ def build_human_list(
         write_manifest(manifests[split], utterances[split])
     texts = [clip.text for clip in clips]
     excluded = output / EXCLUDED_FILE
-    write_hashes(excluded, sentence_hashes([*texts, *prompt_texts, *RELATED_TEXTS, *others]))
+    write_hashes(
+        excluded, sentence_hashes([*texts, *prompt_texts, *RELATED_TEXTS, *excluded_texts])
+    )
     return HumanList(manifests, utterances, excluded)
 
 
@@ -123,7 +125,7 @@ def _remove_stale(output: Path, utterances: Iterable[Utterance]) -> None:
 
 
 def _texts(path: Path) -> list[str]:
-    """Return the references of a test set in JSONL."""
+    """Return the reference texts of a JSONL test set."""
     texts = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:

@@ -1,8 +1,8 @@
-"""The recordings of people in the packages, with the words that are spoken in them.
+"""Recordings of people in the packages, with their transcripts.
 
-Only clips whose words are known are taken: the package states them, or the clip is a reading of
-Harvard sentences (IEEE 1969, public lists that no other sentences are taken for). An independent
-recogniser was asked whether each clip says what its text says; no text was taken from it.
+Only clips with known words are used: the package states them, or the clip is a reading of Harvard
+sentences (IEEE 1969, public lists whose sentences cannot be mistaken for others). Each clip was
+compared with the output of an independent recogniser; no text was taken from it.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ LICENCES = {
     POCKETSPHINX: "BSD-2-Clause",
     CODEC2: "LGPL-2.1",
 }
-"""What each package's copyright file states for its recordings."""
+"""Licences of the recordings, as stated in the copyright files of the packages."""
 
 _PROMPT_TEXTS_FILE = f"usr/share/doc/{PROMPT_TEXTS}/core-sounds-en.txt.gz"
 _PROMPT_FOLDER = "usr/share/asterisk/sounds/en_US_f_Allison"
 _POCKETSPHINX_FOLDER = "usr/share/pocketsphinx/test/data"
 _CODEC2_FOLDER = "usr/share/codec2/raw"
 
-# hts.raw: eight sentences of three seconds each, of which hts1a and hts2a are the first and third.
-# Two and two are of one voice, by their pitch.
+# hts.raw: eight sentences of three seconds each; hts1a and hts2a are the first and the third. By
+# their pitch, each voice speaks two consecutive sentences.
 _HTS_SENTENCE_S = 3
 _HTS = (
     "The navy attacked the big task force.",
@@ -63,8 +63,8 @@ _SPEECH_ORIG = (
     "It's easy to tell the depth of a well. Four hours of steady work faced us."
 )
 
-# The transcription has "a more a amiable"; the book and the recording have not.
-_SLIPS = {"a more a amiable woman": "a more amiable woman"}
+# The transcription has "a more a amiable", unlike the book and the recording.
+_CORRECTIONS = {"a more a amiable woman": "a more amiable woman"}
 
 RELATED_TEXTS = (
     "Mr. John Dashwood had then leisure to consider how much there might prudently be in his power "
@@ -72,7 +72,7 @@ RELATED_TEXTS = (
     "He was not an ill-disposed young man, unless to be rather cold hearted and rather selfish is "
     "to be ill-disposed",
 )
-"""Sentences of the book as printed, which the readings cut or wrote otherwise; not for training."""
+"""Sentences of the book as printed, from which the readings differ; not for training."""
 
 _TRANSCRIPTION = re.compile(r"<s>\s+(?P<text>.*?)\s+</s>\s+\((?P<name>[^)]+)\)")
 
@@ -82,12 +82,12 @@ class HumanClip:
     """A recording of a person.
 
     Attributes:
-        id: unique in both halves.
-        split: its half.
-        text: what is said.
-        speaker: as far as the package tells people apart.
-        package: its name.
-        waveform: 16 kHz.
+        id: id of the clip, unique in both splits.
+        split: `dev` or `test`.
+        text: transcript.
+        speaker: name of the speaker, as far as the package distinguishes speakers.
+        package: name of the package.
+        waveform: audio at 16 kHz.
     """
 
     id: str
@@ -99,8 +99,9 @@ class HumanClip:
 
 
 def split_of(text: str) -> Split:
-    """Return the half that a prompt belongs to: by the hash of its words, so that the same words
-    are in one half only.
+    """Return the split of a prompt.
+
+    It depends on a hash of the words, so that the same words never occur in both splits.
     """
     return "dev" if int(sentence_hash(text)[:8], 16) % 2 else "test"
 
@@ -109,10 +110,10 @@ def human_clips(packages: Mapping[str, Package]) -> Iterator[HumanClip]:
     """Yield every usable clip of the packages, in a fixed order.
 
     Args:
-        packages: by name, one for each of `PACKAGES`.
+        packages: the packages named in `PACKAGES`, by name.
 
     Raises:
-        CorpusError: a package is not as this list expects it.
+        CorpusError: a package does not have the expected contents.
         AudioError: a recording cannot be decoded (G.722 needs ffmpeg).
     """
     yield from _prompts(packages[PROMPTS], packages[PROMPT_TEXTS])
@@ -121,10 +122,10 @@ def human_clips(packages: Mapping[str, Package]) -> Iterator[HumanClip]:
 
 
 def all_prompt_texts(texts: Package) -> list[str]:
-    """Return the texts of all prompts that are speech, used or not; they stay out of training.
+    """Return the texts of all spoken prompts, used or not; none may be used for training.
 
     Raises:
-        CorpusError: the package is not as this list expects it.
+        CorpusError: the package does not have the expected contents.
     """
     return [text for _, text in _prompt_list(texts) if spoken_text(text) is not None]
 
@@ -134,11 +135,11 @@ def _prompt_list(texts: Package) -> list[tuple[str, str]]:
     return list(parse_prompts(listing))
 
 
-def _prompts(sounds: Package, texts: Package) -> Iterator[HumanClip]:
+def _prompts(audio: Package, texts: Package) -> Iterator[HumanClip]:
     recordings: set[str] = set()
     for name, listed in _prompt_list(texts):
         text = spoken_text(listed)
-        recording = sounds.members.get(f"{_PROMPT_FOLDER}/{name}.g722")
+        recording = audio.members.get(f"{_PROMPT_FOLDER}/{name}.g722")
         if text is None or recording is None:  # one text has no recording
             continue
         digest = hashlib.sha256(recording).hexdigest()
@@ -146,10 +147,10 @@ def _prompts(sounds: Package, texts: Package) -> Iterator[HumanClip]:
             continue
         recordings.add(digest)
         clip_id = f"asterisk-{name.replace('/', '-')}"
-        sound = files.read(_g722_as_wav(recording))
-        yield HumanClip(clip_id, split_of(text), text, "allison-smith", PROMPTS, sound)
+        waveform = files.read(_g722_as_wav(recording))
+        yield HumanClip(clip_id, split_of(text), text, "allison-smith", PROMPTS, waveform)
     if not recordings:
-        raise CorpusError(f"{sounds.label} has no recording of a usable prompt")
+        raise CorpusError(f"{audio.label} has no recording of a usable prompt")
 
 
 def _pocketsphinx(package: Package) -> Iterator[HumanClip]:
@@ -159,12 +160,12 @@ def _pocketsphinx(package: Package) -> Iterator[HumanClip]:
         lines = package.read(f"{folder}/{name}/{listing}").decode("utf-8")
         for match in _TRANSCRIPTION.finditer(lines):
             text = match["text"]
-            for slip, mended in _SLIPS.items():
-                text = text.replace(slip, mended)
+            for error, correction in _CORRECTIONS.items():
+                text = text.replace(error, correction)
             clip_id = f"pocketsphinx-{name}-{match['name'].rpartition('-')[2]}"
-            sound = files.read(package.read(f"{folder}/{name}/{match['name']}.wav"))
+            waveform = files.read(package.read(f"{folder}/{name}/{match['name']}.wav"))
             speaker = f"pocketsphinx-{name}"
-            yield HumanClip(clip_id, "test", text, speaker, POCKETSPHINX, sound)
+            yield HumanClip(clip_id, "test", text, speaker, POCKETSPHINX, waveform)
     yield HumanClip(
         "pocketsphinx-goforward",
         "test",
@@ -177,38 +178,38 @@ def _pocketsphinx(package: Package) -> Iterator[HumanClip]:
 
 def _codec2(package: Package) -> Iterator[HumanClip]:
     length = _HTS_SENTENCE_S * SAMPLE_RATE
-    whole = _raw(package.read(f"{_CODEC2_FOLDER}/hts.raw"), 8_000).samples
+    sentences = _raw(package.read(f"{_CODEC2_FOLDER}/hts.raw"), 8_000).samples
     for number, text in enumerate(_HTS):
-        part = Waveform(whole[number * length : (number + 1) * length].copy(), SAMPLE_RATE)
+        samples = sentences[number * length : (number + 1) * length]
         yield HumanClip(
             f"codec2-hts-{number + 1}",
             "test",
             text,
             f"codec2-hts-{number // 2 + 1}",
             CODEC2,
-            part,
+            Waveform(samples.copy(), SAMPLE_RATE),
         )
-    sound = _raw(package.read(f"{_CODEC2_FOLDER}/mmt1.raw"), 8_000)
-    yield HumanClip("codec2-mmt1", "test", _MMT1, "codec2-mmt1", CODEC2, sound)
-    sound = files.read(package.read(f"{_CODEC2_FOLDER}/speech_orig_16k.wav"))
+    waveform = _raw(package.read(f"{_CODEC2_FOLDER}/mmt1.raw"), 8_000)
+    yield HumanClip("codec2-mmt1", "test", _MMT1, "codec2-mmt1", CODEC2, waveform)
+    waveform = files.read(package.read(f"{_CODEC2_FOLDER}/speech_orig_16k.wav"))
     yield HumanClip(
         "codec2-speech-orig",
         "test",
         _SPEECH_ORIG,
         "codec2-speech-orig",
         CODEC2,
-        sound,
+        waveform,
     )
 
 
 def _raw(content: bytes, rate: int) -> Waveform:
-    """Read 16-bit little-endian samples without a header."""
+    """Decode 16-bit little-endian samples without a header to 16 kHz."""
     samples = np.frombuffer(content, dtype="<i2").astype(np.int16)
     return files.from_array(samples, rate, to_rate=SAMPLE_RATE)
 
 
 def _g722_as_wav(payload: bytes) -> bytes:
-    """Put G.722 at 64 kbit/s (16 kHz, 4 bits a sample) into WAV, as decoders want it."""
+    """Wrap G.722 at 64 kbit/s (16 kHz, 4 bits per sample) in a WAV file, as decoders require."""
     layout = struct.pack("<HHIIHH", 0x028F, 1, 16_000, 8_000, 1, 4)
     body = b"WAVEfmt " + struct.pack("<I", len(layout)) + layout
     body += b"data" + struct.pack("<I", len(payload)) + payload

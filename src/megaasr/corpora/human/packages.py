@@ -1,4 +1,4 @@
-"""The Debian packages of the human test list, read without being installed."""
+"""The Debian packages of the human test list, which are read without being installed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from megaasr.packages import PackageFile, fetch_package, package_members
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package and what is in it.
+    """A Debian package with its contents.
 
     Attributes:
         file: the `.deb` file.
-        members: contents of its files by path, without a leading `/`.
+        members: contents of the files in the package by path, without a leading `/`.
     """
 
     file: PackageFile
@@ -24,11 +24,11 @@ class Package:
 
     @property
     def label(self) -> str:
-        """Name and version, for the manifest's `source`."""
+        """Name and version of the package, for the column `source` of manifests."""
         return self.file.label
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file of the package.
+        """Return the content of a file in the package.
 
         Raises:
             CorpusError: this version of the package does not have it.
@@ -40,22 +40,22 @@ class Package:
 
     @property
     def copyright(self) -> bytes:
-        """The package's statement of licences."""
+        """Content of the package's copyright file, which states the licences."""
         return self.read(f"usr/share/doc/{self.file.name}/copyright")
 
 
 def read_package(name: str, cache: Path) -> Package:
-    """Return a package, downloaded with `apt-get download` unless the cache has it.
+    """Return a package from the cache, or download it with `apt-get download`.
 
-    Nothing is installed, and no rights of root are needed.
+    Nothing is installed, and root privileges are not needed.
 
     Args:
-        name: of a binary package.
-        cache: folder of `.deb` files; made if it is not there.
+        name: name of a binary package.
+        cache: folder of `.deb` files; it is created if necessary.
 
     Raises:
         PackageError: apt or dpkg is missing or failed, or the cache holds several versions.
-        OSError: the system does not let us write.
+        OSError: the package cannot be written to the cache.
     """
     file = fetch_package("debian", name, None, cache)
     return Package(file, package_members(file.path, ["*"]))

@@ -1,7 +1,7 @@
-"""Which of Asterisk's prompts are speech whose words are known.
+"""Select those of Asterisk's prompts that are speech with known words.
 
 The list of texts (`core-sounds-en.txt`) has a line `NAME: TEXT` for each recording. Some texts
-describe a tone, name keys by digits (read "one" or "press one"?), or are single words.
+describe a tone, contain digits (read as "one" or "press one"?), or are single words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LETTERS = re.compile(r"\b(?:[A-Z] ){2,}")
 _ELLIPSIS = re.compile(r"\s*\.{3}\s*")
 _SPACES = re.compile(r"\s+")
 
-# Misspelt in the list, not in the recording.
+# Misspelt in the list, but not in the recording.
 _SPELLING = {
     "represenatives": "representatives",
     "Un-indentified": "Unidentified",
@@ -29,7 +29,7 @@ _SPELLING = {
 
 
 def parse_prompts(listing: str) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each line of the list, in order; comments and blank lines are not."""
+    """Yield the name and text of each prompt in the list, in order."""
     for line in listing.splitlines():
         match = _LINE.fullmatch(line)
         if match:
@@ -37,11 +37,11 @@ def parse_prompts(listing: str) -> Iterator[tuple[str, str]]:
 
 
 def spoken_text(text: str) -> str | None:
-    """Return a prompt's words as they are spoken, or None if the text does not tell them.
+    """Return the words of a prompt as they are spoken, or None if they are not certain.
 
-    Usable are texts of four words and more that hold letters and plain punctuation only: no digits,
-    symbols, brackets, addresses, or rows of single letters. Leading and trailing ellipses go;
-    misspellings of the list are mended.
+    A text must have at least four words and consist of letters and plain punctuation, without
+    digits, symbols, brackets, addresses, or sequences of single letters. Ellipses are removed and
+    misspellings of the list corrected.
     """
     if _NOT_PLAIN.search(text) or _LETTERS.search(text):
         return None

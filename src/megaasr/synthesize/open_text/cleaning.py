@@ -1,7 +1,7 @@
-"""One written sentence into one that can be spoken, or into none.
+"""Convert written sentences to sentences that can be spoken, or drop them.
 
-What comes out has 3 to 30 words of ASCII letters, apostrophes and hyphens, the marks , . ? ! only,
-a capital at the start and a mark at the end. A sentence that would need guessing is dropped.
+The result has 3 to 30 words of ASCII letters, apostrophes and hyphens, no punctuation other than
+, . ? !, an initial capital and a final mark. Sentences with an uncertain reading are dropped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from megaasr.synthesize.open_text.chat import mend_chat
+from megaasr.synthesize.open_text.chat import correct_chat
 from megaasr.synthesize.open_text.numbers import verbalize
 from megaasr.synthesize.open_text.offensive import is_offensive
 from megaasr.synthesize.open_text.spelling import Speller
@@ -71,7 +71,7 @@ _EXPANDABLE = re.compile(
 )
 _UNWANTED = re.compile(r"https?:|www\.|\.com\b|\.org\b|[<>{}\[\]|\\^~=_@#*()]|\w/|/\w|[;:]\S|\d")
 _SENTENCE = re.compile(r"[A-Za-z',.?! -]+[.?!]")
-# Riddles' "Q:" and "A:", and an answer like "a, b".
+# "Q:" and "A:" in riddles, and answers like "a, b".
 _LETTER_FIRST = re.compile(r"(?:Q|A|Ans),")
 _INNER_STOP = re.compile(r"[A-Za-z]\.(?=[\sA-Za-z,])|[?!](?=.*\w)")
 
@@ -82,23 +82,23 @@ class SentenceCleaner:
     def __init__(
         self, words: WordList, names: frozenset[str] = frozenset(), *, chat: bool = False
     ) -> None:
-        """Take the vocabulary.
+        """Create a cleaner.
 
         Args:
-            words: a sentence with a word that it lacks is dropped.
-            names: more lower-cased names, such as those of a book.
-            chat: the text was typed in haste: capitals, apostrophes and marks at the end are put
-                in.
+            words: vocabulary; sentences with other words are dropped.
+            names: further names in lower case, such as those of a book.
+            chat: whether the text was typed carelessly, so that capitals, apostrophes and final
+                punctuation are corrected.
         """
         self._speller = Speller(words, names, capitalize_names=chat)
         self._chat = chat
 
     def clean(self, sentence: str) -> str | None:
-        """Return the sentence as it can be spoken, or None if it is not wanted."""
+        """Return the sentence as it is spoken, or None if it is dropped."""
         if sentence.count(" ") > 2 * MAX_WORDS:
             return None
         text = to_ascii(sentence)
-        text = verbalize(_expand(mend_chat(text) if self._chat else text))
+        text = verbalize(_expand(correct_chat(text) if self._chat else text))
         if _UNWANTED.search(text):
             return None
         text = _tidy_marks(text)
@@ -111,7 +111,7 @@ class SentenceCleaner:
 
 
 def _is_one_sentence(text: str) -> bool:
-    """Whether it has the characters, length and end of a sentence, and no second one inside."""
+    """Return whether a text has the characters, length and end of exactly one sentence."""
     return (
         MIN_WORDS <= text.count(" ") + 1 <= MAX_WORDS
         and _SENTENCE.fullmatch(text) is not None
@@ -121,19 +121,19 @@ def _is_one_sentence(text: str) -> bool:
 
 
 def _is_title(tokens: list[str]) -> bool:
-    """Whether most words after the first have a capital, as in a title or a list of names."""
-    rest = tokens[1:]
-    return 2 * sum(token[0].islower() for token in rest) < len(rest)
+    """Return whether most words after the first are capitalised, as in titles and name lists."""
+    following = tokens[1:]
+    return 2 * sum(token[0].islower() for token in following) < len(following)
 
 
 def _stutters(tokens: list[str]) -> bool:
-    """Whether a word stands three times in a row."""
+    """Return whether a word occurs three times in a row."""
     words = [token.strip(",.?!").lower() for token in tokens]
     return any(a == b == c for a, b, c in zip(words, words[1:], words[2:], strict=False))
 
 
 def to_ascii(text: str) -> str:
-    """Return the text with typographic quotes and dashes made plain, and accents taken off."""
+    """Return a text with plain quotes and dashes, and without accents."""
     if text.isascii():
         return text.replace("`", "'")
     text = text.translate(_CHARACTERS)
@@ -150,7 +150,7 @@ def _expand(text: str) -> str:
 
 
 def _tidy_marks(text: str) -> str:
-    """Leave only , . ? ! between words, each with a meaning for how the sentence is spoken."""
+    """Replace all punctuation by , . ? ! or nothing, according to how the sentence is spoken."""
     text = text.replace('"', "")
     text = re.sub(r"\s*(?:--+|;|:|\s-\s)\s*", ", ", text)
     text = re.sub(r"\s*(?:\.\s?){2,}$", ".", text)

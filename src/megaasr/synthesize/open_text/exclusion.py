@@ -1,4 +1,4 @@
-"""Keeps the texts of test lists out of the training text."""
+"""Keep the texts of test lists out of the training text."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from megaasr.text.exclusion import MIN_RUN_WORDS, Exclusion
 
 
 class ExcludedTexts:
-    """Texts that may be neither in the training text nor quoted in it.
+    """Texts that may neither occur in the training text nor be quoted in it.
 
-    A sentence is excluded if its normalised words are those of an excluded text, or if it shares a
-    run of at least `MIN_RUN_WORDS` words with one. Of a text of which only the hash is known, the
-    whole must be the sentence or a run of it.
+    A sentence is excluded if its normalised words are those of an excluded text, or if it shares at
+    least `MIN_RUN_WORDS` consecutive words with one. Where only the hash of a text is known, the
+    sentence must be or contain the complete text.
     """
 
     def __init__(self, texts: Iterable[str], hashes: Iterable[str] = ()) -> None:
-        """Take texts, and SHA-256 sums (hexadecimal) of normalised texts."""
+        """Create the exclusion.
+
+        Args:
+            texts: excluded texts.
+            hashes: SHA-256 sums of further normalised texts, in hexadecimal.
+        """
         self._texts: set[str] = set()
         self._runs: set[tuple[str, ...]] = set()
         self._hashed = Exclusion(frozenset(hashes))
@@ -31,7 +36,7 @@ class ExcludedTexts:
                 self._runs.update(_runs(words, MIN_RUN_WORDS))
 
     def excludes(self, sentence: str) -> bool:
-        """Whether a sentence repeats an excluded text or a long run of one."""
+        """Return whether a sentence repeats an excluded text or a long run of one."""
         words = normalize(sentence).split()
         if " ".join(words) in self._texts:
             return True
@@ -41,15 +46,15 @@ class ExcludedTexts:
 
 
 def read_excluded(paths: Iterable[Path]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the texts and the hashes of test lists.
+    """Return the texts and the hashes in files of test lists.
 
     Args:
-        paths: JSON lines with a field `text` (a manifest; `.jsonl`), SHA-256 sums of normalised
-            texts (`.sha256`), or files with a text a line.
+        paths: manifests with a field `text` (`.jsonl`), files of SHA-256 sums of normalised texts
+            (`.sha256`), or text files with one text per line.
 
     Raises:
         UsageError: a file cannot be read, or a line of it has no text.
-        RecordError: a line is no SHA-256.
+        RecordError: a line of a `.sha256` file is not a SHA-256 sum.
     """
     texts: set[str] = set()
     hashes: set[str] = set()

@@ -1,6 +1,7 @@
-"""Numbers as they are spoken: digits in written English are replaced by words.
+"""Verbalise numbers: replace digits in written English by words.
 
-Only what has one clear reading is replaced; the caller drops a sentence that still has a digit.
+Only numbers with one unambiguous reading are replaced; the caller drops sentences that still
+contain digits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _IRREGULAR_ORDINALS = {
 _CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "pence"), "€": ("euro", "cent")}
 _ORDINAL_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 MAX_CARDINAL = 999_999_999_999
+"""Largest number that `cardinal` accepts."""
 
 
 def cardinal(value: int) -> str:
@@ -36,25 +38,25 @@ def cardinal(value: int) -> str:
         value: 0 to `MAX_CARDINAL`.
 
     Raises:
-        ValueError: it is out of this range.
+        ValueError: the value is out of range.
     """
     if not 0 <= value <= MAX_CARDINAL:
         raise ValueError(f"{value} is not from 0 to {MAX_CARDINAL}")
     if value < 20:
         return _SMALL[value]
     if value < 100:
-        tens, rest = divmod(value, 10)
-        return _TENS[tens] + (f"-{_SMALL[rest]}" if rest else "")
+        tens, ones = divmod(value, 10)
+        return _TENS[tens] + (f"-{_SMALL[ones]}" if ones else "")
     if value < 1000:
-        hundreds, rest = divmod(value, 100)
-        return f"{_SMALL[hundreds]} hundred" + (f" {cardinal(rest)}" if rest else "")
+        hundreds, remainder = divmod(value, 100)
+        return f"{_SMALL[hundreds]} hundred" + (f" {cardinal(remainder)}" if remainder else "")
     size, name = next(scale for scale in _SCALES if value >= scale[0])
-    count, rest = divmod(value, size)
-    return f"{cardinal(count)} {name}" + (f" {cardinal(rest)}" if rest else "")
+    count, remainder = divmod(value, size)
+    return f"{cardinal(count)} {name}" + (f" {cardinal(remainder)}" if remainder else "")
 
 
 def ordinal(value: int) -> str:
-    """Return an ordinal in words: `21` is "twenty-first"; the range is `cardinal`'s."""
+    """Return an ordinal in words: `21` is "twenty-first"; the range is that of `cardinal`."""
     words = cardinal(value)
     cut = max(words.rfind(" "), words.rfind("-")) + 1
     head, last = words[:cut], words[cut:]
@@ -70,16 +72,16 @@ def year(value: int) -> str:
         value: 1000 to 2099.
 
     Raises:
-        ValueError: it is out of this range.
+        ValueError: the value is out of range.
     """
     if not 1000 <= value <= 2099:
         raise ValueError(f"{value} is not a year from 1000 to 2099")
-    century, rest = divmod(value, 100)
+    century, remainder = divmod(value, 100)
     if 2000 <= value <= 2009 or century == 10:
         return cardinal(value)
-    if rest == 0:
+    if remainder == 0:
         return f"{cardinal(century)} hundred"
-    return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
+    return f"{cardinal(century)} {'oh ' if remainder < 10 else ''}{cardinal(remainder)}"
 
 
 def clock(hour: int, minute: int) -> str:
@@ -90,7 +92,7 @@ def clock(hour: int, minute: int) -> str:
 
 
 def digits(text: str) -> str:
-    """Return every digit of a text as a word of its own: "40" is "four zero"."""
+    """Return each digit of a text as a word: "40" is "four zero"."""
     return " ".join(_SMALL[int(character)] for character in text if character.isdecimal())
 
 
@@ -100,19 +102,19 @@ def _plural(word: str, count: int) -> str:
 
 def _money(match: re.Match[str]) -> str:
     unit, part = _CURRENCIES[match["symbol"]]
-    whole, cents, scale = _whole(match["whole"]), match["cents"], match["scale"]
+    units, cents, scale = _integer(match["whole"]), match["cents"], match["scale"]
     if scale:
-        amount = cardinal(whole) + (f" point {digits(cents)}" if cents else "")
+        amount = cardinal(units) + (f" point {digits(cents)}" if cents else "")
         return f"{amount} {scale.lower()} {_plural(unit, 2)}"
     if cents and len(cents) != 2:
         return match[0]
-    spoken = f"{cardinal(whole)} {_plural(unit, whole)}"
+    spoken = f"{cardinal(units)} {_plural(unit, units)}"
     if not cents or cents == "00":
         return spoken
     return f"{spoken} and {cardinal(int(cents))} {_plural(part, int(cents))}"
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     return int(text.replace(",", ""))
 
 
@@ -126,7 +128,7 @@ def _time(match: re.Match[str]) -> str:
     spoken = cardinal(hour) if minute == 0 else clock(hour, minute)
     if half == "am":
         return f"{spoken} in the morning"
-    # Noon is twelve in the afternoon, and one speaks of the evening from about six on.
+    # Noon is twelve in the afternoon, and the evening starts at about six.
     return f"{spoken} in the {'evening' if 6 <= hour <= 11 else 'afternoon'}"
 
 
@@ -155,15 +157,15 @@ def _plain(match: re.Match[str]) -> str:
     if not grouped and len(text) == 4 and text[0] == "0":
         return text
     if not grouped and (len(text) > 4 or (len(text) > 1 and text[0] == "0")):
-        return text  # a code or a telephone number: nobody knows how it is to be read
-    value = _whole(text)
+        return text  # a code or a telephone number, whose reading is uncertain
+    value = _integer(text)
     if not grouped and 1100 <= value <= 2099:
         return year(value)
     return cardinal(value)
 
 
 _HALF = r"(?:\s?(?P<half>[ap]\.?m\b\.?))"
-# The order matters: what has more around it comes first.
+# The order matters: patterns with more context come first.
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(
@@ -197,11 +199,11 @@ _RANGE = re.compile(r"(?<![\w.,/:-])(\d{1,3})\s?-\s?(\d{1,3})(?![\w/:-]|[.,]\d)"
 
 
 def verbalize(text: str) -> str:
-    """Replace the numbers that have one clear reading by words.
+    """Replace the numbers in a text that have one unambiguous reading by words.
 
-    Years, cardinals, ordinals, times, decades, amounts of money, percentages and decimals are
-    replaced. What is not understood (codes, telephone numbers, dates with slashes, units) stays, so
-    that the caller sees that digits are left.
+    These are years, cardinals, ordinals, times, decades, amounts of money, percentages and
+    decimals. All others (codes, telephone numbers, dates with slashes, units) are unchanged, so
+    that the caller can detect the remaining digits.
     """
     if not _DIGIT.search(text):
         return text

@@ -1,10 +1,10 @@
-"""Words that the training text does without: slurs, obscenities, and what comes with them."""
+"""Detect slurs, obscenities and the like, which are kept out of the training text."""
 
 from __future__ import annotations
 
 import re
 
-# A word of this list followed by * stands for all words that begin so.
+# A word followed by * stands for all words that start with it.
 _WORDS = """
     nigg* negro* kike* fag fags faggot* chink chinks gook gooks spic spics wetback* dago dagos
     darkies coon coons tranny trannies retard retards retarded cunt cunts whore* whoring slut*
@@ -21,5 +21,5 @@ _PATTERN = re.compile(
 
 
 def is_offensive(text: str) -> bool:
-    """Whether a text has a word of the list."""
+    """Return whether a text contains an offensive word."""
     return _PATTERN.search(text) is not None

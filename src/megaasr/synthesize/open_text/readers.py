@@ -1,4 +1,4 @@
-"""Readers of the formats in which packages keep English text; each yields paragraphs."""
+"""Readers of the formats of English text in packages; each yields paragraphs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from megaasr.errors import CorpusError
 
 Files = Mapping[str, bytes]
+"""Contents of files by path."""
+
 Reader = Callable[[Files], Iterator[str]]
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
@@ -26,24 +28,24 @@ def _text(content: bytes) -> str:
 
 
 def read_plain(files: Files) -> Iterator[str]:
-    """Plain text: paragraphs are set apart by blank lines; headings are their own paragraphs."""
+    """Read plain text, in which blank lines separate paragraphs and headings."""
     for content in files.values():
         yield from _BLANK_LINES.split(_text(content).replace("\r", "").replace("_", ""))
 
 
 def read_fortunes(files: Files) -> Iterator[str]:
-    """Files of `fortune`: entries end with a line `%`, quotations with a line `-- author`."""
+    """Read files of `fortune`: entries end with a line `%`, quotations with `-- author`."""
     for content in files.values():
         for entry in re.split(r"^%\s*$", _text(content), flags=re.MULTILINE):
-            # Letters and dialogues in columns, and overstruck words, are no running text.
+            # Letters and dialogues in columns, and overstruck words, are not running text.
             if "\x08" in entry or entry.count("\t") > 6:
                 continue
             quotation = re.split(r"^\s*--\s?", entry, maxsplit=1, flags=re.MULTILINE)[0]
             yield from _BLANK_LINES.split(quotation.replace("_", ""))
 
 
-# Examples without a capital are clauses if they begin with a pronoun or have an auxiliary that does
-# not belong to a relative clause; the others are phrases ("a quick decision").
+# Examples without an initial capital are clauses if they start with a pronoun or have an auxiliary
+# outside relative clauses; all others are phrases ("a quick decision").
 _CLAUSE = re.compile(
     r"(?:he|she|they|we|you|I|it)(?:'\w+)? [a-z]+ \w+|(?:this|that|there|who|what|where|how) "
     r"(?:is|was|are|were|will|has|had|did|does|can) \w+|(?:can|could|will|would|do|did|does) "
@@ -54,7 +56,7 @@ _CLAUSE = re.compile(
 
 
 def read_wordnet(files: Files) -> Iterator[str]:
-    """WordNet's data files: the quoted examples of the glosses that are whole sentences."""
+    """Read WordNet's data files: the quoted examples in glosses that are complete sentences."""
     for content in files.values():
         for line in _text(content).splitlines():
             if line.startswith("  "):
@@ -67,7 +69,7 @@ def read_wordnet(files: Files) -> Iterator[str]:
 
 
 def read_dictd(files: Files) -> Iterator[str]:
-    """Dictionaries of `dictd` (.dict.dz): paragraphs without head words and references' braces."""
+    """Read dictionaries of `dictd` (.dict.dz), without headwords and braces of references."""
     for content in files.values():
         for paragraph in _BLANK_LINES.split(_text(gzip.decompress(content))):
             text = re.sub(r"[{}]", "", paragraph)
@@ -78,7 +80,7 @@ def read_dictd(files: Files) -> Iterator[str]:
 
 
 def read_html(files: Files) -> Iterator[str]:
-    """HTML pages: the paragraphs of running text, without those that hold code."""
+    """Read HTML pages: paragraphs of running text, except those that contain code."""
     for content in files.values():
         page = re.sub(r"(?is)<(script|style|pre|table class)\b.*?</\1>", " ", _text(content))
         for paragraph in re.findall(r"(?is)<p\b[^>]*>(.*?)(?=</p>|<p\b|</td>|</div>)", page):
@@ -89,7 +91,7 @@ def read_html(files: Files) -> Iterator[str]:
 
 
 def read_pod(files: Files) -> Iterator[str]:
-    """Perl's documentation: paragraphs of running text, without those that hold code."""
+    """Read Perl's documentation: paragraphs of running text, except those that contain code."""
     for content in files.values():
         for paragraph in _BLANK_LINES.split(_text(content)):
             if paragraph.startswith((" ", "\t", "=")) or re.search(r"[CF]<", paragraph):
@@ -98,7 +100,7 @@ def read_pod(files: Files) -> Iterator[str]:
 
 
 def read_chat(files: Files) -> Iterator[str]:
-    """Conversations as JSON, `{id: {"messages": [[{"text": …}, …], …]}}`: every message."""
+    """Read the messages of conversations in JSON, `{id: {"messages": [[{"text": …}, …], …]}}`."""
     for name, content in files.items():
         try:
             conversations = json.loads(content)
@@ -108,12 +110,12 @@ def read_chat(files: Files) -> Iterator[str]:
                         yield message["text"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorpusError(
-                f"{name}: is not in the layout of chitchat-dataset ({error})"
+                f"{name}: does not have the layout of chitchat-dataset ({error})"
             ) from error
 
 
 def read_dialogue_yaml(files: Files) -> Iterator[str]:
-    """ChatterBot's corpora: `- - question`, then `  - answer` lines of YAML."""
+    """Read ChatterBot's corpora: YAML lines `- - question` and `  - answer`."""
     for content in files.values():
         for line in _text(content).splitlines():
             match = re.match(r"\s*-\s+(?:-\s+)?(\S.*)$", line)
@@ -122,10 +124,10 @@ def read_dialogue_yaml(files: Files) -> Iterator[str]:
 
 
 def read_r_strings(files: Files) -> Iterator[str]:
-    """R's lazy-load data base (.rdb) of character vectors that hold a book line by line.
+    """Read R's lazy-load database (.rdb) of character vectors that contain books line by line.
 
     A record is a big-endian length and a zlib stream of R's serialisation (version 3), in which a
-    string is `00 04 00 09` (or another set of flags with the type 9), a length and the bytes.
+    string is `00 04 00 09` (or other flags with the type 9), a length, and the bytes.
     """
     for name, content in files.items():
         position = 0
@@ -134,13 +136,13 @@ def read_r_strings(files: Files) -> Iterator[str]:
             try:
                 record = stream.decompress(content[position + 4 :])
             except zlib.error as error:
-                raise CorpusError(f"{name}: is not a lazy-load data base of R ({error})") from error
+                raise CorpusError(f"{name}: is not a lazy-load database of R ({error})") from error
             position = len(content) - len(stream.unused_data)
             yield from _BLANK_LINES.split("\n".join(_r_strings(record)).replace("_", ""))
 
 
 def _r_strings(record: bytes) -> Iterator[str]:
-    """The strings of one serialised character vector."""
+    """Yield the strings of a serialised character vector."""
     encoding_bytes = struct.unpack(">i", record[14:18])[0]
     position = 18 + encoding_bytes
     kind, count = struct.unpack(">ii", record[position : position + 8])
@@ -155,7 +157,7 @@ def _r_strings(record: bytes) -> Iterator[str]:
 
 
 def read_sword(files: Files) -> Iterator[str]:
-    """SWORD's compressed texts (zText: .bzs index, .bzz data) in OSIS: one paragraph a chapter."""
+    """Read SWORD's compressed texts in OSIS (zText: .bzs index, .bzz data)."""
     for name, index in files.items():
         if not name.endswith(".bzs"):
             continue
@@ -186,3 +188,4 @@ READERS: dict[str, Reader] = {
     "r-strings": read_r_strings,
     "sword": read_sword,
 }
+"""Readers by the names that recipes use."""

@@ -1,4 +1,4 @@
-"""What a text corpus is made of."""
+"""The recipe of a text corpus."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import Field
 from megaasr.config import Recipe
 from megaasr.packages import Registry
 
-Kind = Literal["statement", "question", "command", "dialogue", "number", "name", "call"]
-KINDS: tuple[Kind, ...] = (
+SentenceKind = Literal["statement", "question", "command", "dialogue", "number", "name", "call"]
+KINDS: tuple[SentenceKind, ...] = (
     "statement",
     "question",
     "command",
@@ -34,48 +34,72 @@ ReaderName = Literal[
 
 
 class SourceRecipe(Recipe):
-    """A package that English sentences are taken from."""
+    """A package of English text."""
 
-    name: str = Field(min_length=1, description="of the source, as in sentences.jsonl")
+    name: str = Field(min_length=1, description="name of the source, as in sentences.jsonl")
     registry: Registry = Field(
         description="debian (apt-get download), pypi (pip download) or npm (npm pack)"
     )
-    package: str = Field(min_length=1, description="of the registry")
-    version: str | None = Field(None, description="the wanted one; none takes the current one")
-    sha256: str | None = Field(None, description="of the package file; checked if it is there")
-    licence: str = Field(min_length=1, description="of the text, as its package states it")
-    reader: ReaderName = Field(description="the format")
+    package: str = Field(min_length=1, description="name of the package in the registry")
+    version: str | None = Field(None, description="exact version; None for the current one")
+    sha256: str | None = Field(
+        None, description="expected hash of the package file; None to accept any"
+    )
+    licence: str = Field(min_length=1, description="licence of the text, as its package states it")
+    reader: ReaderName = Field(description="format of the files")
     files: list[str] = Field(min_length=1, description="patterns of paths inside the package")
-    skip_files: list[str] = Field(default_factory=list, description="patterns of paths left out")
-    skip_paragraphs: str | None = Field(None, description="regular expression of unwanted ones")
+    skip_files: list[str] = Field(
+        default_factory=list, description="patterns of paths to leave out"
+    )
+    skip_paragraphs: str | None = Field(
+        None, description="regular expression of paragraphs to skip"
+    )
     stop_at: str | None = Field(
         None, description="regular expression of the paragraph at which reading ends"
     )
-    kind: Kind = Field("statement", description="of the sentences that are not questions")
-    everyday: bool = Field(description="narrative or conversation, not technical or archaic")
-    chat: bool = Field(False, description="typed in haste: mend capitals, apostrophes and ends")
-    max_sentences: int | None = Field(None, ge=1, description="drawn by hash if there are more")
+    kind: SentenceKind = Field(
+        "statement", description="kind of the sentences that are not questions"
+    )
+    everyday: bool = Field(
+        description="whether the text is narrative or conversation, not technical or archaic"
+    )
+    chat: bool = Field(
+        False, description="whether to correct capitals, apostrophes and final punctuation"
+    )
+    max_sentences: int | None = Field(
+        None, ge=1, description="maximum number of sentences; more are sampled by hash"
+    )
     min_name_count: int = Field(
-        0, ge=0, description="names used as often as this are accepted; 0 accepts the list's only"
+        0,
+        ge=0,
+        description="names that occur this often are accepted; 0 accepts those of the word list",
     )
 
 
 class WordListRecipe(Recipe):
-    """SCOWL's package of word lists, the vocabulary against which sentences are checked."""
+    """SCOWL's package of word lists, the vocabulary that sentences are checked against."""
 
     registry: Registry = Field(description="debian, pypi or npm")
-    package: str = Field(min_length=1, description="of the registry")
-    version: str | None = Field(None, description="the wanted one; none takes the current one")
-    licence: str = Field(min_length=1, description="as its package states it")
+    package: str = Field(min_length=1, description="name of the package in the registry")
+    version: str | None = Field(None, description="exact version; None for the current one")
+    licence: str = Field(min_length=1, description="licence, as its package states it")
     files: list[str] = Field(min_length=1, description="patterns of paths inside the package")
-    max_size: int = Field(ge=10, le=95, description="lists of rarer words are left out")
+    max_size: int = Field(
+        ge=10, le=95, description="maximum size of SCOWL's lists; larger ones have rarer words"
+    )
 
 
 class TextRecipe(Recipe):
-    """Natural English sentences to speak and to train language models on."""
+    """A corpus of natural English sentences for synthesis and language models."""
 
-    seed: int = Field(ge=0, description="source of every choice")
-    template_sentences: int = Field(ge=0, description="of our own generator")
-    max_template_share: float = Field(0.25, ge=0, le=1, description="of all sentences")
+    seed: int = Field(ge=0, description="seed of every random choice")
+    template_sentences: int = Field(
+        ge=0, description="number of sentences generated from templates"
+    )
+    max_template_share: float = Field(
+        0.25, ge=0, le=1, description="maximum share of generated sentences"
+    )
     words: WordListRecipe = Field(description="the vocabulary")
-    sources: list[SourceRecipe] = Field(min_length=1, description="packages, in order of the file")
+    sources: list[SourceRecipe] = Field(
+        min_length=1, description="packages, in the order of the output"
+    )

@@ -1,4 +1,4 @@
-"""Checks the words of a sentence against the vocabulary, and gives names their capitals."""
+"""Check the words of a sentence against the vocabulary, and capitalise names."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 
 from megaasr.synthesize.open_text.wordlist import WordList
 
-_MAX_LETTERS = 18  # of a word; longer ones are compounds of chemistry or typing errors
-_MAX_PARTS = 4  # of a word with hyphens
+_MAX_LETTERS = 18  # longer words are chemical compounds or typing errors
+_MAX_PARTS = 4  # of a hyphenated word
 _TOKEN = re.compile(r"([A-Za-z][A-Za-z'-]*)([,.?!]?)")
 _PRONOUN = frozenset(("i", "i'm", "i've", "i'd", "i'll"))
 
 
 class Speller:
-    """Spells words, and remembers how."""
+    """Spells words, and caches the spellings."""
 
     def __init__(self, words: WordList, names: frozenset[str], *, capitalize_names: bool) -> None:
-        """Take the vocabulary.
+        """Create a speller.
 
         Args:
-            words: common words and names.
-            names: more lower-cased names.
-            capitalize_names: a name in lower case is a slip, and not a reason to refuse it.
+            words: vocabulary of common words and names.
+            names: further names in lower case.
+            capitalize_names: whether names in lower case are capitalised rather than refused.
         """
         self._words = words
         self._names = names
@@ -29,7 +29,11 @@ class Speller:
         self._spellings: dict[str, str | None] = {}
 
     def spell(self, tokens: list[str]) -> list[str] | None:
-        """Return the tokens (a word and perhaps a mark) well spelt, or None if one is unknown."""
+        """Return tokens in correct spelling, or None if one is not in the vocabulary.
+
+        Args:
+            tokens: words, each with an optional punctuation mark.
+        """
         spelt = []
         for token in tokens:
             if token not in self._spellings:
@@ -50,9 +54,9 @@ class Speller:
         parts = word.split("-")
         if len(word) > _MAX_LETTERS or len(parts) > _MAX_PARTS:
             return None
-        spelt = [self._spell_part(part) for part in parts]
-        known = [part for part in spelt if part is not None]
-        return "-".join(known) + mark if len(known) == len(parts) else None
+        spellings = [self._spell_part(part) for part in parts]
+        accepted = [spelling for spelling in spellings if spelling is not None]
+        return "-".join(accepted) + mark if len(accepted) == len(parts) else None
 
     def _spell_part(self, part: str) -> str | None:
         key = part.lower()
@@ -61,5 +65,5 @@ class Speller:
         if part == key and not common:
             return part.capitalize() if name and self._capitalize_names else None
         if part not in (key, key.capitalize()) and not part.startswith(("Mc", "Mac", "O'")):
-            return None  # shouted, or camel case
+            return None  # all capitals or camel case
         return part if common or name else None

@@ -1,4 +1,4 @@
-"""Paragraphs of written English into sentences."""
+"""Split paragraphs of written English into sentences."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def split_sentences(paragraph: str) -> Iterator[str]:
     """Split at full stops, question and exclamation marks that end a sentence.
 
     Args:
-        paragraph: running text, of which line breaks mean nothing; quotes are ASCII.
+        paragraph: running text with ASCII quotes; line breaks have no meaning.
 
     Yields:
-        The sentences with their marks and quotes, blanks made one; also a last one that has no end.
+        Sentences with their punctuation and quotes and with single spaces; the last one may be
+        incomplete.
     """
     text = " ".join(paragraph.split())
     start = 0
@@ -32,9 +33,9 @@ def split_sentences(paragraph: str) -> Iterator[str]:
             continue
         yield text[start : match.end()].strip()
         start = match.end()
-    rest = text[start:].strip()
-    if rest:
-        yield rest
+    remainder = text[start:].strip()
+    if remainder:
+        yield remainder
 
 
 def _abbreviated(text: str, match: re.Match[str]) -> bool:

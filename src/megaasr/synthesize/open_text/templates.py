@@ -1,7 +1,8 @@
-"""Our own sentences for what packages have little of: calls, commands, numbers, names, times.
+"""Generate sentences that are rare in packages: calls, commands, numbers, names, times.
 
-A frame is a sentence with alternatives `[please|could you]`, which may be empty or hold others, and
-slots `{name}`, filled from a lexicon (data/open_words.toml) or by a drawn number, time or price.
+A frame is a sentence with alternatives `[please|could you]`, which may be empty or nested, and
+slots `{name}`, which are filled from a lexicon (data/open_words.toml) or by a drawn number, time or
+price.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ import numpy as np
 from megaasr.errors import UsageError
 from megaasr.synthesize.grammar import plural
 from megaasr.synthesize.open_text import numbers
-from megaasr.synthesize.open_text.recipe import KINDS, Kind
+from megaasr.synthesize.open_text.recipe import KINDS, SentenceKind
 
-_WITH_PLURALS = ("job", "animal")  # which have a slot "{jobs}", too
+_WITH_PLURALS = ("job", "animal")  # these also have slots of plurals, such as "{jobs}"
 _TOKEN = re.compile(r"\{(\w+)\}|\[|\]|\||[^{}\[\]|]+")
 _AN = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se|su|ku)|hour|honest)")
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateSentence:
-    """A generated sentence and its kind."""
+    """A generated sentence, and its kind."""
 
     text: str
-    kind: Kind
+    kind: SentenceKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +40,18 @@ class _Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class _Alternatives:
     alternatives: tuple[_Sequence, ...]
 
 
-_Sequence = tuple["str | _Slot | _Choice", ...]
+_Sequence = tuple["str | _Slot | _Alternatives", ...]
 
 
 def parse_frame(frame: str) -> _Sequence:
     """Parse a frame.
 
     Raises:
-        UsageError: a bracket is open or one too many, or a slot's name is not known.
+        UsageError: a bracket or brace is not balanced, or the name of a slot is unknown.
     """
     tokens = [(match[0], match[1]) for match in _TOKEN.finditer(frame)]
     if "".join(token for token, _ in tokens) != frame:
@@ -63,7 +64,7 @@ def parse_frame(frame: str) -> _Sequence:
 def _parse(
     tokens: list[tuple[str, str | None]], position: int, frame: str, *, inside: bool
 ) -> tuple[list[_Sequence], int]:
-    alternatives: list[list[str | _Slot | _Choice]] = [[]]
+    alternatives: list[list[str | _Slot | _Alternatives]] = [[]]
     while position < len(tokens):
         token, slot = tokens[position]
         position += 1
@@ -73,7 +74,7 @@ def _parse(
             alternatives[-1].append(_Slot(slot))
         elif token == "[":
             inner, position = _parse(tokens, position, frame, inside=True)
-            alternatives[-1].append(_Choice(tuple(inner)))
+            alternatives[-1].append(_Alternatives(tuple(inner)))
         elif token == "]" and inside:
             return [tuple(parts) for parts in alternatives], position
         elif token == "|" and inside:
@@ -96,7 +97,7 @@ def _words() -> Mapping[str, tuple[str, ...]]:
 
 
 @cache
-def _frames() -> Mapping[Kind, tuple[_Sequence, ...]]:
+def _frames() -> Mapping[SentenceKind, tuple[_Sequence, ...]]:
     data = tomllib.loads(_read("open_frames.toml"))
     unknown = sorted(set(data) - set(KINDS))
     if unknown:
@@ -111,19 +112,19 @@ def _read(name: str) -> str:
 
 
 def lexicon_names() -> frozenset[str]:
-    """Return the lower-cased words of the lexicon that are written with a capital."""
+    """Return the capitalised words of the lexicon, in lower case."""
     entries = (entry for choices in _words().values() for entry in choices)
     words = (word for entry in entries for word in entry.split())
     return frozenset(word.lower() for word in words if word[0].isupper())
 
 
 def frame_counts() -> dict[str, int]:
-    """Return the number of frames of each kind."""
+    """Return the number of frames by kind."""
     return {kind: len(frames) for kind, frames in _frames().items()}
 
 
-class _Draw:
-    """Expands one frame; a word is not used twice in it if that can be avoided."""
+class _FrameWriter:
+    """Expands one frame; words are not repeated if that can be avoided."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -133,7 +134,7 @@ class _Draw:
         return int(self._rng.integers(count))
 
     def between(self, low: int, high: int) -> int:
-        """A whole number, both ends possible."""
+        """Draw a whole number from `low` to `high`, inclusive."""
         return low + self.below(high - low + 1)
 
     def expand(self, sequence: _Sequence) -> str:
@@ -141,7 +142,7 @@ class _Draw:
         for part in sequence:
             if isinstance(part, str):
                 out.append(part)
-            elif isinstance(part, _Choice):
+            elif isinstance(part, _Alternatives):
                 out.append(self.expand(part.alternatives[self.below(len(part.alternatives))]))
             else:
                 out.append(self._fill(part.name))
@@ -159,7 +160,7 @@ class _Draw:
         return word
 
     def clock(self) -> str:
-        """A time of day as people say it."""
+        """Draw a time of day in its spoken form."""
         hour, draw = self.between(1, 12), self.below(12)
         spoken = numbers.cardinal(hour)
         if draw < 3:
@@ -174,7 +175,7 @@ class _Draw:
         return numbers.clock(hour, 5 * self.between(1, 11))
 
     def price(self) -> str:
-        """An amount of money, most often a small one."""
+        """Draw an amount of money; small amounts are more frequent."""
         amount, draw = self.between(2, (20, 99, 400, 2500)[self.below(4)]), self.below(6)
         if draw == 0 and amount < 100:
             cents = numbers.cardinal(5 * self.between(1, 19))
@@ -185,53 +186,55 @@ class _Draw:
         return f"{numbers.cardinal(amount)} {unit}"
 
     def date(self) -> str:
-        """A day of the year."""
+        """Draw a day of the year."""
         day, month = numbers.ordinal(self.between(1, 31)), self._fill("month")
         return f"the {day} of {month}" if self.below(2) else f"{month} {day}"
 
     def score(self) -> str:
-        """The result of a game, the first number at least one."""
-        other = numbers.cardinal(self.below(9)).replace("zero", "nothing")
-        return f"{numbers.cardinal(self.between(1, 9))} to {other}"
+        """Draw the result of a game, in which the first number is at least one."""
+        second = numbers.cardinal(self.below(9)).replace("zero", "nothing")
+        return f"{numbers.cardinal(self.between(1, 9))} to {second}"
 
     def digit_groups(self) -> str:
-        """A telephone number: seven or ten digits, zero mostly read as oh."""
+        """Draw a telephone number of seven or ten digits, with zero usually read as oh."""
         text = "".join(str(self.below(10)) for _ in range((7, 10)[self.below(2)]))
         spoken = numbers.digits(text)
         return spoken.replace("zero", "oh") if self.below(3) else spoken
 
     def spelling(self) -> str:
-        """Three to five digits of a code or a room."""
+        """Draw the three to five digits of a code or a room."""
         return numbers.digits("".join(str(self.below(10)) for _ in range(self.between(3, 5))))
 
 
-_HANDLERS: dict[str, Callable[[_Draw], str]] = {
-    "time": _Draw.clock,
-    "price": _Draw.price,
-    "date": _Draw.date,
-    "phone": _Draw.digit_groups,
-    "code": _Draw.spelling,
-    "year": lambda draw: numbers.year(draw.between(1880, 2035)),
-    "past_year": lambda draw: numbers.year(draw.between(1750, 2024)),
-    "few": lambda draw: numbers.cardinal(draw.between(2, 12)),
-    "teens": lambda draw: numbers.cardinal(draw.between(10, 60)),
-    "two_digits": lambda draw: numbers.cardinal(draw.between(11, 99)),
-    "three_digits": lambda draw: numbers.cardinal(draw.between(101, 999)),
-    "hundreds": lambda draw: numbers.cardinal(50 * draw.between(2, 30)),
-    "thousands": lambda draw: numbers.cardinal(draw.between(11, 999) * 100),
-    "large": lambda draw: numbers.cardinal(draw.between(1_001, 999_999)),
-    "tens": lambda draw: numbers.cardinal(10 * draw.between(1, 9)),
-    "minutes": lambda draw: numbers.cardinal((2, 3, 5, 10, 15, 20, 25, 30, 40, 45)[draw.below(10)]),
-    "nth": lambda draw: numbers.ordinal(draw.between(1, 31)),
-    "century": lambda draw: numbers.ordinal(draw.between(12, 21)),
-    "degrees": lambda draw: numbers.cardinal(draw.between(2, 99)),
-    "decimal": lambda draw: (
-        f"{numbers.cardinal(draw.below(20))} point {numbers.digits(str(draw.between(1, 99)))}"
+_HANDLERS: dict[str, Callable[[_FrameWriter], str]] = {
+    "time": _FrameWriter.clock,
+    "price": _FrameWriter.price,
+    "date": _FrameWriter.date,
+    "phone": _FrameWriter.digit_groups,
+    "code": _FrameWriter.spelling,
+    "year": lambda writer: numbers.year(writer.between(1880, 2035)),
+    "past_year": lambda writer: numbers.year(writer.between(1750, 2024)),
+    "few": lambda writer: numbers.cardinal(writer.between(2, 12)),
+    "teens": lambda writer: numbers.cardinal(writer.between(10, 60)),
+    "two_digits": lambda writer: numbers.cardinal(writer.between(11, 99)),
+    "three_digits": lambda writer: numbers.cardinal(writer.between(101, 999)),
+    "hundreds": lambda writer: numbers.cardinal(50 * writer.between(2, 30)),
+    "thousands": lambda writer: numbers.cardinal(writer.between(11, 999) * 100),
+    "large": lambda writer: numbers.cardinal(writer.between(1_001, 999_999)),
+    "tens": lambda writer: numbers.cardinal(10 * writer.between(1, 9)),
+    "minutes": lambda writer: numbers.cardinal(
+        (2, 3, 5, 10, 15, 20, 25, 30, 40, 45)[writer.below(10)]
     ),
-    "score": _Draw.score,
+    "nth": lambda writer: numbers.ordinal(writer.between(1, 31)),
+    "century": lambda writer: numbers.ordinal(writer.between(12, 21)),
+    "degrees": lambda writer: numbers.cardinal(writer.between(2, 99)),
+    "decimal": lambda writer: (
+        f"{numbers.cardinal(writer.below(20))} point {numbers.digits(str(writer.between(1, 99)))}"
+    ),
+    "score": _FrameWriter.score,
 }
-# How often each kind is drawn.
-_WEIGHTS: dict[Kind, int] = {
+# Relative frequencies of the kinds.
+_WEIGHTS: dict[SentenceKind, int] = {
     "statement": 15,
     "question": 18,
     "command": 20,
@@ -243,20 +246,20 @@ _WEIGHTS: dict[Kind, int] = {
 
 
 def generate_from_templates(seed: int) -> Iterator[TemplateSentence]:
-    """Yield sentences without end, some of them more than once; the seed alone decides them."""
+    """Yield an endless sequence of sentences with repetitions, which depends on the seed alone."""
     rng = np.random.default_rng(seed)
     frames = _frames()
     kinds = [kind for kind in KINDS if kind in frames]
     weights = np.cumsum([_WEIGHTS[kind] for kind in kinds])
     while True:
         kind = kinds[int(np.searchsorted(weights, rng.integers(weights[-1]), side="right"))]
-        draw = _Draw(rng)
-        sequence = frames[kind][draw.below(len(frames[kind]))]
-        yield TemplateSentence(_finish(draw.expand(sequence)), kind)
+        writer = _FrameWriter(rng)
+        sequence = frames[kind][writer.below(len(frames[kind]))]
+        yield TemplateSentence(_finish(writer.expand(sequence)), kind)
 
 
 def _finish(text: str) -> str:
-    """Tidy the spaces, choose a or an, and start with a capital."""
+    """Clean up spaces, choose a or an, and capitalise the first word."""
     text = re.sub(r"\s+([,.?!])", r"\1", " ".join(text.split()))
     text = _AN.sub(r"\1n ", text)
     return text[0].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""Which words are English: SCOWL's lists tell misspellings and foreign words from vocabulary."""
+"""The English vocabulary: SCOWL's lists, which expose misspellings and foreign words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _SIZE = re.compile(r"\.(\d+)$")
 _SUFFIXES = ("'s", "'ll", "'d", "'ve", "'re", "s'")
-# Written forms that the lists have and that nobody speaks, or that are marks of chat.
+# Abbreviations that are in the lists but are not spoken, and other written forms.
 _UNSPOKEN_WORDS = "etc eg ie vs lbs ft hr hrs min mins sec secs re ha th nd st rd"
 _UNSPOKEN = frozenset(_UNSPOKEN_WORDS.split())
 _EXTRA_WORDS = (
@@ -20,37 +20,37 @@ _SPOKEN_EXTRAS = frozenset(_EXTRA_WORDS.split())
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """Words of a language.
+    """A vocabulary.
 
     Attributes:
         common: words that may be written in lower case.
-        names: lower-cased words that are only right with a capital (names, nations, months).
+        names: words that must be capitalised (names, nations, months), in lower case.
     """
 
     common: frozenset[str]
     names: frozenset[str]
 
     def has_common(self, word: str) -> bool:
-        """Whether a lower-case word, or the word that it is built on by an apostrophe, is known."""
-        return _known(word, self.common)
+        """Return whether a lower-case word is common, with or without an ending like 's."""
+        return _contains(word, self.common)
 
     def has_name(self, word: str) -> bool:
-        """Whether a lower-cased word is known as a name."""
-        return _known(word, self.names)
+        """Return whether a word, in lower case, is a name, with or without an ending like 's."""
+        return _contains(word, self.names)
 
 
-def _known(word: str, words: frozenset[str]) -> bool:
+def _contains(word: str, words: frozenset[str]) -> bool:
     if word in words:
         return True
     return any(word.endswith(suffix) and word[: -len(suffix)] in words for suffix in _SUFFIXES)
 
 
 def build_word_list(lists: Mapping[str, bytes], *, max_size: int) -> WordList:
-    """Read SCOWL's lists.
+    """Return the vocabulary of SCOWL's lists.
 
     Args:
-        lists: file name (`english-words.35`) to content, Latin-1, a word a line.
-        max_size: lists of rarer words than this size (10 to 95) are left out.
+        lists: contents by file name (`english-words.35`), in Latin-1 with one word per line.
+        max_size: maximum size of the lists to use, 10 to 95; larger lists have rarer words.
     """
     common: set[str] = set()
     names: set[str] = set()
@@ -70,14 +70,14 @@ def build_word_list(lists: Mapping[str, bytes], *, max_size: int) -> WordList:
 
 
 def frequent_names(texts: Iterable[str], words: WordList, *, min_count: int) -> frozenset[str]:
-    """Return the lower-cased names that a book uses often, though no list has them.
+    """Return the names that are frequent in a book but not in the vocabulary, in lower case.
 
-    Only words with a capital in the middle of a sentence count.
+    Only capitalised words inside a sentence count as names.
 
     Args:
-        texts: sentences.
-        words: what is known already.
-        min_count: a name that is rarer may be a slip of the pen.
+        texts: sentences of the book.
+        words: vocabulary.
+        min_count: minimum number of occurrences; rarer names may be errors.
     """
     counts: dict[str, int] = {}
     for text in texts:
