@@ -234,7 +234,7 @@ def test_json_cannot_leave_its_element() -> None:
 
 
 def test_cards_are_ranked_and_have_sound_where_there_is_some(folder: Path, result: Result) -> None:
-    cards = Cards(result, "bench", folder, "r0")
+    cards = Cards(result, "bench", folder, prefix="r0")
     worst = cards.worst()
     assert "the best system here" in worst
     ids = re.findall(r"<h4>(.*?)</h4>", worst)
@@ -260,7 +260,7 @@ def test_the_clips_behind_the_baseline_are_listed(folder: Path, result: Result) 
     }
     worse = [value for value in surplus.values() if value > 0]
     assert worse
-    cards = Cards(result, "bench", folder, "r0")
+    cards = Cards(result, "bench", folder, prefix="r0")
     listed = cards.behind("robust", 4)
     ids = re.findall(r"<h4>(.*?)</h4>", listed)
     assert [surplus[clip_id] for clip_id in ids] == sorted(worse, reverse=True)[:4]
@@ -274,7 +274,9 @@ def test_the_clips_behind_the_baseline_are_listed(folder: Path, result: Result) 
 
 
 def test_many_test_sets_share_the_cards(result: Result, folder: Path) -> None:
-    assert Cards(result, "bench", folder, "r0", parts=3).worst().count("<article") == SHOWN // 3
+    assert (
+        Cards(result, "bench", folder, prefix="r0", parts=3).worst().count("<article") == SHOWN // 3
+    )
 
 
 def test_the_page_allows_its_own_style_and_script_only(result: Result, folder: Path) -> None:

@@ -83,11 +83,11 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     path = find_test_set(test_set, offline=offline)
     clips = read_test_set(path, audio_root=audio_root, limit=limit)
     options = InferenceOptions(device, language, offline, batch_size)
-    systems = run_systems(specs, clips, output, options, lambda: progress_bar("clips"))
+    systems = run_systems(specs, clips, output, options, progress=lambda: progress_bar("clips"))
     typer.echo("counting errors and drawing intervals", err=True)
     settings = ScoringSettings(seed, replications, blocks=blocks, baseline=baseline)
     command = shlex.join(["mega-asr", *sys.argv[1:]])
-    _show(score_systems(systems, clips, output, settings, command))
+    _show(score_systems(systems, clips, output, settings, command=command))
     result = output / RESULT_FILE
     typer.echo(f"{result}; a page of it: mega-asr report {result} --output {output / 'report'}")
 

@@ -89,7 +89,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     except ValueError as error:
         raise UsageError(f"{data}: {error}") from error
     profile = RoutingProfile(
-        calibration.route, calibration.threshold, model, router, _measured(data, calibration)
+        route=calibration.route,
+        threshold=calibration.threshold,
+        model=model,
+        router_sha256=router,
+        measured=_measured(data, calibration),
     )
     profile.write(output / PROFILE_FILE)
     page = calibration_page(calibration, model, data.name, THRESHOLD)

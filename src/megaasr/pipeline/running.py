@@ -135,7 +135,12 @@ class Pipeline:
             seconds = round(elapsed + time.monotonic() - started, 1)
             made = {self._portable(path): self._sha256(path) for path in step.makes}
             self._completed[step.name] = CompletedStep(
-                key, command, seconds, self._version, made, self._output_folder(step)
+                key=key,
+                command=command,
+                seconds=seconds,
+                version=self._version,
+                made=made,
+                folder=self._output_folder(step),
             )
             self._write_state()
         on_step(step, self._completed[step.name])

@@ -104,7 +104,7 @@ def describe_parts(output: Path, result: Path, made_from: str) -> None:
     Args:
         output: folder of a packed model with adapter and router.
         result: `result.json` of `mega-asr bench` on the model's base, robust and routed system.
-        made_from: how the adapter was trained, for the card.
+        made_from: short description of the adapter's training for the card, such as `A2S-SFT`.
 
     Raises:
         UsageError: the adapter, the router, or one of the three systems is missing.

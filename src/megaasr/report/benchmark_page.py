@@ -35,7 +35,7 @@ _FAILURE_MEANINGS = {
         "the reference, or words where nobody speaks"
     ),
     "omission": "five missing words (eight characters) or more in a row",
-    "repetition": "a phrase goes round and round, more often than it was said",
+    "repetition": "a phrase is repeated in a loop, more often than in the reference",
     "truncated": "the token budget ended the text",
 }
 _HOW = (
@@ -105,7 +105,7 @@ def _test_set_part(
 ) -> str:
     normalizer = result.headline_normalizer
     root = audio_root or Path(result.test_set.audio_root)
-    cards = Cards(result, normalizer, root, f"r{number}", parts)
+    cards = Cards(result, normalizer, root, prefix=f"r{number}", parts=parts)
     sections = [
         ("Error rates", _error_rates(result)),
         ("Severity", _curves(result, "severity", normalizer)),

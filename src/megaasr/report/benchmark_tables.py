@@ -198,7 +198,9 @@ def _rate_cell(result: Result, group: Subgroup, system: str, normalizer: str) ->
     if system not in group.rates:
         return Cell("–")
     rate = group.rates[system][normalizer]
-    comparison = _find_comparison(result, group.by, group.name, system, normalizer)
+    comparison = _find_comparison(
+        result=result, by=group.by, name=group.name, system=system, normalizer=normalizer
+    )
     star = note = ""
     if comparison is not None:
         star = "*" if comparison.p_value < SIGNIFICANT else ""
@@ -207,7 +209,9 @@ def _rate_cell(result: Result, group: Subgroup, system: str, normalizer: str) ->
 
 
 def _against_baseline(result: Result, system: str, normalizer: str) -> list[str]:
-    comparison = _find_comparison(result, OVERALL, OVERALL, system, normalizer)
+    comparison = _find_comparison(
+        result=result, by=OVERALL, name=OVERALL, system=system, normalizer=normalizer
+    )
     if comparison is None:
         return ["baseline" if system == result.baseline else "–", "–", "–", "–"]
     low, high = (f"{100 * end:+.2f}" for end in comparison.interval)

@@ -36,7 +36,7 @@ class Cards:
     """
 
     def __init__(
-        self, result: Result, normalizer: str, root: Path, prefix: str, parts: int = 1
+        self, result: Result, normalizer: str, root: Path, *, prefix: str, parts: int = 1
     ) -> None:
         self._result = result
         self._normalizer = normalizer

@@ -122,13 +122,13 @@ class Gallery:
         )
         simulated = self.simulator.apply(self.waveform, draw)
         return GalleryClip(
-            f"severity {severity:g}",
-            f"{scenario.name} at severity {severity:g}",
-            simulated.waveform,
-            Level.of(simulated.waveform.samples),
-            describe_steps(draw, simulated.measurements),
-            simulated.clipped_samples,
-            draw,
+            title=f"severity {severity:g}",
+            description=f"{scenario.name} at severity {severity:g}",
+            waveform=simulated.waveform,
+            level=Level.of(simulated.waveform.samples),
+            steps=describe_steps(draw, simulated.measurements),
+            clipped_samples=simulated.clipped_samples,
+            draw=draw,
         )
 
     def _introduction(self) -> str:

@@ -35,6 +35,7 @@ def run_systems(
     test_set: TestSetFile,
     output: Path,
     options: InferenceOptions,
+    *,
     progress: ProgressContext = _no_progress,
 ) -> list[SystemPredictions]:
     """Return the predictions of all systems, in order; a repeated call resumes.
@@ -43,7 +44,7 @@ def run_systems(
         specs: the systems, as `parse_systems` returns them.
         test_set: the test set.
         output: the benchmark's folder; predictions are appended to `predictions.jsonl` in it.
-        options: how the models run.
+        options: device, language, batch size and network access of the models.
         progress: reports the progress of one system.
 
     Raises:
@@ -75,7 +76,13 @@ def run_systems(
             with progress() as on_progress:
                 predictions = run_system(system, test_set, log, on_progress=on_progress)
             finished.append(
-                SystemPredictions(spec.name, spec.kind, predictions, system.device, system.settings)
+                SystemPredictions(
+                    name=spec.name,
+                    kind=spec.kind,
+                    predictions=predictions,
+                    device=system.device,
+                    settings=system.settings,
+                )
             )
     return finished
 
@@ -85,6 +92,7 @@ def score_systems(
     test_set: TestSetFile,
     output: Path,
     settings: ScoringSettings,
+    *,
     command: str,
 ) -> Result:
     """Score the predictions of systems and write `result.json` and the public formats.

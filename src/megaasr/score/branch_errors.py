@@ -64,7 +64,11 @@ class BranchErrors:
         """
         return [
             RoutedClip(
-                clip.id, tuple(row["probabilities"]), tuple(row["errors"]), row["words"], block
+                id=clip.id,
+                probabilities=tuple(row["probabilities"]),
+                errors=tuple(row["errors"]),
+                words=row["words"],
+                block=block,
             )
             for clip, block in zip(self._test_set.clips, blocks, strict=True)
             if (row := self._rows.get(clip.id)) is not None

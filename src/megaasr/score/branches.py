@@ -143,19 +143,25 @@ def compare_branches(
         base, robust = greedy.get("base"), greedy.get("robust")
         segments.append(
             BranchSegment(
-                segment.start,
-                segment.end,
-                base.text if base else "",
-                robust.text if robust else "",
-                base.mean_logprob if base else None,
-                robust.mean_logprob if robust else None,
-                segment.language,
-                segment.degraded_probability,
+                start=segment.start,
+                end=segment.end,
+                base_text=base.text if base else "",
+                robust_text=robust.text if robust else "",
+                base_logprob=base.mean_logprob if base else None,
+                robust_logprob=robust.mean_logprob if robust else None,
+                language=segment.language,
+                degraded_probability=segment.degraded_probability,
             )
         )
     text = None if reference is None else reference.text
     language = transcript.language if reference is None else reference.language
-    return BranchComparison(audio, transcript.duration_s, tuple(segments), text, language)
+    return BranchComparison(
+        audio=audio,
+        duration_s=transcript.duration_s,
+        segments=tuple(segments),
+        reference=text,
+        language=language,
+    )
 
 
 def match_references(
@@ -211,20 +217,20 @@ def score_branches(
     errors = {system: [count.errors for count in counts] for system, counts in by_system.items()}
     sweep = tuple(_sweep(labelled))
     return BranchScores(
-        threshold,
-        {system: pooled(counts) for system, counts in by_system.items()},
-        {
+        threshold=threshold,
+        counts={system: pooled(counts) for system, counts in by_system.items()},
+        intervals={
             system: bootstrap_interval(errors[system], words, seed=seed, replications=replications)
             for system in SYSTEMS
         },
-        {
+        against_base={
             system: paired_bootstrap(
                 errors["base"], errors[system], words, seed=seed, replications=replications
             )
             for system in ("robust", "routed")
         },
-        sweep,
-        _best_threshold(sweep),
+        sweep=sweep,
+        best_threshold=_best_threshold(sweep),
     )
 
 

@@ -66,11 +66,11 @@ class RoutedClip:
             for threshold in (*probabilities, float("inf"))
         ]
         return cls(
-            clip_id,
-            tuple(probabilities),
-            tuple(count.errors for count in counts),
-            counts[0].reference_length,
-            block,
+            id=clip_id,
+            probabilities=tuple(probabilities),
+            errors=tuple(count.errors for count in counts),
+            words=counts[0].reference_length,
+            block=block,
         )
 
     @property

@@ -108,7 +108,7 @@ class PredictionLog:
         return self._predictions[key]
 
     def add(self, system: str, predictions: Mapping[str, Prediction]) -> None:
-        """Append predictions by clip; they are on the disk when this returns."""
+        """Append predictions by clip; they are in the file when this returns."""
         if self._path is not None:
             lines = [
                 json.dumps({"system": system, "id": clip, **asdict(prediction)}, ensure_ascii=False)

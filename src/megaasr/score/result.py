@@ -86,7 +86,7 @@ class ScoredClip(_Record):
 
     Attributes:
         id: name of the clip, unique in the test set.
-        audio: where the audio is, as the test set says (a path, or `shard.parquet#row`).
+        audio: path of the audio in the test set, or `shard.parquet#row`.
         text: the reference.
         language: ISO code; None if unknown.
         duration_s: length in seconds.
@@ -240,7 +240,7 @@ class Result(_Record):
         systems: the systems, without their hypotheses.
         measure: `WER`, `CER`, or `mixed` if the test set has languages of both kinds.
         normalizers: versions by name; the first is the headline normaliser.
-        bootstrap: how all intervals were computed.
+        bootstrap: settings of the bootstrap behind all intervals.
         baseline: name of the system that the others are compared with.
         groups: error rates of subgroups; computed from the clips.
         comparisons: paired comparisons with the baseline; computed from the clips.

@@ -111,7 +111,11 @@ def _parse(text: str) -> SystemSpec:
     if not model or adapter == "":
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
     return SystemSpec(
-        name or _default_name(kind, model, route, adapter), kind, model, route, adapter
+        name=name or _default_name(kind, model, route, adapter),
+        kind=kind,
+        model=model,
+        route=route,
+        adapter=adapter,
     )
 
 
@@ -143,7 +147,7 @@ class MegaASRSystem:
     Attributes:
         name: name of the system in the result.
         model: name or folder of the model.
-        options: how the model runs.
+        options: language, batch size and network access of the model.
         device: device that the model runs on.
         route: `auto`, `base` or `robust`.
         adapter: folder of an adapter that replaces the model's own; None for the model's own.
@@ -272,7 +276,7 @@ def load_system(spec: SystemSpec, options: InferenceOptions) -> System:
 
     Args:
         spec: a system that is neither a file of predictions nor an oracle.
-        options: how the model runs.
+        options: device, language, batch size and network access of the model.
 
     Raises:
         ModelError: there is no such model.
@@ -280,7 +284,13 @@ def load_system(spec: SystemSpec, options: InferenceOptions) -> System:
             device.
     """
     if spec.kind != OURS:
-        return Peer(spec.name, spec.kind, spec.model, options.language, options.device)
+        return Peer(
+            name=spec.name,
+            kind=spec.kind,
+            model=spec.model,
+            language=options.language,
+            device=options.device,
+        )
     from megaasr.hub import HubOptions
     from megaasr.model.hub import find_model_parts
     from megaasr.model.loading import check_layout, choose_device
@@ -290,7 +300,14 @@ def load_system(spec: SystemSpec, options: InferenceOptions) -> System:
         raise UsageError(f"--system {spec.name}: {spec.adapter} holds no adapter")
     device = str(choose_device(options.device))
     route: Any = spec.route
-    return MegaASRSystem(spec.name, spec.model, options, device, route, spec.adapter)
+    return MegaASRSystem(
+        name=spec.name,
+        model=spec.model,
+        options=options,
+        device=device,
+        route=route,
+        adapter=spec.adapter,
+    )
 
 
 def load_both_branches(
@@ -300,7 +317,8 @@ def load_both_branches(
 
     Args:
         model: name or folder of a model with a robust branch.
-        options: how the model runs; `language` is for the caller to pass on.
+        options: device, batch size and network access of the model; the language has to be passed
+            to `MegaASR.transcribe`.
         threshold: the router's threshold, 0..1; None for its own.
 
     Raises:
