@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from megaasr.text.error_rate import align
-from megaasr.text.languages import unit
+from megaasr.text.languages import join_texts
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,7 +23,6 @@ def html_diff(reference: str, hypothesis: str, language: str | None, normalizer:
         language: ISO code; None to guess from the reference.
         normalizer: name of a normaliser, see `megaasr.text.normalize`.
     """
-    separator = " " if unit(language) == "word" else ""
     parts = []
     for step in align(reference, hypothesis, language=language, normalizer=normalizer):
         if step.kind == "hit":
@@ -32,7 +31,7 @@ def html_diff(reference: str, hypothesis: str, language: str | None, normalizer:
         deleted = "" if step.reference is None else f"<del>{escape(step.reference)}</del>"
         inserted = "" if step.hypothesis is None else f"<ins>{escape(step.hypothesis)}</ins>"
         parts.append(deleted + inserted)
-    return separator.join(parts) or "<em>nothing</em>"
+    return join_texts((part, language) for part in parts) or "<em>nothing</em>"
 
 
 def terminal_diff(
