@@ -1,7 +1,7 @@
-"""`mega-asr` and Python code as a process would run them, but in this one.
+"""Runs `mega-asr` and Python code in this process, with the result that a child process would have.
 
-A process of its own spends six seconds of CPU time on importing torch and transformers. Tests that
-are about processes (signals, pipes, what is imported, an installed wheel) start a real one.
+A child process spends six seconds of CPU time on importing torch and transformers. Only tests about
+processes (signals, pipes, imports, an installed wheel) start one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ from megaasr.cli.main import main
 
 
 def mega_asr(*arguments: object, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    """Run `mega-asr` in the folder `cwd`; return its exit status and what it printed."""
+    """Run `mega-asr` in a folder, and return its exit status and output.
+
+    Args:
+        arguments: command-line arguments.
+        cwd: working directory.
+        stdin: content of standard input.
+    """
     command = ["mega-asr", *map(str, arguments)]
     return _as_a_process(main, command, cwd, stdin)
 
 
 def python(code: str, *, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run code as a module of its own in the folder `cwd`; return what it printed.
+    """Run code as the main module in a folder, and return its output.
+
+    Args:
+        code: Python source.
+        cwd: working directory.
 
     Raises:
-        Exception: what the code raises.
+        Exception: the exception that the code raises.
     """
     program = compile(code, "<example>", "exec")
     return _as_a_process(lambda: exec(program, {"__name__": "__main__"}), ["-c"], cwd, b"")

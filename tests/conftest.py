@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: small random models, speech-like sounds, no network."""
+"""Fixtures of several test modules: random models of toy size and speech-like noise."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-# Before torch is imported, here and in the processes that tests start: `make test` shares the tests
-# among processes, and what they start runs beside them.
+# Set before torch is imported, and inherited by child processes: `make test` runs the tests in
+# several processes, and each of them may start more.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -29,12 +29,12 @@ GEOMETRIES: dict[str, dict[str, int]] = {
     # 400 mel frames and 50 audio tokens a second; no clip fills the one chunk of 32 s.
     "small": {"hop_samples": 40, "chunk_frames": 12_800, "window_frames": 12_800},
 }
-"""Fields of the architecture in which the models differ that every part must work with."""
+"""Audio geometries that all code must support, as fields of `ArchitectureRecipe`."""
 
 
 @pytest.fixture(scope="session")
 def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes the random checkpoint of a geometry, once."""
+    """Returns the checkpoint with random weights of a geometry, created on the first call."""
     from megaasr.train.base.architecture import build_model
     from megaasr.train.base.recipe import ArchitectureRecipe
     from megaasr.train.processor import build_processor
@@ -69,19 +69,19 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
 
 @pytest.fixture(scope="session")
 def random_checkpoint(checkpoint_of: Callable[[str], Path]) -> Path:
-    """A folder with a native Qwen3-ASR of toy size and random weights (float32)."""
+    """A native Qwen3-ASR checkpoint of toy size with random float32 weights."""
     return checkpoint_of("qwen3-asr")
 
 
 @pytest.fixture(scope="session")
 def small_checkpoint(checkpoint_of: Callable[[str], Path]) -> Path:
-    """The same in the geometry of `small`."""
+    """A checkpoint like `random_checkpoint` in the geometry of `small`."""
     return checkpoint_of("small")
 
 
 @pytest.fixture(scope="session", params=list(GEOMETRIES))
 def any_checkpoint(request: pytest.FixtureRequest, checkpoint_of: Callable[[str], Path]) -> Path:
-    """The random checkpoint of each geometry in turn."""
+    """The random checkpoint of every geometry in turn."""
     return checkpoint_of(request.param)
 
 
@@ -92,7 +92,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def speechlike(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Three seconds of noise in bursts of syllable length, 16 kHz."""
+    """Three seconds of noise in bursts as long as syllables, 16 kHz."""
     time = np.arange(48_000) / 16_000
     envelope = np.clip(np.sin(2 * np.pi * 3 * time), 0, 1)
     return (0.2 * envelope * rng.standard_normal(time.size)).astype(np.float32)
@@ -100,7 +100,7 @@ def speechlike(rng: np.random.Generator) -> NDArray[np.float32]:
 
 @pytest.fixture
 def fresh_process_state() -> Iterator[None]:
-    """One thread of torch; afterwards accelerate has forgotten its processes."""
+    """Limits torch to one thread, and resets the state of accelerate afterwards."""
     import torch
     from accelerate.state import AcceleratorState
 

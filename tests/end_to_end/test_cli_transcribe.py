@@ -1,4 +1,4 @@
-"""`mega-asr transcribe` from the outside: text, files, failures, resuming, signals, pipes."""
+"""The command `mega-asr transcribe`: text, files, failures, resuming, signals, pipes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from megaasr.model.interface import Recognition, Request
 from megaasr.transcribe.outputs import OutputFolder
 
 RATE = 16_000
-# A whole command line in another process, with the model of this file and time to interrupt it.
+# The command line in another process, with the model of this file, slowed down for interruptions.
 _PROGRAM = """
 import signal, sys, time
 # As on a terminal: a shell has programs that it starts in the background ignore Ctrl-C.
@@ -39,25 +39,26 @@ class Slow(tests.ToneModel):
     def recognize(self, requests):
         time.sleep({delay_s})
         return super().recognize(requests)
-    def deaf(self, requests):  # Ctrl-C comes where Python cannot pass it on
+    def lose_ctrl_c(self, requests):  # Ctrl-C in a finaliser, from which Python raises nothing
         class Finaliser:
             def __del__(self):
                 signal.raise_signal(signal.SIGINT)
         Finaliser()
         return super().recognize(requests)
-if {deaf}:
-    Slow.recognize = Slow.deaf
+if {lose_ctrl_c}:
+    Slow.recognize = Slow.lose_ctrl_c
 megaasr.model.loading.load_model = lambda name, **settings: Slow(name)
 from megaasr.cli.main import main
 main()
 """
 
 
-_NO_VAD = ("--no-vad",)  # tones are no speech
+_NO_VAD = ("--no-vad",)  # tones are not speech
 
 
 class ToneModel:
-    """Says the frequency that it hears, in Hz; above 1 kHz is no speech, 90 Hz too much of it."""
+    """Transcribes tones as their frequency in Hz; above 1 kHz there is no speech, and 90 Hz exceeds
+    the token budget."""
 
     has_robust_route = False
 
@@ -65,12 +66,12 @@ class ToneModel:
         self.name = name
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
-        return [self._hear(request) for request in requests]
+        return [self._recognize_tone(request) for request in requests]
 
-    def _hear(self, request: Request) -> Recognition:
-        sounding = request.samples[request.samples != 0.0]
-        crossings = np.count_nonzero(np.diff(np.signbit(sounding)))
-        hertz = round(crossings / 2 / (len(sounding) / RATE) / 10) * 10
+    def _recognize_tone(self, request: Request) -> Recognition:
+        tone_samples = request.samples[request.samples != 0.0]
+        crossings = np.count_nonzero(np.diff(np.signbit(tone_samples)))
+        hertz = round(crossings / 2 / (len(tone_samples) / RATE) / 10) * 10
         if hertz > 1000:
             return Recognition("", None, 3, False, "language None<asr_text>")
         words = " ".join([str(hertz), request.context]).strip()
@@ -101,7 +102,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def loaded() -> list[tuple[str, dict[str, object]]]:
-    """The models that were loaded."""
+    """Names and settings of the models that were loaded."""
     return []
 
 
@@ -122,10 +123,10 @@ def run(
     monkeypatch.setattr("megaasr.model.loading.load_model", load_model)
 
     def transcribe(*arguments: str) -> Result:
-        # Named, because without a name the command says what tiny is.
-        named = () if "--model" in arguments else ("--model", "tiny")
+        # Without --model the command prints a note about tiny.
+        model = () if "--model" in arguments else ("--model", "tiny")
         with pytest.raises(SystemExit) as ended:
-            main(["transcribe", "--no-vad", *arguments, *named])  # tones are no speech
+            main(["transcribe", *_NO_VAD, *arguments, *model])
         captured = capsys.readouterr()
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 
@@ -133,10 +134,12 @@ def run(
 
 
 def process(
-    *arguments: str, delay_s: float = 0.0, deaf: bool = False, **settings: object
+    *arguments: str, delay_s: float = 0.0, lose_ctrl_c: bool = False, **settings: object
 ) -> subprocess.Popen[str]:
-    """Start `mega-asr` in a process of its own, with the model of this file."""
-    program = _PROGRAM.format(folder=str(Path(__file__).parent), delay_s=delay_s, deaf=deaf)
+    """Start `mega-asr` in another process, with the model of this file."""
+    program = _PROGRAM.format(
+        folder=str(Path(__file__).parent), delay_s=delay_s, lose_ctrl_c=lose_ctrl_c
+    )
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
@@ -152,7 +155,7 @@ def written(folder: str = "out") -> list[str]:
 # What is printed
 
 
-def test_without_a_model_the_command_says_that_tiny_is_a_toy(
+def test_without_a_model_the_command_notes_that_tiny_is_for_demonstration(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -213,7 +216,7 @@ def test_a_file_name_cannot_write_to_the_terminal(run: Run) -> None:
     assert result.err.count("\n") == 2
 
 
-def test_json_lines_are_json_whatever_the_terminal_speaks(
+def test_json_lines_are_json_in_any_encoding_of_stdout(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = wav("\u00e9\u009b31m\u2028\U0001f399.wav")
@@ -300,7 +303,7 @@ def test_a_folder_without_recordings_fails(run: Run) -> None:
     assert "--recursive" in result.err
 
 
-def test_names_that_the_system_refuses_fail_alone(run: Run) -> None:
+def test_too_long_names_fail_alone(run: Run) -> None:
     result = run("n" * 300, wav("a.wav"))
     assert (result.status, result.out) == (1, "==> a.wav <==\n200\n")
     assert "n: cannot be opened: " in result.err
@@ -312,7 +315,7 @@ def test_a_folder_that_cannot_be_read_is_named(run: Run, monkeypatch: pytest.Mon
     scandir = os.scandir
 
     def refuse(path: str) -> Iterator[os.DirEntry[str]]:
-        if str(path).endswith("closed"):  # the tests may run as root, who can read everything
+        if str(path).endswith("closed"):  # as root, the tests could read any folder
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
@@ -323,7 +326,7 @@ def test_a_folder_that_cannot_be_read_is_named(run: Run, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes here")
-def test_a_pipe_in_a_folder_is_not_waited_for(run: Run) -> None:
+def test_a_pipe_in_a_folder_is_ignored(run: Run) -> None:
     wav("talks/a.wav")
     os.mkfifo("talks/b.wav")
     assert (run("talks").status, run("talks").out) == (0, "200\n")
@@ -395,7 +398,7 @@ def test_resume(run: Run, loaded: list[tuple[str, dict[str, object]]]) -> None:
     assert len(loaded) == 2  # with nothing to do no model is loaded
 
 
-def test_resume_with_other_settings_starts_again(run: Run) -> None:
+def test_resume_with_other_settings_transcribes_again(run: Run) -> None:
     wav("a.wav")
     run("a.wav", "-f", "txt")
     result = run("a.wav", "-f", "txt", "--resume", "--context", "Ada")
@@ -444,7 +447,7 @@ def test_whispers_default_task_is_accepted(run: Run) -> None:
     assert run(wav("a.wav"), "--task", "transcribe").status == 0
 
 
-def test_the_keyboard_is_no_recording(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_must_not_be_the_keyboard(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     result = run("-")
     assert result.status == 2
@@ -467,17 +470,17 @@ def test_a_missing_file_costs_no_loading(
 
 
 def test_threads(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=asked.append))
+    threads: list[int] = []
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=threads.append))
     run(wav("a.wav"), "--threads", "3")
-    assert asked == [3]
+    assert threads == [3]
 
 
-# The whole process
+# In a process of its own
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a child here")
-def test_ctrl_c_leaves_whole_files_only() -> None:
+def test_ctrl_c_leaves_only_complete_files() -> None:
     for number in range(40):
         wav(f"many/{number:02}.wav", 200)
     child = process(
@@ -498,33 +501,33 @@ def test_ctrl_c_leaves_whole_files_only() -> None:
     again = process("transcribe", "many", "-o", "out", "-f", "json", "--resume")
     _, err = again.communicate(timeout=HANGING_S)
     assert again.returncode == 0
-    # A file that was complete when the signal came, but not noted down yet, is made again.
+    # A file that was complete, but not in the index yet, when the signal came is written again.
     before = [n for n in (len(names), len(names) - 1) if f": {40 - n} transcribed" in err]
     assert len(before) == 1
     assert f"{before[0]} already done" in err or not before[0]
 
 
-def test_a_ctrl_c_before_anything_was_reported_is_told(
+def test_ctrl_c_before_the_first_result_is_reported(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = OutputFolder.write
 
-    def write_and_be_interrupted(*arguments: Any) -> None:
+    def write_and_interrupt(*arguments: Any) -> None:
         write(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(OutputFolder, "write", write_and_be_interrupted)
+    monkeypatch.setattr(OutputFolder, "write", write_and_interrupt)
     result = run(wav("a.wav"), wav("b.wav"), "-o", "out", "-f", "txt")
     assert result.status == 130
     assert "interrupted, 2 files: 0 transcribed" in result.err
     assert "a.txt" in written()
 
 
-def test_a_ctrl_c_that_python_swallows_still_ends_the_run() -> None:
+def test_a_ctrl_c_that_python_loses_still_ends_the_run() -> None:
     for number in range(5):
         wav(f"many/{number:02}.wav", 200)
     child = process(
-        *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], deaf=True
+        *["transcribe", "many", "-o", "out", "-f", "json", "--batch-size", "1"], lose_ctrl_c=True
     )
     _, err = child.communicate(timeout=HANGING_S)
     assert child.returncode == 130
@@ -532,7 +535,7 @@ def test_a_ctrl_c_that_python_swallows_still_ends_the_run() -> None:
     assert len([name for name in written() if name != ".mega-asr.jsonl"]) == 1
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     for number in range(60):
         wav(f"many/{number:02}.wav", 200)
     child = process("transcribe", "many", "--json-lines", "--batch-size", "1")
@@ -574,23 +577,22 @@ def test_on_a_terminal() -> None:
     wav("a.wav", 200)
     wav("b.wav", 90)
     Path("c.wav").write_text("no audio")
-    ours, theirs = pty.openpty()
-    child = process(
-        *["transcribe", "a.wav", "b.wav", "c.wav"], stdout=theirs, stderr=theirs, stdin=theirs
-    )
-    os.close(theirs)
-    shown = b""
+    parent_end, child_end = pty.openpty()
+    streams = {"stdin": child_end, "stdout": child_end, "stderr": child_end}
+    child = process("transcribe", "a.wav", "b.wav", "c.wav", **streams)
+    os.close(child_end)
+    output = b""
     while True:
         try:
-            part = os.read(ours, 4096)
-        except OSError:  # what Linux says when the other side is closed
+            part = os.read(parent_end, 4096)
+        except OSError:  # Linux raises when the child's end is closed
             break
         if not part:
             break
-        shown += part
-    os.close(ours)
+        output += part
+    os.close(parent_end)
     assert child.wait(timeout=HANGING_S) == 1
-    text = shown.decode()
+    text = output.decode()
     assert "[00:00.000 --> 00:01.000]  200" in text
     assert "==> b.wav <==" in text
     assert "3/3" in text  # the progress bar

@@ -1,4 +1,4 @@
-"""Recordings of hours with tiny: bounded memory, and every word of few in much noise."""
+"""Recordings of several hours with tiny: bounded memory, and no sentence in the noise is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print(int(peak.split()[1]) // 1024, round(transcript.duration_s), len(spoken))
 
 
 def sparse_speech(path: Path, hours: float, every_s: float = 300.0) -> int:
-    """Write faint noise with a sentence every few minutes; return how many sentences."""
+    """Write faint noise with a sentence every few minutes; return the number of sentences."""
     rng = np.random.default_rng(1)
     clips = [files.read(clip, sample_rate=RATE).samples for clip in CLIPS]
     block = round(every_s * RATE)
@@ -52,7 +52,7 @@ def transcribe(path: Path) -> tuple[int, int, int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_ten_hours_take_no_more_memory_than_three(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
-    # Until then the pieces gather that wait, sorted by length, for the model.
+    # In the first hours, pending chunks accumulate until they are sorted by length and decoded.
     sentences = sparse_speech(path, 3.0)
     short_mb, duration_s, spoken = transcribe(path)
     assert (duration_s, spoken) == (10_800, sentences)

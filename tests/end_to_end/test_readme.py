@@ -87,7 +87,8 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_every_command_runs(command: str, tmp_path: Path) -> None:
     inputs(tmp_path)
     if command.startswith("mega-asr report"):  # of the benchmark that the command before it made
-        shell(next(one for one in commands() if one.startswith("mega-asr bench")), tmp_path)
+        bench = next(line for line in commands() if line.startswith("mega-asr bench"))
+        shell(bench, tmp_path)
     done = shell(command, tmp_path)
     output = re.search(r"-o (\S+)", command)
     if output:

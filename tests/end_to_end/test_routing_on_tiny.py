@@ -1,4 +1,4 @@
-"""The shipped model with its own adapter and router: routes, guards and comparison for real."""
+"""The shipped model with its adapter and router: routes, checks, compare and inspect."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def test_tiny_has_the_three_parts_of_the_released_model() -> None:
     assert parts.router is not None
     assert read_adapter(parts.adapter).base_fingerprint == fingerprint(parts.base)
     folder = find_model("tiny")
-    size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size < 40e6
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "digital silence"])
-def test_where_nobody_speaks_there_are_no_words(asr: MegaASR, kind: str) -> None:
+def test_audio_without_speech_gives_no_words(asr: MegaASR, kind: str) -> None:
     rng = np.random.default_rng(11)
     for seconds, level in ((2, 0.5), (12, 0.05), (45, 0.2)):
         count = seconds * RATE
@@ -63,45 +63,47 @@ def test_where_nobody_speaks_there_are_no_words(asr: MegaASR, kind: str) -> None
         assert transcript.reason is not None
 
 
-def test_the_router_tells_clean_from_degraded(asr: MegaASR, speech: list[Samples]) -> None:
-    clean = asr.transcribe([Waveform(one, RATE) for one in speech])
-    assert {one.segments[0].route for one in clean} == {"base"}
-    noisy = asr.transcribe([Waveform(degraded(one), RATE) for one in speech])
-    assert {one.segments[0].route for one in noisy} == {"robust"}
-    assert all((one.segments[0].degraded_probability or 0.0) > 0.5 for one in noisy)
+def test_the_router_separates_clean_from_degraded_speech(
+    asr: MegaASR, speech: list[Samples]
+) -> None:
+    clean = asr.transcribe([Waveform(samples, RATE) for samples in speech])
+    assert {transcript.segments[0].route for transcript in clean} == {"base"}
+    noisy = asr.transcribe([Waveform(degraded(samples), RATE) for samples in speech])
+    first_segments = [transcript.segments[0] for transcript in noisy]
+    assert {segment.route for segment in first_segments} == {"robust"}
+    assert all((segment.degraded_probability or 0.0) > 0.5 for segment in first_segments)
 
 
 def test_only_the_degraded_middle_of_a_long_recording_is_routed(
     asr: MegaASR, speech: list[Samples]
 ) -> None:
     pause = np.zeros(RATE // 2, np.float32)
-    part = np.concatenate([sound for one in speech for sound in (one, pause)])[: 28 * RATE]
+    part = np.concatenate([part for samples in speech for part in (samples, pause)])[: 28 * RATE]
     rms = float(np.sqrt(np.mean(np.square(part))))
     middle = degraded(part)
     middle = middle * (rms / float(np.sqrt(np.mean(np.square(middle)))))
-    whole = np.concatenate([part, pause, middle, pause, part]).astype(np.float32)
-    transcript = asr.transcribe(whole, sample_rate=RATE)
-    border = len(part) / RATE
+    recording = np.concatenate([part, pause, middle, pause, part]).astype(np.float32)
+    transcript = asr.transcribe(recording, sample_rate=RATE)
+    part_s = len(part) / RATE
     for segment in transcript.segments:
-        centre = (segment.start + segment.end) / 2
-        inside = border < segment.start + 2 and segment.end - 2 < 2 * border + 1
-        outside = segment.end - 2 < border or segment.start + 2 > 2 * border + 1
+        inside = part_s < segment.start + 2 and segment.end - 2 < 2 * part_s + 1
+        outside = segment.end - 2 < part_s or segment.start + 2 > 2 * part_s + 1
         if inside and not outside:
-            assert segment.route == "robust", (segment.start, centre)
-        elif outside and not inside and (segment.end < border or segment.start > 2 * border):
-            assert segment.route == "base", (segment.start, centre)
-    assert {one.route for one in transcript.segments} == {"base", "robust"}
+            assert segment.route == "robust", segment
+        elif outside and not inside and (segment.end < part_s or segment.start > 2 * part_s):
+            assert segment.route == "base", segment
+    assert {segment.route for segment in transcript.segments} == {"base", "robust"}
 
 
 def test_a_sentence_in_a_minute_of_noise_is_found(asr: MegaASR, speech: list[Samples]) -> None:
     rng = np.random.default_rng(2)
-    for number, one in enumerate(speech[:4]):
-        sound = (0.002 * rng.standard_normal(60 * RATE)).astype(np.float32)
+    for number, sentence in enumerate(speech[:4]):
+        recording = (0.002 * rng.standard_normal(60 * RATE)).astype(np.float32)
         start = round(rng.uniform(5, 50) * RATE)
-        sound[start : start + len(one)] += one
-        transcript = asr.transcribe(sound, sample_rate=RATE)
-        alone = asr.transcribe(one, sample_rate=RATE)
-        assert len(transcript.text) > 0.7 * len(alone.text), number
+        recording[start : start + len(sentence)] += sentence
+        transcript = asr.transcribe(recording, sample_rate=RATE)
+        without_noise = asr.transcribe(sentence, sample_rate=RATE)
+        assert len(transcript.text) > 0.7 * len(without_noise.text), number
         words = [word for segment in transcript.segments for word in segment.words]
         assert words[0].start == pytest.approx(start / RATE, abs=1.0)
         assert sum(not segment.text for segment in transcript.segments) >= 1
@@ -119,17 +121,16 @@ def test_words_have_confidence_and_times_in_order(asr: MegaASR, speech: list[Sam
 
 
 def test_the_same_audio_gives_the_same_attempts(speech: list[Samples]) -> None:
-    limits = ReliabilityOptions().thresholds.changed(
-        ["low_logprob=-0.001"]
-    )  # so that all are tried
-    found = [
-        MegaASR.load("tiny", reliability=ReliabilityOptions(thresholds=limits)).transcribe(
+    # Every text fails a check, so that all attempts are made.
+    thresholds = ReliabilityOptions().thresholds.changed(["low_logprob=-0.001"])
+    first, second = (
+        MegaASR.load("tiny", reliability=ReliabilityOptions(thresholds=thresholds)).transcribe(
             degraded(speech[0], "echo+noise", 0.7), sample_rate=RATE
         )
         for _ in range(2)
-    ]
-    assert len(found[0].segments[0].attempts) >= 4
-    assert found[0].to_dict() == found[1].to_dict()
+    )
+    assert len(first.segments[0].attempts) >= 4
+    assert first.to_dict() == second.to_dict()
 
 
 Run = Callable[..., str]
@@ -139,7 +140,7 @@ Run = Callable[..., str]
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def command(*arguments: object, status: int = 0) -> str:
         with pytest.raises(SystemExit) as ended:
-            main([str(one) for one in arguments])
+            main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         assert int(ended.value.code or 0) == status, captured.err
         return captured.out + captured.err
@@ -151,15 +152,17 @@ def test_compare_with_references_and_a_page(
     run: Run, speech: list[Samples], tmp_path: Path
 ) -> None:
     rows = []
-    for number, one in enumerate(speech[:3]):
-        for name, sound in (("clean", one), ("bad", degraded(one))):
+    for number, clean in enumerate(speech[:3]):
+        for name, samples in (("clean", clean), ("bad", degraded(clean))):
             path = tmp_path / f"{number}-{name}.wav"
-            files.write(path, Waveform(sound, RATE))
+            files.write(path, Waveform(samples, RATE))
             rows.append({"audio": path.name, "text": "There are fifty-six monkeys."})
-    (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "references.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     page = tmp_path / "compare.html"
-    out = run(*("compare", tmp_path, "--references", tmp_path / "said.jsonl", "-o", page), status=1)
+    out = run(
+        *("compare", tmp_path, "--references", tmp_path / "references.jsonl", "-o", page), status=1
+    )
     assert "best threshold on these recordings" in out
     assert "against base" in out
     assert "broken.wav" in out
@@ -171,9 +174,7 @@ def test_compare_with_references_and_a_page(
     assert "sure:" in without
 
 
-def test_inspect_measures_draws_and_advises(
-    run: Run, speech: list[Samples], tmp_path: Path
-) -> None:
+def test_inspect_measures_and_draws(run: Run, speech: list[Samples], tmp_path: Path) -> None:
     loud = np.clip(6 * speech[0], -0.6, 0.6)
     files.write(tmp_path / "loud.wav", Waveform(loud, RATE))
     out = run("inspect", tmp_path / "loud.wav", "--picture", tmp_path / "p.png")

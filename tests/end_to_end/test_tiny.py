@@ -1,4 +1,4 @@
-"""The shipped model through the doors that users have: CLI, library, wheel; no network."""
+"""The shipped model as users run it: command line and wheel, without a network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from megaasr.text.error_rate import count_errors, pooled
 CLIPS = Path(megaasr.__file__).parent / "cli" / "demo_clips"
 ROOT = Path(__file__).parents[2]
 
-# Loaded by every Python that is started with it on the path: any use of the network fails.
+# As sitecustomize.py on the path of a Python process, it makes any use of the network fail.
 NO_NETWORK = """
 import socket
 def refuse(*args, **kwargs):
@@ -65,25 +65,25 @@ def test_offline_in_a_fresh_process(tmp_path: Path) -> None:
     documents = [json.loads(line) for line in done.stdout.splitlines()]
     assert [d["language"] for d in documents] == ["en"] * 7
     counts = [count_errors(c.text, d["text"]) for c, d in zip(clean, documents, strict=True)]
-    # 0.16 when the weights were frozen; half of these words are by voices or writers unheard.
+    # 0.16 when the weights were frozen; half of the words are by held-out voices or writers.
     assert pooled(counts).rate < 0.25
 
 
-def test_a_hub_model_without_a_network_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_network_a_hub_model_fails_with_advice(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
     clip = str(CLIPS / "1-clean.flac")
     os.environ.pop("HF_HOME", None)
     done = run("transcribe", clip, "--model", "Qwen/Qwen3-ASR-0.6B-hf", cwd=tmp_path, path=tmp_path)
     assert done.returncode == 1
     message = done.stderr.decode()
-    assert "--model tiny" in message
+    assert "the shipped model tiny" in message
     assert "Traceback" not in message
 
 
 def test_standard_input(tmp_path: Path) -> None:
     done = run("transcribe", "-", cwd=tmp_path, stdin=(CLIPS / "3-clean.flac").read_bytes())
     assert done.returncode == 0, done.stderr.decode()
-    assert count_errors(_said("3-clean"), done.stdout.decode()).rate < 0.25
+    assert count_errors(_reference("3-clean"), done.stdout.decode()).rate < 0.25
 
 
 def test_a_hundred_files_with_five_broken(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_demo_clips_are_held_out_and_small() -> None:
 
     clips = list(read_manifest(CLIPS / "clips.jsonl"))
     scenarios = {clip.extra["scenario"] for clip in clips}
-    conditions = {one.name for one in SCENARIOS if len(one.conditions) == 1}
+    conditions = {scenario.name for scenario in SCENARIOS if len(scenario.conditions) == 1}
     assert {"clean", *conditions} < scenarios
     assert len([name for name in scenarios if "+" in name]) == 3
     for clip in clips:
@@ -173,10 +173,10 @@ def test_the_wheel_holds_everything(tmp_path: Path) -> None:
     subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, capture_output=True)
     check = "import megaasr, sys; sys.stdout.write(megaasr.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(target)}
-    where = subprocess.run(
+    imported = subprocess.run(
         [sys.executable, "-c", check], capture_output=True, env=environment, text=True, check=True
     )
-    assert where.stdout.startswith(str(target))
+    assert imported.stdout.startswith(str(target))
     done = run("transcribe", str(CLIPS / "1-clean.flac"), cwd=tmp_path, path=target)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.strip()
@@ -200,7 +200,7 @@ def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    # torch first: the version that the project is tested with, whatever build pip has for it here
+    # torch first, in the version that the project is tested with and in any build that pip offers.
     subprocess.run([*pip, "torch==2.13.0"], check=True, capture_output=True)
     subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
     done = subprocess.run(
@@ -211,7 +211,7 @@ def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
 
 
 def _build_wheel(folder: Path) -> Path:
-    """Build from a copy: setuptools packs what earlier builds left in the tree's `build/`."""
+    """Build from a copy: setuptools would pack remains of earlier builds in the folder `build`."""
     source = folder / "source"
     shutil.copytree(
         ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.so", "*.egg-info")
@@ -223,5 +223,5 @@ def _build_wheel(folder: Path) -> Path:
     return next((folder / "dist").glob("*.whl"))
 
 
-def _said(clip_id: str) -> str:
+def _reference(clip_id: str) -> str:
     return next(u.text for u in read_manifest(CLIPS / "clips.jsonl") if u.id == clip_id)

@@ -1,4 +1,4 @@
-"""Adapters: every spelling and scale, exact when off, per clip in a batch, safe from threads."""
+"""Adapters: names and scales of all layouts, exact when off, routed per clip, thread-safe."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ Q0 = "model.language_model.layers.0.self_attn.q_proj"
 def write(
     folder: Path, tensors: Mapping[str, torch.Tensor], blocks: Any = None, **config: Any
 ) -> Path:
+    """Write an adapter in PEFT's layout, of rank 4 and with alpha 8 unless `config` differs."""
     folder.mkdir(exist_ok=True)
-    plain = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "bias": "none"}
-    (folder / "adapter_config.json").write_text(json.dumps(plain | config))
+    defaults = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(defaults | config))
     save_file(dict(tensors), folder / "adapter_model.safetensors")
     if blocks is not None:
         (folder / "mega_lora_blocks.json").write_text(json.dumps(blocks))
@@ -39,6 +40,7 @@ def write(
 
 
 def pair(key: str, rank: int = 4, inputs: int = 6, outputs: int = 5, seed: int = 0) -> Any:
+    """Return random factors A and B of a layer, under PEFT's names."""
     rng = torch.Generator().manual_seed(seed)
     return {
         f"{key}.lora_A.weight": torch.randn(rank, inputs, generator=rng),
@@ -47,12 +49,13 @@ def pair(key: str, rank: int = 4, inputs: int = 6, outputs: int = 5, seed: int =
 
 
 def dense(tensors: Any, key: str, scale: float) -> torch.Tensor:
-    made: torch.Tensor = scale * (tensors[f"{key}.lora_B.weight"] @ tensors[f"{key}.lora_A.weight"])
-    return made
+    """Return scale * B A of a layer."""
+    product: torch.Tensor = tensors[f"{key}.lora_B.weight"] @ tensors[f"{key}.lora_A.weight"]
+    return scale * product
 
 
 @pytest.mark.parametrize(
-    ("spelled", "native"),
+    ("stored", "native"),
     [
         ("base_model.model.thinker.model.layers.0.self_attn.q_proj", Q0),
         ("base_model.model.thinker.layers.0.self_attn.q_proj", Q0),
@@ -72,20 +75,21 @@ def dense(tensors: Any, key: str, scale: float) -> torch.Tensor:
         ),
     ],
 )
-def test_every_spelling_finds_its_module(tmp_path: Path, spelled: str, native: str) -> None:
-    assert native_name(spelled) == native
-    tensors = pair(spelled)
-    found = read_adapter(write(tmp_path / "a", tensors))
-    assert list(found.layers) == [native]
-    assert torch.allclose(found.layers[native].delta(), dense(tensors, spelled, 2.0))
+def test_every_naming_scheme_is_mapped(tmp_path: Path, stored: str, native: str) -> None:
+    assert native_name(stored) == native
+    tensors = pair(stored)
+    adapter = read_adapter(write(tmp_path / "a", tensors))
+    assert list(adapter.layers) == [native]
+    assert torch.allclose(adapter.layers[native].delta(), dense(tensors, stored, 2.0))
     named = {key.replace(".weight", ".default.weight"): value for key, value in tensors.items()}
     assert list(read_adapter(write(tmp_path / "b", named)).layers) == [native]
 
 
 def test_ranks_and_scales_by_pattern(tmp_path: Path) -> None:
-    one, two = "base_model.model.thinker.audio_tower.layers.0.fc1", "base_model.model.thinker.model"
-    q, k = f"{two}.layers.0.self_attn.q_proj", f"{two}.layers.10.self_attn.q_proj"
-    tensors = {**pair(one, 2), **pair(q, 3, seed=1), **pair(k, 4, seed=2)}
+    fc1 = "base_model.model.thinker.audio_tower.layers.0.fc1"
+    first_q = "base_model.model.thinker.model.layers.0.self_attn.q_proj"
+    tenth_q = "base_model.model.thinker.model.layers.10.self_attn.q_proj"
+    tensors = {**pair(fc1, 2), **pair(first_q, 3, seed=1), **pair(tenth_q, 4, seed=2)}
     folder = write(
         tmp_path / "a",
         tensors,
@@ -93,14 +97,14 @@ def test_ranks_and_scales_by_pattern(tmp_path: Path) -> None:
         alpha_pattern={"fc1": 1, "layers.0.self_attn.q_proj": 12},
     )
     layers = read_adapter(folder).layers
-    for key, scale in ((one, 1 / 2), (q, 12 / 3), (k, 8 / 4)):
+    for key, scale in ((fc1, 1 / 2), (first_q, 12 / 3), (tenth_q, 8 / 4)):
         assert torch.allclose(layers[native_name(key)].delta(), dense(tensors, key, scale))
 
 
 def test_rank_stabilised_scaling(tmp_path: Path) -> None:
     tensors = pair(Q0)
-    found = read_adapter(write(tmp_path / "a", tensors, use_rslora=True)).layers[Q0]
-    assert torch.allclose(found.delta(), dense(tensors, Q0, 8 / math.sqrt(4)))
+    layer = read_adapter(write(tmp_path / "a", tensors, use_rslora=True)).layers[Q0]
+    assert torch.allclose(layer.delta(), dense(tensors, Q0, 8 / math.sqrt(4)))
 
 
 def test_blocks_along_the_rank(tmp_path: Path) -> None:
@@ -114,8 +118,8 @@ def test_blocks_along_the_rank(tmp_path: Path) -> None:
     }
     a, b = tensors[f"{key}.lora_A.weight"], tensors[f"{key}.lora_B.weight"]
     expected = 2.0 * b[:, :2] @ a[:2] + b[:, 2:] @ a[2:] / 3
-    found = read_adapter(write(tmp_path / "a", tensors, blocks, r=99)).layers[Q0]
-    assert torch.allclose(found.delta(), expected, atol=1e-6)
+    layer = read_adapter(write(tmp_path / "a", tensors, blocks, r=99)).layers[Q0]
+    assert torch.allclose(layer.delta(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("ends", [(2, 4), (3, 6)])
@@ -133,24 +137,25 @@ def test_blocks_must_cover_the_rank(tmp_path: Path, ends: tuple[int, int]) -> No
         read_adapter(write(tmp_path / "b", pair(Q0), {"model.layers.7.mlp.up_proj": []}))
 
 
-def test_two_spellings_of_one_layer_are_added(tmp_path: Path) -> None:
-    """As the released code does with thinker.layers and thinker.model.layers."""
-    one = "base_model.model.thinker.layers.0.self_attn.q_proj"
-    two = "base_model.model.thinker.model.layers.0.self_attn.q_proj"
-    tensors = {**pair(one, 2), **pair(two, 3, seed=1)}
+def test_two_names_of_a_layer_are_added(tmp_path: Path) -> None:
+    """The released code does this with thinker.layers and thinker.model.layers."""
+    names = "thinker.layers.0.self_attn.q_proj", "thinker.model.layers.0.self_attn.q_proj"
+    first, second = (f"base_model.model.{name}" for name in names)
+    tensors = {**pair(first, 2), **pair(second, 3, seed=1)}
     folder = write(
         tmp_path / "a",
         tensors,
-        rank_pattern={one.removeprefix("base_model.model."): 2, two[17:]: 3},
-        alpha_pattern={one.removeprefix("base_model.model."): 2, two[17:]: 6},
+        rank_pattern={names[0]: 2, names[1]: 3},
+        alpha_pattern={names[0]: 2, names[1]: 6},
     )
-    found = read_adapter(folder).layers[Q0]
-    assert found.rank == 5
-    assert torch.allclose(found.delta(), dense(tensors, one, 1) + dense(tensors, two, 2), atol=1e-6)
+    layer = read_adapter(folder).layers[Q0]
+    expected = dense(tensors, first, 1) + dense(tensors, second, 2)
+    assert layer.rank == 5
+    assert torch.allclose(layer.delta(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("config", "what"),
+    ("config", "message"),
     [
         ({"use_dora": True}, "use_dora"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
@@ -159,8 +164,10 @@ def test_two_spellings_of_one_layer_are_added(tmp_path: Path) -> None:
         ({"r": 3}, "has rank 4, adapter_config.json says 3"),
     ],
 )
-def test_other_kinds_are_refused(tmp_path: Path, config: dict[str, Any], what: str) -> None:
-    with pytest.raises(CheckpointError, match=what):
+def test_unsupported_adapters_are_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
         read_adapter(write(tmp_path / "a", pair(Q0), **config))
 
 
@@ -176,15 +183,15 @@ def test_pickles_and_damage_are_refused(tmp_path: Path) -> None:
     half = write(tmp_path / "b", {f"{Q0}.lora_A.weight": torch.zeros(4, 6)})
     with pytest.raises(CheckpointError, match="has lora_A only"):
         read_adapter(half)
-    other = write(tmp_path / "c", {"model.norm.weight": torch.zeros(4)})
+    no_factor = write(tmp_path / "c", {"model.norm.weight": torch.zeros(4)})
     with pytest.raises(CheckpointError, match=r"model\.norm\.weight is no part"):
-        read_adapter(other)
+        read_adapter(no_factor)
 
 
-def test_every_change_must_find_a_home(random_checkpoint: Path) -> None:
+def test_every_layer_of_an_adapter_must_fit_the_model(random_checkpoint: Path) -> None:
     model = load_model(random_checkpoint, device="cpu").model
-    strange = LowRank(torch.zeros(2, 3), torch.zeros(4, 2))
-    adapter = Adapter("a", {"model.nowhere": strange, Q0: strange, "lm_head": strange}, "")
+    layer = LowRank(torch.zeros(2, 3), torch.zeros(4, 2))
+    adapter = Adapter("a", {"model.nowhere": layer, Q0: layer, "lm_head": layer}, "")
     with pytest.raises(CheckpointError) as error:
         attach(model, adapter)
     assert "model.nowhere is not in the model" in str(error.value)
@@ -192,7 +199,7 @@ def test_every_change_must_find_a_home(random_checkpoint: Path) -> None:
 
 
 def random_adapter(model: torch.nn.Module, rank: int = 3) -> Adapter:
-    """A change of every linear layer but the head, large enough to be heard."""
+    """Return an adapter of all linear layers but the head, with a clear effect on the logits."""
     rng = torch.Generator().manual_seed(5)
     layers = {
         name: LowRank(
@@ -207,7 +214,7 @@ def random_adapter(model: torch.nn.Module, rank: int = 3) -> Adapter:
 
 @pytest.fixture(scope="module")
 def trio(any_checkpoint: Path) -> tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]:
-    """The base, the same with side branches, and the same with the change in its weights."""
+    """The base, the base with the adapter as side branches, and the base merged with it."""
     base = load_model(any_checkpoint, device="cpu")
     routed = load_model(any_checkpoint, device="cpu")
     merged = load_model(any_checkpoint, device="cpu")
@@ -232,8 +239,8 @@ def requests(*routes: Route) -> list[Request]:
 def logits(model: Qwen3ASR, batch: list[Request]) -> torch.Tensor:
     inputs = model.inputs(batch)
     with torch.no_grad(), model.routed(batch, inputs):
-        found: torch.Tensor = model.model(**inputs).logits  # type: ignore[operator]
-    return found
+        result: torch.Tensor = model.model(**inputs).logits  # type: ignore[operator]
+    return result
 
 
 def test_off_is_the_base_bit_for_bit(trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]) -> None:
@@ -258,9 +265,9 @@ def test_off_is_the_base_bit_for_bit(trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]) 
 def test_on_is_the_merged_model(trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]) -> None:
     base, routed, merged = trio
     batch = requests("robust", "robust", "robust")
-    found = logits(routed, batch)
-    assert (found - logits(merged, batch)).abs().max() < 1e-4
-    assert (found - logits(base, batch)).abs().max() > 0.1
+    robust = logits(routed, batch)
+    assert (robust - logits(merged, batch)).abs().max() < 1e-4
+    assert (robust - logits(base, batch)).abs().max() > 0.1
 
 
 def test_a_mixed_batch_is_each_clip_by_its_own_model(
@@ -273,15 +280,15 @@ def test_a_mixed_batch_is_each_clip_by_its_own_model(
         ("base", "base", "robust"),
     ):
         batch = requests(*routes)  # type: ignore[arg-type]
-        found = logits(routed, batch)
+        mixed = logits(routed, batch)
         inputs = routed.inputs(batch)
-        plain, changed = logits(base, batch), logits(merged, batch)
+        of_base, of_merged = logits(base, batch), logits(merged, batch)
         for row, route in enumerate(routes):
             valid = inputs["attention_mask"][row].bool()
             if route == "base":
-                assert torch.equal(found[row, valid], plain[row, valid])
+                assert torch.equal(mixed[row, valid], of_base[row, valid])
             else:
-                assert (found[row, valid] - changed[row, valid]).abs().max() < 1e-4
+                assert (mixed[row, valid] - of_merged[row, valid]).abs().max() < 1e-4
 
 
 def test_eight_threads_with_different_routes(trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]) -> None:
@@ -292,23 +299,23 @@ def test_eight_threads_with_different_routes(trio: tuple[Qwen3ASR, Qwen3ASR, Qwe
     ]
     expected = [logits(routed, batch) for batch in batches]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda n: logits(routed, batches[n % 4]), range(64)))
-    assert all(torch.equal(one, expected[n % 4]) for n, one in enumerate(found))
+        results = list(pool.map(lambda n: logits(routed, batches[n % 4]), range(64)))
+    assert all(torch.equal(result, expected[n % 4]) for n, result in enumerate(results))
 
 
-def test_words_of_a_mixed_batch(trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]) -> None:
+def test_texts_of_a_mixed_batch(trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR]) -> None:
     base, routed, merged = trio
     batch = requests("base", "robust", "robust", "base")
-    found = [answer.raw for answer in routed.recognize(batch)]
-    plain = [replace(one, route="base") for one in batch]
-    assert found[0] == base.recognize(plain)[0].raw
-    assert found[3] == base.recognize(plain)[3].raw
-    assert found[1] == merged.recognize(plain)[1].raw
+    outputs = [result.raw for result in routed.recognize(batch)]
+    unrouted = [replace(request, route="base") for request in batch]
+    assert outputs[0] == base.recognize(unrouted)[0].raw
+    assert outputs[3] == base.recognize(unrouted)[3].raw
+    assert outputs[1] == merged.recognize(unrouted)[1].raw
     with pytest.raises(UsageError, match="no adapter"):
         base.recognize(batch)
 
 
-def test_as_peft_applies_it(random_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_robust_branch_equals_peft(random_checkpoint: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     base = load_model(random_checkpoint, device="cpu")
     config = peft.LoraConfig(

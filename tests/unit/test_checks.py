@@ -1,4 +1,4 @@
-"""Guards: each on what triggers it, and on what must not; retries and what they keep."""
+"""Quality checks, each on texts that fail and pass it; fallback and the attempt that is kept."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_a_good_text_passes() -> None:
         ("context_echo", FINE, replace(STATS, context="Kettle. The kettle is on the table!")),
     ],
 )
-def test_each_guard_on_its_own_trigger(flag: str, result: Recognition, stats: ChunkStats) -> None:
+def test_each_check_fails(flag: str, result: Recognition, stats: ChunkStats) -> None:
     assert flag in flags(result, stats)
     assert flag not in flags(result, stats, CheckThresholds.off()) or flag == "token_budget_hit"
 
 
-def test_values_are_measured_and_thresholds_told() -> None:
+def test_a_failed_check_states_value_and_threshold() -> None:
     (check,) = run_checks(replace(FINE, mean_logprob=-1.5), STATS, LIMITS)
     assert (check.flag, check.value, check.threshold) == ("low_logprob", -1.5, -1.0)
 
@@ -67,23 +67,26 @@ def test_values_are_measured_and_thresholds_told() -> None:
 @pytest.mark.parametrize(
     ("text", "stats"),
     [
-        ("No, no, no!", STATS),  # legitimate repeats
+        ("No, no, no!", STATS),  # legitimate repetition
         ("Yes.", replace(STATS, duration_s=0.4)),
-        ("Margaret.", replace(STATS, context="Margaret, Albert")),  # a hot word that was result
+        (
+            "Margaret.",
+            replace(STATS, context="Margaret, Albert"),
+        ),  # a term of the context that was spoken
     ],
 )
-def test_speech_that_guards_must_let_pass(text: str, stats: ChunkStats) -> None:
+def test_reliable_texts_pass_all_checks(text: str, stats: ChunkStats) -> None:
     assert flags(replace(FINE, text=text), stats) == []
 
 
-def test_chinese_counts_by_syllables() -> None:
+def test_chinese_characters_count_as_syllables() -> None:
     assert count_letters("早上好") == 7.5
     fast = replace(FINE, text="今天天气很好我们去公园" * 3, language="zh")
     assert "characters_per_s" in flags(fast, replace(STATS, duration_s=2.0))
     assert "characters_per_s" not in flags(fast, replace(STATS, duration_s=8.0))
 
 
-def test_without_a_verdict_of_the_vad_nothing_depends_on_it() -> None:
+def test_without_speech_detection_its_checks_pass() -> None:
     assert flags(FINE, ChunkStats(3.0)) == []
     assert flags(Recognition("", None, 3, False, ""), ChunkStats(3.0)) == []
 
@@ -92,7 +95,7 @@ def test_measures() -> None:
     assert compression_ratio("abc" * 200) > 10
     assert compression_ratio(FINE.text) < 1.5
     assert context_echo(["a", "b", "c", "d"], "x a b c y", "en") == 0.75
-    assert context_echo(["a", "b"], "a b", "en") == 0.0  # two words may be chance
+    assert context_echo(["a", "b"], "a b", "en") == 0.0  # two words may match by chance
     assert disagreement("one two", "one two", "en") == 0.0
     assert disagreement("one two three four", "", "en") == 1.0
 
@@ -108,37 +111,37 @@ def test_thresholds_can_be_changed_by_name() -> None:
 
 
 class RiggedModel:
-    """Answers by a function of the request; notes what it was asked."""
+    """Computes its results with a function of the request, and keeps the requests."""
 
     name, has_robust_route = "rigged", True
 
-    def __init__(self, answer: object) -> None:
-        self.asked: list[Request] = []
-        self._answer = answer
+    def __init__(self, result_for: object) -> None:
+        self.requests: list[Request] = []
+        self._result_for = result_for
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
-        self.asked += requests
-        return [self._answer(request) for request in requests]  # type: ignore[operator]
+        self.requests += requests
+        return [self._result_for(request) for request in requests]  # type: ignore[operator]
 
 
 LOOP = Recognition("go on and " * 5, "en", 20, False, "", -0.1)
 
 
-def decode(answer: object, **stats: object) -> tuple[ChunkDecoding, RiggedModel]:
-    model = RiggedModel(answer)
+def decode(result_for: object, **stats: object) -> tuple[ChunkDecoding, RiggedModel]:
+    model = RiggedModel(result_for)
     noise = np.random.default_rng(1).normal(0, 0.1, 16_000 * 6).astype(np.float32)
     task = DecodeTask(noise, "base", replace(ChunkStats(6.0), **stats), seed=7)
     (decoding,) = FallbackDecoder(model, LIMITS).decode([task])
     return decoding, model
 
 
-def test_a_good_text_is_heard_once() -> None:
+def test_a_reliable_text_is_decoded_once() -> None:
     decoding, model = decode(lambda request: FINE)
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
     assert decoding.best.recognition is FINE
 
 
-def test_a_loop_is_heard_by_the_other_branch() -> None:
+def test_a_loop_is_decoded_again_by_the_other_branch() -> None:
     decoding, _ = decode(lambda request: FINE if request.route == "robust" else LOOP)
     assert [attempt.route for attempt in decoding.attempts] == ["base", "robust"]
     assert decoding.best.attempt.route == "robust"
@@ -146,7 +149,7 @@ def test_a_loop_is_heard_by_the_other_branch() -> None:
     assert (decoding.branch_disagreement() or 0.0) > 0.5
 
 
-def test_then_with_rising_temperature_then_in_halves() -> None:
+def test_the_next_attempts_are_samples_and_then_the_halves_of_the_chunk() -> None:
     def only_halves(request: Request) -> Recognition:
         return FINE if request.samples.size < 16_000 * 6 else LOOP
 
@@ -159,24 +162,24 @@ def test_then_with_rising_temperature_then_in_halves() -> None:
         *(("base", temperature, 1) for temperature in TEMPERATURES),
         ("base", 0.0, 2),
     ]
-    assert {request.seed for request in model.asked} == {7}
+    assert {request.seed for request in model.requests} == {7}
     assert decoding.best.attempt.pieces == 2
     assert decoding.best.recognition.text == f"{FINE.text} {FINE.text}"
-    assert sum(request.samples.size for request in model.asked[-2:]) == 16_000 * 6
+    assert sum(request.samples.size for request in model.requests[-2:]) == 16_000 * 6
 
 
-def test_the_first_attempt_that_passes_ends_it() -> None:
+def test_the_first_attempt_that_passes_is_the_last() -> None:
     decoding, _ = decode(lambda request: FINE if request.temperature == TEMPERATURES[0] else LOOP)
     assert len(decoding.attempts) == 3
 
 
-def test_if_nothing_passes_the_fewest_failures_and_then_the_surest_is_kept() -> None:
-    def answer(request: Request) -> Recognition:
+def test_without_a_passing_attempt_the_best_of_those_with_the_fewest_failures_is_kept() -> None:
+    def result_for(request: Request) -> Recognition:
         if request.route == "robust":
             return replace(LOOP, mean_logprob=-3.0)  # two failures
         return replace(LOOP, mean_logprob=-0.5 if request.temperature else -0.9)
 
-    decoding, _ = decode(answer)
+    decoding, _ = decode(result_for)
     assert decoding.unreliable
     assert decoding.best.attempt.temperature == TEMPERATURES[0]
 
@@ -187,7 +190,7 @@ def test_sampling_is_not_tried_where_it_cannot_help() -> None:
     assert [attempt.route for attempt in decoding.attempts] == ["base", "robust"]
 
 
-def test_no_retry_hears_once_and_both_hears_twice() -> None:
+def test_without_retries_there_is_one_attempt_per_branch() -> None:
     for options, count in (({"retry": False}, 1), ({"retry": False, "route": "both"}, 2)):
         model = RiggedModel(lambda request: LOOP)
         task = DecodeTask(np.zeros(16_000, np.float32), "base", ChunkStats(1.0))
@@ -196,15 +199,15 @@ def test_no_retry_hears_once_and_both_hears_twice() -> None:
 
 
 @pytest.mark.parametrize("route", ["base", "robust"])
-def test_who_asks_for_one_branch_gets_words_of_that_branch_only(route: RouteChoice) -> None:
+def test_a_requested_branch_is_the_only_one_that_decodes(route: RouteChoice) -> None:
     model = RiggedModel(lambda request: FINE if request.route != route else LOOP)
     result = MegaASR(model, route=route).transcribe(noise(6), sample_rate=16_000)
-    assert {request.route for request in model.asked} == {route}
+    assert {request.route for request in model.requests} == {route}
     assert result.segments[0].flags
-    by_itself = MegaASR(model).transcribe(noise(6), sample_rate=16_000)
-    assert by_itself.segments[0].text == FINE.text
+    automatic = MegaASR(model).transcribe(noise(6), sample_rate=16_000)
+    assert automatic.segments[0].text == FINE.text
     added = "; the text of the robust branch was kept" if route == "base" else ""
-    assert by_itself.segments[0].route_reason == f"{NO_ROUTER.reason}{added}"
+    assert automatic.segments[0].route_reason == f"{NO_ROUTER.reason}{added}"
 
 
 def noise(seconds: float) -> np.ndarray:
@@ -213,8 +216,8 @@ def noise(seconds: float) -> np.ndarray:
 
 
 def test_unreliable_text_is_labelled_and_can_be_dropped() -> None:
-    shown = MegaASR(RiggedModel(lambda request: LOOP)).transcribe(noise(3), sample_rate=16_000)
-    (segment,) = shown.segments
+    kept = MegaASR(RiggedModel(lambda request: LOOP)).transcribe(noise(3), sample_rate=16_000)
+    (segment,) = kept.segments
     assert segment.text == LOOP.text.strip()
     assert segment.flags == ("phrase_cycle", "unreliable")
     assert [check.flag for check in segment.checks] == ["phrase_cycle"]
@@ -222,39 +225,49 @@ def test_unreliable_text_is_labelled_and_can_be_dropped() -> None:
     asr = MegaASR(
         RiggedModel(lambda request: LOOP), reliability=ReliabilityOptions(drop_unreliable=True)
     )
-    hidden = asr.transcribe(noise(3), sample_rate=16_000)
-    assert hidden.text == ""
-    assert hidden.reason == "what was heard is unreliable, and was dropped as asked"
-    assert hidden.segments[0].attempts[0].text == LOOP.text.strip()  # hidden, not lost
-    assert hidden.segments[0].flags[-1] == "dropped"
+    dropped = asr.transcribe(noise(3), sample_rate=16_000)
+    assert dropped.text == ""
+    assert dropped.reason == "what was heard is unreliable, and was dropped as asked"
+    assert dropped.segments[0].attempts[0].text == LOOP.text.strip()  # not lost
+    assert dropped.segments[0].flags[-1] == "dropped"
 
 
 def test_branches_that_disagree_are_flagged() -> None:
-    def answer(request: Request) -> Recognition:
+    def result_for(request: Request) -> Recognition:
         text = "Nobody was there." if request.route == "robust" else FINE.text
         return replace(FINE, text=text)
 
-    asr = MegaASR(RiggedModel(answer), route="both")
+    asr = MegaASR(RiggedModel(result_for), route="both")
     (segment,) = asr.transcribe(noise(3), sample_rate=16_000).segments
     assert segment.flags == ("branches_disagree",)
     assert segment.checks[0].value > 0.5
     assert [attempt.route for attempt in segment.attempts] == ["base", "robust"]
 
 
-def flip(languages: dict[int, str], forced_logprob: float) -> list[tuple[str | None, bool, int]]:
-    """Transcribe three chunks whose languages are given; return language, flag, attempts."""
+def transcribe_languages(
+    languages: dict[int, str], forced_logprob: float
+) -> list[tuple[str | None, bool, int]]:
+    """Transcribe a recording of several chunks.
+
+    Args:
+        languages: language that the model identifies in each chunk, by number; English in others.
+        forced_logprob: mean log-probability of texts in a forced language; others have -0.3.
+
+    Returns:
+        For each segment its language, whether `language_flip` is set, and the number of attempts.
+    """
     audio = noise(88)
     numbers = {
         float(chunk.samples[0]): number for number, chunk in enumerate(split_into_chunks([audio]))
     }
 
-    def answer(request: Request) -> Recognition:
+    def result_for(request: Request) -> Recognition:
         if request.language is not None:
             return Recognition("forced words", request.language, 3, False, "", forced_logprob)
         number = numbers[float(request.samples[0])]
         return Recognition(f"words {number}", languages.get(number, "en"), 3, False, "", -0.3)
 
-    asr = MegaASR(RiggedModel(answer), batch_size=1)
+    asr = MegaASR(RiggedModel(result_for), batch_size=1)
     transcript = asr.transcribe(audio, sample_rate=16_000)
     return [
         (segment.language, "language_flip" in segment.flags, len(segment.attempts))
@@ -262,14 +275,15 @@ def flip(languages: dict[int, str], forced_logprob: float) -> list[tuple[str | N
     ]
 
 
-def test_a_language_flip_is_heard_again_in_the_language_before() -> None:
-    unsure = flip({0: "en", 1: "en", 2: "ko", 3: "en"}, forced_logprob=-0.1)
-    assert unsure[:3] == [("en", False, 0), ("en", False, 0), ("en", False, 2)]
-    sure = flip({0: "en", 1: "en", 2: "ko", 3: "en"}, forced_logprob=-2.0)
-    assert sure[2][:2] == ("ko", True)
-    assert sure[2][2] >= 2
+def test_a_language_flip_is_decoded_again_in_the_expected_language() -> None:
+    languages = {0: "en", 1: "en", 2: "ko", 3: "en"}
+    corrected = transcribe_languages(languages, forced_logprob=-0.1)
+    assert corrected[:3] == [("en", False, 0), ("en", False, 0), ("en", False, 2)]
+    flagged = transcribe_languages(languages, forced_logprob=-2.0)
+    assert flagged[2][:2] == ("ko", True)
+    assert flagged[2][2] >= 2
 
 
-def test_a_second_language_of_its_own_right_is_no_flip() -> None:
-    found = flip({0: "en", 1: "ko", 2: "en", 3: "ko"}, forced_logprob=-2.0)
-    assert not any(flagged for _, flagged, _ in found)
+def test_alternating_languages_are_no_flip() -> None:
+    segments = transcribe_languages({0: "en", 1: "ko", 2: "en", 3: "ko"}, forced_logprob=-2.0)
+    assert not any(flagged for _, flagged, _ in segments)

@@ -1,4 +1,4 @@
-"""Where long recordings are split_into_chunks, and what counts as silence."""
+"""Splitting long recordings into chunks, and detecting silence."""
 
 import numpy as np
 import pytest
@@ -18,12 +18,13 @@ def speech(duration_s: float, *pauses: tuple[float, float], seed: int = 0) -> ND
     return samples.astype(np.float32)
 
 
-def cuts(samples: NDArray[np.float32]) -> list[float]:
+def boundaries(samples: NDArray[np.float32]) -> list[float]:
+    """Return the times in seconds at which a recording is split."""
     return [chunk.start_s for chunk in split_into_chunks([samples])][1:]
 
 
 @pytest.mark.parametrize("count", [1, 160, 16_000, 30 * RATE])
-def test_up_to_30_s_is_one_piece(count: int) -> None:
+def test_up_to_30_s_is_one_chunk(count: int) -> None:
     samples = speech(30, (20, 21))[:count]
     (chunk,) = split_into_chunks([samples])
     assert chunk.start_s == 0.0
@@ -31,51 +32,51 @@ def test_up_to_30_s_is_one_piece(count: int) -> None:
     np.testing.assert_array_equal(chunk.samples, samples)
 
 
-def test_nothing_gives_no_piece() -> None:
+def test_empty_audio_gives_no_chunk() -> None:
     assert list(split_into_chunks([])) == []
     assert list(split_into_chunks([np.zeros(0, np.float32)])) == []
 
 
-def test_a_pause_is_cut_in_its_middle() -> None:
-    assert cuts(speech(40, (21.0, 21.4))) == pytest.approx([21.2], abs=0.02)
+def test_a_pause_is_split_in_its_middle() -> None:
+    assert boundaries(speech(40, (21.0, 21.4))) == pytest.approx([21.2], abs=0.02)
 
 
 def test_the_longest_pause_is_preferred() -> None:
     pauses = (17.0, 17.25), (20.0, 20.4), (27.0, 27.25)
-    assert cuts(speech(40, *pauses)) == pytest.approx([20.2], abs=0.02)
+    assert boundaries(speech(40, *pauses)) == pytest.approx([20.2], abs=0.02)
 
 
-def test_of_long_pauses_the_last_is_preferred() -> None:
-    assert cuts(speech(40, (16.0, 18.0), (24.0, 24.6))) == pytest.approx([24.3], abs=0.02)
+def test_the_last_of_several_long_pauses_is_preferred() -> None:
+    assert boundaries(speech(40, (16.0, 18.0), (24.0, 24.6))) == pytest.approx([24.3], abs=0.02)
 
 
 def test_gaps_inside_words_are_not_pauses() -> None:
     samples = speech(40, (20.0, 20.08), (24.0, 24.3), (28.0, 28.12))
-    assert cuts(samples) == pytest.approx([24.15], abs=0.02)
+    assert boundaries(samples) == pytest.approx([24.15], abs=0.02)
 
 
-def test_without_a_pause_the_quietest_100_ms_is_cut() -> None:
+def test_without_a_pause_the_quietest_100_ms_are_split() -> None:
     samples = speech(40)
     samples[round(22.3 * RATE) : round(22.42 * RATE)] *= 0.5
-    assert cuts(samples) == pytest.approx([22.36], abs=0.02)
+    assert boundaries(samples) == pytest.approx([22.36], abs=0.02)
 
 
 def test_pauses_before_15_s_do_not_count() -> None:
-    (at,) = cuts(speech(40, (10.0, 12.0)))
-    assert 15.0 <= at <= 30.0
+    (boundary,) = boundaries(speech(40, (10.0, 12.0)))
+    assert 15.0 <= boundary <= 30.0
 
 
 def test_digital_silence_in_the_recording_does_not_hide_other_pauses() -> None:
     samples = speech(40, (18.0, 18.3), (22.0, 22.8))
     samples[round(18.0 * RATE) : round(18.3 * RATE)] = 0.0
-    assert cuts(samples) == pytest.approx([22.4], abs=0.02)
+    assert boundaries(samples) == pytest.approx([22.4], abs=0.02)
 
 
-def test_silence_is_cut_as_late_as_possible() -> None:
-    assert cuts(np.zeros(70 * RATE, np.float32)) == pytest.approx([29.95, 59.9])
+def test_silence_is_split_as_late_as_possible() -> None:
+    assert boundaries(np.zeros(70 * RATE, np.float32)) == pytest.approx([29.95, 59.9])
 
 
-def test_no_sliver_is_left_at_the_end() -> None:
+def test_the_last_chunk_is_at_least_1_s_long() -> None:
     for extra in (1, 800, 8_000, 15_999, 16_000, 16_001):
         samples = speech(31, (29.4, 31.0))[: 30 * RATE + extra]
         chunks = list(split_into_chunks([samples]))
@@ -83,7 +84,7 @@ def test_no_sliver_is_left_at_the_end() -> None:
         assert len(chunks[1].samples) >= RATE
 
 
-def test_pieces_do_not_keep_the_recording_in_memory() -> None:
+def test_chunks_do_not_keep_the_recording_in_memory() -> None:
     samples = speech(95)
     for chunk in split_into_chunks([samples]):
         assert chunk.samples.base is None
@@ -91,28 +92,28 @@ def test_pieces_do_not_keep_the_recording_in_memory() -> None:
 
 
 def test_reading_ahead_is_bounded() -> None:
-    taken = 0
+    read_s = 0
 
     def blocks() -> object:
-        nonlocal taken
+        nonlocal read_s
         for number in range(200):
-            taken += 1
+            read_s += 1
             yield speech(1.0, seed=number)
 
-    most_ahead = 0.0
+    max_ahead_s = 0.0
     for chunk in split_into_chunks(blocks()):  # type: ignore[arg-type]
-        most_ahead = max(most_ahead, taken - chunk.start_s)
-    assert taken == 200
-    assert most_ahead <= 32.0
+        max_ahead_s = max(max_ahead_s, read_s - chunk.start_s)
+    assert read_s == 200
+    assert max_ahead_s <= 32.0
 
 
-def test_find_pause_is_never_outside() -> None:
+def test_find_pause_stays_within_the_audio() -> None:
     for seconds in (15.2, 16.0, 29.0, 30.0):
         samples = speech(seconds)
         assert 15 * RATE < find_pause(samples) < len(samples)
 
 
-def test_silence_is_judged_by_the_peak() -> None:
+def test_silence_depends_on_the_peak() -> None:
     assert is_silent(np.zeros(16_000, np.float32))
     assert is_silent(np.zeros(0, np.float32))
     dither = np.random.default_rng(0).integers(-2, 3, 16_000) / 32_768
@@ -123,6 +124,6 @@ def test_silence_is_judged_by_the_peak() -> None:
     assert not is_silent(quiet_word)  # -60 dBFS for 25 ms
 
 
-def test_a_piece_knows_its_times() -> None:
+def test_a_chunk_has_times() -> None:
     chunk = Chunk(32_000, np.zeros(8_000, np.float32))
     assert (chunk.start_s, chunk.end_s) == (2.0, 2.5)

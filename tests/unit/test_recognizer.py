@@ -1,4 +1,4 @@
-"""Recordings in, transcripts out: batches, order, silence, broken files, bounded memory."""
+"""`MegaASR`: inputs, chunks, batches, order, silence, broken files, bounded memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ RATE = 16_000
 
 
 class ToneModel:
-    """Hears tones: below 300 Hz English, to 1 kHz Chinese, above it no speech; 90 Hz too much."""
+    """Transcribes tones as their frequency: below 300 Hz in English, up to 1 kHz in Chinese, above
+    without speech. 90 Hz exceeds the token budget."""
 
     name = "tones"
     has_robust_route = False
@@ -42,12 +43,12 @@ class ToneModel:
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         self.batches.append(list(requests))
-        return [self._hear(request) for request in requests]
+        return [self._recognize_tone(request) for request in requests]
 
-    def _hear(self, request: Request) -> Recognition:
-        sounding = request.samples[request.samples != 0.0]
-        crossings = np.count_nonzero(np.diff(np.signbit(sounding)))
-        hertz = round(crossings / 2 / (len(sounding) / RATE) / 10) * 10
+    def _recognize_tone(self, request: Request) -> Recognition:
+        tone_samples = request.samples[request.samples != 0.0]
+        crossings = np.count_nonzero(np.diff(np.signbit(tone_samples)))
+        hertz = round(crossings / 2 / (len(tone_samples) / RATE) / 10) * 10
         if hertz > 1000:
             return Recognition("muttering", None, 3, False, "language None<asr_text>muttering")
         language = request.language or ("en" if hertz < 300 else "zh")
@@ -62,7 +63,8 @@ def tone(hertz: float, duration_s: float) -> NDArray[np.float32]:
 def long_recording(*tones: tuple[float, float]) -> NDArray[np.float32]:
     """Tones (hertz, seconds) with 0.6 s of silence after each."""
     pause = np.zeros(round(0.6 * RATE), np.float32)
-    return np.concatenate([part for one in tones for part in (tone(*one), pause)])
+    parts = [part for hertz, duration_s in tones for part in (tone(hertz, duration_s), pause)]
+    return np.concatenate(parts)
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ def test_language_and_context_reach_the_model(model: ToneModel) -> None:
     assert (transcript.text, transcript.language) == ("200 Ada Lovelace", "de")
 
 
-def test_long_recordings_are_cut_and_joined(model: ToneModel) -> None:
+def test_long_recordings_are_split_and_joined(model: ToneModel) -> None:
     audio = long_recording((200, 20), (100, 20), (150, 10))
     transcript = MegaASR(model).transcribe(audio, sample_rate=RATE)
     assert [segment.text for segment in transcript.segments] == ["200", "100", "150"]
@@ -165,10 +167,10 @@ def test_a_list_is_batched_across_recordings_by_length(model: ToneModel) -> None
     lengths = [3.0, 1.0, 2.0, 1.2, 2.2, 3.2]
     audios = [tone(100 + 10 * i, length) for i, length in enumerate(lengths)]
     transcripts = MegaASR(model, batch_size=2).transcribe(audios, sample_rate=RATE)
-    assert [one.text for one in transcripts] == ["100", "110", "120", "130", "140", "150"]
-    assert [one.duration_s for one in transcripts] == lengths
-    batches = [[len(one.samples) / RATE for one in batch] for batch in model.batches]
-    # The first batch goes at once; the rest is sorted inside the look-ahead window.
+    assert [result.text for result in transcripts] == ["100", "110", "120", "130", "140", "150"]
+    assert [result.duration_s for result in transcripts] == lengths
+    batches = [[len(request.samples) / RATE for request in batch] for batch in model.batches]
+    # The first batch is decoded at once; later chunks are collected and sorted by length.
     assert batches == [[1.0, 3.0], [1.2, 2.0], [2.2, 3.2]]
 
 
@@ -202,7 +204,7 @@ def test_batch_size_does_not_change_the_words() -> None:
         (np.zeros(160, np.float32), "too short: 10 ms; at least 100 ms is needed"),
     ],
 )
-def test_nothing_to_hear_never_reaches_the_model(
+def test_silent_and_too_short_recordings_are_not_decoded(
     model: ToneModel, samples: NDArray[np.float32], reason: str
 ) -> None:
     transcript = MegaASR(model).transcribe(samples, sample_rate=RATE)
@@ -212,7 +214,7 @@ def test_nothing_to_hear_never_reaches_the_model(
     assert model.batches == []
 
 
-def test_the_models_verdict_of_no_speech(model: ToneModel) -> None:
+def test_the_model_detects_no_speech(model: ToneModel) -> None:
     transcript = MegaASR(model).transcribe(tone(3000, 1), sample_rate=RATE)
     assert (transcript.text, transcript.language) == ("", None)
     assert transcript.reason == "no speech was heard"
@@ -225,8 +227,9 @@ def test_silence_inside_a_recording_is_skipped(model: ToneModel) -> None:
     assert transcript.text == "200 100"
     assert transcript.reason is None
     assert "silent" in transcript.flags
-    heard_s = sum(len(one.samples) for batch in model.batches for one in batch) / RATE
-    assert heard_s < transcript.duration_s - 10.0
+    requests = [request for batch in model.batches for request in batch]
+    decoded_s = sum(len(request.samples) for request in requests) / RATE
+    assert decoded_s < transcript.duration_s - 10.0
 
 
 def test_a_token_budget_that_was_hit_is_reported(model: ToneModel) -> None:
@@ -238,9 +241,9 @@ def test_a_token_budget_that_was_hit_is_reported(model: ToneModel) -> None:
     ]
 
 
-def test_a_token_budget_that_left_no_words_is_no_verdict_of_no_speech() -> None:
+def test_a_token_budget_without_words_does_not_mean_no_speech() -> None:
     class Endless(ToneModel):
-        def _hear(self, request: Request) -> Recognition:
+        def _recognize_tone(self, request: Request) -> Recognition:
             return Recognition("", None, 99, True, "language language language")
 
     transcript = MegaASR(Endless()).transcribe(tone(200, 1), sample_rate=RATE)
@@ -248,7 +251,7 @@ def test_a_token_budget_that_left_no_words_is_no_verdict_of_no_speech() -> None:
     assert transcript.flags == ("token_budget_hit",)
 
 
-def test_a_broken_file_stops_nothing(model: ToneModel, tmp_path: Path) -> None:
+def test_a_broken_file_does_not_stop_the_others(model: ToneModel, tmp_path: Path) -> None:
     broken = tmp_path / "text.wav"
     broken.write_text("this is not audio")
     empty = tmp_path / "empty.wav"
@@ -267,7 +270,7 @@ def test_a_broken_file_stops_nothing(model: ToneModel, tmp_path: Path) -> None:
         MegaASR(model).transcribe([good, tmp_path / "missing.wav"])
 
 
-def test_a_file_that_breaks_in_the_middle_is_an_error(
+def test_a_file_that_breaks_off_with_an_error_has_no_transcript(
     model: ToneModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def blocks(source: object) -> Iterator[NDArray[np.float32]]:
@@ -279,12 +282,11 @@ def test_a_file_that_breaks_in_the_middle_is_an_error(
     disk, damaged = recognizer.transcribe_many(["disk.wav", "b"])
     assert str(disk.error) == "disk.wav: cannot be read: Input/output error"
     assert str(damaged.error) == "b: bad"
-    heard: list[Segment] = []
     with pytest.raises(AudioError, match="disk"):
-        heard.extend(recognizer.segments("disk.wav"))
+        list(recognizer.segments("disk.wav"))
 
 
-def test_a_truncated_file_is_flagged_and_still_warned_about(
+def test_a_truncated_file_is_flagged_and_its_warning_is_passed_on(
     model: ToneModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def blocks(source: object) -> Iterator[NDArray[np.float32]]:
@@ -303,7 +305,7 @@ def test_a_truncated_file_is_flagged_and_still_warned_about(
     assert [segment.flags for segment in transcript.segments] == [(), ("audio_truncated",)]
 
 
-def test_a_really_truncated_file(model: ToneModel, tmp_path: Path) -> None:
+def test_a_truncated_flac_file(model: ToneModel, tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, tone(200, 40), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -313,39 +315,39 @@ def test_a_really_truncated_file(model: ToneModel, tmp_path: Path) -> None:
     assert outcome.unwrap().flags == ("audio_truncated",)
 
 
-def test_threads_do_not_take_each_others_warnings(
+def test_threads_do_not_mix_up_their_warnings(
     model: ToneModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_is_open, cut_was_noticed = threading.Event(), threading.Event()
+    complete_file_is_open, truncation_was_noted = threading.Event(), threading.Event()
 
     def blocks(source: object) -> Iterator[NDArray[np.float32]]:
         yield tone(200, 1)
-        if source == "cut.wav":
-            assert whole_is_open.wait(HANGING_S)
-            warn_truncated("cut.wav", 1.0, None, "breaks off")
-            cut_was_noticed.set()
+        if source == "truncated.wav":
+            assert complete_file_is_open.wait(HANGING_S)
+            warn_truncated("truncated.wav", 1.0, None, "breaks off")
+            truncation_was_noted.set()
         else:
-            whole_is_open.set()
-            assert cut_was_noticed.wait(HANGING_S)
+            complete_file_is_open.set()
+            assert truncation_was_noted.wait(HANGING_S)
 
     monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
     with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("ignore")
-        cut, whole = pool.map(MegaASR(model).transcribe, ["cut.wav", "whole.wav"])
-    assert (cut.flags, whole.flags) == (("audio_truncated",), ())
+        names = ["truncated.wav", "complete.wav"]
+        truncated, complete = pool.map(MegaASR(model).transcribe, names)
+    assert (truncated.flags, complete.flags) == (("audio_truncated",), ())
 
 
-def test_segments_come_while_the_recording_is_read(model: ToneModel) -> None:
+def test_segments_are_emitted_while_the_recording_is_read(model: ToneModel) -> None:
     audio = long_recording(*[(100 + 10 * i, 20) for i in range(12)])
     stream = MegaASR(model, batch_size=2).segments(audio, sample_rate=RATE)
     first = next(stream)
     assert (first.text, first.start) == ("100", 0.0)
     assert len(model.batches) == 1
-    rest = list(stream)
-    assert [segment.text for segment in rest] == [str(110 + 10 * i) for i in range(11)]
+    assert [segment.text for segment in stream] == [str(110 + 10 * i) for i in range(11)]
 
 
-def test_callbacks_come_in_order_and_before_their_outcome(model: ToneModel) -> None:
+def test_callbacks_are_in_order_and_precede_their_outcome(model: ToneModel) -> None:
     events: list[str] = []
     audios = [
         long_recording((100, 20), (110, 25), (120, 18)),
@@ -366,16 +368,16 @@ def test_callbacks_come_in_order_and_before_their_outcome(model: ToneModel) -> N
 
 
 def test_inputs_are_read_only_as_far_ahead_as_needed(model: ToneModel) -> None:
-    taken = 0
+    read = 0
 
     def audios() -> Iterator[NDArray[np.float32]]:
-        nonlocal taken
+        nonlocal read
         for _ in range(200):
-            taken += 1
-            yield tone(200, 0.5) if taken % 3 else np.zeros(RATE, np.float32)
+            read += 1
+            yield tone(200, 0.5) if read % 3 else np.zeros(RATE, np.float32)
 
     ahead = [
-        taken - number
+        read - number
         for number, _ in enumerate(
             MegaASR(model, batch_size=2).transcribe_many(audios(), sample_rate=RATE)
         )
@@ -384,19 +386,19 @@ def test_inputs_are_read_only_as_far_ahead_as_needed(model: ToneModel) -> None:
     assert max(ahead) <= 14
 
 
-def test_many_broken_files_behind_a_waiting_one_do_not_pile_up(model: ToneModel) -> None:
-    taken = 0
+def test_silent_files_behind_a_pending_one_do_not_pile_up(model: ToneModel) -> None:
+    read = 0
 
     def audios() -> Iterator[NDArray[np.float32]]:
-        nonlocal taken
+        nonlocal read
         yield tone(200, 1)
         for _ in range(100):
-            taken += 1
+            read += 1
             yield np.zeros(RATE, np.float32)
 
     outcomes = MegaASR(model, batch_size=4).transcribe_many(audios(), sample_rate=RATE)
     assert next(outcomes).unwrap().text == "200"
-    assert taken <= 5
+    assert read <= 5
 
 
 def test_memory_does_not_grow_with_the_length(
@@ -411,7 +413,7 @@ def test_memory_does_not_grow_with_the_length(
 
         monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
         tracemalloc.start()
-        for outcome in MegaASR(_Forgetful(), batch_size=2).transcribe_many(["x.wav"]):
+        for outcome in MegaASR(_StatelessModel(), batch_size=2).transcribe_many(["x.wav"]):
             assert outcome.unwrap().duration_s == pytest.approx(60 * minutes)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -420,7 +422,9 @@ def test_memory_does_not_grow_with_the_length(
     assert peak_bytes(40) < 1.1 * peak_bytes(10) + 100_000
 
 
-class _Forgetful(ToneModel):
+class _StatelessModel(ToneModel):
+    """Keeps no requests, whose samples would count as memory of the recognizer."""
+
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         return [Recognition("word", "en", 1, False, "") for _ in requests]
 
@@ -432,18 +436,20 @@ def test_wrong_use_is_explained(model: ToneModel) -> None:
         list(MegaASR(model).transcribe_many("a.wav"))
 
 
-def test_load_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch, model: ToneModel) -> None:
-    asked: list[object] = []
+def test_load_passes_its_arguments_to_load_model(
+    monkeypatch: pytest.MonkeyPatch, model: ToneModel
+) -> None:
+    calls: list[object] = []
 
     def load_model(name: str, **settings: object) -> ToneModel:
-        asked.append((name, settings))
+        calls.append((name, settings))
         return model
 
     monkeypatch.setattr("megaasr.model.loading.load_model", load_model)
     recognizer = MegaASR.load("tiny", device="cpu", offline=True, batch_size=3)
     settings = {"device": "cpu", "dtype": None, "hub": HubOptions(offline=True), "batch_size": 3}
     settings |= {"encoder_attention": "windowed", "adapter": None}
-    assert asked == [("tiny", settings)]
+    assert calls == [("tiny", settings)]
     assert recognizer.model is model
 
 

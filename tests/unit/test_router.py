@@ -1,4 +1,4 @@
-"""The router: the released file's format and arithmetic, any length, decisions per piece."""
+"""The router: format and arithmetic of the released file, any length, decisions per chunk."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RELEASED = {
     "transformer.norm.bias",
     "pooling.query.weight",
     "pooling.query.bias",
-    *(f"classifier.{at}.{n}" for at in (0, 3) for n in ("weight", "bias")),
+    *(f"classifier.{layer}.{n}" for layer in (0, 3) for n in ("weight", "bias")),
 }
 
 
@@ -90,13 +90,13 @@ def test_written_and_read(path: Path) -> None:
 
 
 def test_sizes_come_from_the_tensors_not_from_the_metadata(path: Path) -> None:
-    said = {"model": {"d_model": 999, "nhead": 2, "num_layers": 4, "dim_feedforward": 7}}
-    save_file(load_file(path), path, {"config": json.dumps(said)})
+    config = {"model": {"d_model": 999, "nhead": 2, "num_layers": 4, "dim_feedforward": 7}}
+    save_file(load_file(path), path, {"config": json.dumps(config)})
     assert read_classifier(path).sizes == SMALL
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "message"),
     [
         (lambda t: t.pop("pooling.query.bias"), r"pooling\.query\.bias"),
         (lambda t: t.update({"surplus": torch.zeros(1)}), "surplus"),
@@ -104,19 +104,24 @@ def test_sizes_come_from_the_tensors_not_from_the_metadata(path: Path) -> None:
         (lambda t: t.pop("classifier.0.weight"), "no router of this architecture"),
     ],
 )
-def test_other_files_are_refused(path: Path, change: Any, what: str) -> None:
+def test_other_files_are_refused(path: Path, change: Any, message: str) -> None:
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, path)
-    with pytest.raises(CheckpointError, match=what):
+    with pytest.raises(CheckpointError, match=message):
         read_classifier(path)
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_classifier(path)
 
 
-def by_hand(t: dict[str, torch.Tensor], mels: torch.Tensor) -> torch.Tensor:
-    """The network written out from its description, one clip, plain functions of torch only."""
+def compute_logits(t: dict[str, torch.Tensor], mels: torch.Tensor) -> torch.Tensor:
+    """Compute the network's logits for a clip from its description, with plain torch functions.
+
+    Args:
+        t: tensors of the router's file.
+        mels: log-mel features, float32 of shape [frames, mels].
+    """
     f = nn.functional
     x = mels.T.unsqueeze(0)
     for conv, norm in ((0, 1), (4, 5)):
@@ -137,7 +142,7 @@ def by_hand(t: dict[str, torch.Tensor], mels: torch.Tensor) -> torch.Tensor:
     y = norm_(x, f"{layer}.norm1")
     qkv = y @ t[f"{layer}.self_attn.in_proj_weight"].T + t[f"{layer}.self_attn.in_proj_bias"]
     heads = []
-    for q, k, v in zip(*(one.chunk(SMALL.nhead, -1) for one in qkv.chunk(3, -1)), strict=True):
+    for q, k, v in zip(*(part.chunk(SMALL.nhead, -1) for part in qkv.chunk(3, -1)), strict=True):
         heads.append((q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v)
     out = torch.cat(heads, -1) @ t[f"{layer}.self_attn.out_proj.weight"].T
     x = x + out + t[f"{layer}.self_attn.out_proj.bias"]
@@ -152,27 +157,27 @@ def by_hand(t: dict[str, torch.Tensor], mels: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("samples", [400, 16_000, 33_333])
-def test_the_arithmetic_of_the_description(path: Path, samples: int) -> None:
+def test_logits_equal_the_description(path: Path, samples: int) -> None:
     model = read_classifier(path)
     clip = torch.from_numpy(noise(samples)).unsqueeze(0)
     with torch.no_grad():
-        found = model(clip)[0]
-        expected = by_hand(load_file(path), model.log_mel(clip)[0])
-    assert (found - expected).abs().max() < 1e-5
+        logits = model(clip)[0]
+        expected = compute_logits(load_file(path), model.log_mel(clip)[0])
+    assert (logits - expected).abs().max() < 1e-5
 
 
-def test_log_mel_by_numpy() -> None:
+def test_log_mel_equals_numpy() -> None:
     samples = noise(8_000)
-    found = LogMel(80)(torch.from_numpy(samples).unsqueeze(0))[0].numpy()
+    mels = LogMel(80)(torch.from_numpy(samples).unsqueeze(0))[0].numpy()
     padded = np.pad(samples.astype(np.float64), 200, mode="reflect")
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
-    frames = np.stack([padded[at : at + 400] for at in range(0, len(samples) + 1, 160)])
+    frames = np.stack([padded[i : i + 400] for i in range(0, len(samples) + 1, 160)])
     power = np.abs(np.fft.rfft(frames * window)) ** 2
     filters = LogMel(80).filters.numpy().astype(np.float64)
     expected = (np.log10(np.maximum(power @ filters.T, 1e-10)) + 4) / 4
-    assert found.shape == (51, 80)
-    assert np.abs(found - expected).max() < 1e-3
-    # Slaney's bands: 0 to 8 kHz, each of the same area.
+    assert mels.shape == (51, 80)
+    assert np.abs(mels - expected).max() < 1e-3
+    # Slaney's bands: from 0 to 8 kHz, all with the same area.
     centres = filters.argmax(axis=1) * 40
     assert 20 < centres[0] < 80
     assert 7_500 < centres[-1] < 8_000
@@ -193,7 +198,7 @@ def test_any_length(path: Path) -> None:
 
 
 def test_beyond_the_stored_positions(path: Path) -> None:
-    """60 steps are stored, 2.4 s; the same file with more of them says the same."""
+    """A file with encodings for 60 steps (2.4 s) gives the same result as one with more."""
     tensors = load_file(path)
     longer = tensors | {"pos_encoder.pe": sinusoids(900, 16).unsqueeze(0)}
     save_file(longer, path.with_name("longer.safetensors"), {"config": '{"model": {"nhead": 2}}'})
@@ -217,8 +222,8 @@ def test_the_threshold_decides(path: Path) -> None:
         Router.load(path, threshold=1.5)
 
 
-class ByLevel:
-    """Says that loud audio is degraded: a router whose decision a test can know."""
+class LevelRouter:
+    """A router with predictable decisions: loud audio is degraded."""
 
     def decide(self, samples: NDArray[np.float32]) -> Any:
         from megaasr.route.decision import RouteDecision
@@ -229,7 +234,7 @@ class ByLevel:
 
 @pytest.fixture
 def released(tmp_path: Path, random_checkpoint: Path, path: Path) -> Path:
-    """Base, adapter and router in one folder, named as in the released repository."""
+    """A folder with base, adapter and router, named as in the released repository."""
     from test_adapter import random_adapter, write
 
     from megaasr.model.loading import load_model
@@ -247,13 +252,13 @@ def released(tmp_path: Path, random_checkpoint: Path, path: Path) -> Path:
     return folder
 
 
-# The text of a random model for noise is always unreliable.
-ONCE = ReliabilityOptions(vad=False, retry=False)
+# The texts of a random model are always unreliable, and would be decoded again.
+NO_RETRY = ReliabilityOptions(vad=False, retry=False)
 
 
 def test_only_the_middle_of_a_long_recording_is_degraded(released: Path) -> None:
     model = MegaASR.load(released, device="cpu").model
-    asr = MegaASR(model, router=ByLevel(), reliability=ONCE)
+    asr = MegaASR(model, router=LevelRouter(), reliability=NO_RETRY)
     quiet, loud, end = 0.3 * noise(480_000), 2 * noise(480_000, 1), 0.3 * noise(160_000, 2)
     recording = np.concatenate([quiet, loud, end])
     transcript = asr.transcribe(recording, sample_rate=16_000)
@@ -267,26 +272,26 @@ def test_only_the_middle_of_a_long_recording_is_degraded(released: Path) -> None
 
 def test_routes_of_the_released_layout(released: Path) -> None:
     clip = noise(32_000)
-    heard = {}
+    results = {}
     for route in ("base", "robust", "auto"):
         asr = MegaASR.load(
             released,
             device="cpu",
             route=route,  # type: ignore[arg-type]
             threshold=0.0,
-            reliability=ONCE,
+            reliability=NO_RETRY,
         )
         (segment,) = asr.transcribe(clip, sample_rate=16_000).segments
-        heard[route] = (segment.route, segment.degraded_probability is not None, segment.text)
-    assert heard["base"][:2] == ("base", False)
-    assert heard["robust"][:2] == ("robust", False)
-    assert heard["auto"] == ("robust", True, heard["robust"][2])
-    never = MegaASR.load(released, device="cpu", threshold=1.0, reliability=ONCE)
+        results[route] = (segment.route, segment.degraded_probability is not None, segment.text)
+    assert results["base"][:2] == ("base", False)
+    assert results["robust"][:2] == ("robust", False)
+    assert results["auto"] == ("robust", True, results["robust"][2])
+    never = MegaASR.load(released, device="cpu", threshold=1.0, reliability=NO_RETRY)
     (segment,) = never.transcribe(clip, sample_rate=16_000).segments
-    assert (segment.route, segment.text) == ("base", heard["base"][2])
+    assert (segment.route, segment.text) == ("base", results["base"][2])
 
 
-def test_what_is_missing_is_said(released: Path, random_checkpoint: Path) -> None:
+def test_errors_name_what_is_missing(released: Path, random_checkpoint: Path) -> None:
     with pytest.raises(UsageError, match="no adapter"):
         MegaASR.load(random_checkpoint, device="cpu", route="robust")
     with pytest.raises(UsageError, match="it is one of auto, base, robust, both"):

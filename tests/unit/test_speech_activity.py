@@ -1,4 +1,4 @@
-"""Voice-activity detection: equal to the package it comes from, and right in plain cases."""
+"""Voice-activity detection: equal to the original package, and right in simple cases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def speech() -> np.ndarray:
     return np.concatenate([files.read(path).samples for path in CLIPS])
 
 
-def test_probabilities_equal_the_package_s_own(speech: np.ndarray) -> None:
+def test_probabilities_equal_those_of_the_package(speech: np.ndarray) -> None:
     spec = importlib.util.find_spec("silero_vad")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -46,7 +46,7 @@ def test_probabilities_equal_the_package_s_own(speech: np.ndarray) -> None:
     assert np.abs(ours - theirs).max() < 1e-4
 
 
-def test_speech_is_heard_and_other_sounds_are_not(speech: np.ndarray) -> None:
+def test_speech_is_detected_in_speech_only(speech: np.ndarray) -> None:
     assert (speech_probabilities(speech) >= SPEECH_THRESHOLD).mean() > 0.7
     time_s = np.arange(5 * RATE) / RATE
     rng = np.random.default_rng(1)
@@ -58,60 +58,60 @@ def test_speech_is_heard_and_other_sounds_are_not(speech: np.ndarray) -> None:
         assert speech_probabilities(sound.astype(np.float32)).max() < 0.2
 
 
-def test_noise_begins_as_quietly_as_it_goes_on() -> None:
+def test_the_transient_of_the_network_is_removed() -> None:
     noise = (0.002 * np.random.default_rng(0).standard_normal(5 * RATE)).astype(np.float32)
-    assert speech_probabilities(noise).max() > 0.1  # the network's start-up
+    assert speech_probabilities(noise).max() > 0.1  # the network's transient
     assert detect_speech(noise).max() < 0.05
     assert len(detect_speech(noise)) == len(speech_probabilities(noise))
     assert detect_speech(noise[:300]).shape == (1,)
 
 
-def test_noise_around_a_sentence_is_not_heard(speech: np.ndarray) -> None:
+def test_noise_around_a_sentence_is_trimmed(speech: np.ndarray) -> None:
     noise = (0.002 * np.random.default_rng(0).standard_normal(27 * RATE)).astype(np.float32)
     clip = files.read(CLIPS[0]).samples
     sound = noise.copy()
     sound[10 * RATE : 10 * RATE + len(clip)] += clip
     chunk = Chunk(0, sound, detect_speech(sound))
-    heard = chunk.trimmed()
-    assert len(clip) < len(heard) < len(clip) + 2 * RATE
-    at = int(np.flatnonzero(sound == heard[0])[0])
-    assert at <= 10 * RATE
-    assert at + len(heard) >= 10 * RATE + len(clip) - RATE // 2
-    # A little around it is left alone, and so is everything without a detector.
-    near = sound[9 * RATE : 11 * RATE + len(clip)]
-    assert len(Chunk(0, near, detect_speech(near)).trimmed()) == len(near)
+    trimmed = chunk.trimmed()
+    assert len(clip) < len(trimmed) < len(clip) + 2 * RATE
+    start = int(np.flatnonzero(sound == trimmed[0])[0])
+    assert start <= 10 * RATE
+    assert start + len(trimmed) >= 10 * RATE + len(clip) - RATE // 2
+    # Short noise is kept, and without speech detection all noise is.
+    short = sound[9 * RATE : 11 * RATE + len(clip)]
+    assert len(Chunk(0, short, detect_speech(short)).trimmed()) == len(short)
     assert len(Chunk(0, sound).trimmed()) == len(sound)
 
 
-def test_torch_keeps_its_threads(speech: np.ndarray) -> None:
+def test_the_number_of_threads_does_not_change(speech: np.ndarray) -> None:
     before = torch.get_num_threads()
     speech_probabilities(speech[:RATE])
     assert torch.get_num_threads() == before
 
 
-def test_any_length_is_taken() -> None:
+def test_any_length_is_accepted() -> None:
     assert speech_probabilities(np.zeros(0, np.float32)).shape == (0,)
     assert speech_probabilities(np.zeros(1, np.float32)).shape == (1,)
     assert speech_probabilities(np.zeros(VAD_FRAME + 1, np.float32)).shape == (2,)
 
 
-def test_pieces_end_where_nobody_speaks(speech: np.ndarray) -> None:
+def test_chunks_end_in_pauses(speech: np.ndarray) -> None:
     pause = np.zeros(RATE, np.float32)
     parts = [np.concatenate([files.read(path).samples, pause]) for path in CLIPS]
-    whole = np.concatenate(parts * 3)
-    chunks = list(split_into_chunks([whole], detect_speech))
+    recording = np.concatenate(parts * 3)
+    chunks = list(split_into_chunks([recording], detect_speech))
     assert len(chunks) > 2
-    assert np.array_equal(np.concatenate([chunk.samples for chunk in chunks]), whole)
-    probabilities = speech_probabilities(whole)
+    assert np.array_equal(np.concatenate([chunk.samples for chunk in chunks]), recording)
+    probabilities = speech_probabilities(recording)
     for chunk in chunks[1:]:
-        at = chunk.offset // VAD_FRAME
-        assert probabilities[at - 1 : at + 2].max() < SPEECH_THRESHOLD
+        frame = chunk.offset // VAD_FRAME
+        assert probabilities[frame - 1 : frame + 2].max() < SPEECH_THRESHOLD
         assert chunk.speech is not None
         assert chunk.speech_s is not None
         assert chunk.speech_s > 5
 
 
-def test_without_a_pause_there_is_no_place() -> None:
+def test_speech_gaps() -> None:
     frames = 30 * RATE // VAD_FRAME
     assert find_speech_gap(np.ones(frames, np.float32), 30 * RATE) is None
     speech = np.ones(frames, np.float32)
