@@ -1,4 +1,4 @@
-"""`mega-asr bench`, `report` and `score` as people type them, with the shipped model."""
+"""The commands `mega-asr bench`, `report` and `score`, with the shipped model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from command_line import mega_asr
 from megaasr.score.result import Result
 
 DEMO = Path(megaasr.__file__).parent / "cli" / "demo_clips"
-# Lies beside a checkout, never in it: the clips are not ours.
+# Beside the checkout, not in it, because the clips are not part of this project.
 EXAMPLES = Path(__file__).parents[3] / "shared" / "data" / "voices_in_the_wild_examples"
 GOLDEN = Path(__file__).parents[1] / "golden" / "voices_in_the_wild_examples.jsonl"
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four demo clips, a broken one, and somebody else's predictions."""
+    """A folder with four demo clips, a broken one, and the predictions of another system."""
     folder = tmp_path_factory.mktemp("clips")
     records = [json.loads(line) for line in (DEMO / "clips.jsonl").read_text().splitlines()][:4]
     for record in records:
@@ -29,15 +29,23 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records.append({"id": "broken", "audio": "broken.flac", "text": "lost words", "language": "en"})
     lines = [json.dumps(record) + "\n" for record in records]
     (folder / "clips.jsonl").write_text("".join(lines))
-    theirs = [json.dumps({"id": r["id"], "prediction": r["text"]}) + "\n" for r in records[:4]]
-    (folder / "theirs.txt").write_text("".join(theirs))
+    predictions = [{"id": r["id"], "prediction": r["text"]} for r in records[:4]]
+    lines = [json.dumps(prediction) + "\n" for prediction in predictions]
+    (folder / "predictions.txt").write_text("".join(lines))
     return folder
 
 
 @pytest.fixture(scope="module")
 def bench(clips: Path) -> Path:
     done = mega_asr(
-        *("bench", "clips.jsonl", "--system", "tiny", "--system", "other=predictions:theirs.txt"),
+        *(
+            "bench",
+            "clips.jsonl",
+            "--system",
+            "tiny",
+            "--system",
+            "other=predictions:predictions.txt",
+        ),
         *("--system", "oracle:tiny,other", "--output", "out", "--replications", 500),
         cwd=clips,
     )
@@ -49,7 +57,7 @@ def bench(clips: Path) -> Path:
     return clips / "out"
 
 
-def test_the_result(bench: Path) -> None:
+def test_the_result_file(bench: Path) -> None:
     result = Result.read(bench / "result.json")
     assert [system.name for system in result.systems] == ["tiny", "other", "oracle"]
     assert result.test_set.unusable == {
@@ -71,7 +79,7 @@ def test_the_result(bench: Path) -> None:
     assert not (bench / "bench_submission").exists()
 
 
-def test_a_second_run_asks_nobody_again(bench: Path, clips: Path) -> None:
+def test_a_second_run_transcribes_nothing_again(bench: Path, clips: Path) -> None:
     before = (bench / "predictions.jsonl").read_bytes()
     done = mega_asr(
         *("bench", "clips.jsonl", "--system", "tiny", "--output", "out", "--replications", 500),
@@ -81,7 +89,7 @@ def test_a_second_run_asks_nobody_again(bench: Path, clips: Path) -> None:
     assert (bench / "predictions.jsonl").read_bytes() == before
 
 
-def test_the_report(bench: Path, clips: Path) -> None:
+def test_the_report_page(bench: Path, clips: Path) -> None:
     done = mega_asr("report", "out/result.json", "--output", "out/report", cwd=clips)
     assert done.returncode == 0, done.stderr
     page = (bench / "report" / "index.html").read_text()
@@ -103,7 +111,7 @@ def test_the_report(bench: Path, clips: Path) -> None:
         (["clips.jsonl", "--system", "tiny", "--blocks", "room"], "no field room"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(clips: Path, arguments: list[str], message: str) -> None:
+def test_errors_are_one_line(clips: Path, arguments: list[str], message: str) -> None:
     done = mega_asr("bench", *arguments, "--output", "other", cwd=clips)
     assert done.returncode in {1, 2}
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
@@ -148,5 +156,5 @@ def test_the_published_clips(tmp_path: Path) -> None:
     assert result.test_set.kind == "bench"
     assert [clip.category for clip in result.clips] == ["noise", "echo", "dropout", "mixed"]
     assert all(clip.duration_s > 1 for clip in result.clips)
-    filled = (tmp_path / "out" / "bench_submission" / "tiny.jsonl").read_text().splitlines()
-    assert json.loads(filled[0])["index"] == 1755
+    lines = (tmp_path / "out" / "bench_submission" / "tiny.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["index"] == 1755

@@ -1,4 +1,4 @@
-"""`mega-asr simulate` from the outside: scenarios, apply, replay, and the gallery page."""
+"""The commands of `mega-asr simulate`: scenarios, apply, replay, and the gallery page."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def digest(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def test_the_54_scenarios_as_a_table_with_a_line_each(run: Run) -> None:
+def test_scenarios_prints_a_table_with_a_line_per_scenario(run: Run) -> None:
     shown = run("scenarios")
     assert shown.status == 0
     rows = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
@@ -75,21 +75,22 @@ def test_the_54_scenarios_as_a_table_with_a_line_each(run: Run) -> None:
         assert title in shown.out
 
 
-def test_the_54_scenarios_as_json(run: Run) -> None:
-    listed = {one["name"]: one for one in json.loads(run("scenarios", "--json").out)}
-    assert len(listed) == 54
-    assert listed["dropout+noise"]["group"] == "modifiers"
-    first, low_pass, loudness = listed["far_field"]["chain"]
+def test_scenarios_prints_json(run: Run) -> None:
+    scenarios = json.loads(run("scenarios", "--json").out)
+    by_name = {scenario["name"]: scenario for scenario in scenarios}
+    assert len(by_name) == 54
+    assert by_name["dropout+noise"]["group"] == "modifiers"
+    first, low_pass, loudness = by_name["far_field"]["chain"]
     assert (first["condition"], first["primitive"]) == ("far_field", "reverb")
     assert low_pass["parameters"]["cutoff_hz"] == {"easy": 4500, "hard": 3500, "core": True}
     assert loudness["parameters"]["target_lufs"]["hard"] == -38
-    trip = listed["recording"]["chain"][0]
+    trip = by_name["recording"]["chain"][0]
     assert trip["from_severity_above"] == 0.4
-    repeats = listed["recording"]["chain"][2]["parameters"]["repeat"]
+    repeats = by_name["recording"]["chain"][2]["parameters"]["repeat"]
     assert repeats == {"options": [4, 5, 6], "core": False}
 
 
-def test_apply_writes_the_audio_and_its_log(run: Run) -> None:
+def test_apply_writes_the_audio_and_its_provenance(run: Run) -> None:
     shown = run(
         "apply", "clean.flac", "bad.wav", "--scenario", "echo+noise", "--severity", "0.6",
         "--seed", "7",
@@ -119,7 +120,7 @@ def test_replay_in_another_process_gives_the_same_bytes(run: Run, suffix: str) -
     assert digest(made) == digest(again)
 
 
-def test_apply_again_gives_the_same_bytes_and_another_seed_others(run: Run) -> None:
+def test_the_seed_determines_the_bytes(run: Run) -> None:
     for name, seed in (("a.flac", "1"), ("b.flac", "1"), ("c.flac", "2")):
         run(
             "apply",
@@ -136,17 +137,17 @@ def test_apply_again_gives_the_same_bytes_and_another_seed_others(run: Run) -> N
     assert digest("a.flac.json") == digest("b.flac.json")
 
 
-def test_a_severity_that_is_not_given_is_drawn_through_the_mapping(run: Run) -> None:
-    drawn = {}
+def test_a_severity_that_is_not_set_is_drawn_with_the_mapping(run: Run) -> None:
+    severities = {}
     for mapping in ("linear", "sqrt-forward"):
         options = ("--scenario", "dropout", "--seed", "5", "--mapping", mapping)
         run("apply", "clean.flac", "bad.flac", *options)
-        drawn[mapping] = json.loads(Path("bad.flac.json").read_text())["draw"]["severity"]
-    assert 0 < drawn["linear"] < 1
-    assert drawn["sqrt-forward"] ** 2 == pytest.approx(drawn["linear"])
+        severities[mapping] = json.loads(Path("bad.flac.json").read_text())["draw"]["severity"]
+    assert 0 < severities["linear"] < 1
+    assert severities["sqrt-forward"] ** 2 == pytest.approx(severities["linear"])
 
 
-def test_replay_writes_where_the_log_says_by_default(run: Run) -> None:
+def test_replay_writes_to_the_recorded_path_by_default(run: Run) -> None:
     run("apply", "clean.flac", "bad.flac", "--scenario", "noise", "--severity", "0.5")
     before = digest("bad.flac")
     Path("bad.flac").unlink()
@@ -154,7 +155,7 @@ def test_replay_writes_where_the_log_says_by_default(run: Run) -> None:
     assert (shown.status, digest("bad.flac")) == (0, before)
 
 
-def test_the_clean_file_may_have_moved_but_not_changed(run: Run) -> None:
+def test_replay_accepts_a_moved_but_not_a_changed_clean_file(run: Run) -> None:
     run("apply", "clean.flac", "bad.flac", "--scenario", "dropout", "--severity", "0.5")
     samples, _ = soundfile.read("clean.flac", dtype="int16")
     soundfile.write("same.wav", samples, RATE)
@@ -167,7 +168,7 @@ def test_the_clean_file_may_have_moved_but_not_changed(run: Run) -> None:
     assert not Path("o.flac").exists()
 
 
-def test_replay_needs_the_noise_that_was_used(run: Run, rng: np.random.Generator) -> None:
+def test_replay_requires_the_same_noise(run: Run, rng: np.random.Generator) -> None:
     Path("rain").mkdir()
     soundfile.write("rain/drops.wav", 0.1 * rng.standard_normal(RATE), RATE)
     common = ("--scenario", "noise", "--severity", "0.5")
@@ -183,7 +184,7 @@ def test_replay_needs_the_noise_that_was_used(run: Run, rng: np.random.Generator
     assert digest("r.flac") == digest("bad.flac")
 
 
-def test_a_changed_noise_is_noticed_and_force_takes_it(run: Run, rng: np.random.Generator) -> None:
+def test_a_changed_noise_is_refused_without_force(run: Run, rng: np.random.Generator) -> None:
     soundfile.write("hum.wav", 0.1 * rng.standard_normal(RATE), RATE)
     common = ("--scenario", "noise", "--severity", "0.5", "--noise", "hum.wav")
     run("apply", "clean.flac", "bad.flac", *common)
@@ -197,7 +198,7 @@ def test_a_changed_noise_is_noticed_and_force_takes_it(run: Run, rng: np.random.
     assert digest("r.flac") != digest("bad.flac")
 
 
-def test_a_built_in_noise_can_be_named(run: Run) -> None:
+def test_a_built_in_noise_can_be_selected(run: Run) -> None:
     shown = run(
         "apply", "clean.flac", "bad.flac", "--scenario", "noise", "--noise", "builtin:pink",
         "--severity", "0",
@@ -207,7 +208,7 @@ def test_a_built_in_noise_can_be_named(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (("clean.flac", "o.wav", "--scenario", "ecko"), 2, "did you mean echo?"),
         (("clean.flac", "o.wav", "--scenario", "echo+far_field"), 2, "exclude each other"),
@@ -228,17 +229,17 @@ def test_a_built_in_noise_can_be_named(run: Run) -> None:
         (("clean.flac", "no/folder/o.wav", "--scenario", "echo"), 1, "create it first"),
     ],
 )
-def test_what_cannot_be_done_is_explained(
-    run: Run, arguments: tuple[str, ...], status: int, said: str
+def test_errors_are_explained(
+    run: Run, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     Path("text.wav").write_text("no audio", encoding="utf-8")
     shown = run("apply", *arguments)
     assert (shown.status, shown.out) == (status, "")
-    assert said in shown.err
+    assert message in shown.err
     assert {path.name for path in Path().iterdir()} <= {"clean.flac", "text.wav", "cache"}
 
 
-def test_a_log_never_stands_beside_audio_of_another_run(run: Run) -> None:
+def test_a_provenance_file_is_never_beside_the_audio_of_another_run(run: Run) -> None:
     run("apply", "clean.flac", "bad.flac", "--scenario", "echo", "--severity", "0.1")
     Path("bad.flac").unlink()
     Path("bad.flac").mkdir()  # so that the audio cannot be written
@@ -247,7 +248,7 @@ def test_a_log_never_stands_beside_audio_of_another_run(run: Run) -> None:
     assert not Path("bad.flac.json").exists()
 
 
-def test_clean_changes_nothing(run: Run) -> None:
+def test_the_scenario_clean_changes_nothing(run: Run) -> None:
     shown = run("apply", "clean.flac", "same.wav", "--scenario", "clean", "--severity", "0")
     assert "nothing done; 0 samples clipped" in shown.out
     before, _ = soundfile.read("clean.flac", dtype="int16")
@@ -255,7 +256,7 @@ def test_clean_changes_nothing(run: Run) -> None:
     np.testing.assert_array_equal(before, after)
 
 
-def test_speed_is_logged_and_replayed(run: Run) -> None:
+def test_the_speed_is_recorded_and_replayed(run: Run) -> None:
     run(
         "apply",
         "clean.flac",
@@ -275,7 +276,7 @@ def test_speed_is_logged_and_replayed(run: Run) -> None:
     assert digest("fast.flac") == before
 
 
-def test_measured_rooms_take_the_place_of_the_synthetic_tail(
+def test_measured_rooms_replace_the_synthetic_reverberation(
     run: Run, rng: np.random.Generator
 ) -> None:
     decay = np.exp(-np.arange(RATE // 4) / 800)
@@ -294,7 +295,7 @@ def test_measured_rooms_take_the_place_of_the_synthetic_tail(
     assert digest("r.flac") == digest("bad.flac")
 
 
-def test_the_gallery_has_every_condition_and_needs_nothing_else(run: Run) -> None:
+def test_the_gallery_shows_every_condition_in_one_file(run: Run) -> None:
     shown = run("gallery", "clean.flac", "--output", "page", "--severity", "0.5")
     assert shown.status == 0
     assert [path.name for path in Path("page").iterdir()] == ["index.html"]
@@ -315,7 +316,7 @@ def test_the_gallery_is_the_same_in_another_process(run: Run) -> None:
     assert digest("a/index.html") == digest("b/index.html")
 
 
-def test_a_hostile_file_name_stays_text(run: Run) -> None:
+def test_a_file_name_with_markup_is_escaped(run: Run) -> None:
     name = '"><script>alert(1)</script>$rows&amp;.flac'.replace("/", "")
     shutil.copyfile("clean.flac", name)
     options = ("--scenario", "echo", "--severity", "0.5", "--output", "page")
@@ -327,7 +328,7 @@ def test_a_hostile_file_name_stays_text(run: Run) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names there must be Unicode")
-def test_a_file_name_that_is_not_text_can_be_used(run: Run) -> None:
+def test_a_file_name_that_is_not_unicode_can_be_used(run: Run) -> None:
     name = os.fsdecode(b"caf\xe9.flac")
     shutil.copyfile("clean.flac", name)
     assert run("apply", name, "bad.flac", "--scenario", "noise", "--severity", "0").status == 0
@@ -335,14 +336,14 @@ def test_a_file_name_that_is_not_text_can_be_used(run: Run) -> None:
     assert run("replay", "bad.flac.json", "--input", name).status == 0
 
 
-def test_a_gallery_of_a_wrong_scenario_writes_nothing(run: Run) -> None:
+def test_a_gallery_of_an_unknown_scenario_writes_nothing(run: Run) -> None:
     shown = run("gallery", "clean.flac", "--scenario", "dropuot", "--output", "page")
     assert shown.status == 2
     assert "did you mean dropout?" in shown.err
     assert not Path("page").exists()
 
 
-def test_the_commands_load_nothing_heavy() -> None:
+def test_the_commands_import_nothing_heavy() -> None:
     program = (
         "import sys, megaasr.cli.simulate;"
         "heavy = {'torch', 'pyarrow', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules);"
@@ -366,7 +367,7 @@ main(["simulate", "gallery", "clean.flac", "-o", "page", "--severity", "0.5"])
     assert Path("page/index.html").exists()
 
 
-def test_the_help_names_every_command(run: Run) -> None:
+def test_the_help_lists_every_command(run: Run) -> None:
     shown = run("--help")
     assert shown.status == 0
     for command in ("scenarios", "apply", "replay", "gallery", "corpus", "webdataset"):
