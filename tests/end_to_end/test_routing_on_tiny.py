@@ -171,7 +171,7 @@ def test_compare_with_references_and_a_page(
     assert "Error rate of routing" in text
     without = run("compare", tmp_path / "0-bad.wav")
     assert "robust" in without
-    assert "sure:" in without
+    assert "mean token probability:" in without
 
 
 def test_inspect_measures_and_draws(run: Run, speech: list[Samples], tmp_path: Path) -> None:
