@@ -69,8 +69,9 @@ def test_scenarios_prints_a_table_with_a_line_per_scenario(run: Run) -> None:
     table = {name.strip(): chain.strip() for name, chain in rows}
     assert len(rows) == len(table) == 54
     assert table["far_field+recording+dropout"] == (
-        "reverb, filter, loudness, resample, noise, stutter"
+        "reverberation, filter, level, lower sample rate, noise, lost frames"
     )
+    assert table["dropout"].startswith("Packets are lost in transmission.")
     for title in ("single (7)", "anchor+modifiers (36)", "modifiers (11)"):
         assert title in shown.out
 

@@ -176,3 +176,19 @@ def test_simulating_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_an_array_with_its_rate_is_degraded_like_a_waveform() -> None:
+    samples = np.sin(np.arange(8_000) / 20).astype(np.float32) * 0.1
+    draw = Simulator().draw(seed=1, scenario="noise", severity=0.5)
+    expected = Simulator().apply(Waveform(samples, 8_000), draw).waveform.samples
+    np.testing.assert_array_equal(
+        Simulator().apply((samples, 8_000), draw).waveform.samples, expected
+    )
+    with pytest.raises(UsageError, match=r"pair \(array, rate\), not ndarray"):
+        Simulator().apply(samples, draw)  # type: ignore[arg-type]
+
+
+def test_an_unknown_scenario_is_named() -> None:
+    with pytest.raises(UsageError, match=r"unknown scenario 'nois.echo': no condition is called"):
+        Simulator().draw(seed=1, scenario="nois+echo")

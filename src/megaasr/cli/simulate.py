@@ -49,6 +49,8 @@ def scenarios(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the 54 scenarios with their name, chain and group."""
+    from megaasr.simulate.conditions import BY_NAME as CONDITION_NAMES
+    from megaasr.simulate.describe import describe_chain, describe_condition
     from megaasr.simulate.scenarios import SCENARIOS
 
     if json_:
@@ -63,10 +65,14 @@ def scenarios(
         console = Console(width=_PIPE_WIDTH)
     for group in dict.fromkeys(scenario.group for scenario in SCENARIOS):
         members = [scenario for scenario in SCENARIOS if scenario.group == group]
-        table = Table("scenario", "chain", title=f"{group} ({len(members)})", title_justify="left")
+        title = f"{group} ({len(members)})"
+        table = Table("scenario", "what happens, in this order", title=title, title_justify="left")
         table.columns[0].no_wrap = True
         for scenario in members:
-            table.add_row(scenario.name, ", ".join(step.kind for _, step in scenario.chain))
+            steps = describe_chain([step.kind for _, step in scenario.chain])
+            if scenario.name in CONDITION_NAMES:
+                steps = f"{describe_condition(scenario.name)} ({steps})"
+            table.add_row(scenario.name, steps)
         console.print(table)
 
 

@@ -35,6 +35,29 @@ _CONDITIONS = {
 }
 
 
+_KINDS = {
+    "distortion": "overdrive",
+    "echo": "delayed echo",
+    "filter": "filter",
+    "loudness": "level",
+    "loudness_after_distortion": "level",
+    "noise": "noise",
+    "resample": "lower sample rate",
+    "reverb": "reverberation",
+    "stutter": "lost frames",
+}
+
+
+def describe_chain(kinds: Sequence[str]) -> str:
+    """Return the kinds of a chain of primitives in plain words, without immediate repetition.
+
+    Raises:
+        KeyError: a kind is unknown.
+    """
+    words = [_KINDS[kind] for kind in kinds]
+    return ", ".join(word for i, word in enumerate(words) if i == 0 or words[i - 1] != word)
+
+
 def describe_condition(name: str) -> str:
     """Return a sentence that says what a condition stands for.
 

@@ -98,7 +98,7 @@ def find_scenario(name: str) -> Scenario:
     """
     if name == CLEAN:
         return Scenario(())
-    parts = [_condition(part.strip()) for part in name.split("+")]
+    parts = [_condition(part.strip(), name) for part in name.split("+")]
     canonical = "+".join(c.name for c in CONDITIONS if c in parts)
     if any(parts.count(part) > 1 for part in parts):
         raise UsageError(f"scenario {name}: a condition occurs twice")
@@ -116,10 +116,10 @@ def scenario_names(scenarios: Iterable[Scenario] = SCENARIOS) -> list[str]:
     return [scenario.name for scenario in scenarios]
 
 
-def _condition(name: str) -> Condition:
+def _condition(name: str, scenario: str) -> Condition:
     public = name if name in BY_NAME else _LEGACY.get(name, name)
     if public not in BY_NAME:
         near = difflib.get_close_matches(name, [*BY_NAME, *_LEGACY], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(BY_NAME)}"
-        raise UsageError(f"unknown condition {name!r}; {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"the conditions are {', '.join(BY_NAME)}"
+        raise UsageError(f"unknown scenario {scenario!r}: no condition is called {name!r}; {hint}")
     return BY_NAME[public]

@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from megaasr.audio.files import resample
+from megaasr.audio.files import from_array, resample
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from megaasr.errors import UsageError
 from megaasr.simulate import kernels
 from megaasr.simulate.conditions import ChainStep
 from megaasr.simulate.draw import Draw
@@ -136,18 +138,18 @@ class Simulator:
             steps=tuple(steps),
         )
 
-    def apply(self, waveform: Waveform, draw: Draw) -> Simulated:
+    def apply(self, audio: Waveform | tuple[NDArray[Any], int], draw: Draw) -> Simulated:
         """Degrade a clip; the same clip and draw give the same bytes.
 
         Args:
-            waveform: clean audio of any length and sample rate; it is resampled once to 16 kHz, and
-                not changed.
+            audio: clean audio of any length and sample rate, as a waveform or as a pair (array,
+                rate); it is resampled once to 16 kHz, and not changed.
             draw: the degradation.
 
         Raises:
-            UsageError: a noise or room response of the draw is missing.
+            UsageError: `audio` is neither, or a noise or room response of the draw is missing.
         """
-        x = change_speed(_copy_at_16_khz(waveform), draw.speed)
+        x = change_speed(_copy_at_16_khz(_as_waveform(audio)), draw.speed)
         resources = Resources(self.noise, self.rooms)
         measurements: list[Measurements] = []
         for steps in _fused(draw.steps):
@@ -180,6 +182,16 @@ class Simulator:
 
 def _value_at(value: Any, m: float) -> Any:
     return value.at(m) if isinstance(value, Sweep | DiscreteSweep) else value
+
+
+def _as_waveform(audio: Waveform | tuple[NDArray[Any], int]) -> Waveform:
+    if isinstance(audio, Waveform):
+        return audio
+    if isinstance(audio, tuple) and len(audio) == 2:
+        return from_array(*audio)
+    raise UsageError(
+        f"the simulator takes a Waveform or a pair (array, rate), not {type(audio).__name__}"
+    )
 
 
 def _copy_at_16_khz(waveform: Waveform) -> Samples:
