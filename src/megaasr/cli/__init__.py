@@ -1,1 +1,1 @@
-"""The `mega-asr` command line, one module a command."""
+"""The `mega-asr` command line: one module per command."""

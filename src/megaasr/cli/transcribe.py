@@ -241,9 +241,9 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             )
     languages = SHIPPED_LANGUAGES.get(model_options.name)
     if language is not None and languages and language_code(language) not in languages:
-        known = ", ".join(language_name(code) for code in languages)
+        supported = ", ".join(language_name(code) for code in languages)
         screen.warn(
-            f"{model_options.name} knows {known} only; with --language {language} its text is "
+            f"{model_options.name} knows {supported} only; with --language {language} its text is "
             "meaningless"
         )
     _Run(inputs, folder, screen, resume=resume)(transcribe_options)

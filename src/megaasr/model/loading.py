@@ -79,20 +79,17 @@ def load_model(
     if loaded_adapter is not None:
         require_parent(loaded_adapter, parts.base)
     model, processor = read_checkpoint(parts.base, torch_dtype, encoder_attention)
-    recognizer = Qwen3ASR(
-        name, model.to(torch_device).eval(), processor, batch_size, loaded_adapter
-    )
-    branch = "with" if loaded_adapter is not None else "without"
-    seconds = time.monotonic() - start
-    _LOGGER.info(
-        "loaded %s %s adapter in %s on %s in %.1f s",
+    speech_model = Qwen3ASR(
         name,
-        branch,
-        torch_dtype,
-        torch_device,
-        seconds,
+        model.to(torch_device).eval(),
+        processor,
+        batch_size=batch_size,
+        adapter=loaded_adapter,
     )
-    return recognizer
+    adapter_note = "without adapter" if loaded_adapter is None else "with adapter"
+    description = f"{name} {adapter_note} in {torch_dtype} on {torch_device}"
+    _LOGGER.info("loaded %s in %.1f s", description, time.monotonic() - start)
+    return speech_model
 
 
 def check_layout(folder: Path) -> None:

@@ -56,7 +56,13 @@ class Utterance:
                 raise RecordError(f"the field {name!r} is missing or not a string")
         standard = {"id", "audio", "text", "language"}
         extra = {key: value for key, value in record.items() if key not in standard}
-        return cls(record["id"], record["audio"], record["text"], record.get("language"), extra)
+        return cls(
+            id=record["id"],
+            audio=record["audio"],
+            text=record["text"],
+            language=record.get("language"),
+            extra=extra,
+        )
 
 
 def read_manifest(path: str | Path) -> Iterator[Utterance]:

@@ -1,1 +1,1 @@
-"""Recordings to transcripts: cutting, recognizing, writing."""
+"""From recordings to transcripts: chunks, decoding with fallback, checks, and output files."""

@@ -15,7 +15,7 @@ from megaasr.transcribe.word_times import interpolate_words
 
 def skipped_segment(chunk: Chunk, flags: tuple[str, ...]) -> Segment:
     """Return the segment of a chunk that was not decoded, with the reasons as flags."""
-    return Segment(chunk.start_s, chunk.end_s, "", None, flags)
+    return Segment(chunk.start_s, chunk.end_s, text="", flags=flags)
 
 
 def assemble_segment(

@@ -162,7 +162,7 @@ class LazyModel:
         options: the model to load.
 
     Attributes:
-        options: as given.
+        options: the options that the model is loaded with.
         loading_s: seconds spent on loading so far.
     """
 

@@ -118,8 +118,8 @@ class FallbackDecoder:
         model: speech model that decodes.
         thresholds: limits of the quality checks.
         retry: make further attempts; otherwise one per chunk (two if `route` is `both`).
-        route: when the branch that was not selected decodes too: with `auto` if the text is
-            unreliable, with `both` always, with `base` and `robust` never.
+        route: branch selection. The branch that the router did not select decodes too with `auto`
+            if the text is unreliable, with `both` always, and with `base` and `robust` never.
     """
 
     def __init__(
@@ -205,7 +205,14 @@ class FallbackDecoder:
 
 
 def _request(task: DecodeTask, samples: Samples, route: Route, temperature: float) -> Request:
-    return Request(samples, task.language, task.stats.context, route, temperature, task.seed)
+    return Request(
+        samples,
+        language=task.language,
+        context=task.stats.context,
+        route=route,
+        temperature=temperature,
+        seed=task.seed,
+    )
 
 
 def _other_branch(route: Route) -> Route:
@@ -220,11 +227,11 @@ def _joined(results: Sequence[Recognition]) -> Recognition:
     weight = sum(result.tokens + 1 for result in scored)
     total = sum((result.mean_logprob or 0.0) * (result.tokens + 1) for result in scored)
     return Recognition(
-        join_texts((result.text.strip(), language) for result in spoken),
-        language,
-        sum(result.tokens for result in results),
-        any(result.budget_hit for result in results),
-        "".join(result.raw for result in results),
-        total / weight if weight else None,
-        tuple(word for result in spoken for word in result.words),
+        text=join_texts((result.text.strip(), language) for result in spoken),
+        language=language,
+        tokens=sum(result.tokens for result in results),
+        budget_hit=any(result.budget_hit for result in results),
+        raw="".join(result.raw for result in results),
+        mean_logprob=total / weight if weight else None,
+        words=tuple(word for result in spoken for word in result.words),
     )

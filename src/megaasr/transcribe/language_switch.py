@@ -64,4 +64,11 @@ def _logprob(result: Segment | Attempt) -> float:
 
 def _only_attempt(segment: Segment) -> Attempt:
     failed = tuple(check.flag for check in segment.checks)
-    return Attempt(segment.route or "base", 0.0, 1, segment.text, segment.mean_logprob, failed)
+    return Attempt(
+        segment.route or "base",
+        temperature=0.0,
+        pieces=1,
+        text=segment.text,
+        mean_logprob=segment.mean_logprob,
+        failed=failed,
+    )

@@ -47,7 +47,7 @@ class TranscribeOptions:
     """Everything but the recording that determines a transcript.
 
     Attributes:
-        model: which model to load, and how.
+        model: the model to load, and how to load it.
         decode: what the model is told about the speech.
         reliability: voice-activity detection, quality checks and retries.
     """

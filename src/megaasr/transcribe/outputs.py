@@ -159,7 +159,13 @@ class OutputFolder:
             OSError: a file cannot be written; files that were written before stay.
         """
         key = self._key(recording)
-        entry = _Entry(key, self._names[key], self._formats, None, self._settings_hash)
+        entry = _Entry(
+            audio=key,
+            name=self._names[key],
+            formats=self._formats,
+            input_hash=None,
+            settings_hash=self._settings_hash,
+        )
         self._append(entry)
         paths = self.paths(recording)
         for path, output_format in zip(paths, self._formats, strict=True):

@@ -47,7 +47,7 @@ class _PendingChunk:
     """A chunk that has to be decoded.
 
     Attributes:
-        session: where its segment belongs.
+        session: session of the recording.
         index: index of its segment in the session.
         chunk: the audio.
         flags: facts that are known before it is decoded.
@@ -445,7 +445,7 @@ def _task(chunk: Chunk, route: Route, options: DecodeOptions) -> DecodeTask:
     duration_s = len(samples) / SAMPLE_RATE
     stats = ChunkStats(duration_s, options.context, chunk.speech_s, chunk.speech_probability)
     seed = zlib.crc32(samples.tobytes())  # the same audio always gives the same samples
-    return DecodeTask(samples, route, stats, options.language, seed)
+    return DecodeTask(samples, route, stats, language=options.language, seed=seed)
 
 
 def _batches(chunks: Sequence[_PendingChunk], size: int) -> list[list[_PendingChunk]]:

@@ -58,7 +58,7 @@ class Session:
         path: path of the recording; None if it did not come from a file.
 
     Attributes:
-        name: as given.
+        name: name of the recording in messages.
         error: reason why the recording cannot be used; None as long as it can.
         languages: languages of the emitted segments with text, at most the last two.
     """
