@@ -333,7 +333,7 @@ def test_a_failed_step_says_why_and_keeps_the_others(folder: Path) -> None:
     broken = second.model_copy(update={"arguments": arguments})
     with pytest.raises(StepFailedError, match=r"step two failed .*two\.log") as failed:
         run(folder, [first, broken])
-    assert "nothing is no folder" in str(failed.value)
+    assert "nothing is not a folder" in str(failed.value)
     assert stale_reasons(folder) == {"one": "", "two": "not done yet"}
     lazy = second.model_copy(update={"arguments": ("--version",)})
     with pytest.raises(StepFailedError, match="did not make"):
