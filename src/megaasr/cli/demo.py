@@ -77,9 +77,7 @@ def demo(
     ]
     table = Table(title=f"mega-asr demo --model {model}", show_lines=True, title_justify="left")
     table.add_column("clip")
-    table.add_column(
-        "what was said; error rate and words of base (B) and robust (R) branch", ratio=1
-    )
+    table.add_column("reference; error rate and words of base (B) and robust (R) branch", ratio=1)
     for clip, recording in zip(clips, recordings, strict=True):
         table.add_row(_describe(clip), _texts(recording, THRESHOLD))
     console.print(table)
