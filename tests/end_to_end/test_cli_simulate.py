@@ -114,11 +114,11 @@ def test_apply_writes_the_audio_and_its_provenance(run: Run) -> None:
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_replay_in_another_process_gives_the_same_bytes(run: Run, suffix: str) -> None:
-    made, again = f"bad.{suffix}", f"again.{suffix}"
+    applied, again = f"bad.{suffix}", f"again.{suffix}"
     options = ("--scenario", "echo+recording+dropout+noise", "--mapping", "gaussian-mid")
-    assert run("apply", "clean.flac", made, *options, "--seed", "7").status == 0
-    in_a_process("replay", f"{made}.json", "--input", "clean.flac", "--output", again)
-    assert digest(made) == digest(again)
+    assert run("apply", "clean.flac", applied, *options, "--seed", "7").status == 0
+    in_a_process("replay", f"{applied}.json", "--input", "clean.flac", "--output", again)
+    assert digest(applied) == digest(again)
 
 
 def test_the_seed_determines_the_bytes(run: Run) -> None:

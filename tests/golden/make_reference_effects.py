@@ -113,8 +113,8 @@ def chain(scenario: str, severity: float) -> list[Any]:
 
 def examples() -> dict[str, list[Any]]:
     """Return the steps of every example by its name in the file."""
-    made = {name: [step] for name, step in PRIMITIVES.items()}
-    return made | {f"{name} at {severity}": chain(name, severity) for name, severity in CHAINS}
+    named = {name: [step] for name, step in PRIMITIVES.items()}
+    return named | {f"{name} at {severity}": chain(name, severity) for name, severity in CHAINS}
 
 
 def signal() -> NDArray[np.int16]:
@@ -187,15 +187,15 @@ def _stuttered(step: FrameStutter, x: Samples) -> NDArray[Any]:
     frame = round(step.frame_ms * RATE / 1000)
     frames = len(x) // frame
     begins, lengths, repeats = stream(step.key).random((3, frames))
-    y, at = x.copy(), 1
-    while at < frames:
-        if begins[at] >= step.stutter_prob:
-            at += 1
+    y, position = x.copy(), 1
+    while position < frames:
+        if begins[position] >= step.stutter_prob:
+            position += 1
             continue
-        end = min(frames, at + 1 + int(lengths[at] * step.max_repeats))
-        last = y[(at - 1) * frame : at * frame] * (repeats[at] < step.repeat_prob)
-        y[at * frame : end * frame] = np.tile(last, end - at)
-        at = end
+        end = min(frames, position + 1 + int(lengths[position] * step.max_repeats))
+        last = y[(position - 1) * frame : position * frame] * (repeats[position] < step.repeat_prob)
+        y[position * frame : end * frame] = np.tile(last, end - position)
+        position = end
     return y
 
 
@@ -211,14 +211,14 @@ _OTHERS: dict[str, Any] = {
 def main() -> None:
     sound = signal()
     x = sound.astype(np.float32) / 32768
-    made = {name: reference(steps, x)[::EVERY] for name, steps in examples().items()}
+    samples = {name: reference(steps, x)[::EVERY] for name, steps in examples().items()}
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     np.savez_compressed(
         FILE,
         input=sound,
         input_lufs=np.float64(loudness_lufs(x)),
         versions=np.array(versions),
-        **made,
+        **samples,
     )
 
 

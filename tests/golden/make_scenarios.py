@@ -99,24 +99,29 @@ CONDITIONS: dict[str, list[dict[str, Any]]] = {
 def scenarios() -> list[tuple[str, ...]]:
     """Filter all sets of conditions, instead of building those that are wanted."""
     return sorted(
-        (some for size in range(1, 6) for some in combinations(ORDER, size) if is_scenario(some)),
-        key=lambda some: (len(some), some[0] not in ANCHORS and len(some) > 1),
+        (
+            subset
+            for size in range(1, 6)
+            for subset in combinations(ORDER, size)
+            if is_scenario(subset)
+        ),
+        key=lambda subset: (len(subset), subset[0] not in ANCHORS and len(subset) > 1),
     )
 
 
-def is_scenario(some: tuple[str, ...]) -> bool:
-    anchors = [one for one in some if one in ANCHORS]
+def is_scenario(conditions: tuple[str, ...]) -> bool:
+    anchors = [condition for condition in conditions if condition in ANCHORS]
     if len(anchors) > 1:
         return False
     # An anchor with two modifiers is there only without noise.
-    return not (anchors and len(some) == 3 and "noise" in some)
+    return not (anchors and len(conditions) == 3 and "noise" in conditions)
 
 
-def chain(some: tuple[str, ...]) -> list[str]:
+def chain(conditions: tuple[str, ...]) -> list[str]:
     """Return the merged chain as `condition: kind`."""
     brought_by: dict[str, str] = {}
     merged = []
-    for condition in some:
+    for condition in conditions:
         for step in CONDITIONS[condition]:
             first = brought_by.setdefault(step["kind"], condition)
             if step["kind"] == "noise" or first == condition:
@@ -124,16 +129,16 @@ def chain(some: tuple[str, ...]) -> list[str]:
     return merged
 
 
-def group(some: tuple[str, ...]) -> str:
-    if len(some) == 1:
+def group(conditions: tuple[str, ...]) -> str:
+    if len(conditions) == 1:
         return "single"
-    return "anchor+modifiers" if some[0] in ANCHORS else "modifiers"
+    return "anchor+modifiers" if conditions[0] in ANCHORS else "modifiers"
 
 
 def table() -> dict[str, Any]:
     rows = {
-        "+".join(some): {"group": group(some), "chain": ", ".join(chain(some))}
-        for some in scenarios()
+        "+".join(conditions): {"group": group(conditions), "chain": ", ".join(chain(conditions))}
+        for conditions in scenarios()
     }
     return {
         "made_by": "python tests/golden/make_scenarios.py",

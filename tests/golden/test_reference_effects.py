@@ -29,8 +29,8 @@ def ours(steps: list[Any], x: Samples) -> Samples:
     return done
 
 
-def snr_db(expected: NDArray[Any], found: NDArray[Any]) -> float:
-    error = np.square(found.astype(float) - expected).sum()
+def snr_db(expected: NDArray[Any], actual: NDArray[Any]) -> float:
+    error = np.square(actual.astype(float) - expected).sum()
     return 10 * math.log10(np.square(expected.astype(float)).sum() / max(error, 1e-30))
 
 
@@ -40,8 +40,8 @@ def bound_db(name: str) -> int:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_as_the_stored_results(name: str) -> None:
-    found = ours(EXAMPLES[name], SOUND)[:: made.EVERY]
-    assert snr_db(GOLDEN[name], found) > bound_db(name)
+    actual = ours(EXAMPLES[name], SOUND)[:: made.EVERY]
+    assert snr_db(GOLDEN[name], actual) > bound_db(name)
 
 
 def test_loudness_as_stored() -> None:

@@ -25,14 +25,16 @@ def test_the_table_is_what_its_command_writes() -> None:
 
 
 def test_names_groups_and_chains() -> None:
-    found = {
-        one.name: {
-            "group": one.group,
-            "chain": ", ".join(f"{condition.name}: {step.kind}" for condition, step in one.chain),
+    enumerated = {
+        scenario.name: {
+            "group": scenario.group,
+            "chain": ", ".join(
+                f"{condition.name}: {step.kind}" for condition, step in scenario.chain
+            ),
         }
-        for one in SCENARIOS
+        for scenario in SCENARIOS
     }
-    assert found == GOLDEN["scenarios"]
+    assert enumerated == GOLDEN["scenarios"]
     assert scenario_names() == list(GOLDEN["scenarios"])
 
 
@@ -48,16 +50,16 @@ def as_golden(value: Any) -> Any:
 
 
 def test_ranges() -> None:
-    found = {}
+    plain = {}
     for condition in CONDITIONS:
         steps = []
         for step in condition.chain:
             gate = {} if step.gate is None else {"gate": step.gate}
             parameters = {name: as_golden(value) for name, value in step.parameters.items()}
             steps.append({"kind": step.kind, **gate, **parameters})
-        found[condition.name] = steps
-    assert found == GOLDEN["conditions"]
-    assert list(found) == list(make_scenarios.ORDER)
+        plain[condition.name] = steps
+    assert plain == GOLDEN["conditions"]
+    assert list(plain) == list(make_scenarios.ORDER)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +83,10 @@ def test_a_worked_example_as_drawn() -> None:
     steps = Simulator().draw(seed=1, scenario="echo+recording", severity=1.0).steps
     kinds = ["reverb", "filter", "echo", "loudness", "resample", "noise"]
     assert [step.primitive for step in steps] == kinds
-    drawn = [step.model_dump() for step in steps]
-    assert (drawn[1]["filter_type"], drawn[1]["cutoff_hz"]) == ("highpass", 300)
-    assert drawn[3]["target_lufs"] == -30
-    assert drawn[5]["source"] == "builtin:white"
+    parameters = [step.model_dump() for step in steps]
+    assert (parameters[1]["filter_type"], parameters[1]["cutoff_hz"]) == ("highpass", 300)
+    assert parameters[3]["target_lufs"] == -30
+    assert parameters[5]["source"] == "builtin:white"
     easy = Simulator().draw(seed=1, scenario="echo+recording", severity=0.4).steps
     assert [step.primitive for step in easy] == [kind for kind in kinds if kind != "resample"]
 

@@ -17,10 +17,10 @@ def speech_power(x: Samples) -> float:
     """Mean power of the frames of 20 ms within 30 dB of the 95th-percentile frame."""
     frame = min(320, len(x))
     frames = [x[i : i + frame].astype(float) for i in range(0, len(x) - frame + 1, frame)]
-    powers = sorted(float(one @ one) / frame for one in frames)
-    place = 0.95 * (len(powers) - 1)
-    low = math.floor(place)
-    reference = powers[low] + (place - low) * (powers[min(low + 1, len(powers) - 1)] - powers[low])
+    powers = sorted(float(frame_samples @ frame_samples) / frame for frame_samples in frames)
+    rank = 0.95 * (len(powers) - 1)
+    low = math.floor(rank)
+    reference = powers[low] + (rank - low) * (powers[min(low + 1, len(powers) - 1)] - powers[low])
     active = [power for power in powers if power >= (reference or powers[-1]) / 1000]
     return sum(active) / len(active)
 
@@ -48,10 +48,10 @@ def integrated_lufs(x: Samples) -> float:
     power = np.array([float(np.square(y[s : s + 6400]).sum()) / 6400 for s in starts])
     with np.errstate(divide="ignore"):
         level = -0.691 + 10 * np.log10(power)
-    heard = power[level > -70]
-    if not heard.size:
+    audible = power[level > -70]
+    if not audible.size:
         return -math.inf
-    gate = -0.691 + 10 * math.log10(heard.mean()) - 10
+    gate = -0.691 + 10 * math.log10(audible.mean()) - 10
     return -0.691 + 10 * math.log10(power[(level > -70) & (level > gate)].mean())
 
 

@@ -88,8 +88,8 @@ def test_resampling_keeps_the_length_in_seconds(
 @given(levels, rates, st.integers(-20, 20))
 def test_resampling_is_linear(samples: NDArray[np.float32], rate: int, exponent: int) -> None:
     gain = np.float32(2.0**exponent)
-    one = resample(samples, rate, 16_000)
-    assert np.allclose(resample(samples * gain, rate, 16_000), one * gain, atol=1e-5 * gain)
+    resampled = resample(samples, rate, 16_000)
+    assert np.allclose(resample(samples * gain, rate, 16_000), resampled * gain, atol=1e-5 * gain)
 
 
 @quick
@@ -114,8 +114,8 @@ HEADS += (b"\xff\xfb\x90\x44", b"FORM\0\0\0\0AIFF", b".snd", b"caff\0\1\0\0", b"
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(HEADS), st.binary(max_size=600))
-def test_random_bytes_give_sound_or_a_typed_error(head: bytes, rest: bytes) -> None:
-    read_or_refuse(head + rest)
+def test_random_bytes_give_sound_or_a_typed_error(head: bytes, body: bytes) -> None:
+    read_or_refuse(head + body)
 
 
 @settings(max_examples=150, deadline=None)
@@ -166,10 +166,10 @@ def test_cut_ogg_is_noticed_unless_cut_between_pages(kept: float) -> None:
     data = SAMPLES["OGG"][: math.ceil(kept * len(SAMPLES["OGG"]))]
     end = ogg_end(io.BytesIO(data), len(data))
     ends_of_pages = [len(SAMPLES["OGG"])]
-    at = SAMPLES["OGG"].find(b"OggS", 1)
-    while at > 0:
-        ends_of_pages.append(at)
-        at = SAMPLES["OGG"].find(b"OggS", at + 1)
+    page = SAMPLES["OGG"].find(b"OggS", 1)
+    while page > 0:
+        ends_of_pages.append(page)
+        page = SAMPLES["OGG"].find(b"OggS", page + 1)
     if end is not None:
         assert not end.joined
         # A tail of up to 3 bytes is too short to be told from what players append to files.
@@ -183,14 +183,14 @@ def test_levels_follow_the_gain(samples: NDArray[np.float32], exponent: int) -> 
     louder = samples * gain
     assert peak(louder) == pytest.approx(peak(samples) * float(gain))
     # The level of speech leaves out a rest shorter than its frame of 20 ms.
-    whole = samples[: max(1, len(samples) // 320) * 320]
-    for measure, heard in (
+    framed = samples[: max(1, len(samples) // 320) * 320]
+    for measure, measured in (
         (rms_dbfs, samples),
-        (lambda x: active_speech_level_dbfs(x, 16_000), whole),
+        (lambda x: active_speech_level_dbfs(x, 16_000), framed),
     ):
         before, after = measure(samples), measure(louder)
         if before == -math.inf or after == -math.inf:
-            assert peak(heard) < 1e-30
+            assert peak(measured) < 1e-30
         else:
             assert after == pytest.approx(before + 20 * math.log10(gain), abs=1e-3)
     assert (

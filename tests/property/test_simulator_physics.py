@@ -33,7 +33,7 @@ from megaasr.simulate.scenarios import SCENARIOS, Scenario
 from megaasr.simulate.simulator import Simulator
 
 SIMULATOR = Simulator()
-some = settings(max_examples=60, deadline=None)
+moderate = settings(max_examples=60, deadline=None)
 
 
 class Tape:
@@ -61,7 +61,7 @@ def applied(
     return y, primitive.apply(y, resources)
 
 
-@some
+@moderate
 @given(seeds, lengths, st.sampled_from(("noise", "recording")), severities)
 def test_the_noise_lies_where_the_drawn_snr_says(
     seed: int, samples: int, scenario: str, severity: float
@@ -76,7 +76,7 @@ def test_the_noise_lies_where_the_drawn_snr_says(
     assert noise.snr_db == pytest.approx(10 - 15 * severity)
 
 
-@some
+@moderate
 @given(seeds, lengths, st.integers(1, 50_000), st.floats(-20, 40), st.floats(0, 1))
 def test_any_noise_is_repeated_to_the_clip(
     seed: int, samples: int, noise_samples: int, snr_db: float, begin: float
@@ -94,7 +94,7 @@ def test_any_noise_is_repeated_to_the_clip(
     assert np.allclose(y, x + gain * expected, rtol=1e-5, atol=1e-6)
 
 
-@some
+@moderate
 @given(seeds, st.integers(6400, 20 * RATE), st.floats(-38, -15), st.booleans())
 def test_loudness_is_the_target(seed: int, samples: int, target: float, gentle: bool) -> None:
     x = bursts(seed, samples)
@@ -110,7 +110,7 @@ def test_loudness_is_the_target(seed: int, samples: int, target: float, gentle: 
         assert not gentle or np.abs(y).max() <= 1 + 1e-6
 
 
-@some
+@moderate
 @given(seeds, st.integers(6400, 20 * RATE), st.sampled_from(SCENARIOS[:7]), severities)
 def test_single_conditions_end_at_their_loudness(
     seed: int, samples: int, scenario: Scenario, severity: float
@@ -123,7 +123,7 @@ def test_single_conditions_end_at_their_loudness(
         assert integrated_lufs(done.waveform.samples) == pytest.approx(last.target_lufs, abs=0.1)
 
 
-@some
+@moderate
 @given(
     st.sampled_from(("lowpass", "highpass")),
     st.floats(20, 7_500),
@@ -131,7 +131,7 @@ def test_single_conditions_end_at_their_loudness(
     st.floats(0, 1),
 )
 def test_filters_have_the_response_of_first_order_sections(
-    kind: str, cutoff: float, repeat: int, at: float
+    kind: str, cutoff: float, repeat: int, position: float
 ) -> None:
     impulse = np.zeros(60_000, np.float32)
     impulse[0] = 1
@@ -140,7 +140,7 @@ def test_filters_have_the_response_of_first_order_sections(
     )
     assert response_db(y, cutoff) == pytest.approx(-3.0103 * repeat, abs=0.05 * repeat)
     # Elsewhere: 6 dB per octave and repeat, on the axis that the bilinear transform bends.
-    elsewhere = 10.0 * 790**at
+    elsewhere = 10.0 * 790**position
     ratio = math.tan(math.pi * elsewhere / RATE) / math.tan(math.pi * cutoff / RATE)
     expected = -10 * repeat * math.log10(1 + ratio ** (2 if kind == "lowpass" else -2))
     if expected > -70:  # below, it is the rounding of float32 that one measures
@@ -163,25 +163,25 @@ def test_the_reverb_decays_in_its_time(room: float, damping: float, seconds: flo
     assert -60 / slope == pytest.approx(seconds, rel=0.1)
 
 
-@some
+@moderate
 @given(st.integers(1, 20_000), st.floats(0, 0.9), st.floats(0, 1), lengths, severities)
 def test_echoes_come_when_and_as_loud_as_they_should(
-    delay: int, feedback: float, mix: float, samples: int, at: float
+    delay: int, feedback: float, mix: float, samples: int, position: float
 ) -> None:
     x = np.zeros(samples, np.float32)
-    click = int(at * (samples - 1))
+    click = int(position * (samples - 1))
     x[click] = 0.5
     echo = EchoDelay(condition="echo", delay_s=delay / RATE, feedback=feedback, mix=mix)
     expected = np.zeros(samples)
     expected[click] = 0.5 * (1 - mix)
-    for copy, place in enumerate(range(click + delay, samples, delay)):
-        expected[place] = 0.5 * mix * feedback**copy
+    for copy, index in enumerate(range(click + delay, samples, delay)):
+        expected[index] = 0.5 * mix * feedback**copy
     y, _ = applied(echo, x)
     assert np.allclose(y, expected, rtol=1e-4, atol=1e-7)
     assert not y[expected == 0].any()
 
 
-@some
+@moderate
 @given(seeds, lengths, st.floats(0, 1), st.floats(0, 1), st.integers(1, 5))
 def test_stutter_copies_or_silences_whole_frames(
     seed: int, samples: int, prob: float, repeat_prob: float, most: int
@@ -212,22 +212,22 @@ def test_stutter_copies_or_silences_whole_frames(
     assert np.ceil(stretches / most).sum() <= measurements["runs"] <= measurements["lost_frames"]
 
 
-@some
+@moderate
 @given(seeds, severities)
 def test_stutter_has_the_share_and_lengths_of_runs_that_were_drawn(
     seed: int, severity: float
 ) -> None:
-    drawn = SIMULATOR.draw(seed=seed, scenario="dropout", severity=severity).steps[0]
-    assert isinstance(drawn, FrameStutter)
+    stutter = SIMULATOR.draw(seed=seed, scenario="dropout", severity=severity).steps[0]
+    assert isinstance(stutter, FrameStutter)
     x = np.random.default_rng(seed).uniform(0.1, 1, 16 * 20_000).astype(np.float32)
     y, measurements = applied(
-        drawn.model_copy(update={"frame_ms": 1.0}), x
+        stutter.model_copy(update={"frame_ms": 1.0}), x
     )  # more frames, less chance
-    p, most, frames = drawn.stutter_prob, drawn.max_repeats, 20_000
+    p, most, frames = stutter.stutter_prob, stutter.max_repeats, 20_000
     # Runs renew themselves: a wait with the mean (1 - p) / p, then 1..most frames.
     cycle = (1 - p) / p + (most + 1) / 2
-    spread = math.sqrt(frames * ((1 - p) / p**2 + (most**2 - 1) / 12) / cycle**3)
-    assert measurements["runs"] == pytest.approx(frames / cycle, abs=6 * spread)
+    deviation = math.sqrt(frames * ((1 - p) / p**2 + (most**2 - 1) / 12) / cycle**3)
+    assert measurements["runs"] == pytest.approx(frames / cycle, abs=6 * deviation)
     mean_length = measurements["lost_frames"] / measurements["runs"]
     assert mean_length == pytest.approx(
         (most + 1) / 2, abs=2 * most / math.sqrt(measurements["runs"])
@@ -238,7 +238,7 @@ def test_stutter_has_the_share_and_lengths_of_runs_that_were_drawn(
     assert 0.3 * lost - 0.03 < silent < 0.3 * lost + 0.3 * p * lost + 0.03
 
 
-@some
+@moderate
 @given(st.floats(60, 3_600), st.floats(4_050, 7_900), st.floats(0, 6.3))
 def test_the_trip_to_8_khz_keeps_below_and_removes_above(
     low: float, high: float, phase: float
@@ -253,7 +253,7 @@ def test_the_trip_to_8_khz_keeps_below_and_removes_above(
     assert 20 * math.log10(float(np.abs(gone[middle]).max())) < -55
 
 
-@some
+@moderate
 @given(seeds)
 def test_the_trip_leaves_no_sound_above_4_khz(seed: int) -> None:
     x = (0.1 * np.random.default_rng(seed).standard_normal(5 * RATE)).astype(np.float32)
@@ -263,7 +263,7 @@ def test_the_trip_leaves_no_sound_above_4_khz(seed: int) -> None:
     assert 10 * math.log10(power[frequency > 4_050].max() / inside) < -55
 
 
-@some
+@moderate
 @given(seeds, lengths, st.floats(20, 60), st.floats(0, 1))
 def test_distortion_is_the_hyperbolic_tangent(
     seed: int, samples: int, drive_db: float, wet: float

@@ -298,18 +298,18 @@ def block_sources() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["wav", "wav-16k", "flac", "mp3", "vorbis", "opus"])
 def test_blocks_joined_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = block_sources()[name]
-    whole = read(source).samples
-    assert whole.size > 20_000
+    complete = read(source).samples
+    assert complete.size > 20_000
     for block_s in (0.00125, 0.0333, 0.5, 7.3, 1e6):
         parts = list(blocks(source, block_s=block_s))
         size = max(1, round(block_s * 16_000))
         assert all(part.size == size for part in parts[:-1])
         assert 0 < parts[-1].size <= size
-        assert np.array_equal(np.concatenate(parts), whole)
+        assert np.array_equal(np.concatenate(parts), complete)
     # What the decoder is asked for at once must not matter either: an hour has many chunks.
     for values in (999, 4_096, 40_000):
         monkeypatch.setattr(pcm_module, "CHUNK_VALUES", values)
-        assert np.array_equal(read(source).samples, whole)
+        assert np.array_equal(read(source).samples, complete)
 
 
 @pytest.mark.parametrize("name", ["mp3", "vorbis", "opus", "flac"])
@@ -394,9 +394,9 @@ def untagged_vbr_mp3() -> bytes:
     data = np.concatenate([noise, np.zeros(441_000)])
     soundfile.write(buffer, data, 44_100, format="MP3", bitrate_mode="VARIABLE")
     mp3 = buffer.getvalue()
-    at = max(mp3.find(b"Xing", 0, 3000), mp3.find(b"Info", 0, 3000))
-    assert at > 0
-    return mp3[:at] + bytes(4) + mp3[at + 4 :]
+    tag_start = max(mp3.find(b"Xing", 0, 3000), mp3.find(b"Info", 0, 3000))
+    assert tag_start > 0
+    return mp3[:tag_start] + bytes(4) + mp3[tag_start + 4 :]
 
 
 def test_mp3_without_length_tag_is_read_to_its_end() -> None:
@@ -411,16 +411,16 @@ def test_mp3_without_length_tag_is_read_to_its_end() -> None:
 
 
 def test_joined_mp3_files_are_read_to_the_end() -> None:
-    one = encode(tone(44_100, 1, seconds=3.0), 44_100, "MP3")
-    wave = read(one + one)
+    single = encode(tone(44_100, 1, seconds=3.0), 44_100, "MP3")
+    wave = read(single + single)
     assert wave.duration_s == pytest.approx(6, abs=0.2)
     assert_is_tone(Waveform(wave.samples[-40_000:], 16_000), 2.5, 0.5, 1e-3)
 
 
 def test_rubbish_behind_an_mp3_is_no_damage() -> None:
-    one = encode(tone(44_100, 1, seconds=3.0), 44_100, "MP3")
-    at = max(one.find(b"Xing", 0, 3000), one.find(b"Info", 0, 3000))
-    for mp3 in (one, one[:at] + bytes(4) + one[at + 4 :]):
+    single = encode(tone(44_100, 1, seconds=3.0), 44_100, "MP3")
+    tag_start = max(single.find(b"Xing", 0, 3000), single.find(b"Info", 0, 3000))
+    for mp3 in (single, single[:tag_start] + bytes(4) + single[tag_start + 4 :]):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             wave = read(mp3 + b"APETAGEX" + np.random.default_rng(1).bytes(3_000))
@@ -435,9 +435,9 @@ def test_mp3_behind_an_id3_tag() -> None:
 
 def test_wav_of_a_killed_recorder_is_read() -> None:
     wav = bytearray(encode(tone(16_000, 1), 16_000, "WAV"))
-    at = wav.index(b"data") + 4
+    length_offset = wav.index(b"data") + 4
     for length in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
-        wav[at : at + 4] = length
+        wav[length_offset : length_offset + 4] = length
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert_is_tone(read(bytes(wav)), 0.5, 0.05, 1e-4)
@@ -549,11 +549,11 @@ def test_video_without_sound(tmp_path: Path) -> None:
 
 @needs_ffmpeg
 def test_playlists_open_no_other_file(tmp_path: Path) -> None:
-    other = through_ffmpeg(tmp_path, tone(44_100, 1), 44_100, "secret.ts", "-c:a", "aac")
-    assert read(other).duration_s > 0.4
+    secret = through_ffmpeg(tmp_path, tone(44_100, 1), 44_100, "secret.ts", "-c:a", "aac")
+    assert read(secret).duration_s > 0.4
     texts = {
-        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other}\n#EXT-X-ENDLIST\n",
-        "concat": f"ffconcat version 1.0\nfile '{other.name}'\n",
+        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{secret}\n#EXT-X-ENDLIST\n",
+        "concat": f"ffconcat version 1.0\nfile '{secret.name}'\n",
         "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n",
     }
     for kind, text in texts.items():
@@ -741,10 +741,10 @@ def test_cut_file_gives_what_is_there(file_format: str, subtype: str) -> None:
     with pytest.warns(AudioTruncatedWarning) as caught:
         half = read(data[: len(data) // 2]).samples
     assert str(caught[0].message).startswith("<bytes>: ")
-    whole = read(data).samples
-    assert 0.2 * whole.size < half.size < 0.6 * whole.size
+    complete = read(data).samples
+    assert 0.2 * complete.size < half.size < 0.6 * complete.size
     good = slice(0, int(0.9 * half.size))
-    assert np.abs(half[good] - whole[good]).max() < 1e-3
+    assert np.abs(half[good] - complete[good]).max() < 1e-3
 
 
 @pytest.mark.parametrize("file_format", ["FLAC", "MP3"])

@@ -124,7 +124,7 @@ MAKERS = {
 
 
 @pytest.fixture
-def made(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+def corpora(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     root = tmp_path / "corpus" / "de"
     root.mkdir(parents=True)
     MAKERS[request.param](root)
@@ -134,12 +134,12 @@ def made(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def listed(name: str, root: Path, tmp_path: Path, split: str | None = None) -> list[Utterance]:
     output = tmp_path / "out" / "manifest.jsonl"
     make_manifest(LAYOUTS[name], root, output, split=split)
-    found = list(read_manifest(output))
-    for one in found:  # what a manifest names can be read from where it is
-        waveform = files.read(output.parent / one.audio)
-        assert one.extra["duration_s"] == pytest.approx(waveform.duration_s, abs=1e-3)
-    assert len({one.id for one in found}) == len(found)
-    return found
+    utterances = list(read_manifest(output))
+    for utterance in utterances:  # what a manifest names can be read from where it is
+        waveform = files.read(output.parent / utterance.audio)
+        assert utterance.extra["duration_s"] == pytest.approx(waveform.duration_s, abs=1e-3)
+    assert len({utterance.id for utterance in utterances}) == len(utterances)
+    return utterances
 
 
 def test_every_layout_is_tested() -> None:
@@ -147,7 +147,7 @@ def test_every_layout_is_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "split", "expected"),
+    ("corpora", "split", "expected"),
     [
         ("librispeech", "dev-clean", {"84-121-0": "go do you hear d", "84-121-1": "no"}),
         ("common-voice", None, {"one": 'He said "no', "two": "Ja.", "three": "Über uns"}),
@@ -157,25 +157,25 @@ def test_every_layout_is_tested() -> None:
         ("wenetspeech", None, {"Y1_S0": "你好", "Y1_S1": "再见"}),
         ("wenetspeech", "S", {"Y1_S0": "你好"}),
     ],
-    indirect=["made"],
+    indirect=["corpora"],
 )
 def test_speech(
-    made: Path,
+    corpora: Path,
     split: str | None,
     expected: dict[str, str],
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    name = request.node.callspec.params["made"]
-    found = listed(name, made, tmp_path, split)
-    assert {one.id: one.text for one in found} == expected
+    name = request.node.callspec.params["corpora"]
+    utterances = listed(name, corpora, tmp_path, split)
+    assert {utterance.id: utterance.text for utterance in utterances} == expected
     language = {"librispeech": "en", "common-voice": "de"}.get(name, "zh")
-    assert {one.language for one in found} == {language}
-    assert all(one.extra["split"] for one in found)
+    assert {utterance.language for utterance in utterances} == {language}
+    assert all(utterance.extra["split"] for utterance in utterances)
 
 
 @pytest.mark.parametrize(
-    ("made", "split", "expected"),
+    ("corpora", "split", "expected"),
     [
         ("musan", None, {"music/fma", "noise/free-sound"}),
         ("musan", "speech", {"speech/librivox"}),
@@ -186,64 +186,66 @@ def test_speech(
         ("urbansound8k", None, {"dog_bark", "air_conditioner"}),
         ("urbansound8k", "10", {"dog_bark"}),
     ],
-    indirect=["made"],
+    indirect=["corpora"],
 )
 def test_noise_and_what_the_simulator_makes_of_it(
-    made: Path,
+    corpora: Path,
     split: str | None,
     expected: set[str],
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    name = request.node.callspec.params["made"]
-    found = listed(name, made, tmp_path, split)
-    assert {one.extra["category"] for one in found} == expected
-    assert {one.text for one in found} == {""}
+    name = request.node.callspec.params["corpora"]
+    utterances = listed(name, corpora, tmp_path, split)
+    assert {utterance.extra["category"] for utterance in utterances} == expected
+    assert {utterance.text for utterance in utterances} == {""}
     manifest = tmp_path / "out" / "manifest.jsonl"
     pool = NoisePool.from_folders([manifest], tmp_path / "store")
-    assert set(pool.categories) == {f"manifest/{one}" for one in expected}
+    assert set(pool.categories) == {f"manifest/{category}" for category in expected}
 
 
-@pytest.mark.parametrize("made", ["wenetspeech"], indirect=True)
-def test_parts_are_cut_out_once(made: Path, tmp_path: Path) -> None:
-    listed("wenetspeech", made, tmp_path)
+@pytest.mark.parametrize("corpora", ["wenetspeech"], indirect=True)
+def test_parts_are_cut_out_once(corpora: Path, tmp_path: Path) -> None:
+    listed("wenetspeech", corpora, tmp_path)
     cut = tmp_path / "out" / "manifest-clips" / "Y1_S0.flac"
-    whole = files.read(made / "audio/train/Y1.opus")
+    recording = files.read(corpora / "audio/train/Y1.opus")
     np.testing.assert_allclose(
-        files.read(cut).samples, whole.samples[4_000:12_000], atol=2 / 32_768
+        files.read(cut).samples, recording.samples[4_000:12_000], atol=2 / 32_768
     )
     before = cut.stat().st_mtime_ns
-    listed("wenetspeech", made, tmp_path)
+    listed("wenetspeech", corpora, tmp_path)
     assert cut.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("made", ["wenetspeech"], indirect=True)
-def test_parts_beyond_a_cut_off_recording_are_problems(made: Path, tmp_path: Path) -> None:
-    sound(made / "audio/train/Y1.opus", 1.2)
-    written = make_manifest(LAYOUTS["wenetspeech"], made, tmp_path / "m.jsonl")
+@pytest.mark.parametrize("corpora", ["wenetspeech"], indirect=True)
+def test_parts_beyond_a_cut_off_recording_are_problems(corpora: Path, tmp_path: Path) -> None:
+    sound(corpora / "audio/train/Y1.opus", 1.2)
+    written = make_manifest(LAYOUTS["wenetspeech"], corpora, tmp_path / "m.jsonl")
     assert (written.clips, written.missing) == (1, 1)
     assert written.problems is not None
     assert "the recording at 1.20 s" in written.problems.read_text()
 
 
-@pytest.mark.parametrize("made", ["librispeech"], indirect=True)
-def test_a_manifest_behind_a_link_finds_its_recordings(made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("corpora", ["librispeech"], indirect=True)
+def test_a_manifest_behind_a_link_finds_its_recordings(corpora: Path, tmp_path: Path) -> None:
     real = tmp_path / "other" / "disk" / "deep"
     real.mkdir(parents=True)
     (tmp_path / "lists").symlink_to(real)
     output = tmp_path / "lists" / "m.jsonl"
-    make_manifest(LAYOUTS["librispeech"], made, output)
+    make_manifest(LAYOUTS["librispeech"], corpora, output)
     for listing in (output, real / "m.jsonl"):
-        assert all((listing.parent / one.audio).is_file() for one in read_manifest(listing))
+        assert all(
+            (listing.parent / utterance.audio).is_file() for utterance in read_manifest(listing)
+        )
 
 
-@pytest.mark.parametrize("made", ["librispeech"], indirect=True)
-def test_a_link_below_the_manifest_stays_in_its_paths(made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("corpora", ["librispeech"], indirect=True)
+def test_a_link_below_the_manifest_stays_in_its_paths(corpora: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "speech").symlink_to(made)
+    (tmp_path / "data" / "speech").symlink_to(corpora)
     output = tmp_path / "data" / "m.jsonl"
     make_manifest(LAYOUTS["librispeech"], tmp_path / "data" / "speech", output)
-    assert all(one.audio.startswith("speech/") for one in read_manifest(output))
+    assert all(utterance.audio.startswith("speech/") for utterance in read_manifest(output))
 
 
 def test_archives_and_missing_tables_are_named(tmp_path: Path) -> None:
@@ -261,19 +263,19 @@ def test_archives_and_missing_tables_are_named(tmp_path: Path) -> None:
         make_manifest(LAYOUTS["common-voice"], tmp_path / "de", tmp_path / "m.jsonl")
 
 
-@pytest.mark.parametrize("made", ["librispeech"], indirect=True)
+@pytest.mark.parametrize("corpora", ["librispeech"], indirect=True)
 def test_a_broken_file_costs_a_line(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = made / "LibriSpeech/dev-clean/84/121"
+    folder = corpora / "LibriSpeech/dev-clean/84/121"
     (folder / "84-121-0.flac").write_bytes(b"no audio")
     text(folder / "84-121.trans.txt", "84-121-0 A", "84-121-1 B", "84-121-2 C")
     output = tmp_path / "m.jsonl"
-    command = ["manifest", "librispeech", str(made), "-o", str(output), "--split", "dev-clean"]
+    command = ["manifest", "librispeech", str(corpora), "-o", str(output), "--split", "dev-clean"]
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert not ended.value.code
-    assert [one.id for one in read_manifest(output)] == ["84-121-1"]
+    assert [utterance.id for utterance in read_manifest(output)] == ["84-121-1"]
     lines = [json.loads(line) for line in output.with_suffix(".errors.jsonl").open()]
     assert [line["id"] for line in lines] == ["84-121-0", "84-121-2"]
     assert "2 could not be read" in capsys.readouterr().err
@@ -286,13 +288,13 @@ def test_another_folder_is_refused(name: str, tmp_path: Path) -> None:
         make_manifest(LAYOUTS[name], tmp_path / "other", tmp_path / "m.jsonl")
 
 
-@pytest.mark.parametrize("made", list(LAYOUTS), indirect=True)
+@pytest.mark.parametrize("corpora", list(LAYOUTS), indirect=True)
 def test_an_unknown_split_is_refused(
-    made: Path, tmp_path: Path, request: pytest.FixtureRequest
+    corpora: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    name = request.node.callspec.params["made"]
+    name = request.node.callspec.params["corpora"]
     with pytest.raises(UsageError, match="no split nothing, but"):
-        make_manifest(LAYOUTS[name], made, tmp_path / "m.jsonl", split="nothing")
+        make_manifest(LAYOUTS[name], corpora, tmp_path / "m.jsonl", split="nothing")
 
 
 def test_broken_listings_are_named(tmp_path: Path) -> None:

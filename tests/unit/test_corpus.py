@@ -87,17 +87,17 @@ def test_the_corpus_is_complete(reference: Path) -> None:
         clip_path(clip.id) for clip in plan
     }
     for split in SPLITS:
-        wanted = [clip for clip in plan if clip.split == split]
-        made = clips(reference, split)
-        assert [(u.id, u.text) for u in made] == [(clip.id, clip.text) for clip in wanted]
-        for utterance, clip in zip(made, wanted, strict=True):
+        planned = [clip for clip in plan if clip.split == split]
+        utterances = clips(reference, split)
+        assert [(u.id, u.text) for u in utterances] == [(clip.id, clip.text) for clip in planned]
+        for utterance, clip in zip(utterances, planned, strict=True):
             assert utterance.audio == clip_path(clip.id)
             assert utterance.language == ("en" if clip.text else None)
             assert utterance.extra["source"] == clip.source
             assert utterance.extra.get("held_out_voice") == (clip.held_out if clip.text else None)
             speaker = clip.voice.speaker if clip.voice else "several" if clip.parts else None
             assert utterance.extra.get("speaker") == speaker
-            assert utterance.extra.get("voice") == (clip.voice.to_json() if clip.voice else None)
+            assert utterance.extra.get("voice") == (clip.voice.to_dict() if clip.voice else None)
             assert utterance.extra.get("parts", []) == list(clip.parts)
 
 
@@ -145,17 +145,17 @@ def test_joined_clips_are_their_parts_with_pauses(reference: Path) -> None:
         limit_s = int(utterance.id.split("-")[1].removeprefix("j"))
         samples, _ = soundfile.read(reference / utterance.audio)
         assert len(samples) <= limit_s * 16_000
-        at = 0
+        position = 0
         clip = planned[utterance.id]
         for part, pause_s in zip(clip.parts, clip.pauses_s, strict=True):
-            said, _ = soundfile.read(reference / clip_path(part))
+            speech, _ = soundfile.read(reference / clip_path(part))
             # The floor of noise has a standard deviation of 1e-4.
-            assert np.abs(samples[at : at + len(said)] - said).max() < 7e-4
-            at += len(said)
-            pause = samples[at : at + round(pause_s * 16_000)]
+            assert np.abs(samples[position : position + len(speech)] - speech).max() < 7e-4
+            position += len(speech)
+            pause = samples[position : position + round(pause_s * 16_000)]
             assert 0.7e-4 < pause.std() < 1.4e-4
-            at += len(pause)
-        assert at == len(samples)
+            position += len(pause)
+        assert position == len(samples)
 
 
 @needs_programs
@@ -183,8 +183,8 @@ def test_interrupted_work_is_taken_up_again(copy: Path, reference: Path) -> None
     untouched = copy / clip_path("train-s000002")
     before = untouched.stat().st_mtime_ns
     assert synthesize_corpus(RECIPE, copy, workers=2) == []
-    made = {name: data for name, data in content(copy).items() if not name.endswith(".part")}
-    assert made == content(reference)
+    finished = {name: data for name, data in content(copy).items() if not name.endswith(".part")}
+    assert finished == content(reference)
     assert untouched.stat().st_mtime_ns == before
 
 
@@ -205,8 +205,8 @@ def test_a_killed_process_is_taken_up_again(
     assert 2 <= len(list(output.rglob("*.flac"))) < CLIPS
     assert not list(output.glob("*.jsonl"))  # manifests tell of a whole corpus only
     assert synthesize_corpus(RECIPE, output, workers=2) == []
-    made = {name: data for name, data in content(output).items() if not name.endswith(".part")}
-    assert made == content(reference)
+    finished = {name: data for name, data in content(output).items() if not name.endswith(".part")}
+    assert finished == content(reference)
 
 
 @pytest.mark.parametrize("change", [{"seed": 5}, {"nonspeech_test": 2}])
@@ -233,8 +233,8 @@ def test_without_the_programs_every_speech_clip_is_a_failure(
             assert "apt-get install flite espeak-ng" in reasons[clip.id]
         elif clip.parts:
             assert clip_path(clip.parts[0]) in reasons[clip.id]
-    made = [u.id for split in SPLITS for u in clips(tmp_path / "out", split)]
-    assert made == ["train-n000000", "dev-n000000", "test-n000000"]
+    ids = [u.id for split in SPLITS for u in clips(tmp_path / "out", split)]
+    assert ids == ["train-n000000", "dev-n000000", "test-n000000"]
 
 
 @needs_programs

@@ -28,7 +28,7 @@ WORDS = ["one two three four", "five six seven eight", "nine ten", ""]
 
 
 class Counting:
-    """Says a number of words by the level of what it hears; counts its clips."""
+    """Recognises a number of words that depends on the level of a clip; counts its clips."""
 
     name, has_robust_route = "counting", False
 
@@ -37,9 +37,9 @@ class Counting:
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         self.clips += len(requests)
-        return [self._hear(request) for request in requests]
+        return [self._recognize_clip(request) for request in requests]
 
-    def _hear(self, request: Request) -> Recognition:
+    def _recognize_clip(self, request: Request) -> Recognition:
         level = round(float(np.abs(request.samples).max()) * 10)
         text = " ".join(["one", "two", "three", "four"][:level])
         return Recognition(text, "en" if text else None, 3, False, text, -0.1)
@@ -82,8 +82,8 @@ def test_bounds_are_strict() -> None:
 
 
 def test_a_grade_counts_as_the_scorer_does() -> None:
-    found = grade("one two three four", Recognition("one too", "en", 3, True, ""), "en")
-    columns = found.columns("m")
+    result = grade("one two three four", Recognition("one too", "en", 3, True, ""), "en")
+    columns = result.columns("m")
     assert columns["base_error_rate"] == 0.75
     assert (columns["base_substitutions"], columns["base_deletions"]) == (1, 2)
     assert columns["base_band"] == "above"
@@ -95,12 +95,12 @@ def test_every_clip_once_with_its_columns_and_sound(tmp_path: Path, container: s
     manifest = make_set(tmp_path / "in")
     run(manifest, tmp_path / "out", container=container)
     graded = list(read_manifest(tmp_path / "out" / "graded.jsonl"))
-    assert [one.id for one in graded] == [f"u{n}" for n in range(7)]
+    assert [clip.id for clip in graded] == [f"u{n}" for n in range(7)]
     assert graded[1].extra["scenario"] == "noise"
     assert graded[1].extra["base_text"] in ("", "one")
-    for one, source in zip(graded, read_manifest(manifest), strict=True):
-        heard = read_clip(tmp_path / "out", one.audio).samples
-        assert np.array_equal(heard, read_clip(manifest.parent, source.audio).samples)
+    for clip, source in zip(graded, read_manifest(manifest), strict=True):
+        graded_samples = read_clip(tmp_path / "out", clip.audio).samples
+        assert np.array_equal(graded_samples, read_clip(manifest.parent, source.audio).samples)
     assert (tmp_path / "out" / "errors.jsonl").read_text() == ""
 
 
@@ -124,9 +124,9 @@ def test_shares_meet_in_one_folder_and_resume_does_nothing_twice(tmp_path: Path)
     again = run(manifest, tmp_path / "out", ShardAssignment(0, 2))
     second = run(manifest, tmp_path / "out", ShardAssignment(1, 2))
     assert (first.clips, again.clips, second.clips) == (4, 0, 3)
-    whole = (tmp_path / "out" / "graded.jsonl").read_bytes()
+    listing = (tmp_path / "out" / "graded.jsonl").read_bytes()
     run(manifest, tmp_path / "alone")
-    assert whole == (tmp_path / "alone" / "graded.jsonl").read_bytes()
+    assert listing == (tmp_path / "alone" / "graded.jsonl").read_bytes()
 
 
 def test_a_clip_that_cannot_be_read_costs_one_line(tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_clip_that_cannot_be_read_costs_one_line(tmp_path: Path) -> None:
     long = np.zeros(16_000 * 31, np.float32)
     files.write(tmp_path / "in" / "6.wav", Waveform(long, 16_000))
     run(manifest, tmp_path / "out")
-    good = [one.id for one in read_manifest(tmp_path / "out" / "graded.jsonl")]
+    good = [clip.id for clip in read_manifest(tmp_path / "out" / "graded.jsonl")]
     assert good == ["u0", "u1", "u3", "u4"]
     lines = (tmp_path / "out" / "errors.jsonl").read_text().splitlines()
     errors = [json.loads(line) for line in lines]
-    assert [one["id"] for one in errors] == ["u2", "u5", "u6"]
+    assert [clip["id"] for clip in errors] == ["u2", "u5", "u6"]
     assert "30 s" in errors[2]["error"]
 
 
@@ -169,11 +169,11 @@ def test_shares_of_torchrun_and_of_a_job_array() -> None:
 
 def test_the_summary_and_its_picture(tmp_path: Path) -> None:
     run(make_set(tmp_path / "in"), tmp_path / "out")
-    found = summarize(tmp_path / "out" / "graded.jsonl")
-    assert sum(found.bands.values()) == 7
-    assert set(found.by_scenario) == {"noise", "clean"}
-    assert len(found.by_severity) == 3
-    draw(found, tmp_path / "grades.png")
+    summary = summarize(tmp_path / "out" / "graded.jsonl")
+    assert sum(summary.bands.values()) == 7
+    assert set(summary.by_scenario) == {"noise", "clean"}
+    assert len(summary.by_severity) == 3
+    draw(summary, tmp_path / "grades.png")
     assert (tmp_path / "grades.png").stat().st_size > 10_000
 
 
@@ -213,5 +213,5 @@ def test_kill_nine_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
         child.communicate()
     run(manifest, tmp_path / "out")
     run(manifest, tmp_path / "alone")
-    whole, alone = (tmp_path / name / "graded.jsonl" for name in ("out", "alone"))
-    assert whole.read_bytes() == alone.read_bytes()
+    interrupted, alone = (tmp_path / name / "graded.jsonl" for name in ("out", "alone"))
+    assert interrupted.read_bytes() == alone.read_bytes()

@@ -161,9 +161,9 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_list_is_built_from_packages(cache: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.jsonl"
-    other.write_text(json.dumps({"answer": "My aunt is learning video calls."}) + "\n")
-    built = build_human_list(tmp_path / "human", cache=cache, also_excluded=[other])
+    test_set = tmp_path / "other.jsonl"
+    test_set.write_text(json.dumps({"answer": "My aunt is learning video calls."}) + "\n")
+    built = build_human_list(tmp_path / "human", cache=cache, also_excluded=[test_set])
     clips = {
         clip.id: clip for split in built.manifests for clip in read_manifest(built.manifests[split])
     }
@@ -246,10 +246,10 @@ def test_a_package_without_an_expected_file_is_named() -> None:
 
 
 def test_another_list_without_texts_is_refused(tmp_path: Path) -> None:
-    other = tmp_path / "other.jsonl"
-    other.write_text('{"answer": "fine"}\n{"audio": "a.wav"}\n')
+    test_set = tmp_path / "other.jsonl"
+    test_set.write_text('{"answer": "fine"}\n{"audio": "a.wav"}\n')
     with pytest.raises(RecordError, match=r"other\.jsonl, line 2"):
-        build_human_list(tmp_path / "human", cache=tmp_path, also_excluded=[other])
+        build_human_list(tmp_path / "human", cache=tmp_path, also_excluded=[test_set])
 
 
 DEBIAN_12 = {

@@ -122,10 +122,10 @@ def test_a_missing_engine_names_its_mend(tmp_path: Path) -> None:
 def test_a_missing_runtime_names_its_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     imported = builtins.__import__
 
-    def without(name: str, *rest: Any, **options: Any) -> Any:
+    def without(name: str, *arguments: Any, **options: Any) -> Any:
         if name == "onnxruntime":
             raise ImportError(name)
-        return imported(name, *rest, **options)
+        return imported(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
     for load in (onnx_session, Kokoro, Hibari):

@@ -29,20 +29,20 @@ def within(count: int, share: float, total: int = DRAWS) -> bool:
 
 
 def test_groups_have_exactly_the_members_of_the_paper() -> None:
-    single, favoured, rest, clean = Mix().groups
+    single, favoured, remaining, clean = Mix().groups
     assert sorted(single.scenarios) == sorted(SINGLE)
     assert sorted(favoured.scenarios) == sorted(FAVOURED)
-    assert set(rest.scenarios) == set(scenario_names()) - set(SINGLE) - set(FAVOURED)
-    assert len(rest.scenarios) == 43
+    assert set(remaining.scenarios) == set(scenario_names()) - set(SINGLE) - set(FAVOURED)
+    assert len(remaining.scenarios) == 43
     assert clean.scenarios == ("clean",)
     assert [group.share for group in Mix().groups] == [0.60, 0.24, 0.16, 0.0]
 
 
 def test_the_default_shares_hold() -> None:
     mix = Mix()
-    drawn = Counter(draws(mix))
+    counts = Counter(draws(mix))
     groups: Counter[str] = Counter()
-    for name, count in drawn.items():
+    for name, count in counts.items():
         groups[group_of(mix, name)] += count
     assert within(groups["single"], 0.60)
     assert within(groups["favoured"], 0.24)
@@ -50,14 +50,14 @@ def test_the_default_shares_hold() -> None:
     assert groups["clean"] == 0
     for group in mix.groups:
         for name in group.scenarios:
-            assert within(drawn[name], group.share / len(group.scenarios)), name
+            assert within(counts[name], group.share / len(group.scenarios)), name
 
 
 def test_clean_takes_its_share_of_all_and_has_no_severity() -> None:
     mix = Mix(clean=0.1)
-    drawn = Counter(draws(mix))
-    assert within(drawn["clean"], 0.1)
-    assert within(sum(drawn[name] for name in SINGLE), 0.9 * 0.6)
+    counts = Counter(draws(mix))
+    assert within(counts["clean"], 0.1)
+    assert within(sum(counts[name] for name in SINGLE), 0.9 * 0.6)
     cells = [draw_scenario(mix, seed=1, utterance=str(k), copy_index=0) for k in range(200)]
     assert {cell.severity for cell in cells if cell.scenario == "clean"} == {0.0}
     assert {cell.severity for cell in cells if cell.scenario != "clean"} == {None}
@@ -73,9 +73,9 @@ def test_a_draw_depends_on_seed_utterance_and_copy_alone() -> None:
 
 def test_a_list_is_drawn_from_evenly_whatever_the_spelling() -> None:
     mix = Mix(kind="listed", scenarios=("noise+strong_echo", "barrier", "clean"))
-    drawn = Counter(draws(mix, 3000))
-    assert set(drawn) == {"echo+noise", "obstructed", "clean"}
-    assert all(within(count, 1 / 3, 3000) for count in drawn.values())
+    counts = Counter(draws(mix, 3000))
+    assert set(counts) == {"echo+noise", "obstructed", "clean"}
+    assert all(within(count, 1 / 3, 3000) for count in counts.values())
     assert set(draws(Mix(kind="listed", scenarios=("dropout",)), 20)) == {"dropout"}
 
 
@@ -84,9 +84,9 @@ def test_the_grid_has_every_cell_equally_often() -> None:
     assert [(cell.scenario, cell.severity) for cell in cells] == [
         (name, severity) for name in scenario_names() for severity in (0.1, 0.9)
     ]
-    given = Counter(grid_cell(cells, number, utterances=7) for number in range(3 * len(cells)))
-    assert set(given.values()) == {3}
-    assert len(given) == len(cells)
+    counts = Counter(grid_cell(cells, number, utterances=7) for number in range(3 * len(cells)))
+    assert set(counts.values()) == {3}
+    assert len(counts) == len(cells)
 
 
 @pytest.mark.parametrize("utterances", [1, 2, 3, 4, 5, 6, 9, 12])
@@ -126,6 +126,6 @@ def test_a_grid_may_have_more_cells_of_clean_and_single_conditions() -> None:
         clean_cells=3,
         single_cells=2,
     )
-    found = [(cell.scenario, cell.severity) for cell in mix.cells]
+    cells = [(cell.scenario, cell.severity) for cell in mix.cells]
     noise, both = [("noise", 0.1), ("noise", 0.9)], [("echo+noise", 0.1), ("echo+noise", 0.9)]
-    assert found == [("clean", 0.0)] * 3 + noise * 2 + both
+    assert cells == [("clean", 0.0)] * 3 + noise * 2 + both

@@ -196,26 +196,28 @@ def test_babble_from_speech_has_all_voices_at_like_levels() -> None:
     assert (babble.dtype, babble.shape) == (np.int16, (8 * RATE,))
     assert np.abs(babble.astype(int)).max() == round(0.9 * 2**15)
     levels = []
-    for one in voices:
+    for speech in voices:
         # Where the voice lies in the babble shows in the circular correlation; how much of it
         # there is, too, since the voices do not resemble one another.
-        found = np.fft.irfft(
-            np.fft.rfft(babble[: one.size] / 2.0**15) * np.conj(np.fft.rfft(one)), one.size
+        correlation = np.fft.irfft(
+            np.fft.rfft(babble[: speech.size] / 2.0**15) * np.conj(np.fft.rfft(speech)), speech.size
         )
-        place = int(np.argmax(np.abs(found)))
-        assert found[place] > 10 * np.std(found)
-        levels.append(20 * np.log10(found[place] / np.sqrt(np.sum(one.astype(float) ** 2))))
+        delay = int(np.argmax(np.abs(correlation)))
+        assert correlation[delay] > 10 * np.std(correlation)
+        levels.append(
+            20 * np.log10(correlation[delay] / np.sqrt(np.sum(speech.astype(float) ** 2)))
+        )
     assert np.ptp(levels) < 6.5  # give or take 3 dB each, whatever their own level (12 dB apart)
 
 
 def test_babble_from_speech_is_a_function_of_its_stream() -> None:
     voices = [voice(seed) for seed in range(3)]
-    made = [
+    babbles = [
         babble_from(voices, stream(stream_key(1, key, 0, "test")), 3 * RATE)
         for key in ("a", "a", "b")
     ]
-    assert np.array_equal(made[0], made[1])
-    assert not np.array_equal(made[0], made[2])
+    assert np.array_equal(babbles[0], babbles[1])
+    assert not np.array_equal(babbles[0], babbles[2])
     assert babble_from(voices, stream(stream_key(1, "a", 0, "test")), 1).shape == (1,)
 
 

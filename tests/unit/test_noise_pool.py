@@ -78,8 +78,8 @@ def draws(pool: NoisePool, category: str, count: int = 300) -> Counter[str]:
 
 
 def stored_files(store: Path) -> dict[str, tuple[int, int]]:
-    found = {path.name: path.stat() for path in store.iterdir()}
-    return {name: (status.st_ino, status.st_mtime_ns) for name, status in found.items()}
+    status = {path.name: path.stat() for path in store.iterdir()}
+    return {name: (status.st_ino, status.st_mtime_ns) for name, status in status.items()}
 
 
 def digest_in_worker(pool: NoisePool) -> tuple[str, int]:
@@ -89,13 +89,13 @@ def digest_in_worker(pool: NoisePool) -> tuple[str, int]:
 
 def test_without_recordings_the_built_in_noises_are_drawn() -> None:
     pool = NoisePool()
-    found = draws(pool, "pool", 800)
-    assert set(found) == {f"builtin:{name}" for name in pool.categories}
-    assert len(found) == 8
-    assert min(found.values()) > 60  # of 100 each
+    counts = draws(pool, "pool", 800)
+    assert set(counts) == {f"builtin:{name}" for name in pool.categories}
+    assert len(counts) == 8
+    assert min(counts.values()) > 60  # of 100 each
     assert set(draws(pool, "white", 50)) == {"builtin:white"}
     assert set(draws(pool, "babble", 50)) == set(draws(pool, "builtin:babble", 50))
-    for name in found:
+    for name in counts:
         samples = pool.samples(name)
         assert (samples.dtype, samples.ndim) == (np.int16, 1)
 
@@ -109,19 +109,19 @@ def test_the_pool_holds_every_usable_recording_under_its_relative_name(
     assert str(tmp_path) not in (tmp_path / "store" / "index.json").read_text()
     lengths = [len(pool.samples(name)) for name in USABLE]
     assert lengths == pytest.approx([8_000, RATE, RATE, RATE, 2 * RATE], abs=40)
-    whole, _ = soundfile.read(folder / "rain" / "near.wav")
+    recording, _ = soundfile.read(folder / "rain" / "near.wav")
     stored = pool.samples("noises/rain/near.wav") / 2**15
     assert np.abs(stored).max() == pytest.approx(0.9, abs=1e-4)
-    likeness = stored @ whole / np.sqrt((stored @ stored) * (whole @ whole))
+    likeness = stored @ recording / np.sqrt((stored @ stored) * (recording @ recording))
     assert likeness > 0.99999
-    levels = {one.name: one.level_dbfs for one in pool.recorded.index.recordings}
+    levels = {recording.name: recording.level_dbfs for recording in pool.recorded.index.recordings}
     assert levels["noises/rain/near.wav"] == pytest.approx(
-        10 * np.log10(np.mean(whole**2)), abs=0.02
+        10 * np.log10(np.mean(recording**2)), abs=0.02
     )
 
 
 def test_what_cannot_be_used_costs_a_line_each(pool: NoisePool) -> None:
-    reasons = {one.name: one.reason for one in pool.failures}
+    reasons = {failure.name: failure.reason for failure in pool.failures}
     assert list(reasons) == [
         f"noises/street/{name}"
         for name in ("broken.wav", "empty.flac", "silent.wav", "tick.wav", "whisper.wav")
@@ -143,17 +143,17 @@ def test_samples_are_mapped_not_read_and_cannot_be_changed(pool: NoisePool) -> N
 
 
 def test_first_a_category_is_drawn_then_a_recording(pool: NoisePool) -> None:
-    found = draws(pool, "pool", 1800)
+    counts = draws(pool, "pool", 1800)
     # Three categories of 1, 3 and 1 recordings: 600 each, four standard deviations are 80.
     expected = dict(zip(USABLE, (600, 200, 200, 200, 600), strict=True))
-    assert set(found) == set(expected)
+    assert set(counts) == set(expected)
     for name, count in expected.items():
-        assert found[name] == pytest.approx(count, abs=80)
+        assert counts[name] == pytest.approx(count, abs=80)
     assert set(draws(pool, "white", 50)) == {"builtin:white"}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "names"),
+    ("category", "names"),
     [
         ("rain", USABLE[1:4]),
         ("noises/rain", USABLE[1:4]),
@@ -165,20 +165,20 @@ def test_first_a_category_is_drawn_then_a_recording(pool: NoisePool) -> None:
     ],
 )
 def test_a_category_or_one_noise_can_stand_for_the_pool(
-    pool: NoisePool, wanted: str, names: list[str]
+    pool: NoisePool, category: str, names: list[str]
 ) -> None:
-    assert sorted(draws(pool, wanted, 60)) == names
-    narrowed = pool.narrowed(wanted)
+    assert sorted(draws(pool, category, 60)) == names
+    narrowed = pool.narrowed(category)
     assert sorted(draws(narrowed, "pool", 60)) == names
     assert set(draws(narrowed, "white", 20)) == {"builtin:white"}
 
 
-@pytest.mark.parametrize("wanted", ["rai", "noises/rain/far", "builtin:rainn", "on_top.wav"])
-def test_unknown_noises_and_categories_are_named(pool: NoisePool, wanted: str) -> None:
-    with pytest.raises(UsageError, match=wanted):
-        pool.narrowed(wanted)
-    with pytest.raises(UsageError, match=wanted):
-        pool.choose(wanted, rng())
+@pytest.mark.parametrize("category", ["rai", "noises/rain/far", "builtin:rainn", "on_top.wav"])
+def test_unknown_noises_and_categories_are_named(pool: NoisePool, category: str) -> None:
+    with pytest.raises(UsageError, match=category):
+        pool.narrowed(category)
+    with pytest.raises(UsageError, match=category):
+        pool.choose(category, rng())
 
 
 def test_a_drawn_noise_that_is_missing_is_named(pool: NoisePool) -> None:
@@ -249,9 +249,9 @@ def test_the_stored_bytes_do_not_depend_on_where_the_folder_lies(
     pool: NoisePool, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder, tmp_path / "elsewhere" / "noises")
-    other = NoisePool.from_folders([tmp_path / "elsewhere" / "noises"], tmp_path / "other")
+    moved = NoisePool.from_folders([tmp_path / "elsewhere" / "noises"], tmp_path / "other")
     for name in USABLE:
-        assert np.array_equal(other.samples(name), pool.samples(name))
+        assert np.array_equal(moved.samples(name), pool.samples(name))
 
 
 def test_an_interrupted_build_leaves_the_pool_before_it(
@@ -339,14 +339,14 @@ def test_a_missing_store_and_one_of_another_kind(pool: NoisePool, tmp_path: Path
 def test_folders_that_give_no_pool(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     (tmp_path / "void").mkdir()
-    for given, message in (
+    for paths, message in (
         ([tmp_path / "nowhere"], "no file or folder"),
         ([folder, tmp_path / "void"], "void: no recordings"),
         ([folder / "street" / "silent.wav"], "none of 1 recordings can be used.*silent"),
         ([folder, folder], "would both be called"),
     ):
         with pytest.raises(UsageError, match=message):
-            NoisePool.from_folders(given, store)
+            NoisePool.from_folders(paths, store)
     assert not store.exists() or not any(store.iterdir())
 
 
@@ -364,9 +364,9 @@ def test_without_a_named_store_the_users_cache_is_used(
     assert pool.recorded is not None
     assert pool.recorded.folder.parent == tmp_path / "cache" / "megaasr"
     assert NoisePool.from_folders([folder]) == pool
-    other = NoisePool.from_folders([folder / "rain"])
-    assert other.recorded is not None
-    assert other.recorded.folder != pool.recorded.folder
+    second = NoisePool.from_folders([folder / "rain"])
+    assert second.recorded is not None
+    assert second.recorded.folder != pool.recorded.folder
 
 
 def test_long_loud_and_padded_recordings(tmp_path: Path) -> None:
@@ -376,14 +376,14 @@ def test_long_loud_and_padded_recordings(tmp_path: Path) -> None:
     write(root / "padded.wav", padded, subtype="FLOAT")  # several blocks, far above full scale
     pool = NoisePool.from_folders([root], tmp_path / "store")
     stored = pool.samples("noises/padded.wav")
-    wanted = loud[100 * RATE :]
-    assert len(stored) == pytest.approx(len(wanted), abs=2)
-    begin = len(wanted) - len(stored)
-    steps = wanted[begin:] * (0.9 * 2**15 / np.abs(wanted).max())
+    expected = loud[100 * RATE :]
+    assert len(stored) == pytest.approx(len(expected), abs=2)
+    begin = len(expected) - len(stored)
+    steps = expected[begin:] * (0.9 * 2**15 / np.abs(expected).max())
     assert np.abs(stored - steps).max() <= 0.51
     assert pool.recorded is not None
     level = pool.recorded.index.recordings[0].level_dbfs
-    assert level == pytest.approx(10 * np.log10(np.mean(wanted**2)), abs=0.02)
+    assert level == pytest.approx(10 * np.log10(np.mean(expected**2)), abs=0.02)
 
 
 def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def test_by_default_a_sound_lasts_half_a_second_to_twelve() -> None:
 
 
 def test_drawing_depends_on_the_generator_only() -> None:
-    one, same = (draw_nonspeech(np.random.default_rng(3), min_s=1, max_s=2) for _ in range(2))
-    assert np.array_equal(one, same)
-    assert RATE <= one.size <= 2 * RATE
+    first, same = (draw_nonspeech(np.random.default_rng(3), min_s=1, max_s=2) for _ in range(2))
+    assert np.array_equal(first, same)
+    assert RATE <= first.size <= 2 * RATE
 
 
 def test_noise_falls_by_0_to_6_decibels_per_octave() -> None:

@@ -279,11 +279,11 @@ def test_a_limit_draws_sentences_and_the_rest_may_come_from_another_source(tmp_p
 def test_the_beginning_of_the_file_is_a_fair_sample_of_limited_sources(tmp_path: Path) -> None:
     names = ["dog", "cat", "cow", "hen", "pig", "fox", "owl", "bee", "ant", "elk"]
     book = " ".join(f"The {a} saw the {b}." for a in names for b in names if a != b)
-    other = " ".join(f"A {a} saw a {b}." for a in names for b in names if a != b)
+    unrelated = " ".join(f"A {a} saw a {b}." for a in names for b in names if a != b)
     cache = tmp_path / "cache" / "pypi"
     for package, files in {
         "words-1.0": {"words/english-words.10": f"the a saw {' '.join(names)}"},
-        "books-1.0": {"books/one.txt": book, "books/two.txt": other},
+        "books-1.0": {"books/one.txt": book, "books/two.txt": unrelated},
     }.items():
         (cache / package).mkdir(parents=True)
         with zipfile.ZipFile(cache / package / f"{package}-py3-none-any.whl", "w") as wheel:
@@ -305,8 +305,8 @@ def test_another_package_than_the_recipes_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_many_templates_are_refused(tmp_path: Path) -> None:
-    drawn = itertools.islice(generate_from_templates(3), 300)
-    words = " ".join(normalize(sentence.text) for sentence in drawn)
+    sentences = itertools.islice(generate_from_templates(3), 300)
+    words = " ".join(normalize(sentence.text) for sentence in sentences)
     write_cache(tmp_path / "cache", f"{WORDS} {words}")
     assert collect(tmp_path, "half", template_sentences=4, max_template_share=0.5).sentences == 8
     with pytest.raises(CorpusError, match="templates"):

@@ -250,10 +250,10 @@ def test_members_are_read_from_each_kind_of_package(tmp_path: Path) -> None:
 
 def test_damaged_packages_are_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "whole.tgz", os.urandom(100_000))
-    whole = (tmp_path / "whole.tgz").read_bytes()
+    complete = (tmp_path / "whole.tgz").read_bytes()
     damaged = {
         "b.zip": b"no archive",
-        "b.tgz": whole[: len(whole) // 2],
+        "b.tgz": complete[: len(complete) // 2],
         "c.tar.gz": gzip.compress(b"no tar"),
     }
     for name, content in damaged.items():

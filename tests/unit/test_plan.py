@@ -64,8 +64,8 @@ def is_held_out(clip: PlannedClip) -> bool:
 def test_the_plan_depends_on_the_recipe_only(plan: list[PlannedClip]) -> None:
     np.random.seed(123)
     assert plan_corpus(CorpusRecipe(**COUNTS)) == plan
-    other = plan_corpus(CorpusRecipe(**{**COUNTS, "seed": 6}))
-    assert not {c.text for c in spoken(other) if c.source == "generator"} & {
+    reseeded = plan_corpus(CorpusRecipe(**{**COUNTS, "seed": 6}))
+    assert not {c.text for c in spoken(reseeded) if c.source == "generator"} & {
         c.text for c in spoken(plan) if c.source == "generator" and len(c.text.split()) > 8
     }
     # Sets of strings are ordered otherwise in every process.
@@ -122,7 +122,7 @@ def test_no_sentence_is_in_two_splits(plan: list[PlannedClip]) -> None:
     splits: dict[str, set[str]] = {}
     for clip in spoken(plan):
         splits.setdefault(normalize(clip.text), set()).add(clip.split)
-    assert [text for text, found in splits.items() if len(found) > 1] == []
+    assert [text for text, splits_of_text in splits.items() if len(splits_of_text) > 1] == []
     generated = [normalize(c.text) for c in spoken(plan) if c.source == "generator"]
     assert len(set(generated)) == len(generated)
     written = {normalize(text) for text in handwritten_sentences()}
@@ -184,10 +184,14 @@ def test_training_hears_every_trained_voice(plan: list[PlannedClip]) -> None:
     espeak = [voice.name.split("+") for voice in voices if voice.engine == "espeak-ng"]
     assert {accent for accent, _ in espeak} == set(ESPEAK_ACCENTS)
     assert len({variant for _, variant in espeak}) > 0.9 * len(ESPEAK_VARIANTS)
-    for name, low, high in (("stretch", 0.85, 1.25), ("scale", 0.869, 1.151), ("peak_db", -24, -1)):
-        drawn = [getattr(voice, name) for voice in voices]
-        assert low <= min(drawn) < low + 0.1 * (high - low)
-        assert high - 0.1 * (high - low) < max(drawn) <= high
+    for name, low, high in (
+        ("stretch", 0.85, 1.25),
+        ("scale", 0.869, 1.151),
+        ("peak_db", -24, -1),
+    ):
+        values = [getattr(voice, name) for voice in voices]
+        assert low <= min(values) < low + 0.1 * (high - low)
+        assert high - 0.1 * (high - low) < max(values) <= high
     octaves = np.log([voice.pitch for voice in voices])
     assert np.mean(octaves) == pytest.approx(0.0, abs=0.03)
     assert np.std(octaves) == pytest.approx(0.12, abs=0.02)

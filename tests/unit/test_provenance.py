@@ -60,10 +60,10 @@ def test_the_output_digest_is_that_of_the_file(
 def test_another_input_is_refused(speechlike: NDArray[np.float32]) -> None:
     log = logged(speechlike)
     log.check_input(Path("a.wav"), speechlike)
-    for other in (speechlike[:-1], np.nextafter(speechlike, 1)):
-        assert samples_sha256(other) != log.input_sha256
+    for changed in (speechlike[:-1], np.nextafter(speechlike, 1)):
+        assert samples_sha256(changed) != log.input_sha256
         with pytest.raises(UsageError, match=r"b\.wav: its samples are not .* called a\.wav"):
-            log.check_input(Path("b.wav"), other)
+            log.check_input(Path("b.wav"), changed)
 
 
 def test_another_output_is_refused_with_the_versions_that_differ(

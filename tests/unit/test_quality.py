@@ -34,9 +34,9 @@ def bursts(seconds: float = 8.0, noise: float = 0.0) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
 def test_the_snr_is_the_one_that_was_mixed(snr_db: float) -> None:
     sound, speech = bursts(noise=0.1 * 10 ** (-snr_db / 20))
-    found = measure_quality(sound, speech)
-    assert found.snr_db == pytest.approx(snr_db, abs=1.5)
-    assert found.speech_ratio == pytest.approx(0.5, abs=0.05)
+    quality = measure_quality(sound, speech)
+    assert quality.snr_db == pytest.approx(snr_db, abs=1.5)
+    assert quality.speech_ratio == pytest.approx(0.5, abs=0.05)
 
 
 def test_clipping_is_found_and_loudness_is_not_clipping() -> None:
@@ -62,17 +62,17 @@ def test_the_reverberation_time_of_a_decay(rt60_s: float) -> None:
     tail = np.exp(-6.91 * np.arange(round(1.5 * RATE)) / RATE / rt60_s)
     room = tail * RNG.standard_normal(tail.size)
     wet = fftconvolve(sound, room)[: sound.size].astype(np.float32)
-    found = reverberation_s(wet / np.abs(wet).max(), speech > 0.5)
-    assert found is not None
-    assert found == pytest.approx(rt60_s, rel=0.5)
+    measured = reverberation_s(wet / np.abs(wet).max(), speech > 0.5)
+    assert measured is not None
+    assert measured == pytest.approx(rt60_s, rel=0.5)
 
 
 def test_dropouts_in_speech_are_counted_and_pauses_are_not() -> None:
     sound, speech = bursts(noise=0.001)
     assert measure_quality(sound, speech).dropouts_per_min == 0
     broken = sound.copy()
-    for at in (3000, 9000, 35_000):
-        broken[at : at + 800] = 0.0
+    for start in (3000, 9000, 35_000):
+        broken[start : start + 800] = 0.0
     count = measure_quality(broken, speech).dropouts_per_min * broken.size / RATE / 60
     assert count == pytest.approx(3)
 

@@ -82,7 +82,7 @@ def test_responses_have_relative_names_and_failures_cost_a_line(
     rooms: MeasuredRooms, tmp_path: Path
 ) -> None:
     assert rooms.names == ["rooms/hall/1.wav", "rooms/hall/2.flac", "rooms/office.wav"]
-    reasons = {one.name: one.reason for one in rooms.failures}
+    reasons = {failure.name: failure.reason for failure in rooms.failures}
     assert list(reasons) == ["rooms/broken.wav", "rooms/silent.wav", "rooms/song.wav"]
     assert "silent" in reasons["rooms/silent.wav"]
     assert "longer than 30 s" in reasons["rooms/song.wav"]
@@ -106,14 +106,14 @@ def test_responses_are_ready_for_convolution(rooms: MeasuredRooms) -> None:
 def test_the_cut_begins_at_the_direct_sound_and_keeps_the_decay(
     decay_s: float, delay_s: float
 ) -> None:
-    whole = single(room(decay_s, seconds=4.0, delay_s=delay_s))
-    response = trim_response(whole)
+    complete = single(room(decay_s, seconds=4.0, delay_s=delay_s))
+    response = trim_response(complete)
     assert int(np.argmax(np.abs(response))) <= 8
     assert decay_time_s(response) == pytest.approx(decay_s, rel=0.12)
     # The tail begins 20 dB below the direct sound, whose frame of 10 ms has a mean 22 dB below
     # its peak; so -60 dB of the loudest frame comes a little before the decay's -60 dB.
     assert 0.75 * decay_s < response.size / RATE < 1.1 * decay_s + 0.05
-    kept = np.sum(response.astype(float) ** 2) / np.sum(whole.astype(float) ** 2)
+    kept = np.sum(response.astype(float) ** 2) / np.sum(complete.astype(float) ** 2)
     assert kept > 0.9999
 
 
@@ -130,8 +130,8 @@ def test_the_noise_of_the_measurement_is_cut_off() -> None:
 
 @pytest.mark.parametrize("decay_s", [0.7, 2.0, 5.0])
 def test_a_response_cut_off_early_is_kept_whole(decay_s: float) -> None:
-    whole = single(room(decay_s, seconds=0.5, delay_s=0.0))
-    assert np.array_equal(trim_response(whole), whole)
+    complete = single(room(decay_s, seconds=0.5, delay_s=0.0))
+    assert np.array_equal(trim_response(complete), complete)
 
 
 def test_no_response_is_longer_than_four_seconds() -> None:
@@ -149,9 +149,9 @@ def test_short_responses(samples: int) -> None:
 
 
 def test_every_response_is_drawn_alike_and_from_its_stream(rooms: MeasuredRooms) -> None:
-    found = Counter(rooms.choose(rng(number)) for number in range(900))
-    assert set(found) == set(rooms.names)
-    assert min(found.values()) > 240  # of 300 each; four standard deviations are 57
+    counts = Counter(rooms.choose(rng(number)) for number in range(900))
+    assert set(counts) == set(rooms.names)
+    assert min(counts.values()) > 240  # of 300 each; four standard deviations are 57
     assert rooms.choose(rng(5)) == pickle.loads(pickle.dumps(rooms)).choose(rng(5))
 
 
@@ -168,11 +168,11 @@ def test_a_measured_room_takes_the_place_of_the_synthetic_tail(rooms: MeasuredRo
     first = draw.steps[0]
     assert isinstance(first, RoomResponse)
     assert (first.condition, first.response in rooms.names) == ("far_field", True)
-    drawn = {
+    responses = {
         simulator.draw(seed=1, scenario="echo", utterance=str(number)).steps[0]
         for number in range(40)
     }
-    assert len(drawn) == 3
+    assert len(responses) == 3
 
 
 def test_a_click_comes_back_as_the_response_without_delay(rooms: MeasuredRooms) -> None:

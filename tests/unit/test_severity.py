@@ -13,7 +13,7 @@ from megaasr.simulate.severity import DiscreteSweep, SeverityCurve, Sweep, check
 UNIT = st.floats(0, 1)
 
 
-def test_the_four_mappings() -> None:
+def test_the_four_curves() -> None:
     assert SeverityCurve.LINEAR(0.25) == 0.25
     assert SeverityCurve.SQRT_FORWARD(0.25) == 0.5
     assert SeverityCurve.SQRT_BACKWARD(0.25) == 0.0625
@@ -24,12 +24,12 @@ def test_the_four_mappings() -> None:
 
 
 @given(UNIT, UNIT, st.sampled_from(SeverityCurve))
-def test_mappings_rise_from_0_to_1(x: float, y: float, mapping: SeverityCurve) -> None:
-    assert 0 <= mapping(x) <= 1
+def test_curves_rise_from_0_to_1(x: float, y: float, curve: SeverityCurve) -> None:
+    assert 0 <= curve(x) <= 1
     if x < y:
-        assert mapping(x) <= mapping(y)
-    assert mapping(0) == pytest.approx(0, abs=1e-6)
-    assert mapping(1) == pytest.approx(1, abs=1e-6)
+        assert curve(x) <= curve(y)
+    assert curve(0) == pytest.approx(0, abs=1e-6)
+    assert curve(1) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("m", [-0.01, 1.01, math.nan, math.inf])
@@ -41,13 +41,13 @@ def test_what_is_no_severity(m: float) -> None:
 @given(st.floats(-100, 100), st.floats(-100, 100), UNIT)
 def test_a_sweep_ends_exactly_and_stays_between(easy: float, hard: float, m: float) -> None:
     sweep = Sweep(easy, hard)
-    assert (sweep.at(0), sweep.at(1)) == (easy, hard)
-    assert min(easy, hard) - 1e-12 <= sweep.at(m) <= max(easy, hard) + 1e-12
+    assert (sweep.value_at(0), sweep.value_at(1)) == (easy, hard)
+    assert min(easy, hard) - 1e-12 <= sweep.value_at(m) <= max(easy, hard) + 1e-12
 
 
 def test_a_choice_takes_the_option_at_the_fraction() -> None:
-    choice = DiscreteSweep((2, 3, 4))
-    assert [choice.at(m) for m in (0, 0.33, 0.34, 0.66, 0.67, 1)] == [2, 2, 3, 3, 4, 4]
+    sweep = DiscreteSweep((2, 3, 4))
+    assert [sweep.value_at(m) for m in (0, 0.33, 0.34, 0.66, 0.67, 1)] == [2, 2, 3, 3, 4, 4]
 
 
 def test_every_core_parameter_is_swept() -> None:

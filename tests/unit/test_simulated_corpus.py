@@ -80,8 +80,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         records.append({**record, "language": "de", "duration_s": duration_s, "take": number})
     (folder / "audio" / "broken.flac").write_bytes(b"fLaC, but nothing more")
     broken = {"id": "broken", "audio": "audio/broken.flac", "text": "lost", "take": "two"}
-    whole = (folder / "audio" / "0.wav").read_bytes()
-    (folder / "audio" / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    encoded = (folder / "audio" / "0.wav").read_bytes()
+    (folder / "audio" / "cut.wav").write_bytes(encoded[: len(encoded) // 2])
     cut = {"id": "cut", "audio": "audio/cut.wav", "text": "half", "speaker": {"age": 7}}
     records[2:2] = [broken]
     records[4:4] = [cut]
@@ -122,8 +122,8 @@ def usable_places() -> list[int]:
 
 
 def test_the_folder_holds_what_it_should(reference: Path) -> None:
-    others = {"simulated.jsonl", "errors.jsonl", "recipe.json", "README.md", "summary.json"}
-    assert set(content(reference)) == {*SHARDS, *others, "summary.png"}
+    documents = {"simulated.jsonl", "errors.jsonl", "recipe.json", "README.md", "summary.json"}
+    assert set(content(reference)) == {*SHARDS, *documents, "summary.png"}
     assert content(reference)["summary.png"].startswith(b"\x89PNG")
 
 
@@ -198,14 +198,21 @@ def test_broken_sources_cost_a_line_and_their_clips(reference: Path) -> None:
 
 
 def test_the_summary_counts(reference: Path) -> None:
-    told = json.loads((reference / "summary.json").read_text())
-    made = rows(reference)
-    assert told["clips"] == sum(told["groups"].values()) == sum(told["scenarios"].values()) == 17
-    assert (told["clips_left_out"], told["sources_broken"]) == (6, 2)
-    assert told["hours"] == pytest.approx(sum(r["duration_s"] for r in made) / 3600, abs=1e-4)
-    assert told["groups"]["clean"] == sum(row["scenario"] == "clean" for row in made) > 0
-    assert sum(told["severity_histogram"]) == 17 - told["groups"]["clean"]
-    assert told["clipped_samples"] == sum(row["clipped_samples"] for row in made)
+    summary_json = json.loads((reference / "summary.json").read_text())
+    clips = rows(reference)
+    assert (
+        summary_json["clips"]
+        == sum(summary_json["groups"].values())
+        == sum(summary_json["scenarios"].values())
+        == 17
+    )
+    assert (summary_json["clips_left_out"], summary_json["sources_broken"]) == (6, 2)
+    assert summary_json["hours"] == pytest.approx(
+        sum(r["duration_s"] for r in clips) / 3600, abs=1e-4
+    )
+    assert summary_json["groups"]["clean"] == sum(row["scenario"] == "clean" for row in clips) > 0
+    assert sum(summary_json["severity_histogram"]) == 17 - summary_json["groups"]["clean"]
+    assert summary_json["clipped_samples"] == sum(row["clipped_samples"] for row in clips)
 
 
 def test_two_workers_make_the_same_bytes(reference: Path, manifest: Path, tmp_path: Path) -> None:
@@ -268,10 +275,12 @@ def test_another_recipe_in_the_same_folder_is_refused(
 def test_another_manifest_in_the_same_folder_is_refused(
     copy: Path, reference: Path, manifest: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "clean.jsonl"
-    other.write_text(manifest.read_text().replace("Sätze", "Worte").replace("S\\u00e4tze", "Worte"))
+    changed = tmp_path / "clean.jsonl"
+    changed.write_text(
+        manifest.read_text().replace("Sätze", "Worte").replace("S\\u00e4tze", "Worte")
+    )
     with pytest.raises(UsageError, match=r"manifest\.sha256 is .* there and"):
-        build_corpus(other, copy, RECIPE, workers=1)
+        build_corpus(changed, copy, RECIPE, workers=1)
     assert content(copy) == content(reference)
 
 
@@ -351,7 +360,7 @@ def test_without_matplotlib_only_the_picture_is_missing(
 def test_clips_are_never_longer_than_allowed(manifest: Path, tmp_path: Path) -> None:
     limited = RECIPE.model_copy(update={"max_duration_s": 1.3})  # at speed 0.8: sources of 1.04 s
     plan = plan_corpus(limited, manifest)
-    assert [one.id for one in plan.utterances] == [
+    assert [utterance.id for utterance in plan.utterances] == [
         "spoken/1",
         "broken",
         "cut",
@@ -360,18 +369,21 @@ def test_clips_are_never_longer_than_allowed(manifest: Path, tmp_path: Path) -> 
         "spoken/5",
     ]
     # Where the manifest does not state it, the audio does.
-    other = tmp_path / "clean.jsonl"
+    longer = tmp_path / "clean.jsonl"
     shutil.copytree(manifest.parent / "audio", tmp_path / "audio")
     records = lines(manifest)
-    other.write_text(
+    longer.write_text(
         "".join(json.dumps({k: r[k] for k in ("id", "audio", "text")}) + "\n" for r in records)
     )
     small = limited.model_copy(update={"num_clips": 8})
-    build_corpus(other, tmp_path / "out", small, workers=1)
-    made = lines(tmp_path / "out" / "simulated.jsonl")
-    assert [row["parent_id"] for row in made] == [f"spoken/{n}" for n in (1, 3, 4, 5)]
-    assert max(row["duration_s"] for row in made) <= 1.3
-    errors = {one["id"]: one["reason"] for one in lines(tmp_path / "out" / "errors.jsonl")}
+    build_corpus(longer, tmp_path / "out", small, workers=1)
+    records = lines(tmp_path / "out" / "simulated.jsonl")
+    assert [row["parent_id"] for row in records] == [f"spoken/{n}" for n in (1, 3, 4, 5)]
+    assert max(row["duration_s"] for row in records) <= 1.3
+    errors = {
+        utterance["id"]: utterance["reason"]
+        for utterance in lines(tmp_path / "out" / "errors.jsonl")
+    }
     assert "1.20 s, longer than the 1.04 s" in errors["spoken/0"]
 
 
@@ -431,7 +443,7 @@ def test_ids_must_be_unique_and_file_names_stay_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the id a occurs twice"):
         plan_corpus(RECIPE, path)
     ids = ["a/b.c", "a_b_c", "a=2Fb.c", "ä", "=C3=A4"]
-    stems = [file_stem(one) for one in ids]
+    stems = [file_stem(clip_id) for clip_id in ids]
     assert len(set(stems)) == len(ids)
     assert stems[0] == "a=2Fb=2Ec"
     assert not set("./\\") & set("".join(stems))
@@ -477,24 +489,26 @@ def test_encoding_is_that_of_files(tmp_path: Path) -> None:
 
 
 def members(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
-    found: dict[str, list[tuple[str, bytes]]] = {}
+    tar_members: dict[str, list[tuple[str, bytes]]] = {}
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
                 assert (member.mtime, member.uid, member.gid, member.uname) == (0, 0, 0, "")
                 file = tar.extractfile(member)
                 assert file is not None
-                found.setdefault(path.name, []).append((member.name, file.read()))
-    return found
+                tar_members.setdefault(path.name, []).append((member.name, file.read()))
+    return tar_members
 
 
 def test_the_export_holds_every_clip_once(reference: Path, tmp_path: Path) -> None:
     assert export_webdataset(reference, tmp_path / "w", shard_size=6) == 3
-    found = members(tmp_path / "w")
-    assert [len(one) for one in found.values()] == [12, 12, 10]
-    assert list(found) == ["train-000000.tar", "train-000001.tar", "train-000002.tar"]
-    flat = [member for one in found.values() for member in one]
-    for row, sound, record in zip(rows(reference), flat[::2], flat[1::2], strict=True):
+    tar_members = members(tmp_path / "w")
+    assert [len(content_of_tar) for content_of_tar in tar_members.values()] == [12, 12, 10]
+    assert list(tar_members) == ["train-000000.tar", "train-000001.tar", "train-000002.tar"]
+    all_members = [member for content_of_tar in tar_members.values() for member in content_of_tar]
+    for row, sound, record in zip(
+        rows(reference), all_members[::2], all_members[1::2], strict=True
+    ):
         assert sound == (row["audio"]["path"], row["audio"]["bytes"])
         assert record[0] == sound[0].replace(".flac", ".json")
         assert json.loads(record[1]) == {k: v for k, v in row.items() if k != "audio"}
@@ -525,9 +539,9 @@ def test_the_commands(manifest: Path, tmp_path: Path) -> None:
     assert "2 sources failed" in done.stdout
     assert "6 of 6 clips" in done.stderr
     assert "clips/s, 0:00:00 left" in done.stderr
-    made = lines(tmp_path / "out" / "simulated.jsonl")
-    assert {row["severity"] for row in made} == {0.5}
-    assert {row["scenario"] for row in made} <= {"echo+noise", "dropout"}
+    records = lines(tmp_path / "out" / "simulated.jsonl")
+    assert {row["severity"] for row in records} == {0.5}
+    assert {row["scenario"] for row in records} <= {"echo+noise", "dropout"}
     row = pq.read_table(tmp_path / "out" / "train-00000-of-00002.parquet").to_pylist()[0]
     assert row["audio"]["bytes"][:4] == b"RIFF"
     done = CliRunner().invoke(_APP, ["webdataset", out, "-o", str(tmp_path / "w")])
@@ -667,8 +681,8 @@ def test_killed_at_ten_random_moments_the_bytes_are_the_same(
     manifest: Path, tmp_path: Path
 ) -> None:
     recipe = RECIPE.model_copy(update={"num_clips": 1500})
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    build_corpus(manifest, whole, recipe, workers=1)
+    complete, killed = tmp_path / "whole", tmp_path / "killed"
+    build_corpus(manifest, complete, recipe, workers=1)
     rng = random.Random(11)
     done = []
     for round_ in range(10):
@@ -687,14 +701,14 @@ def test_killed_at_ten_random_moments_the_bytes_are_the_same(
     process = start(manifest, killed, recipe)
     _, error = process.communicate(timeout=HANGING_S)
     assert process.returncode == 0, error
-    assert content(killed) == content(whole)
+    assert content(killed) == content(complete)
 
 
 def test_only_the_utterances_that_are_wanted(manifest: Path) -> None:
     recipe = SimulatedCorpusRecipe(seed=1, where={"take": 3})
-    assert [one.id for one in plan_corpus(recipe, manifest).utterances] == ["spoken/3"]
+    assert [utterance.id for utterance in plan_corpus(recipe, manifest).utterances] == ["spoken/3"]
     named = SimulatedCorpusRecipe(seed=1, where={"language": "de", "take": 4})
-    assert [one.id for one in plan_corpus(named, manifest).utterances] == ["spoken/4"]
+    assert [utterance.id for utterance in plan_corpus(named, manifest).utterances] == ["spoken/4"]
     nobody = SimulatedCorpusRecipe(seed=1, where={"speaker": "nobody"})
     with pytest.raises(UsageError, match="none of 8 utterances has"):
         plan_corpus(nobody, manifest)

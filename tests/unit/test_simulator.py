@@ -86,7 +86,7 @@ def test_one_severity_for_the_whole_clip() -> None:
     assert values["noise"].snr_db == pytest.approx(2.5)  # type: ignore[union-attr]
 
 
-def test_the_mapping_shifts_drawn_severities() -> None:
+def test_the_curve_shifts_drawn_severities() -> None:
     simulator = Simulator()
 
     def mean(curve: SeverityCurve) -> float:

@@ -83,9 +83,9 @@ def clips(path: Path) -> list[Utterance]:
 def test_lists_hold_what_was_planned(reference: Path, sentences: Path) -> None:
     plan = plan_speech(small(sentences), read_sentences(sentences))
     for name in plan.lists():
-        made = clips(reference / f"{name}.jsonl")
-        assert [(u.id, u.text) for u in made] == [(c.id, c.text) for c in plan.clips(name)]
-        for utterance, clip in zip(made, plan.clips(name), strict=True):
+        utterances = clips(reference / f"{name}.jsonl")
+        assert [(u.id, u.text) for u in utterances] == [(c.id, c.text) for c in plan.clips(name)]
+        for utterance, clip in zip(utterances, plan.clips(name), strict=True):
             info = soundfile.info(reference / utterance.audio)
             assert (info.samplerate, info.channels, info.format) == (16_000, 1, "FLAC")
             assert info.duration == pytest.approx(utterance.extra["duration_s"], abs=0.001)
@@ -105,41 +105,41 @@ def test_lists_hold_what_was_planned(reference: Path, sentences: Path) -> None:
 def test_pauses_are_silent_and_speech_is_not(reference: Path, sentences: Path) -> None:
     plan = plan_speech(small(sentences), read_sentences(sentences))
     lists = {u.id: u for n in plan.lists() for u in clips(reference / f"{n}.jsonl")}
-    heard = 0
+    spoken_clips = 0
     for clip in (c for name in plan.lists() for c in plan.clips(name) if c.voice is not None):
         samples, _ = soundfile.read(reference / lists[clip.id].audio, dtype="float32")
         before, after = (round(16_000 * pause) for pause in clip.pauses_s)
         silent = np.concatenate([samples[:before], samples[len(samples) - after :]])
         if silent.size:
-            heard += 1
+            spoken_clips += 1
             assert 0 < np.sqrt(np.mean(silent**2)) < 10**-3.2
         assert clip.voice is not None
         peak = 20 * np.log10(np.abs(samples).max())
         assert peak == pytest.approx(clip.voice.peak_db, abs=1.5)
-    assert heard > 3
+    assert spoken_clips > 3
 
 
 def test_a_corpus_that_grew_is_the_one_made_at_once(
     reference: Path, sentences: Path, tmp_path: Path
 ) -> None:
-    one = tmp_path / "grown"
-    assert synthesize_speech(small(sentences, "parts=1"), one, workers=1) == []
-    assert clips(one / "train.jsonl") == clips(one / "train-000.jsonl")
-    assert not (one / "train-001.jsonl").exists()
+    grown = tmp_path / "grown"
+    assert synthesize_speech(small(sentences, "parts=1"), grown, workers=1) == []
+    assert clips(grown / "train.jsonl") == clips(grown / "train-000.jsonl")
+    assert not (grown / "train-001.jsonl").exists()
     # An interrupted list: a clip is gone, another is cut off.
-    lost, cut = (one / u.audio for u in clips(one / "train-000.jsonl")[:2])
+    lost, cut = (grown / u.audio for u in clips(grown / "train-000.jsonl")[:2])
     lost.unlink()
     cut.write_bytes(cut.read_bytes()[:30])
-    (one / "train-000.jsonl").unlink()
+    (grown / "train-000.jsonl").unlink()
     moved = tmp_path / "moved.jsonl"
     shutil.copy(sentences, moved)  # where the text lies is not what the corpus depends on
     rows: list[tuple[int, int, float]] = []
     assert (
-        synthesize_speech(small(moved), one, workers=2, on_progress=lambda *row: rows.append(row))
+        synthesize_speech(small(moved), grown, workers=2, on_progress=lambda *row: rows.append(row))
         == []
     )
-    assert content(one) == content(reference)
-    total = sum(len(clips(one / f"{name}.jsonl")) for name in ("train", "dev", "test"))
+    assert content(grown) == content(reference)
+    total = sum(len(clips(grown / f"{name}.jsonl")) for name in ("train", "dev", "test"))
     assert rows[-1][:2] == (total, total)
 
 
@@ -174,8 +174,8 @@ def test_failures_are_listed_and_stop_nothing(
     failures = synthesize_speech(small(sentences, "joined=0", "part_joined=0"), folder)
     assert failures
     assert all("flite is not installed" in failure.reason for failure in failures)
-    made = {u.id for name in ("train", "dev", "test") for u in clips(folder / f"{name}.jsonl")}
-    assert not made & {failure.clip_id for failure in failures}
+    ids = {u.id for name in ("train", "dev", "test") for u in clips(folder / f"{name}.jsonl")}
+    assert not ids & {failure.clip_id for failure in failures}
     monkeypatch.undo()
     assert synthesize_speech(small(sentences, "joined=0", "part_joined=0"), folder) == []
     assert {failure.clip_id for failure in failures} <= {

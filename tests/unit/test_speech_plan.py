@@ -67,8 +67,8 @@ def test_the_plan_depends_on_recipe_and_sentences_only(plan: SpeechPlan) -> None
     shuffled = [TEXTS[int(index)] for index in np.random.permutation(len(TEXTS))]
     again = plan_speech(RECIPE, shuffled)
     assert everything(again) == everything(plan)
-    other = plan_speech(RECIPE.model_copy(update={"seed": 5}), TEXTS)
-    assert everything(other) != everything(plan)
+    reseeded = plan_speech(RECIPE.model_copy(update={"seed": 5}), TEXTS)
+    assert everything(reseeded) != everything(plan)
 
 
 def test_more_parts_change_nothing_of_the_earlier_ones(plan: SpeechPlan) -> None:
@@ -130,8 +130,8 @@ def test_held_out_voices_speak_in_the_held_out_test_only(plan: SpeechPlan) -> No
             assert clip.voice.name != "awb"
             assert not clip.voice.name.startswith("en-gb-scotland")
             assert not clip.voice.name.endswith(("+f5", "+m7"))
-    heard = Counter(m for c in plan.clips("test") if c.held_out for m in kokoro_members(c))
-    assert set(heard) == held_out
+    counts = Counter(m for c in plan.clips("test") if c.held_out for m in kokoro_members(c))
+    assert set(counts) == held_out
 
 
 def test_no_mixture_of_any_size_has_a_held_out_voice() -> None:
@@ -165,9 +165,9 @@ def test_a_prefix_of_a_part_is_a_balanced_sample(plan: SpeechPlan) -> None:
     for number in range(3):
         clips = plan.clips(f"train-{number:03d}")
         half = Counter(engine(clip) for clip in clips[: len(clips) // 2] if clip.voice)
-        for name, whole in {"kokoro": 44, "hibari": 80, "flite": 50, "espeak-ng": 26}.items():
+        for name, expected in {"kokoro": 44, "hibari": 80, "flite": 50, "espeak-ng": 26}.items():
             # Hypergeometric: four standard deviations of half of them.
-            assert half[name] == pytest.approx(whole / 2, abs=2 * whole**0.5)
+            assert half[name] == pytest.approx(expected / 2, abs=2 * expected**0.5)
         seconds = [index for index, clip in enumerate(clips) if clip.kind != "sentence"]
         assert min(seconds) < len(clips) / 2 < max(seconds)
 

@@ -85,10 +85,10 @@ def test_a_voice_keeps_its_period(hertz: float, factor: float) -> None:
         likeness /= frame.size - shortest - np.arange(likeness.size)
         best = likeness[: round(1.5 * RATE / hertz) - shortest]
         periods.append(shortest + int(np.argmax(best)))
-    wanted = RATE / hertz
-    assert np.median(periods) == pytest.approx(wanted, rel=0.01, abs=0.6)
+    expected = RATE / hertz
+    assert np.median(periods) == pytest.approx(expected, rel=0.01, abs=0.6)
     # Every stretch, not only most: at a joint a period may be out by less than a tenth.
-    assert np.mean(np.abs(np.array(periods) - wanted) < 0.1 * wanted) > 0.97
+    assert np.mean(np.abs(np.array(periods) - expected) < 0.1 * expected) > 0.97
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -110,23 +110,23 @@ def test_speech_keeps_level_spectrum_and_pauses(factor: float) -> None:
     # The pause from 1.6 to 2 s is silent where it should now be, and there only.
     pause = after[round(1.65 * RATE / factor) : round(1.95 * RATE / factor)]
     assert np.abs(pause).max() < 1e-3
-    heard = np.square(after[: round(1.6 * RATE / factor)]).reshape(-1)
-    assert heard[-round(0.3 * RATE / factor) :].max() > 1e-3
+    power = np.square(after[: round(1.6 * RATE / factor)]).reshape(-1)
+    assert power[-round(0.3 * RATE / factor) :].max() > 1e-3
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.75, 1.5, 2.0])
 def test_everything_happens_in_proportion(factor: float) -> None:
     clicks = np.zeros(4 * RATE)
-    places = np.array([3000, 20_000, 33_333, 50_000])
+    positions = np.array([3000, 20_000, 33_333, 50_000])
     rng = np.random.default_rng(1)
-    for place in places:
-        clicks[place : place + 800] = rng.standard_normal(800)
+    for position in positions:
+        clicks[position : position + 800] = rng.standard_normal(800)
     after = change_speed(single(clicks + 1e-4 * rng.standard_normal(clicks.size)), factor)
     loud = np.flatnonzero(np.abs(after) > 0.3)
     begins = loud[np.concatenate([[True], np.diff(loud) > 4000])]
-    assert begins.size == places.size
+    assert begins.size == positions.size
     # A segment moves by 10 ms at most, and is 40 ms long.
-    assert begins == pytest.approx(places / factor, abs=0.035 * RATE)
+    assert begins == pytest.approx(positions / factor, abs=0.035 * RATE)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -170,19 +170,19 @@ def test_other_speeds_are_refused(factor: float) -> None:
 def test_a_drawn_speed_is_keyed_and_within_its_range() -> None:
     simulator = Simulator()
 
-    def drawn(number: int, **more: Any) -> Any:
+    def draw_copy(number: int, **more: Any) -> Any:
         return simulator.draw(seed=1, scenario="dropout", utterance=str(number), **more)
 
-    speeds = [drawn(number, speed_range=(0.75, 1.5)).speed for number in range(400)]
+    speeds = [draw_copy(number, speed_range=(0.75, 1.5)).speed for number in range(400)]
     assert min(speeds) >= 0.75
     assert max(speeds) <= 1.5
     assert np.histogram(speeds, bins=5, range=(0.75, 1.5))[0].min() > 50  # of 80 each
-    assert drawn(3, speed_range=(0.75, 1.5)).speed == speeds[3]
+    assert draw_copy(3, speed_range=(0.75, 1.5)).speed == speeds[3]
     # It changes nothing else of the draw.
-    plain, fast = drawn(3), drawn(3, speed_range=(0.75, 1.5))
+    plain, fast = draw_copy(3), draw_copy(3, speed_range=(0.75, 1.5))
     assert plain.speed == 1.0
     assert fast.model_copy(update={"speed": 1.0}) == plain
-    assert drawn(3, speed=1.25) == plain.model_copy(update={"speed": 1.25})
+    assert draw_copy(3, speed=1.25) == plain.model_copy(update={"speed": 1.25})
 
 
 def test_the_simulator_changes_the_speed_before_all_else() -> None:

@@ -43,7 +43,9 @@ Sound = NDArray[np.float32]
 
 def voice(engine: str, name: str, **manner: float) -> Voice:
     return Voice(
-        engine, name, **{"stretch": 1.0, "pitch": 1.0, "scale": 1.0, "peak_db": -3.0} | manner
+        engine,
+        name,
+        **{"stretch": 1.0, "pitch": 1.0, "scale": 1.0, "peak_db": -3.0} | manner,
     )
 
 
@@ -63,7 +65,7 @@ def cut(sound: Sound) -> Sound:
 
 def fundamental(sound: Sound) -> float:
     """Median over voiced frames of 64 ms, by autocorrelation, Hz."""
-    size, found = 1024, []
+    size, spectra = 1024, []
     for start in range(0, len(sound) - size, 320):
         frame = sound[start : start + size] * np.hanning(size)
         if np.sqrt(np.mean(frame**2)) < 0.05 * np.abs(sound).max():
@@ -72,9 +74,9 @@ def fundamental(sound: Sound) -> float:
         shortest, longest = RATE // 400, RATE // 50
         lag = shortest + int(np.argmax(products[shortest:longest]))
         if products[lag] > 0.4 * products[0]:
-            found.append(RATE / lag)
-    assert len(found) > 30
-    return float(np.median(found))
+            spectra.append(RATE / lag)
+    assert len(spectra) > 30
+    return float(np.median(spectra))
 
 
 def formants(sound: Sound) -> NDArray[np.float64]:
@@ -86,8 +88,8 @@ def formants(sound: Sound) -> NDArray[np.float64]:
         for centre in np.exp(np.arange(np.log(400), np.log(5_500), 0.01))
     ]
     levels = np.log([power[bins].mean() for bins in near])
-    place = np.arange(len(levels))
-    return levels - np.polyval(np.polyfit(place, levels, 1), place)
+    index = np.arange(len(levels))
+    return levels - np.polyval(np.polyfit(index, levels, 1), index)
 
 
 def formant_factor(plain: Sound, moved: Sound) -> float:
@@ -196,8 +198,8 @@ def test_the_same_voice_says_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["-hello there my friend", "--version", "-o is a letter", "-h"])
 @pytest.mark.parametrize(("engine", "name"), [("flite", "slt"), ("espeak-ng", "en-us+m1")])
 def test_a_text_is_never_taken_for_an_option(engine: str, name: str, text: str) -> None:
-    said, plain = spoken(engine, name, text), spoken(engine, name, text.lstrip("-"))
-    assert len(said) >= 0.9 * len(plain) > 0.1 * RATE
+    with_dash, plain = spoken(engine, name, text), spoken(engine, name, text.lstrip("-"))
+    assert len(with_dash) >= 0.9 * len(plain) > 0.1 * RATE
 
 
 @pytest.mark.parametrize(("engine", "name"), [("flite", "kal16"), ("espeak-ng", "en-us+m1")])

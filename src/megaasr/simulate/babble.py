@@ -120,11 +120,11 @@ class _Talker:
         ends = np.cumsum(lengths + pauses)
         syllables = int(np.searchsorted(ends, grid / _GRID_HZ))
         # Stretched slightly, so that a whole number of syllables fills the time.
-        stretch = grid / _GRID_HZ / ends[syllables - 1]
-        starts = np.concatenate([[0.0], ends[: syllables - 1]]) * stretch
+        time_scale = grid / _GRID_HZ / ends[syllables - 1]
+        starts = np.concatenate([[0.0], ends[: syllables - 1]]) * time_scale
         time_s = (np.arange(grid) + 0.5) / _GRID_HZ
         self.syllable = np.searchsorted(starts, time_s, side="right") - 1
-        phase = (time_s - starts[self.syllable]) / (lengths[:syllables] * stretch)[self.syllable]
+        phase = (time_s - starts[self.syllable]) / (lengths[:syllables] * time_scale)[self.syllable]
         self.phase = np.minimum(phase, 1.0)  # 0..1 within the syllable, 1 in the pause after it
         self.vowels = rng.integers(len(_FORMANTS_HZ), size=syllables)
         self.stress = rng.random(syllables)

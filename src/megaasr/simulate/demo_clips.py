@@ -81,11 +81,11 @@ def _write(
 ) -> Utterance:
     clip_id = f"{number + 1}-{scenario.replace('+', '-')}"
     files.write(output / f"{clip_id}.flac", waveform)
-    kept = ("speaker", "source", "held_out_voice")
+    inherited = ("speaker", "source", "held_out_voice")
     extra = {
         "scenario": scenario,
         "severity": severity,
-        **{name: utterance.extra[name] for name in kept},
+        **{name: utterance.extra[name] for name in inherited},
     }
     return Utterance(clip_id, f"{clip_id}.flac", utterance.text, "en", extra)
 

@@ -155,13 +155,13 @@ def draw_scenario(mix: Mix, *, seed: int, utterance: str, copy_index: int) -> Sc
     """
     rng = stream(stream_key(seed, utterance, copy_index, "scenario"))
     groups = [group for group in mix.groups if group.share > 0]
-    threshold, drawn = float(rng.random()), groups[-1]
+    threshold, selected = float(rng.random()), groups[-1]
     for group in groups:
         if threshold < group.share:
-            drawn = group
+            selected = group
             break
         threshold -= group.share
-    name = drawn.scenarios[int(rng.integers(len(drawn.scenarios)))]
+    name = selected.scenarios[int(rng.integers(len(selected.scenarios)))]
     return ScenarioCell(name, 0.0 if name == CLEAN else None)
 
 

@@ -100,7 +100,7 @@ def _rain(rng: np.random.Generator) -> Float64Array:
     decays_s = 0.0006 + 0.0014 * rng.random(24)
     drops = np.sin(2 * np.pi * np.outer(pitches_hz, time_s))
     drops = remove_offset(drops, np.exp(-time_s / decays_s[:, None]))
-    near = _scattered(rng, drops, per_s=700, spread=0.9)
+    near = _scattered(rng, drops, per_s=700, log_std=0.9)
     rush = _coloured(rng, 0.15)
     return np.asarray(near / near.std() + 0.6 * rush)
 
@@ -110,7 +110,7 @@ def _crackle(rng: np.random.Generator) -> Float64Array:
     time_s = np.arange(128) / SAMPLE_RATE
     decays_s = 0.0003 + 0.0012 * rng.random(32)
     bursts = remove_offset(rng.standard_normal((32, 128)), np.exp(-time_s / decays_s[:, None]))
-    crackle = _scattered(rng, bursts, per_s=40, spread=0.5)
+    crackle = _scattered(rng, bursts, per_s=40, log_std=0.5)
     return np.asarray(crackle / crackle.std() + 0.1 * rng.standard_normal(_LENGTH))
 
 
@@ -140,7 +140,7 @@ def _slow_drift(rng: np.random.Generator, depth: float) -> Float64Array:
 
 
 def _scattered(
-    rng: np.random.Generator, shapes: Float64Array, *, per_s: float, spread: float
+    rng: np.random.Generator, shapes: Float64Array, *, per_s: float, log_std: float
 ) -> Float64Array:
     """Return the sum [time] of copies of the shapes at random times.
 
@@ -150,12 +150,12 @@ def _scattered(
         rng: random stream.
         shapes: short sounds to copy, float64 array [shape, time].
         per_s: copies per second.
-        spread: standard deviation of the natural logarithm of the amplitudes.
+        log_std: standard deviation of the natural logarithm of the amplitudes.
     """
     count = round(per_s * _SECONDS)
     starts = (rng.random(count) * _LENGTH).astype(np.int64)
     selected = (rng.random(count) * len(shapes)).astype(np.int64)
-    amplitudes = np.exp(spread * rng.standard_normal(count))
+    amplitudes = np.exp(log_std * rng.standard_normal(count))
     shape_length = shapes.shape[1]
     indices = starts[:, None] + np.arange(shape_length)
     weights = shapes[selected] * amplitudes[:, None]

@@ -70,7 +70,7 @@ class Sweep:
     hard: float
     core: bool = False
 
-    def at(self, m: float) -> float:
+    def value_at(self, m: float) -> float:
         """Return the value at severity m; exact at 0 and 1."""
         return (1.0 - m) * self.easy + m * self.hard
 
@@ -87,6 +87,6 @@ class DiscreteSweep(Generic[T]):
     options: Sequence[T]
     core: bool = False
 
-    def at(self, m: float) -> T:
+    def value_at(self, m: float) -> T:
         """Return the value at severity m."""
         return self.options[min(int(m * len(self.options)), len(self.options) - 1)]

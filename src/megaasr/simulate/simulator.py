@@ -181,7 +181,7 @@ class Simulator:
 
 
 def _value_at(value: Any, m: float) -> Any:
-    return value.at(m) if isinstance(value, Sweep | DiscreteSweep) else value
+    return value.value_at(m) if isinstance(value, Sweep | DiscreteSweep) else value
 
 
 def _as_waveform(audio: Waveform | tuple[NDArray[Any], int]) -> Waveform:

@@ -171,9 +171,9 @@ def _fill(
     remaining_s = limit_s
     for index in rng.permutation(len(pool)):
         clip, pause_s = pool[int(index)], round(float(rng.uniform(0.3, 1.2)), 3)
-        stretch = clip.voice.stretch if clip.voice else 1.0
+        slowdown = clip.voice.stretch if clip.voice else 1.0
         # 0.45 s per word is slow for a natural tempo, so that the slowest voices fit, too.
-        estimate_s = (0.45 * len(clip.text.split()) + 0.5) * stretch + pause_s
+        estimate_s = (0.45 * len(clip.text.split()) + 0.5) * slowdown + pause_s
         if estimate_s > remaining_s:
             break
         parts.append(clip)

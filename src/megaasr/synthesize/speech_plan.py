@@ -322,8 +322,8 @@ def _fill(
     remaining_s = limit_s
     for index in rng.permutation(len(pool))[:40]:
         clip, pause_s = pool[int(index)], round(float(rng.uniform(0.0, 1.0)), 3)
-        stretch = clip.voice.stretch if clip.voice else 1.0
-        speech_s = (word_s * len(clip.text.split()) + 0.5) * stretch
+        slowdown = clip.voice.stretch if clip.voice else 1.0
+        speech_s = (word_s * len(clip.text.split()) + 0.5) * slowdown
         estimate_s = speech_s + sum(clip.pauses_s) + pause_s
         if estimate_s > remaining_s:
             break

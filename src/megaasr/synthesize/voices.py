@@ -99,7 +99,14 @@ class Voice:
                 f"not a voice: speaker {speaker!r} must be engine:name, and voice must have the "
                 f"fields {', '.join(sorted(fields))} (got {', '.join(sorted(manner))})"
             )
-        return cls(engine, name, **{field: float(manner[field]) for field in fields})
+        return cls(
+            engine,
+            name,
+            stretch=float(manner["stretch"]),
+            pitch=float(manner["pitch"]),
+            scale=float(manner["scale"]),
+            peak_db=float(manner["peak_db"]),
+        )
 
 
 def draw_voice(rng: np.random.Generator, *, held_out: bool, flite_share: float = 0.5) -> Voice:
@@ -182,15 +189,21 @@ def speak(text: str, voice: Voice, scratch: Path) -> tuple[np.ndarray, int]:
 
 def _command(text: str, voice: Voice, scratch: Path) -> list[str]:
     # Playing at `scale` times the rate shortens the speech, so it is stretched to keep the tempo.
-    stretch = voice.stretch * voice.scale
+    duration_stretch = voice.stretch * voice.scale
     if voice.engine == "flite":
-        command = ["flite", "-voice", voice.name, "--setf", f"duration_stretch={stretch:.4f}"]
+        command = [
+            "flite",
+            "-voice",
+            voice.name,
+            "--setf",
+            f"duration_stretch={duration_stretch:.4f}",
+        ]
         if voice.name == "kal16":
             command += ["--setf", f"int_f0_target_mean={105 * voice.pitch:.1f}"]
         else:
             command += ["--setf", f"f0_shift={voice.pitch:.3f}"]
         return [*command, "-t", text, str(scratch)]
-    words_per_minute = min(450, max(80, round(175 / stretch)))
+    words_per_minute = min(450, max(80, round(175 / duration_stretch)))
     pitch = min(99, max(0, round(50 + 50 * float(np.log2(voice.pitch)) * 1.5)))
     options = ["-v", voice.name, "-s", str(words_per_minute), "-p", str(pitch), "-w", str(scratch)]
     return ["espeak-ng", *options, "--", text]

@@ -137,8 +137,8 @@ def _prompt_list(texts: Package) -> list[tuple[str, str]]:
 
 def _prompts(audio: Package, texts: Package) -> Iterator[HumanClip]:
     recordings: set[str] = set()
-    for name, listed in _prompt_list(texts):
-        text = spoken_text(listed)
+    for name, prompt in _prompt_list(texts):
+        text = spoken_text(prompt)
         recording = audio.members.get(f"{_PROMPT_FOLDER}/{name}.g722")
         if text is None or recording is None:  # one text has no recording
             continue

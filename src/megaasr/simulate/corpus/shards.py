@@ -126,7 +126,7 @@ def write_rows(
         {b"huggingface": features_json(columns).encode(), **metadata}
     )
     table = pa.Table.from_pylist(list(rows), schema=schema)
-    flat = list(columns)
+    names = list(columns)
     audio = f"{AUDIO}.bytes"
     try:
         with atomic_file(path) as file:
@@ -135,9 +135,13 @@ def write_rows(
                 file,
                 row_group_size=ROWS_IN_GROUP,
                 # FLAC does not compress further, and statistics of audio bytes are useless.
-                compression={audio: "NONE", f"{AUDIO}.path": "ZSTD", **dict.fromkeys(flat, "ZSTD")},
-                use_dictionary=flat,
-                write_statistics=flat,
+                compression={
+                    audio: "NONE",
+                    f"{AUDIO}.path": "ZSTD",
+                    **dict.fromkeys(names, "ZSTD"),
+                },
+                use_dictionary=names,
+                write_statistics=names,
             )
             return file.tell()
     except OSError as error:

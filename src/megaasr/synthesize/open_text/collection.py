@@ -262,12 +262,12 @@ def kind_of(text: str, kind: SentenceKind) -> SentenceKind:
 
 def _collect_templates(recipe: TextRecipe, words: WordList, collector: _Collector) -> SourceSummary:
     cleaner = SentenceCleaner(words, lexicon_names())
-    count, drawn = recipe.template_sentences, generate_from_templates(recipe.seed)
+    count, generated = recipe.template_sentences, generate_from_templates(recipe.seed)
     kinds: dict[str, SentenceKind] = {}
     for _ in range(_MAX_DRAWS * count):
         if len(kinds) == count:
             break
-        sentence = next(drawn)
+        sentence = next(generated)
         if cleaner.clean(sentence.text) == sentence.text:
             kinds.update(dict.fromkeys(collector.select_new([sentence.text]), sentence.kind))
     texts = list(kinds)
