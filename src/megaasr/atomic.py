@@ -77,7 +77,7 @@ def remove_leftovers(folder: Path, *, older_than_s: float | None = None) -> None
     """Delete the temporary files that killed processes left in a folder.
 
     Args:
-        folder: where to look; subfolders are not searched.
+        folder: folder to search, without its subfolders.
         older_than_s: only files that were last written more than this many seconds ago. None
             deletes all of them: no other process may be writing in the folder then.
     """

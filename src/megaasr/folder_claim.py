@@ -26,8 +26,8 @@ class FolderClaim:
     Attributes:
         folder: the output folder. It is created with the marker.
         marker: name of the JSON file inside the folder that describes the inputs.
-        mismatch: how a refusal goes on after the folder's name when the inputs differ, such as
-            `holds a run of another recipe`.
+        mismatch: predicate of the refusal when the inputs differ, such as `holds a run of another
+            recipe`; the message starts with the path of the folder.
         outputs: glob pattern of the results; a folder that has such files but no marker is refused.
             None to accept any folder without a marker.
         error: class of the exception.
@@ -74,8 +74,8 @@ class FolderClaim:
         """Refuse the folder if the recorded inputs are not the requested ones, naming each field.
 
         Args:
-            recorded: what the marker describes, or the part of it that has to agree.
-            requested: the same fields for this run.
+            recorded: inputs that the marker describes, or those of them that have to agree.
+            requested: inputs of this run, with the same fields.
         """
         before, now = flatten(recorded), flatten(requested)
         differences = [

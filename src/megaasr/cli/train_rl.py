@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from megaasr.atomic import write_atomically
 from megaasr.cli.training_options import (
     OutputOption,
     SetOption,
@@ -88,7 +89,7 @@ def _probe(plan: RLRecipe, output: Path, clips: int) -> None:
         "recommended": best,
         "temperatures": [one.as_dict() for one in found],
     }
-    (output / "probe.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "probe.json", json.dumps(document, indent=2) + "\n")
     draw_probe(found, output / "probe.png")
     table = Table("temperature", "CPI", "BAP", "valid", "spread", "mean sample", "best sample")
     for one in found:
@@ -110,4 +111,4 @@ def _write_page(output: Path) -> None:
             return None
 
     page = groups_page(read_groups(output / "groups.jsonl"), output.name, read)
-    (output / "groups.html").write_text(page, encoding="utf-8")
+    write_atomically(output / "groups.html", page)

@@ -47,8 +47,8 @@ class NoisePool:
 
     Attributes:
         recorded: cached recordings; None for the built-in noises alone.
-        selection: what the category `pool` draws from: `pool` for all recordings (all built-in
-            noises if there are none), or a single name or category, see `choose`.
+        selection: the noises that the category `pool` stands for: `pool` for all recordings (all
+            built-in noises if there are none), or a single name or category, see `choose`.
     """
 
     recorded: SampleCache | None = None

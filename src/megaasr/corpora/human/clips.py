@@ -84,7 +84,7 @@ class HumanClip:
     Attributes:
         id: id of the clip, unique in both splits.
         split: `dev` or `test`.
-        text: transcript.
+        text: transcript of the recording.
         speaker: name of the speaker, as far as the package distinguishes speakers.
         package: name of the package.
         waveform: audio at 16 kHz.

@@ -30,7 +30,7 @@ class BrokenSource:
     Attributes:
         id: id of the utterance.
         file: path of its audio, as in the manifest.
-        reason: what is wrong, and how to fix it.
+        reason: the problem, and how to fix it.
     """
 
     id: str

@@ -76,7 +76,7 @@ def frequent_names(texts: Iterable[str], words: WordList, *, min_count: int) -> 
 
     Args:
         texts: sentences of the book.
-        words: vocabulary.
+        words: vocabulary with the names that are already known.
         min_count: minimum number of occurrences; rarer names may be errors.
     """
     counts: dict[str, int] = {}
