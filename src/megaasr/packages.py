@@ -97,7 +97,7 @@ def fetch_package(
     folder = cache / registry / (f"{stem}-{version}" if version else stem)
     files = _files_in(folder, registry) or _loose_files(cache, registry, stem, version)
     if not files:
-        _download(registry, name, version, folder, timeout_s)
+        _download(registry, name, version, folder, timeout_s=timeout_s)
         files = _files_in(folder, registry)
     if len(files) > 1:
         raise PackageError(
@@ -151,7 +151,7 @@ def _split_file_name(path: Path) -> tuple[str, str]:
 
 
 def _download(
-    registry: Registry, name: str, version: str | None, folder: Path, timeout_s: float
+    registry: Registry, name: str, version: str | None, folder: Path, *, timeout_s: float
 ) -> None:
     """Download a package to a folder, which appears when the download is complete."""
     cache = folder.parent.parent

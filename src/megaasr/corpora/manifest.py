@@ -156,4 +156,6 @@ def _relative_to(folder: Path) -> Callable[[Path], str]:
 
 def _utterance(entry: CorpusEntry, audio: str, seconds: float) -> Utterance:
     extra: dict[str, Any] = {**entry.extra, "duration_s": round(seconds, 4)}
-    return Utterance(entry.id, audio, entry.text, entry.language, extra)
+    return Utterance(
+        id=entry.id, audio=audio, text=entry.text, language=entry.language, extra=extra
+    )

@@ -103,13 +103,13 @@ def wenetspeech(root: Path, split: str | None) -> Iterator[CorpusEntry]:
             if split is not None and split not in subsets:
                 continue
             yield CorpusEntry(
-                str(segment["sid"]),
-                root / recording["path"],
-                str(segment["text"]).strip(),
-                "zh",
-                float(segment["begin_time"]),
-                float(segment["end_time"]),
-                {"recording": str(recording["aid"]), "split": "+".join(subsets)},
+                id=str(segment["sid"]),
+                path=root / recording["path"],
+                text=str(segment["text"]).strip(),
+                language="zh",
+                start_s=float(segment["begin_time"]),
+                end_s=float(segment["end_time"]),
+                extra={"recording": str(recording["aid"]), "split": "+".join(subsets)},
             )
     if split is not None:
         select_splits(split, sorted(available), root)

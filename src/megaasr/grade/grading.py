@@ -138,7 +138,9 @@ class Grading:
             clips += len(rows)
             failed += sum("error" in row for row in rows)
             on_progress(clips, total, f"{audio_s / seconds:.1f} times real time")
-        return Graded(self._folder.finish(), clips, failed, audio_s, seconds)
+        return Graded(
+            done=self._folder.finish(), clips=clips, failed=failed, audio_s=audio_s, seconds=seconds
+        )
 
     def _shard(self, number: int) -> list[Utterance]:
         return self._utterances[number * self._size : (number + 1) * self._size]

@@ -60,13 +60,15 @@ def build(corpus: Path, output: Path) -> list[Utterance]:
     for number, utterance in enumerate(selected):
         speech = files.read(corpus / utterance.audio).samples
         clean = Waveform(speech * np.float32(_PEAK / np.abs(speech).max()), SAMPLE_RATE)
-        clips.append(_write(output, number, CLEAN, 0.0, clean, utterance))
+        clips.append(_write(output, number, clean, utterance))
         for scenario in scenarios[number :: len(selected)]:
             draw = simulator.draw(
                 seed=SEED, scenario=scenario, severity=SEVERITY, utterance=utterance.id
             )
             degraded = simulator.apply(clean, draw).waveform
-            clips.append(_write(output, number, scenario, SEVERITY, degraded, utterance))
+            clips.append(
+                _write(output, number, degraded, utterance, scenario=scenario, severity=SEVERITY)
+            )
     write_manifest(output / "clips.jsonl", clips)
     return clips
 
@@ -74,10 +76,11 @@ def build(corpus: Path, output: Path) -> list[Utterance]:
 def _write(
     output: Path,
     number: int,
-    scenario: str,
-    severity: float,
     waveform: Waveform,
     utterance: Utterance,
+    *,
+    scenario: str = CLEAN,
+    severity: float = 0.0,
 ) -> Utterance:
     clip_id = f"{number + 1}-{scenario.replace('+', '-')}"
     files.write(output / f"{clip_id}.flac", waveform)
@@ -87,7 +90,9 @@ def _write(
         "severity": severity,
         **{name: utterance.extra[name] for name in inherited},
     }
-    return Utterance(clip_id, f"{clip_id}.flac", utterance.text, "en", extra)
+    return Utterance(
+        id=clip_id, audio=f"{clip_id}.flac", text=utterance.text, language="en", extra=extra
+    )
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def build_sample_cache(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, older_than_s=_STALE_PART_S)
-        _build(recordings, folder, encoder, digest, on_progress)
+        _build(recordings, folder, encoder, digest, on_progress=on_progress)
     except OSError as error:
         reason = error.strerror or error
         raise AudioError(
@@ -112,6 +112,7 @@ def _build(
     folder: Path,
     encoder: RecordingEncoder,
     digest: str,
+    *,
     on_progress: OnProgress,
 ) -> None:
     cached: list[CachedRecording] = []

@@ -179,4 +179,6 @@ def manifest_record(clip: PlannedClip, duration_s: float) -> Utterance:
     if clip.text:
         extra["held_out_voice"] = clip.held_out
     language = "en" if clip.text else None
-    return Utterance(clip.id, clip_path(clip.id), clip.text, language, dict(extra))
+    return Utterance(
+        id=clip.id, audio=clip_path(clip.id), text=clip.text, language=language, extra=dict(extra)
+    )

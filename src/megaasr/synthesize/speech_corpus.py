@@ -102,7 +102,7 @@ def synthesize_speech(
         progress = _Progress(sum(map(len, lists.values())), on_progress)
         maker = _ClipMaker(recipe.seed, output, Speakers(recipe.engines))
         for name, clips in lists.items():
-            _make_list(name, clips, maker, pool, progress)
+            _make_list(name, clips, maker, pool=pool, progress=progress)
             _write_views(output, name, plan)
     return progress.failures
 
@@ -120,6 +120,7 @@ def _make_list(
     name: str,
     clips: Sequence[PlannedClip],
     maker: _ClipMaker,
+    *,
     pool: ThreadPoolExecutor,
     progress: _Progress,
 ) -> None:

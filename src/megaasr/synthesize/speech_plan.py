@@ -152,11 +152,11 @@ class SpeechPlan:
             )
             original = candidates.pop(next(other_speakers, 0))
             yield PlannedClip(
-                clip_id,
-                "sentence",
-                original.source,
-                original.text,
-                voice,
+                id=clip_id,
+                kind="sentence",
+                source=original.source,
+                text=original.text,
+                voice=voice,
                 pauses_s=self._pauses(clip_id),
             )
 
@@ -216,12 +216,12 @@ class SpeechPlan:
         self, clip_id: str, sentence: SourceSentence, engine: Engine, *, held_out: bool
     ) -> PlannedClip:
         return PlannedClip(
-            clip_id,
-            "sentence",
-            sentence.source,
-            sentence.text,
-            self._voice(clip_id, engine, held_out=held_out),
-            held_out,
+            id=clip_id,
+            kind="sentence",
+            source=sentence.source,
+            text=sentence.text,
+            voice=self._voice(clip_id, engine, held_out=held_out),
+            held_out=held_out,
             pauses_s=self._pauses(clip_id),
         )
 

@@ -102,7 +102,9 @@ def _write_audio(
             "licence": LICENCES[clip.package],
             "duration_s": round(clip.waveform.duration_s, 3),
         }
-        utterances.append(Utterance(clip.id, audio, clip.text, "en", extra))
+        utterances.append(
+            Utterance(id=clip.id, audio=audio, text=clip.text, language="en", extra=extra)
+        )
     return tuple(utterances)
 
 

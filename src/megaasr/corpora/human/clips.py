@@ -148,7 +148,14 @@ def _prompts(audio: Package, texts: Package) -> Iterator[HumanClip]:
         recordings.add(digest)
         clip_id = f"asterisk-{name.replace('/', '-')}"
         waveform = files.read(_g722_as_wav(recording))
-        yield HumanClip(clip_id, split_of(text), text, "allison-smith", PROMPTS, waveform)
+        yield HumanClip(
+            id=clip_id,
+            split=split_of(text),
+            text=text,
+            speaker="allison-smith",
+            package=PROMPTS,
+            waveform=waveform,
+        )
     if not recordings:
         raise CorpusError(f"{audio.label} has no recording of a usable prompt")
 
@@ -165,14 +172,21 @@ def _pocketsphinx(package: Package) -> Iterator[HumanClip]:
             clip_id = f"pocketsphinx-{name}-{match['name'].rpartition('-')[2]}"
             waveform = files.read(package.read(f"{folder}/{name}/{match['name']}.wav"))
             speaker = f"pocketsphinx-{name}"
-            yield HumanClip(clip_id, "test", text, speaker, POCKETSPHINX, waveform)
+            yield HumanClip(
+                id=clip_id,
+                split="test",
+                text=text,
+                speaker=speaker,
+                package=POCKETSPHINX,
+                waveform=waveform,
+            )
     yield HumanClip(
-        "pocketsphinx-goforward",
-        "test",
-        "go forward ten meters",  # goforward.gram
-        "pocketsphinx-goforward",
-        POCKETSPHINX,
-        _raw(package.read(f"{folder}/goforward.raw"), SAMPLE_RATE),
+        id="pocketsphinx-goforward",
+        split="test",
+        text="go forward ten meters",  # goforward.gram
+        speaker="pocketsphinx-goforward",
+        package=POCKETSPHINX,
+        waveform=_raw(package.read(f"{folder}/goforward.raw"), SAMPLE_RATE),
     )
 
 
@@ -182,23 +196,30 @@ def _codec2(package: Package) -> Iterator[HumanClip]:
     for number, text in enumerate(_HTS):
         samples = sentences[number * length : (number + 1) * length]
         yield HumanClip(
-            f"codec2-hts-{number + 1}",
-            "test",
-            text,
-            f"codec2-hts-{number // 2 + 1}",
-            CODEC2,
-            Waveform(samples.copy(), SAMPLE_RATE),
+            id=f"codec2-hts-{number + 1}",
+            split="test",
+            text=text,
+            speaker=f"codec2-hts-{number // 2 + 1}",
+            package=CODEC2,
+            waveform=Waveform(samples.copy(), SAMPLE_RATE),
         )
     waveform = _raw(package.read(f"{_CODEC2_FOLDER}/mmt1.raw"), 8_000)
-    yield HumanClip("codec2-mmt1", "test", _MMT1, "codec2-mmt1", CODEC2, waveform)
+    yield HumanClip(
+        id="codec2-mmt1",
+        split="test",
+        text=_MMT1,
+        speaker="codec2-mmt1",
+        package=CODEC2,
+        waveform=waveform,
+    )
     waveform = files.read(package.read(f"{_CODEC2_FOLDER}/speech_orig_16k.wav"))
     yield HumanClip(
-        "codec2-speech-orig",
-        "test",
-        _SPEECH_ORIG,
-        "codec2-speech-orig",
-        CODEC2,
-        waveform,
+        id="codec2-speech-orig",
+        split="test",
+        text=_SPEECH_ORIG,
+        speaker="codec2-speech-orig",
+        package=CODEC2,
+        waveform=waveform,
     )
 
 

@@ -107,7 +107,13 @@ class CorpusPlan:
             )
         severity = self.recipe.severity if cell.severity is None else cell.severity
         clip_id = f"{utterance.id}-{copy_index:03d}"
-        return PlannedClip(clip_id, utterance, copy_index, cell.scenario, severity)
+        return PlannedClip(
+            id=clip_id,
+            utterance=utterance,
+            copy_index=copy_index,
+            scenario=cell.scenario,
+            severity=severity,
+        )
 
 
 def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
@@ -137,7 +143,13 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
         if listed and not selected:
             reason = f"none of {len(listed)} utterances has {recipe.where}"
         raise UsageError(f"manifest {manifest}: {reason}, there is nothing to degrade")
-    plan = CorpusPlan(recipe, manifest, sha256, len(listed), usable)
+    plan = CorpusPlan(
+        recipe=recipe,
+        manifest=manifest,
+        manifest_sha256=sha256,
+        listed=len(listed),
+        utterances=usable,
+    )
     cells = len(recipe.mix.cells) if recipe.mix.kind == "grid" else 0
     if plan.num_clips < cells:
         raise UsageError(

