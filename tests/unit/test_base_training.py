@@ -30,7 +30,7 @@ from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.base.recipe import BaseRecipe, OptimizerRecipe
-from megaasr.train.base.trainer import BaseTraining, scheduled_rate
+from megaasr.train.base.trainer import BaseTrainer, scheduled_learning_rate
 from megaasr.train.curves import BASE, draw_curves
 from megaasr.train.evaluate import dev_error_rate
 
@@ -127,11 +127,11 @@ def losses(folder: Path) -> dict[int, tuple[float, float, int]]:
 def interrupting(step: int) -> Callable[[dict[str, Any]], None]:
     """Ctrl-C in the middle of a step: after its update, before its checkpoint."""
 
-    def report(row: dict[str, Any]) -> None:
+    def stop(row: dict[str, Any]) -> None:
         if row.get("step") == step:
             raise KeyboardInterrupt
 
-    return report
+    return stop
 
 
 @pytest.fixture(scope="module")
@@ -140,34 +140,34 @@ def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "straight"
     torch.set_num_threads(1)
     AcceleratorState._reset_state(True)
-    BaseTraining(toy_recipe(corpus), folder).train()
+    BaseTrainer(toy_recipe(corpus), folder).train()
     return folder
 
 
-def assert_same(one: Any, other: Any, where: str = "checkpoint") -> None:
+def assert_same(first: Any, second: Any, where: str = "checkpoint") -> None:
     """Equal to the last bit, whatever is nested in whatever."""
-    assert type(one) is type(other), where
-    if isinstance(one, torch.Tensor):
-        assert one.dtype == other.dtype, where
-        assert torch.equal(one, other), where
-    elif isinstance(one, dict):
-        assert list(one) == list(other), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), where
-        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+    assert type(first) is type(second), where
+    if isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype, where
+        assert torch.equal(first, second), where
+    elif isinstance(first, dict):
+        assert list(first) == list(second), where
+        for key in first:
+            assert_same(first[key], second[key], f"{where}.{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), where
+        for number, (a, b) in enumerate(zip(first, second, strict=True)):
             assert_same(a, b, f"{where}[{number}]")
     else:
-        assert one == other, where
+        assert first == second, where
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return found
+    state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
+    return state
 
 
-def test_an_interrupted_run_ends_like_a_straight_one(
+def test_an_interrupted_run_equals_an_uninterrupted_one(
     corpus: Path, finished: Path, tmp_path: Path
 ) -> None:
     recipe = toy_recipe(corpus)
@@ -175,11 +175,11 @@ def test_an_interrupted_run_ends_like_a_straight_one(
     # long phase, and one within it.
     for stop in (2, 3, 4, 5):
         with pytest.raises(KeyboardInterrupt):
-            BaseTraining(recipe, tmp_path / "run", report=interrupting(stop)).train()
+            BaseTrainer(recipe, tmp_path / "run", interrupting(stop)).train()
         assert checkpoint(tmp_path / "run")["step"] == stop - 1
-    training = BaseTraining(recipe, tmp_path / "run")
-    assert training.position.step == 4
-    training.train()
+    trainer = BaseTrainer(recipe, tmp_path / "run")
+    assert trainer.position.step == 4
+    trainer.train()
     assert_same(checkpoint(tmp_path / "run"), checkpoint(finished))
     assert losses(tmp_path / "run") == losses(finished)
     # The first step trains by CTC alone; every other one saw another batch.
@@ -194,7 +194,7 @@ def test_an_interrupted_run_ends_like_a_straight_one(
 def test_a_finished_run_is_left_as_it_is(corpus: Path, finished: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished, tmp_path / "run"))
     shutil.rmtree(folder / "model")  # as if it had been killed before the export
-    BaseTraining(toy_recipe(corpus), folder).train()
+    BaseTrainer(toy_recipe(corpus), folder).train()
     assert_same(checkpoint(folder), checkpoint(finished))
     assert metrics(folder) == metrics(finished)
     weights = (folder / "model" / "model.safetensors").read_bytes()
@@ -204,7 +204,7 @@ def test_a_finished_run_is_left_as_it_is(corpus: Path, finished: Path, tmp_path:
 def test_another_seed_trains_another_model(corpus: Path, finished: Path, tmp_path: Path) -> None:
     stop = interrupting(1)
     with pytest.raises(KeyboardInterrupt):
-        BaseTraining(toy_recipe(corpus, "seed=1"), tmp_path / "run", report=stop).train()
+        BaseTrainer(toy_recipe(corpus, "seed=1"), tmp_path / "run", stop).train()
     assert losses(tmp_path / "run")[1] != losses(finished)[1]
 
 
@@ -223,14 +223,14 @@ def test_another_recipe_in_the_same_folder_is_refused(
     before = (finished / "recipe.json").read_bytes()
     differences = "; ".join(rf"{field} is \S+ there and \S+ now" for field in named)
     with pytest.raises(TrainingError, match=rf"another recipe: {differences} \(see "):
-        BaseTraining(toy_recipe(corpus, *overrides), finished)
+        BaseTrainer(toy_recipe(corpus, *overrides), finished)
     assert (finished / "recipe.json").read_bytes() == before
 
 
 def test_a_run_may_be_prolonged(corpus: Path, finished: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished, tmp_path / "run"))
     longer = toy_recipe(corpus, "steps=7", "log_steps=7", "evaluate_steps=50", "checkpoint_s=99")
-    BaseTraining(longer, folder).train()
+    BaseTrainer(longer, folder).train()
     assert checkpoint(folder)["step"] == 7
     assert json.loads((folder / "recipe.json").read_text())["steps"] == 7
 
@@ -251,7 +251,7 @@ def test_the_exported_model_is_half_as_large_and_loads(finished: Path) -> None:
     assert answer.tokens > 0
 
 
-def test_the_run_folder_tells_what_was_done(corpus: Path, finished: Path) -> None:
+def test_the_run_folder_describes_the_run(corpus: Path, finished: Path) -> None:
     recipe = json.loads((finished / "recipe.json").read_text())
     assert recipe == json.loads(toy_recipe(corpus).resolved_json())
     versions = json.loads((finished / "versions.json").read_text())
@@ -262,9 +262,9 @@ def test_the_run_folder_tells_what_was_done(corpus: Path, finished: Path) -> Non
     for row in rows:
         assert all(np.isfinite(value) for value in row.values())
         if "loss" in row:
-            used = scheduled_rate(row["step"] - 1, 6, toy_recipe(corpus).optimizer)
+            used = scheduled_learning_rate(row["step"] - 1, 6, toy_recipe(corpus).optimizer)
             assert row["learning_rate"] == used
-            # At most one batch (8 s) and the silence before its clips, heard in `seconds`.
+            # At most one batch (8 s) and the silence before its clips, processed in `seconds`.
             assert 0 < row["audio_s_per_s"] * row["seconds"] < 16
     (evaluation,) = [row for row in rows if "dev_wer" in row]
     assert evaluation["step"] == 6
@@ -323,13 +323,15 @@ def test_a_finished_run_is_published_with_its_card(
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "dev.jsonl"])
-def test_a_missing_corpus_is_named_with_the_mend(corpus: Path, tmp_path: Path, name: str) -> None:
+def test_a_missing_corpus_is_named_with_its_command(
+    corpus: Path, tmp_path: Path, name: str
+) -> None:
     half = tmp_path / "half"
     half.mkdir()
     other = {"train.jsonl", "dev.jsonl"} - {name}
     shutil.copy(corpus / other.pop(), half)
     with pytest.raises(TrainingError, match=f"half holds no {name}.*make corpus"):
-        BaseTraining(toy_recipe(half), tmp_path / "run")
+        BaseTrainer(toy_recipe(half), tmp_path / "run")
 
 
 def test_first_steps_without_a_short_clip_are_an_error_not_a_hang(
@@ -337,13 +339,13 @@ def test_first_steps_without_a_short_clip_are_an_error_not_a_hang(
 ) -> None:
     recipe = toy_recipe(corpus, "short_first_s=0.1")
     with pytest.raises(TrainingError, match=r"no clip of at most 0\.1 s \(short_first_s\)"):
-        BaseTraining(recipe, tmp_path / "run").train()
+        BaseTrainer(recipe, tmp_path / "run").train()
 
 
 def test_a_run_without_short_steps_needs_no_short_clips(corpus: Path, tmp_path: Path) -> None:
     recipe = toy_recipe(corpus, "short_first_s=0.1", "short_first_steps=0", "ctc_first_steps=0")
     with pytest.raises(KeyboardInterrupt):
-        BaseTraining(recipe, tmp_path / "run", report=interrupting(2)).train()
+        BaseTrainer(recipe, tmp_path / "run", interrupting(2)).train()
     assert [(loss > 0, epoch) for loss, _, epoch in losses(tmp_path / "run").values()] == [
         (True, 0),
         (True, 0),
@@ -354,12 +356,12 @@ def test_the_geometry_of_small_trains_too(corpus: Path, tmp_path: Path) -> None:
     settings = [f"architecture.{key}={value}" for key, value in GEOMETRIES["small"].items()]
     recipe = toy_recipe(corpus, *settings, "steps=8", "short_first_steps=4", "evaluate_steps=8")
     with pytest.raises(KeyboardInterrupt):
-        BaseTraining(recipe, tmp_path / "run", report=interrupting(3)).train()
-    BaseTraining(recipe, tmp_path / "run").train()
-    found = losses(tmp_path / "run")
-    assert sorted(found) == list(range(1, 9))
-    assert all(np.isfinite(one) for loss in found.values() for one in loss)
-    assert found[8][0] < found[2][0]
+        BaseTrainer(recipe, tmp_path / "run", interrupting(3)).train()
+    BaseTrainer(recipe, tmp_path / "run").train()
+    logged = losses(tmp_path / "run")
+    assert sorted(logged) == list(range(1, 9))
+    assert all(np.isfinite(value) for loss in logged.values() for value in loss)
+    assert logged[8][0] < logged[2][0]
     model = load_model(tmp_path / "run" / "model", device="cpu")
     assert model.geometry == recipe.architecture.geometry
     assert model.geometry.tokens_per_s == 50
@@ -368,7 +370,7 @@ def test_the_geometry_of_small_trains_too(corpus: Path, tmp_path: Path) -> None:
     assert "train-40-400-128-8000-00000.npy" in shards
 
 
-def test_a_run_of_before_the_geometry_was_in_the_recipe_goes_on(
+def test_a_run_is_resumed_whose_recipe_has_no_geometry(
     corpus: Path, finished: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(finished, tmp_path / "run"))
@@ -376,14 +378,14 @@ def test_a_run_of_before_the_geometry_was_in_the_recipe_goes_on(
     for field in ("hop_samples", "n_fft", "mel_bins", "chunk_frames", "window_frames"):
         del written["architecture"][field]
     (folder / "recipe.json").write_text(json.dumps(written))
-    BaseTraining(toy_recipe(corpus), folder).train()
+    BaseTrainer(toy_recipe(corpus), folder).train()
     assert metrics(folder) == metrics(finished)
     small = [f"architecture.{key}={value}" for key, value in GEOMETRIES["small"].items()]
     with pytest.raises(TrainingError, match=r"another recipe: architecture\.\S+ is"):
-        BaseTraining(toy_recipe(corpus, *small), folder)
+        BaseTrainer(toy_recipe(corpus, *small), folder)
 
 
-RATES = OptimizerRecipe(
+SCHEDULE = OptimizerRecipe(
     learning_rate=0.01,
     warmup_steps=10,
     decay_steps=20,
@@ -395,21 +397,23 @@ RATES = OptimizerRecipe(
 )
 
 
-def test_the_learning_rate_rises_stays_and_falls() -> None:
-    rates = [scheduled_rate(step, 100, RATES) for step in range(100)]
-    assert rates[:10] == pytest.approx([0.001 * n for n in range(1, 11)])
-    assert rates[10:81] == pytest.approx([0.01] * 71)
-    assert rates[80:] == pytest.approx([0.01 * n / 20 for n in range(20, 0, -1)])
-    assert scheduled_rate(100, 100, RATES) == 0.0
+def test_the_learning_rate_rises_stays_constant_and_falls() -> None:
+    learning_rates = [scheduled_learning_rate(step, 100, SCHEDULE) for step in range(100)]
+    assert learning_rates[:10] == pytest.approx([0.001 * n for n in range(1, 11)])
+    assert learning_rates[10:81] == pytest.approx([0.01] * 71)
+    assert learning_rates[80:] == pytest.approx([0.01 * n / 20 for n in range(20, 0, -1)])
+    assert scheduled_learning_rate(100, 100, SCHEDULE) == 0.0
     # The constant part can grow without a change of what was done before.
-    assert [scheduled_rate(step, 200, RATES) for step in range(80)] == rates[:80]
+    assert [scheduled_learning_rate(step, 200, SCHEDULE) for step in range(80)] == learning_rates[
+        :80
+    ]
 
 
 def test_a_learning_rate_without_warm_up_or_decay_is_constant() -> None:
-    flat = RATES.model_copy(update={"warmup_steps": 0, "decay_steps": 0})
-    assert {scheduled_rate(step, 50, flat) for step in range(50)} == {0.01}
+    constant = SCHEDULE.model_copy(update={"warmup_steps": 0, "decay_steps": 0})
+    assert {scheduled_learning_rate(step, 50, constant) for step in range(50)} == {0.01}
     # Shorter than warm-up and decay together: the lower of the two lines.
-    short = [scheduled_rate(step, 12, RATES) for step in range(12)]
+    short = [scheduled_learning_rate(step, 12, SCHEDULE) for step in range(12)]
     assert max(short) < 0.01
     assert short.index(max(short)) == 3
 
@@ -425,10 +429,10 @@ def test_dev_clips_are_taken_from_the_whole_manifest(
     model = Qwen3ASRForConditionalGeneration.from_pretrained(random_checkpoint)
     processor = Qwen3ASRProcessor.from_pretrained(random_checkpoint)
     model.train()
-    found = dev_error_rate(model, processor, tmp_path / "dev.jsonl", 3)
+    metrics = dev_error_rate(model, processor, tmp_path / "dev.jsonl", 3)
     assert model.training
-    assert found["dev_wer"] > 0
-    assert found["dev_words_on_nonspeech"] == 0
+    assert metrics["dev_wer"] > 0
+    assert metrics["dev_words_on_nonspeech"] == 0
 
 
 @pytest.mark.slow
@@ -436,7 +440,7 @@ def test_two_processes_train_one_model(corpus: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "toy.toml"
     shipped = Path(sys.modules["megaasr"].__path__[0]) / "recipes" / "train-base-tiny.toml"
     recipe.write_text(shipped.read_text())
-    settings = [f"--set={one}" for one in (*TOY, f"corpus={corpus}")]
+    settings = [f"--set={setting}" for setting in (*TOY, f"corpus={corpus}")]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*launcher, "--nproc-per-node", "2", "-m", "megaasr", "train", "base", str(recipe)]
 
@@ -465,7 +469,7 @@ def test_two_processes_train_one_model(corpus: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("espeak")
-def test_eight_clips_are_learnt_by_heart(tmp_path: Path) -> None:
+def test_eight_clips_are_memorised(tmp_path: Path) -> None:
     folder = tmp_path / "eight"
     folder.mkdir()
     rng = np.random.default_rng(1)
@@ -483,10 +487,10 @@ def test_eight_clips_are_learnt_by_heart(tmp_path: Path) -> None:
             "optimizer.decay_steps=30",
         ),
     )
-    BaseTraining(recipe, tmp_path / "run").train()
-    found = losses(tmp_path / "run")
-    assert found[150][0] < 0.4 * found[10][0]
-    assert found[150][1] < 0.6 * found[10][1]
+    BaseTrainer(recipe, tmp_path / "run").train()
+    logged = losses(tmp_path / "run")
+    assert logged[150][0] < 0.4 * logged[10][0]
+    assert logged[150][1] < 0.6 * logged[10][1]
 
 
 def test_another_corpus_is_refused_in_a_started_run(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from megaasr.train.clips import ClipFeatures, read_clips
 from megaasr.train.sft.fresh_clips import FreshFeatures, FreshSpeech
 from megaasr.train.sft.plan import describe_plan
 from megaasr.train.sft.recipe import SFTRecipe
-from megaasr.train.sft.trainer import SFTTraining
+from megaasr.train.sft.trainer import SFTTrainer
 
 SIMULATION = {"seed": 3, "num_clips": 7, "shard_size": 4, "max_duration_s": 5.0}
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("fresh_process_state")
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of five clean clips, one of them gone, and a simulation's recipe beside it."""
+    """A manifest of five clean clips, one of which is missing, beside a recipe of a simulation."""
     folder = tmp_path_factory.mktemp("clean")
     rng = np.random.default_rng(1)
     utterances = []
@@ -84,18 +84,18 @@ def test_fresh_clips_are_those_of_the_built_data_set(clean: Path, tmp_path: Path
     features = ClipFeatures(built, AudioGeometry())
     expected = {clip.id: features[number] for number, clip in enumerate(built)}
     fresh = FreshFeatures(supply(clean), AudioGeometry(), 7)
-    found = {clip.id: fresh[at] for at, clip in enumerate(fresh.clips)}
-    assert set(expected) < set(found)
-    for name, one in found.items():
+    items = {clip.id: fresh[index] for index, clip in enumerate(fresh.clips)}
+    assert set(expected) < set(items)
+    for name, item in items.items():
         if name not in expected:
-            assert name.startswith("u3")  # its source is gone: no example, and no error
-            assert one["features"] is None
+            assert name.startswith("u3")  # its source is missing: no example, and no error
+            assert item["features"] is None
             continue
-        np.testing.assert_array_equal(one["features"], expected[name]["features"])
-        assert one["text"] == expected[name]["text"]
+        np.testing.assert_array_equal(item["features"], expected[name]["features"])
+        assert item["text"] == expected[name]["text"]
 
 
-def test_later_clips_are_others_and_none_is_heard_twice(clean: Path) -> None:
+def test_later_clips_differ_and_none_is_used_twice(clean: Path) -> None:
     first = FreshFeatures(supply(clean), AudioGeometry(), 12)
     later = FreshFeatures(supply(clean), AudioGeometry(), 8, 12)
     ids = [clip.id for clip in (*first.clips, *later.clips)]
@@ -104,11 +104,11 @@ def test_later_clips_are_others_and_none_is_heard_twice(clean: Path) -> None:
     assert not np.array_equal(first[0]["features"], first[5]["features"])  # the same words
 
 
-def test_a_run_on_fresh_clips_goes_on_exactly(
+def test_a_run_on_fresh_clips_is_resumed_exactly(
     random_checkpoint: Path, clean: Path, tmp_path: Path
 ) -> None:
     plan = recipe(random_checkpoint, clean)
-    whole = SFTTraining(plan, tmp_path / "whole").train()
+    straight = SFTTrainer(plan, tmp_path / "straight").train().path
 
     def stop(row: dict[str, Any]) -> None:
         if row["phase"] == "two" and row["step"] == 1 and "loss" in row:
@@ -116,14 +116,14 @@ def test_a_run_on_fresh_clips_goes_on_exactly(
 
     AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.raises(KeyboardInterrupt):
-        SFTTraining(plan, tmp_path / "cut", stop).train()
+        SFTTrainer(plan, tmp_path / "stopped", stop).train()
     AcceleratorState._reset_state(reset_partial_state=True)
-    again = SFTTraining(plan, tmp_path / "cut").train()
+    resumed = SFTTrainer(plan, tmp_path / "stopped").train().path
     name = "adapter_model.safetensors"
-    expected, found = load_file(whole / name), load_file(again / name)
-    assert set(expected) == set(found)
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
-    rows = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").open()]
+    expected, weights = load_file(straight / name), load_file(resumed / name)
+    assert set(expected) == set(weights)
+    assert all(torch.equal(expected[key], weights[key]) for key in expected)
+    rows = [json.loads(line) for line in (tmp_path / "straight/metrics.jsonl").open()]
     trained = [row for row in rows if "loss" in row]
     assert [row["clips"] for row in trained] == [12] * 3 + [8] * 2
     parts = ("share_data", "share_forward", "share_backward")

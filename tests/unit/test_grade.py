@@ -17,12 +17,13 @@ from megaasr.audio import files
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import RecordError, UsageError
-from megaasr.grade.bands import band, grade
+from megaasr.grade.bands import grade
 from megaasr.grade.grading import Grading
 from megaasr.grade.shards import ShardAssignment, assignment_from_environment
 from megaasr.grade.summary import draw, summarize
 from megaasr.model.interface import Recognition, Request
 from megaasr.records import Utterance, read_manifest, write_manifest
+from megaasr.text.error_bands import band_of
 
 WORDS = ["one two three four", "five six seven eight", "nine ten", ""]
 
@@ -73,7 +74,7 @@ def run(
 
 
 def test_bounds_are_strict() -> None:
-    assert [band(rate) for rate in (0.0, 0.29, 0.3, 0.5, 0.69, 0.7, 3.0)] == [
+    assert [band_of(rate) for rate in (0.0, 0.29, 0.3, 0.5, 0.69, 0.7, 3.0)] == [
         *["below_30"] * 2,
         *["below_50"],
         *["below_70"] * 2,

@@ -47,11 +47,11 @@ def test_known_words(cache: Path, text: str, sounds: str) -> None:
 
 def test_case_and_punctuation_do_not_matter(cache: Path) -> None:
     # Only a question's or a clause's intonation would differ, which the symbols leave out.
-    one, *others = phonemize(
+    phonemes, *others = phonemize(
         ["We met at noon and left", "We met at noon and left.", "we met at Noon and left!"], cache
     )
-    assert others == [one, one]
-    assert not any(mark in symbol for symbol in one for mark in "',%=#_ ")
+    assert others == [phonemes, phonemes]
+    assert not any(mark in symbol for symbol in phonemes for mark in "',%=#_ ")
 
 
 def test_homophones_sound_alike_and_others_do_not(cache: Path) -> None:
@@ -61,9 +61,9 @@ def test_homophones_sound_alike_and_others_do_not(cache: Path) -> None:
 
 def test_order_and_duplicates_are_kept(cache: Path) -> None:
     texts = ["dog", "", "cat", "dog", "cat", "cat", ""]
-    found = phonemize(texts, cache)
-    assert ["".join(one) for one in found] == ["d0g", "", "kat", "d0g", "kat", "kat", ""]
-    found[0].append("x")
+    phonemes = phonemize(texts, cache)
+    assert ["".join(row) for row in phonemes] == ["d0g", "", "kat", "d0g", "kat", "kat", ""]
+    phonemes[0].append("x")
     assert "".join(phonemize(["dog"], cache)[0]) == "d0g"
 
 
@@ -86,8 +86,8 @@ def test_many_texts_keep_their_own_phonemes(cache: Path, tmp_path: Path) -> None
 def test_a_long_text_next_to_one_without_letters(cache: Path) -> None:
     # Once the two lines of the first were given to the two texts.
     long = " ".join(["she went to the house of the old man and"] * 20)
-    found = phonemize([long, "123", "cat"], cache)
-    assert [len(one) for one in found] == [520, 0, 3]
+    phonemes = phonemize([long, "123", "cat"], cache)
+    assert [len(row) for row in phonemes] == [520, 0, 3]
 
 
 def test_known_texts_need_no_program(cache: Path, request: pytest.FixtureRequest) -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from megaasr.train.rl.policy_loss import group_advantages, has_spread, policy_loss
+from megaasr.train.rl.policy_loss import group_advantages, has_reward_variance, policy_loss
 
 
 def by_hand(
@@ -46,7 +46,7 @@ MASK = [[1, 1, 0], [1, 1, 1]]
 @pytest.mark.parametrize("beta", [0.0, 0.04, 1.0])
 def test_values_and_gradients(advantages: list[float], beta: float) -> None:
     new = torch.tensor(NEW, dtype=torch.float64, requires_grad=True)
-    found = policy_loss(
+    result = policy_loss(
         new,
         torch.tensor(OLD, dtype=torch.float64),
         torch.tensor(REF, dtype=torch.float64),
@@ -54,12 +54,12 @@ def test_values_and_gradients(advantages: list[float], beta: float) -> None:
         torch.tensor(MASK),
         beta=beta,
     )
-    found.loss.backward()  # type: ignore[no-untyped-call]
+    result.loss.backward()  # type: ignore[no-untyped-call]
     loss, gradient = by_hand(NEW, OLD, REF, advantages, MASK, beta)
-    assert float(found.loss) == pytest.approx(loss, abs=1e-12)
+    assert float(result.loss) == pytest.approx(loss, abs=1e-12)
     assert new.grad is not None
     assert torch.allclose(new.grad, torch.tensor(gradient, dtype=torch.float64), atol=1e-12)
-    assert float(found.tokens) == 5
+    assert float(result.tokens) == 5
 
 
 def test_clipping_is_wider_above_than_below() -> None:
@@ -72,52 +72,52 @@ def test_clipping_is_wider_above_than_below() -> None:
     assert float(up.kl) == 0.0
 
 
-def test_every_token_counts_the_same_in_a_step_of_several_batches() -> None:
+def test_all_tokens_of_a_step_have_equal_weight_in_several_batches() -> None:
     new, old = torch.tensor(NEW), torch.tensor(OLD)
     advantages, mask = torch.tensor([1.0, -0.5]), torch.tensor(MASK)
-    whole = policy_loss(new, old, None, advantages, mask).loss
+    expected = policy_loss(new, old, None, advantages, mask).loss
     parts = [
         policy_loss(
-            new[at : at + 1],
-            old[at : at + 1],
+            new[row : row + 1],
+            old[row : row + 1],
             None,
-            advantages[at : at + 1],
-            mask[at : at + 1],
+            advantages[row : row + 1],
+            mask[row : row + 1],
             tokens_in_step=5.0,
         ).loss
-        for at in range(2)
+        for row in range(2)
     ]
-    assert float(sum(parts)) == pytest.approx(float(whole))
+    assert float(sum(parts)) == pytest.approx(float(expected))
 
 
-def test_nothing_to_learn_from_is_a_loss_of_zero() -> None:
+def test_the_loss_of_an_empty_batch_is_zero() -> None:
     zeros = torch.zeros(2, 3)
-    found = policy_loss(zeros, zeros, zeros, torch.zeros(2), zeros)
-    assert float(found.loss) == 0.0
-    assert torch.isfinite(found.clip_fraction)
+    result = policy_loss(zeros, zeros, zeros, torch.zeros(2), zeros)
+    assert float(result.loss) == 0.0
+    assert torch.isfinite(result.clip_fraction)
 
 
 def test_advantages_are_relative_to_the_group() -> None:
     rewards = torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.5, 0.5]])
-    found = group_advantages(rewards, torch.ones(2, 3, dtype=torch.bool))
-    assert torch.allclose(found[0], torch.tensor([-1.0, 0.0, 1.0]), atol=1e-3)
-    assert torch.equal(found[1], torch.zeros(3))
+    advantages = group_advantages(rewards, torch.ones(2, 3, dtype=torch.bool))
+    assert torch.allclose(advantages[0], torch.tensor([-1.0, 0.0, 1.0]), atol=1e-3)
+    assert torch.equal(advantages[1], torch.zeros(3))
     plain = group_advantages(rewards, torch.ones(2, 3, dtype=torch.bool), scale=False)
     assert torch.allclose(plain[0], torch.tensor([-1.0, 0.0, 1.0]))
 
 
-def test_samples_that_were_cut_off_move_nobody() -> None:
+def test_truncated_samples_do_not_affect_the_advantages() -> None:
     rewards = torch.tensor([[1.0, 2.0, 3.0, -50.0]])
     valid = torch.tensor([[True, True, True, False]])
-    found = group_advantages(rewards, valid)
+    advantages = group_advantages(rewards, valid)
     alone = group_advantages(rewards[:, :3], valid[:, :3])
-    assert torch.allclose(found[:, :3], alone)
-    assert float(found[0, 3]) == 0.0
-    nothing = group_advantages(rewards, torch.zeros(1, 4, dtype=torch.bool))
-    assert torch.equal(nothing, torch.zeros(1, 4))
+    assert torch.allclose(advantages[:, :3], alone)
+    assert float(advantages[0, 3]) == 0.0
+    without_valid = group_advantages(rewards, torch.zeros(1, 4, dtype=torch.bool))
+    assert torch.equal(without_valid, torch.zeros(1, 4))
 
 
-def test_which_groups_teach() -> None:
+def test_groups_with_reward_variance() -> None:
     rewards = torch.tensor([[1.0, 1.0], [1.0, 0.5], [1.0, 0.5], [1.0, 0.5]])
     valid = torch.tensor([[True, True], [True, True], [True, False], [False, False]])
-    assert has_spread(rewards, valid).tolist() == [False, True, False, False]
+    assert has_reward_variance(rewards, valid).tolist() == [False, True, False, False]

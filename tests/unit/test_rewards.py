@@ -1,4 +1,4 @@
-"""The reward of DG-WGPO against hand-computed values, its properties, and the libraries' calls."""
+"""The reward of DG-WGPO: values computed by hand, properties, and the interfaces of libraries."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megaasr.text.error_rate import count_errors
-from megaasr.train.rl.reward_adapters import SwiftReward, compute_score, trl_reward, words
+from megaasr.train.rl.reward_adapters import SwiftReward, compute_score, transcript_of, trl_reward
 from megaasr.train.rl.rewards import RewardRecipe, score_batch
 
-SAID = "the cat sat on the mat"
+REFERENCE = "the cat sat on the mat"
 
 
-def one(hypothesis: str, reference: str = SAID, language: str | None = "en", **changes: object):  # type: ignore[no-untyped-def]
+def score(
+    hypothesis: str, reference: str = REFERENCE, language: str | None = "en", **changes: object
+) -> dict[str, float]:
     recipe = RewardRecipe.model_validate(changes)
-    found = score_batch([hypothesis], [reference], language, recipe)
+    rewards = score_batch([hypothesis], [reference], language, recipe)
     return {
-        name: float(getattr(found, name)[0])
+        name: float(getattr(rewards, name)[0])
         for name in (
             *("total", "wer", "repetition", "static", "fine", "structure", "dynamic"),
             *("error_rate", "substitutions", "deletions", "insertions", "soft", "length"),
@@ -26,46 +28,48 @@ def one(hypothesis: str, reference: str = SAID, language: str | None = "en", **c
     }
 
 
-def test_a_right_text_has_the_whole_reward() -> None:
-    found = one("The cat sat on the mat!")
-    assert [found[name] for name in ("total", "wer", "repetition", "fine", "structure")] == [1] * 5
+def test_a_correct_text_has_the_full_reward() -> None:
+    rewards = score("The cat sat on the mat!")
+    assert [rewards[name] for name in ("total", "wer", "repetition", "fine", "structure")] == [
+        1
+    ] * 5
 
 
 def test_a_soft_and_a_hard_substitution_by_hand() -> None:
     # mat/map: 2 of 3 letters equal, soft; cat/dog: hard. 4 correct.
-    found = one("the dog sat on the map")
-    assert (found["substitutions"], found["soft"]) == (2, 1)
-    assert found["wer"] == pytest.approx(1 - 2 / 6)
-    assert found["fine"] == pytest.approx(4 / (4 + 1 + 0.4))
-    assert found["structure"] == pytest.approx(0.5 * 4 / 6 + 0.5)
-    # WER 1/3 >= 0.3: structure leads.
-    dynamic = 0.25 * found["fine"] + 0.75 * found["structure"]
-    assert found["dynamic"] == pytest.approx(dynamic)
-    assert found["total"] == pytest.approx(0.4 * found["wer"] + 0.6 * dynamic)
+    rewards = score("the dog sat on the map")
+    assert (rewards["substitutions"], rewards["soft"]) == (2, 1)
+    assert rewards["wer"] == pytest.approx(1 - 2 / 6)
+    assert rewards["fine"] == pytest.approx(4 / (4 + 1 + 0.4))
+    assert rewards["structure"] == pytest.approx(0.5 * 4 / 6 + 0.5)
+    # WER 1/3 >= 0.3: structure dominates.
+    dynamic = 0.25 * rewards["fine"] + 0.75 * rewards["structure"]
+    assert rewards["dynamic"] == pytest.approx(dynamic)
+    assert rewards["total"] == pytest.approx(0.4 * rewards["wer"] + 0.6 * dynamic)
 
 
-def test_below_tau_the_words_lead() -> None:
-    found = one("the cat sat on the map")
-    dynamic = 0.75 * found["fine"] + 0.25 * found["structure"]
-    assert found["dynamic"] == pytest.approx(dynamic)
-    assert one("the cat sat on the map", tau=0.1)["dynamic"] != pytest.approx(dynamic)
+def test_below_tau_the_words_dominate() -> None:
+    rewards = score("the cat sat on the map")
+    dynamic = 0.75 * rewards["fine"] + 0.25 * rewards["structure"]
+    assert rewards["dynamic"] == pytest.approx(dynamic)
+    assert score("the cat sat on the map", tau=0.1)["dynamic"] != pytest.approx(dynamic)
 
 
 def test_deletions_and_insertions_are_hard_and_change_the_length() -> None:
-    found = one("the cat sat")
-    assert (found["deletions"], found["insertions"]) == (3, 0)
-    assert found["fine"] == pytest.approx(3 / 6)
-    assert found["structure"] == pytest.approx(0.5 * 3 / 6 + 0.5 * 3 / 6)
-    longer = one("the cat sat on the mat and then some more words")
+    rewards = score("the cat sat")
+    assert (rewards["deletions"], rewards["insertions"]) == (3, 0)
+    assert rewards["fine"] == pytest.approx(3 / 6)
+    assert rewards["structure"] == pytest.approx(0.5 * 3 / 6 + 0.5 * 3 / 6)
+    longer = score("the cat sat on the mat and then some more words")
     assert longer["insertions"] == 5
     assert longer["structure"] == pytest.approx(0.5 + 0.5 / 6)
 
 
-def test_invention_is_worse_the_longer_it_is() -> None:
-    short, long = one("a b c d e f g h"), one("a b c d e f g h i j k l m n o p q r s t")
+def test_longer_hallucinations_are_worse() -> None:
+    short, long = score("a b c d e f g h"), score("a b c d e f g h i j k l m n o p q r s t")
     assert long["wer"] < short["wer"] < 0
     assert long["total"] < short["total"]
-    assert one("")["total"] < one("the cat")["total"]
+    assert score("")["total"] < score("the cat")["total"]
 
 
 @pytest.mark.parametrize(
@@ -76,48 +80,48 @@ def test_invention_is_worse_the_longer_it_is() -> None:
         ("no " * 30, "no no no", False),
         ("and then " * 6, "and then he left", False),
         ("we will go to the big house " * 3, "we will go to the big house", False),
-        ("go go go go go go", "go go go go go go", True),  # it was said so
+        ("go go go go go go", "go go go go go go", True),  # the reference has it, too
         ("hahahahahahahahahaha", "ha", False),
         ("the cat sat on the mat the cat", "the cat sat on the mat", True),
     ],
 )
 def test_the_repetition_gate(hypothesis: str, reference: str, passes: bool) -> None:
-    found = one(hypothesis, reference)
-    assert found["repetition"] == float(passes)
-    assert found["static"] == (found["wer"] if passes else 0.0)
+    rewards = score(hypothesis, reference)
+    assert rewards["repetition"] == float(passes)
+    assert rewards["static"] == (rewards["wer"] if passes else 0.0)
 
 
 def test_chinese_counts_characters_and_so_do_its_loops() -> None:
-    found = one("今天天汽很好", "今天天气很好", "zh")
-    assert (found["substitutions"], found["soft"]) == (1, 0)
-    assert found["wer"] == pytest.approx(5 / 6)
-    assert one("好" * 12, "你好", "zh")["repetition"] == 0.0
-    mixed = one("打开 wifi", "打开 WiFi", "zh")  # Latin letters one by one, case kept
+    rewards = score("今天天汽很好", "今天天气很好", "zh")
+    assert (rewards["substitutions"], rewards["soft"]) == (1, 0)
+    assert rewards["wer"] == pytest.approx(5 / 6)
+    assert score("好" * 12, "你好", "zh")["repetition"] == 0.0
+    mixed = score("打开 wifi", "打开 WiFi", "zh")  # Latin letters score by score, case kept
     assert mixed["substitutions"] == 2
 
 
-def test_where_nobody_speaks() -> None:
-    assert one("", "")["total"] == 1.0
-    words_out_of_nowhere = one("hello there", "")
-    assert words_out_of_nowhere["wer"] == -1.0
-    assert words_out_of_nowhere["dynamic"] == 0.0
+def test_clips_without_speech() -> None:
+    assert score("", "")["total"] == 1.0
+    hallucination = score("hello there", "")
+    assert hallucination["wer"] == -1.0
+    assert hallucination["dynamic"] == 0.0
 
 
 def test_parts_can_be_left_out() -> None:
     text = "the dog sat on the map"
-    whole = one(text)
-    assert one(text, fine=False)["dynamic"] == pytest.approx(whole["structure"])
-    assert one(text, structure=False)["dynamic"] == pytest.approx(whole["fine"])
-    assert one(text, gate=False)["dynamic"] == pytest.approx(
-        (whole["fine"] + whole["structure"]) / 2
+    full = score(text)
+    assert score(text, fine=False)["dynamic"] == pytest.approx(full["structure"])
+    assert score(text, structure=False)["dynamic"] == pytest.approx(full["fine"])
+    assert score(text, gate=False)["dynamic"] == pytest.approx(
+        (full["fine"] + full["structure"]) / 2
     )
-    assert one("no " * 30, repetition=False)["repetition"] == 1.0
-    assert one(text, alpha_dynamic=0.0)["total"] == pytest.approx(whole["static"])
+    assert score("no " * 30, repetition=False)["repetition"] == 1.0
+    assert score(text, alpha_dynamic=0.0)["total"] == pytest.approx(full["static"])
 
 
-def test_batches_are_in_step_and_languages_may_differ() -> None:
-    found = score_batch(["a b", "今天"], ["a b", "今天"], ["en", "zh"])
-    assert found.length.tolist() == [2, 2]
+def test_pairs_of_a_batch_may_have_different_languages() -> None:
+    rewards = score_batch(["a b", "今天"], ["a b", "今天"], ["en", "zh"])
+    assert rewards.length.tolist() == [2, 2]
     assert score_batch([], []).total.shape == (0,)
     with pytest.raises(ValueError, match="zip"):
         score_batch(["a"], ["a", "b"])
@@ -127,26 +131,26 @@ TEXTS = st.lists(st.sampled_from(["a", "bb", "ab", "no", "cats", "hat"]), max_si
 
 
 @given(TEXTS, TEXTS)
-def test_the_counts_are_the_scorer_s_and_rewards_are_bounded(heard: str, said: str) -> None:
-    found = one(heard, said)
-    counts = count_errors(said, heard)
-    assert found["error_rate"] == pytest.approx(counts.rate)
-    errors = found["substitutions"] + found["deletions"] + found["insertions"]
+def test_counts_equal_the_scorers_and_rewards_are_bounded(hypothesis: str, reference: str) -> None:
+    rewards = score(hypothesis, reference)
+    counts = count_errors(reference, hypothesis)
+    assert rewards["error_rate"] == pytest.approx(counts.rate)
+    errors = rewards["substitutions"] + rewards["deletions"] + rewards["insertions"]
     assert errors == counts.errors
-    assert 0 <= found["fine"] <= 1
-    assert 0 <= found["structure"] <= 1
-    assert found["total"] <= 1 + 1e-9
-    assert found["soft"] <= found["substitutions"]
-    assert (found["total"] > 1 - 1e-6) == (counts.errors == 0)
+    assert 0 <= rewards["fine"] <= 1
+    assert 0 <= rewards["structure"] <= 1
+    assert rewards["total"] <= 1 + 1e-9
+    assert rewards["soft"] <= rewards["substitutions"]
+    assert (rewards["total"] > 1 - 1e-6) == (counts.errors == 0)
 
 
 def test_trl_calls_with_columns() -> None:
-    conversation = [{"role": "assistant", "content": f"language English<asr_text>{SAID}"}]
+    conversation = [{"role": "assistant", "content": f"language English<asr_text>{REFERENCE}"}]
     rewards = trl_reward(
         prompts=["p"] * 3,
         completions=[conversation, "the cat", "language None"],
         completion_ids=[[1]] * 3,
-        solution=[f"language English<asr_text>{SAID}", SAID, ""],
+        solution=[f"language English<asr_text>{REFERENCE}", REFERENCE, ""],
         language=["en"] * 3,
         trainer_state=None,
     )
@@ -157,7 +161,7 @@ def test_trl_calls_with_columns() -> None:
         trl_reward(["p"], ["c"])
 
 
-def test_trl_s_trainer_calls_it_so() -> None:
+def test_the_trainer_of_trl_passes_these_arguments() -> None:
     pytest.importorskip("trl")
     import inspect
 
@@ -170,15 +174,15 @@ def test_trl_s_trainer_calls_it_so() -> None:
 
 def test_ms_swift_calls_an_instance_and_verl_a_function() -> None:
     reward = SwiftReward(None, recipe=RewardRecipe(tau=0.5))
-    assert reward([SAID, ""], solution=[SAID, SAID], language=["en", "en"])[0] == 1.0
-    found = compute_score("megaasr", "the dog sat on the map", SAID, {"language": "en"})
-    assert found["score"] == pytest.approx(one("the dog sat on the map")["total"])
-    assert found["error_rate"] == pytest.approx(1 / 3)
-    assert compute_score("megaasr", SAID, SAID)["score"] == 1.0
+    assert reward([REFERENCE, ""], solution=[REFERENCE, REFERENCE], language=["en", "en"])[0] == 1.0
+    rewards = compute_score("megaasr", "the dog sat on the map", REFERENCE, {"language": "en"})
+    assert rewards["score"] == pytest.approx(score("the dog sat on the map")["total"])
+    assert rewards["error_rate"] == pytest.approx(1 / 3)
+    assert compute_score("megaasr", REFERENCE, REFERENCE)["score"] == 1.0
 
 
-def test_the_words_of_a_completion() -> None:
-    assert words("language English<asr_text> Hello.") == "Hello."
-    assert words("language None<asr_text>") == ""
-    assert words("Hello.") == "Hello."
-    assert np.isfinite(score_batch([words("")], ["a"]).total).all()
+def test_the_transcript_of_a_completion() -> None:
+    assert transcript_of("language English<asr_text> Hello.") == "Hello."
+    assert transcript_of("language None<asr_text>") == ""
+    assert transcript_of("Hello.") == "Hello."
+    assert np.isfinite(score_batch([transcript_of("")], ["a"]).total).all()

@@ -1,4 +1,4 @@
-"""DG-WGPO on tiny: the policy hears, groups are drawn as they should be, the loop is exact."""
+"""DG-WGPO on tiny: the policy depends on the audio, groups are drawn correctly, runs are exact."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from megaasr.model.parts import fingerprint
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report.groups_page import groups_page, read_groups
 from megaasr.train.clips import Clip, ClipFeatures, read_clips
-from megaasr.train.curves import RL, rows_of
+from megaasr.train.curves import RL, cumulative_rows
 from megaasr.train.lora_recipe import LoraRecipe
 from megaasr.train.peft_model import with_adapter
 from megaasr.train.rl.group_log import GroupLog
 from megaasr.train.rl.groups import Group, GroupSource, mean_metrics, summarize
 from megaasr.train.rl.policy import Policy, make_prompts
-from megaasr.train.rl.probe import Probed, measure, probe, recommend
+from megaasr.train.rl.probe import ProbeResult, measure, probe, recommend
 from megaasr.train.rl.prompt_schedule import PromptSchedule
-from megaasr.train.rl.recipe import DynamicRecipe, RLRecipe, ThinRule
+from megaasr.train.rl.recipe import DynamicRecipe, RLRecipe, SubsampleRule
 from megaasr.train.rl.rewards import Rewards, score_batch
 from megaasr.train.rl.rollout import NativeEngine, Sample
 from megaasr.train.rl.start import Start, load_start
-from megaasr.train.rl.trainer import RLTraining
+from megaasr.train.rl.trainer import RLTrainer
 from megaasr.train.scopes import group_of
 
 DEMO = Path(__file__).parents[2] / "src/megaasr/cli/demo_clips"
@@ -56,14 +56,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's clips as a data set graded by the starting model."""
     folder = tmp_path_factory.mktemp("graded")
     graded = []
-    for one in read_manifest(DEMO / "clips.jsonl"):
-        sound = read(DEMO / one.audio)
+    for utterance in read_manifest(DEMO / "clips.jsonl"):
+        sound = read(DEMO / utterance.audio)
         extra = {
             "duration_s": sound.samples.size / 16_000,
             "base_error_rate": 0.5,
             "base_text": "something else",
         }
-        graded.append(Utterance(one.id, str(DEMO / one.audio), one.text, one.language, extra))
+        audio = str(DEMO / utterance.audio)
+        text, language = utterance.text, utterance.language
+        graded.append(Utterance(utterance.id, audio, text, language, extra))
     write_manifest(folder / "graded.jsonl", graded)
     return folder
 
@@ -95,7 +97,7 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four steps."""
     folder = tmp_path_factory.mktemp("run")
     torch.set_num_threads(1)
-    RLTraining(recipe(data), folder).train()
+    RLTrainer(recipe(data), folder).train()
     AcceleratorState._reset_state(reset_partial_state=True)
     return folder
 
@@ -106,11 +108,11 @@ def start(data: Path) -> Start:
 
 
 @pytest.fixture(scope="module")
-def heard(data: Path) -> list[Features]:
+def features(data: Path) -> list[Features]:
     """Features of three clips of different lengths."""
-    clips = sorted(read_clips([data]), key=lambda one: one.duration_s)
+    clips = sorted(read_clips([data]), key=lambda clip: clip.duration_s)
     read_all = ClipFeatures([clips[0], clips[len(clips) // 2], clips[-1]], AudioGeometry())
-    return [read_all[at]["features"] for at in range(3)]
+    return [read_all[index]["features"] for index in range(3)]
 
 
 def builder_of(start: Start) -> InputBuilder:
@@ -128,7 +130,7 @@ def completions(tokenizer: Any, texts: Sequence[str]) -> tuple[torch.Tensor, tor
     return ids, mask
 
 
-SAID = [
+OUTPUTS = [
     "language English<asr_text>red boats",
     "language None<asr_text>",
     "language English<asr_text>the seven little houses by the river",
@@ -139,20 +141,20 @@ SAID = [
 
 
 def test_padding_changes_nothing_and_the_audio_everything(
-    start: Start, heard: list[Features]
+    start: Start, features: list[Features]
 ) -> None:
     tokenizer = start.processor.tokenizer
     policy, builder = Policy(start.model.eval(), 0.7), builder_of(start)
-    ids, mask = completions(tokenizer, SAID)
+    ids, mask = completions(tokenizer, OUTPUTS)
     with torch.no_grad():
-        together, entropy = policy(make_prompts(heard, builder), ids, mask)
+        together, entropy = policy(make_prompts(features, builder), ids, mask)
         alone = []
-        for at, one in enumerate(heard):
-            rows = slice(2 * at, 2 * at + 2)
+        for number, clip in enumerate(features):
+            rows = slice(2 * number, 2 * number + 2)
             width = int(mask[rows].sum(dim=1).max())
-            single = policy(make_prompts([one], builder), ids[rows, :width], mask[rows, :width])[0]
+            single = policy(make_prompts([clip], builder), ids[rows, :width], mask[rows, :width])[0]
             alone.append(torch.nn.functional.pad(single, (0, ids.shape[1] - width)))
-        silent = [np.full_like(one, one.min()) for one in heard]
+        silent = [np.full_like(clip, clip.min()) for clip in features]
         deaf = policy(make_prompts(silent, builder), ids, mask)[0]
     apart = (together - torch.cat(alone)).abs() * mask
     assert float(apart.max()) < 1e-3
@@ -163,21 +165,21 @@ def test_padding_changes_nothing_and_the_audio_everything(
 
 
 def test_one_prompt_for_all_copies_equals_a_copy_for_each(
-    start: Start, heard: list[Features]
+    start: Start, features: list[Features]
 ) -> None:
     model = with_adapter(load_copy(start), "all", LoraRecipe(rank=2, alpha=4, dropout=0.0))
     tokenizer = start.processor.tokenizer
     policy = Policy(model.get_base_model(), 1.0)
-    prompts = make_prompts(heard, builder_of(start))
-    ids, mask = completions(tokenizer, SAID)
-    found = {}
-    for way in (policy._shared, policy._copied):
+    prompts = make_prompts(features, builder_of(start))
+    ids, mask = completions(tokenizer, OUTPUTS)
+    results = {}
+    for way in (policy._shared_prompt, policy._copied_prompt):
         logits = way(prompts, ids, mask, 2)
         (logits.log_softmax(-1) * mask.unsqueeze(-1)).pow(2).mean().backward()
         moved = {n: p.grad for n, p in policy.named_parameters() if p.grad is not None}
-        found[way.__name__] = (logits.detach() * mask.unsqueeze(-1), moved)
+        results[way.__name__] = (logits.detach() * mask.unsqueeze(-1), moved)
         policy.zero_grad(set_to_none=True)
-    (shared, ours), (copied, theirs) = found["_shared"], found["_copied"]
+    (shared, ours), (copied, theirs) = results["_shared_prompt"], results["_copied_prompt"]
     assert float((shared - copied).abs().max()) < 1e-3
     assert {group_of(name) for name in ours} == {"encoder", "aligner", "llm"}
     for name, gradient in theirs.items():
@@ -198,25 +200,25 @@ def engine(start: Start, **changes: Any) -> NativeEngine:
     return NativeEngine(start.model.eval(), builder_of(start), sampling, 8)
 
 
-def test_draws_follow_from_the_seed_whatever_is_in_the_batch(
-    start: Start, heard: list[Features]
+def test_samples_depend_on_the_seed_not_on_the_batch(
+    start: Start, features: list[Features]
 ) -> None:
     draws = engine(start)
     seeds = [(1, 0), (1, 1), (1, 2)]
-    together = draws.draw(heard, seeds)
-    assert together == draws.draw(heard, seeds)
-    assert together == [draws.draw([f], [s])[0] for f, s in zip(heard, seeds, strict=True)]
-    others = draws.draw(heard, [(2, 0), (2, 1), (2, 2)])
+    together = draws.draw(features, seeds)
+    assert together == draws.draw(features, seeds)
+    assert together == [draws.draw([f], [s])[0] for f, s in zip(features, seeds, strict=True)]
+    others = draws.draw(features, [(2, 0), (2, 1), (2, 2)])
     assert others != together
-    assert [len(one) for one in together] == [3, 3, 3]
+    assert [len(samples) for samples in together] == [3, 3, 3]
     assert len({sample.ids for of_clip in together for sample in of_clip}) > 3
 
 
-def test_a_cold_draw_is_the_greedy_transcript(start: Start, heard: list[Features]) -> None:
-    cold = engine(start, temperature=1e-4).draw(heard, [(0,)] * 3)
-    for of_clip, features in zip(cold, heard, strict=True):
+def test_a_cold_draw_is_the_greedy_transcript(start: Start, features: list[Features]) -> None:
+    cold = engine(start, temperature=1e-4).draw(features, [(0,)] * 3)
+    for of_clip, clip in zip(cold, features, strict=True):
         assert len({sample.ids for sample in of_clip}) == 1
-        prompts = make_prompts([features], builder_of(start))
+        prompts = make_prompts([clip], builder_of(start))
         with torch.no_grad():
             greedy = start.model.generate(
                 input_ids=prompts.ids,
@@ -230,23 +232,25 @@ def test_a_cold_draw_is_the_greedy_transcript(start: Start, heard: list[Features
         assert not of_clip[0].truncated
 
 
-def test_the_budget_cuts_and_says_so(start: Start, heard: list[Features]) -> None:
-    for of_clip in engine(start, max_tokens=3).draw(heard, [(0,)] * 3):
+def test_the_budget_truncates_and_marks_samples(start: Start, features: list[Features]) -> None:
+    for of_clip in engine(start, max_tokens=3).draw(features, [(0,)] * 3):
         for sample in of_clip:
             assert sample.truncated
             assert len(sample.ids) == 3
 
 
-def test_a_token_is_where_the_cumulated_probability_passes_the_chance(start: Start) -> None:
+def test_the_sampled_token_is_where_the_cumulative_probability_exceeds_the_uniform(
+    start: Start,
+) -> None:
     draws = engine(start, temperature=1.0, top_k=3, top_p=1.0)
     scores = torch.log(torch.tensor([[0.1, 0.4, 0.3, 0.2]])).repeat(200, 1)
-    chance = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
-    shares = torch.bincount(draws._choose(scores, [], chance), minlength=4) / 200
+    uniforms = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+    shares = torch.bincount(draws.sample_token(scores, [], uniforms), minlength=4) / 200
     # The least likely falls to top-k; the others keep their proportions.
     assert shares.tolist() == pytest.approx([0, 4 / 9, 3 / 9, 2 / 9], abs=0.01)
     punished = engine(start, temperature=1.0, top_k=4, top_p=1.0, repetition_penalty=2.0)
-    drawn = [torch.ones(200, dtype=torch.long)]
-    again = torch.bincount(punished._choose(scores, drawn, chance), minlength=4) / 200
+    earlier = [torch.ones(200, dtype=torch.long)]
+    again = torch.bincount(punished.sample_token(scores, earlier, uniforms), minlength=4) / 200
     weights = np.array([0.1, 0.4**2, 0.3, 0.2])
     assert again.tolist() == pytest.approx(weights / weights.sum(), abs=0.01)
 
@@ -255,23 +259,23 @@ def test_a_token_is_where_the_cumulated_probability_passes_the_chance(start: Sta
 
 
 class Rigged:
-    """An engine whose draws depend on the clip alone: 'flat' clips give equal transcripts."""
+    """An engine whose samples depend on the clip alone: those of 'flat' clips are all equal."""
 
     def __init__(self, clips: Sequence[Clip]) -> None:
         self.seen: list[int] = []
-        self._flat = {at for at, clip in enumerate(clips) if clip.text == "flat"}
+        self._equal = {index for index, clip in enumerate(clips) if clip.text == "flat"}
 
     def refresh(self) -> None:
         pass
 
     def draw(self, features: Sequence[Features], seeds: Sequence[Any]) -> list[list[Sample]]:
-        answers = []
+        samples = []
         for seed in seeds:
             self.seen.append(seed[1])
-            flat = seed[1] % 10 in self._flat
+            is_equal = seed[1] % 10 in self._equal
             cut = seed[1] % 10 == 9
-            answers.append([Sample((7 if flat else 7 + k,), cut or k == 2) for k in range(3)])
-        return answers
+            samples.append([Sample((7 if is_equal else 7 + k,), cut or k == 2) for k in range(3)])
+        return samples
 
 
 def rigged_source(tmp_path: Path, texts: Sequence[str], **dynamic: Any) -> tuple[Any, Rigged]:
@@ -281,8 +285,8 @@ def rigged_source(tmp_path: Path, texts: Sequence[str], **dynamic: Any) -> tuple
     sound = tmp_path / "a.wav"
     write(sound, Waveform(np.full(8000, 0.01, np.float32), 16_000))
     clips = [
-        Clip(str(at), str(sound) if text != "gone" else "gone.wav", text, "en", 0.5, 0.5)
-        for at, text in enumerate(texts)
+        Clip(str(index), str(sound) if text != "gone" else "gone.wav", text, "en", 0.5, 0.5)
+        for index, text in enumerate(texts)
     ]
     schedule = PromptSchedule(clips, (), 0)
     schedule._pass = (0, list(range(len(clips))))
@@ -291,102 +295,102 @@ def rigged_source(tmp_path: Path, texts: Sequence[str], **dynamic: Any) -> tuple
     source = GroupSource(
         schedule,
         rigged,
-        lambda ids: words.get(ids[0], "language English<asr_text>z"),
-        score_batch,
-        DynamicRecipe(**dynamic),
-        0,
+        decode=lambda ids: words.get(ids[0], "language English<asr_text>z"),
+        reward=score_batch,
+        recipe=DynamicRecipe(**dynamic),
+        seed=0,
         geometry=AudioGeometry(),
     )
     return source, rigged
 
 
-def test_a_group_without_spread_gives_its_place_to_the_next_clip(tmp_path: Path) -> None:
+def test_a_group_with_zero_variance_leaves_its_slot_to_the_next_clip(tmp_path: Path) -> None:
     texts = ["a b", "flat", "a b", "flat", "flat", "a b", "a b", "a b", "a b", "a b"]
     source, rigged = rigged_source(tmp_path, texts, tries=4)
-    drawn = source.draw(0, range(3), 3, lambda found: found)
-    # Places 0 and 2 are filled at once; 1 is tried with clips 3, 4 (both flat) and 5.
+    batch = source.draw(0, range(3), 3, lambda slots: slots)
+    # Slots 0 and 2 are filled at once; slot 1 is tried with clips 3, 4 (zero variance) and 5.
     assert rigged.seen == [0, 1, 2, 3, 4, 5]
-    assert [group.clip.id for group in drawn.groups] == ["0", "5", "2"]
-    assert drawn.position == 6
-    assert (drawn.drawn, drawn.flat) == (6, 3)
+    assert [group.clip.id for group in batch.groups] == ["0", "5", "2"]
+    assert batch.position == 6
+    assert (batch.sampled_groups, batch.zero_variance) == (6, 3)
 
 
-def test_after_the_last_try_the_group_stays_with_nothing_to_teach(tmp_path: Path) -> None:
+def test_after_the_last_try_the_group_stays_with_zero_advantages(tmp_path: Path) -> None:
     source, _ = rigged_source(tmp_path, ["flat"] * 10, tries=2)
-    drawn = source.draw(0, range(2), 2, lambda found: found)
-    assert [group.clip.id for group in drawn.groups] == ["4", "5"]
-    assert drawn.position == 6
-    for group in drawn.groups:
-        assert not group.spread
+    batch = source.draw(0, range(2), 2, lambda slots: slots)
+    assert [group.clip.id for group in batch.groups] == ["4", "5"]
+    assert batch.position == 6
+    for group in batch.groups:
+        assert not group.has_reward_variance
         assert group.advantages.abs().max() == 0
 
 
-def test_what_was_cut_off_moves_nothing(tmp_path: Path) -> None:
+def test_truncated_samples_do_not_count(tmp_path: Path) -> None:
     source, _ = rigged_source(tmp_path, ["a b"] * 10, tries=0)
-    (group,) = source.draw(0, range(1), 1, lambda found: found).groups
+    (group,) = source.draw(0, range(1), 1, lambda slots: slots).groups
     assert group.valid.tolist() == [True, True, False]
     assert group.advantages[2] == 0
     assert group.advantages[:2].sum().abs() < 1e-6
     assert group.advantages[0] > 0.5
     kept, _ = rigged_source(tmp_path, ["a b"] * 10, tries=0, overlong_filter=False)
-    (group,) = kept.draw(0, range(1), 1, lambda found: found).groups
+    (group,) = kept.draw(0, range(1), 1, lambda slots: slots).groups
     assert group.valid.all()
     assert group.advantages[2] < 0
-    # A group all of whose samples were cut off has no spread.
-    (group,) = source.draw(9, range(1), 1, lambda found: found).groups
-    assert not group.spread
+    # A group of truncated samples only has no reward variance.
+    (group,) = source.draw(9, range(1), 1, lambda slots: slots).groups
+    assert not group.has_reward_variance
     assert group.advantages.abs().max() == 0
 
 
-def test_a_clip_that_cannot_be_read_gives_its_place_too(tmp_path: Path) -> None:
+def test_an_unreadable_clip_leaves_its_slot_to_the_next(tmp_path: Path) -> None:
     source, rigged = rigged_source(tmp_path, ["gone", "a b", *["gone"] * 8], tries=1)
-    drawn = source.draw(0, range(1), 1, lambda found: found)
-    assert [group.clip.id for group in drawn.groups] == ["1"]
-    assert drawn.unreadable == 1
+    batch = source.draw(0, range(1), 1, lambda slots: slots)
+    assert [group.clip.id for group in batch.groups] == ["1"]
+    assert batch.unreadable == 1
     assert rigged.seen == [1]
-    assert source.draw(2, range(2), 2, lambda found: found).groups == []
+    assert source.draw(2, range(2), 2, lambda slots: slots).groups == []
 
 
 def test_the_clips_of_a_step_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     texts = ["a b", "flat", "a b", "flat", "a b", "flat", "a b", "a b", "a b", "a b"]
     source, _ = rigged_source(tmp_path, texts, tries=4)
-    whole = source.draw(0, range(4), 4, lambda found: found)
-    flat_of_the_other = [[3], [], []]
-    mine = source.draw(0, range(2), 4, lambda found: [*found, *flat_of_the_other.pop(0)])
-    assert [g.clip.id for g in mine.groups] == [g.clip.id for g in whole.groups][:2]
+    full = source.draw(0, range(4), 4, lambda slots: slots)
+    open_slots_of_the_other = [[3], [], []]
+    mine = source.draw(0, range(2), 4, lambda slots: [*slots, *open_slots_of_the_other.pop(0)])
+    assert [g.clip.id for g in mine.groups] == [g.clip.id for g in full.groups][:2]
 
 
 def test_metrics_are_rates(tmp_path: Path) -> None:
     source, _ = rigged_source(tmp_path, ["a b"] * 10, tries=0)
-    drawn = source.draw(0, range(2), 2, lambda found: found)
-    found = mean_metrics(summarize(drawn))
+    batch = source.draw(0, range(2), 2, lambda slots: slots)
+    metrics = mean_metrics(summarize(batch))
     # Of each clip: "a b" right, "a c" one wrong, "z" one wrong and one missing (cut off).
-    assert found["substitutions"] == pytest.approx(2 / 6)
-    assert found["deletions"] == pytest.approx(1 / 6)
-    assert found["wer"] == pytest.approx(3 / 6)
-    assert found["overlong"] == pytest.approx(1 / 3)
-    assert found["empty"] == found["loop"] == found["flat"] == 0
-    assert found["tokens"] == 1
+    assert metrics["substitutions"] == pytest.approx(2 / 6)
+    assert metrics["deletions"] == pytest.approx(1 / 6)
+    assert metrics["wer"] == pytest.approx(3 / 6)
+    assert metrics["overlong"] == pytest.approx(1 / 3)
+    assert metrics["empty"] == metrics["loop"] == metrics["flat"] == 0
+    assert metrics["tokens"] == 1
 
 
-def test_easy_clips_are_thinned_out() -> None:
-    clips = [Clip(str(at), "", "", "en", 1.0, (at % 4) * 0.25) for at in range(4000)]
-    thin = (ThinRule(below=0.1, keep=0.2), ThinRule(below=0.3, keep=0.6))
-    schedule = PromptSchedule(clips, thin, 1)
+def test_easy_clips_are_subsampled() -> None:
+    clips = [Clip(str(index), "", "", "en", 1.0, (index % 4) * 0.25) for index in range(4000)]
+    rules = (SubsampleRule(below=0.1, keep=0.2), SubsampleRule(below=0.3, keep=0.6))
+    schedule = PromptSchedule(clips, rules, 1)
     kept = {rate: sum(c.error_rate == rate for c in schedule.clips) for rate in (0, 0.25, 0.5)}
     assert kept[0] == pytest.approx(200, abs=50)
     assert kept[0.25] == pytest.approx(600, abs=60)
     assert kept[0.5] == 1000
     count = len(schedule.clips)
-    one_pass = [schedule(at).id for at in range(count)]
+    one_pass = [schedule(index).id for index in range(count)]
     assert sorted(one_pass) == sorted(clip.id for clip in schedule.clips)
-    assert [schedule(at).id for at in range(count, 2 * count)] != one_pass
+    assert [schedule(index).id for index in range(count, 2 * count)] != one_pass
     for position in (count - 1, 0, count // 2):  # also for who begins in the middle
-        assert PromptSchedule(clips, thin, 1)(position).id == one_pass[position]
-    again = PromptSchedule(clips, thin, 1)
+        assert PromptSchedule(clips, rules, 1)(position).id == one_pass[position]
+    again = PromptSchedule(clips, rules, 1)
     assert [again(position).id for position in range(count)] == one_pass
     with pytest.raises(TrainingError, match="grade"):
-        PromptSchedule([Clip("a", "", "", "en", 1.0, None)], thin, 1)
+        PromptSchedule([Clip("a", "", "", "en", 1.0, None)], rules, 1)
 
 
 # The loop
@@ -409,8 +413,8 @@ def test_every_group_of_layers_moves_and_the_rest_does_not(finished: Path) -> No
     assert all("lora" in name for name in state["adapter"])
 
 
-def test_a_step_begins_on_the_policy_that_drew(finished: Path) -> None:
-    rows = [row for _, row in rows_of(finished / "metrics.jsonl") if "reward_total" in row]
+def test_a_step_starts_from_the_policy_that_sampled(finished: Path) -> None:
+    rows = [row for _, row in cumulative_rows(finished / "metrics.jsonl") if "reward_total" in row]
     assert [row["step"] for row in rows] == [2, 4]
     for row in rows:
         assert all(np.isfinite(value) for value in row.values())
@@ -435,31 +439,33 @@ def test_an_interrupted_run_goes_on_exactly(finished: Path, data: Path, tmp_path
     for _ in range(6):
         AcceleratorState._reset_state(reset_partial_state=True)
         try:
-            RLTraining(recipe(data), tmp_path, report=stop).train()
+            RLTrainer(recipe(data), tmp_path, stop).train()
             break
         except StoppedError:
             continue
     assert stopped >= 2
-    ours, whole = (
+    ours, straight = (
         torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (tmp_path, finished)
     )
-    assert ours["position"] == whole["position"]
-    for name, value in whole["adapter"].items():
+    assert ours["position"] == straight["position"]
+    for name, value in straight["adapter"].items():
         assert float((ours["adapter"][name] - value).abs().max()) == 0.0, name
-    again = [row for row in rows_of(tmp_path / "metrics.jsonl") if "reward_total" in row[1]]
-    for (_, one), (_, other) in zip(
-        again,
-        [row for row in rows_of(finished / "metrics.jsonl") if "reward_total" in row[1]],
+    resumed_rows = [
+        row for row in cumulative_rows(tmp_path / "metrics.jsonl") if "reward_total" in row[1]
+    ]
+    for (_, resumed_row), (_, straight_row) in zip(
+        resumed_rows,
+        [row for row in cumulative_rows(finished / "metrics.jsonl") if "reward_total" in row[1]],
         strict=True,
     ):
-        timeless = {k: v for k, v in one.items() if not k.startswith("s_")}
-        assert timeless == {k: v for k, v in other.items() if not k.startswith("s_")}
+        timeless = {k: v for k, v in resumed_row.items() if not k.startswith("s_")}
+        assert timeless == {k: v for k, v in straight_row.items() if not k.startswith("s_")}
     assert (tmp_path / "groups.jsonl").read_text() == (finished / "groups.jsonl").read_text()
 
 
 def test_a_finished_run_is_not_run_again(finished: Path, data: Path) -> None:
     before = (finished / "metrics.jsonl").read_text()
-    assert RLTraining(recipe(data), finished).train() == finished / "adapter"
+    assert RLTrainer(recipe(data), finished).train().path == finished / "adapter"
     assert (finished / "metrics.jsonl").read_text() == before
 
 
@@ -479,11 +485,11 @@ def test_two_processes_equal_one(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # no more than the two have
     alone = mega_asr("train", "rl", file, "-o", "one", *settings, cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
-    one, two = (
+    single, double = (
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two")
     )
-    assert one["position"] == two["position"]
-    apart = max(float((v - two["adapter"][n]).abs().max()) for n, v in one["adapter"].items())
+    assert single["position"] == double["position"]
+    apart = max(float((v - double["adapter"][n]).abs().max()) for n, v in single["adapter"].items())
     assert apart < 1e-4
     assert (tmp_path / "two/groups.html").is_file()
 
@@ -498,8 +504,8 @@ def _toml(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]
 
 def test_patience_ends_a_run_that_does_not_get_better(data: Path, tmp_path: Path) -> None:
     def worse(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
-        found = score_batch(h, r, languages)
-        return replace(found, total=-found.total)
+        rewards = score_batch(h, r, languages)
+        return replace(rewards, total=-rewards.total)
 
     plan = recipe(
         data,
@@ -508,8 +514,8 @@ def test_patience_ends_a_run_that_does_not_get_better(data: Path, tmp_path: Path
         evaluate_steps=1,
         rates={"encoder": 1e-9, "aligner": 1e-9, "llm": 1e-9},
     )
-    RLTraining(plan, tmp_path, reward=worse).train()
-    steps = [row["step"] for _, row in rows_of(tmp_path / "metrics.jsonl")]
+    RLTrainer(plan, tmp_path, reward=worse).train()
+    steps = [row["step"] for _, row in cumulative_rows(tmp_path / "metrics.jsonl")]
     assert max(steps) == 1
     assert json.loads((tmp_path / "best/validation.json").read_text())["step"] == 0
 
@@ -518,8 +524,8 @@ def test_there_must_be_something_to_start_from(
     random_checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="train sft"):
-        RLTraining(recipe(data, model=str(random_checkpoint)), tmp_path)
-    with pytest.raises(UsageError, match="no multiple of 3"):
+        RLTrainer(recipe(data, model=str(random_checkpoint)), tmp_path)
+    with pytest.raises(UsageError, match="not a multiple of 3"):
         recipe(data).share(3)
     with pytest.raises(ValueError, match="grow"):
         recipe(data, thin=[{"below": 0.5, "keep": 1}, {"below": 0.1, "keep": 1}])
@@ -544,16 +550,14 @@ def small_recipe(
     return recipe(data, model=str(small_checkpoint), adapter=str(folder), **changes)
 
 
-def test_small_draws_what_it_generates_whatever_is_in_the_batch(
-    small_recipe: RLRecipe, data: Path
-) -> None:
+def test_small_samples_what_it_generates_in_any_batch(small_recipe: RLRecipe, data: Path) -> None:
     start = load_start(small_recipe)
     builder = builder_of(start)
     clips = ClipFeatures(read_clips([data])[:2], builder.geometry)
     sounds = [clips[0]["features"], clips[1]["features"], clips[0]["features"][:300]]
     cold = small_recipe.sampling.model_copy(update={"temperature": 1e-4, "repetition_penalty": 1.0})
-    drawn = NativeEngine(start.model.eval(), builder, cold, 8).draw(sounds, [(0,)] * 3)
-    for of_clip, features in zip(drawn, sounds, strict=True):
+    samples = NativeEngine(start.model.eval(), builder, cold, 8).draw(sounds, [(0,)] * 3)
+    for of_clip, features in zip(samples, sounds, strict=True):
         prompts = make_prompts([features], builder)
         assert int((prompts.ids == 5).sum()) == builder.geometry.audio_tokens(len(features))
         with torch.no_grad():
@@ -567,12 +571,12 @@ def test_small_draws_what_it_generates_whatever_is_in_the_batch(
             )[0, prompts.ids.shape[1] :].tolist()
         assert list(of_clip[0].ids) == greedy[: len(of_clip[0].ids)]
     policy = Policy(start.model.eval(), 0.7)
-    ids, mask = completions(start.processor.tokenizer, SAID[:3])
+    ids, mask = completions(start.processor.tokenizer, OUTPUTS[:3])
     with torch.no_grad():
         together = policy(make_prompts(sounds, builder), ids, mask)[0]
         alone = [
-            policy(make_prompts([one], builder), ids[row : row + 1], mask[row : row + 1])[0]
-            for row, one in enumerate(sounds)
+            policy(make_prompts([clip], builder), ids[row : row + 1], mask[row : row + 1])[0]
+            for row, clip in enumerate(sounds)
         ]
     assert float(((together - torch.cat(alone)).abs() * mask).max()) < 1e-3
 
@@ -582,11 +586,11 @@ def test_small_is_reinforced(small_recipe: RLRecipe, tmp_path: Path) -> None:
         # A random model says nothing that could be scored: its samples are told apart by number.
         return replace(score_batch(h, r, languages), total=np.arange(len(h), dtype=float) % 3)
 
-    RLTraining(small_recipe, tmp_path, reward=by_number).train()
+    RLTrainer(small_recipe, tmp_path, reward=by_number).train()
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     moved = {group_of(n) for n, v in state["adapter"].items() if "lora_B" in n and v.any()}
     assert moved == {"encoder", "aligner", "llm"}
-    rows = [row for _, row in rows_of(tmp_path / "metrics.jsonl") if "reward_total" in row]
+    rows = [row for _, row in cumulative_rows(tmp_path / "metrics.jsonl") if "reward_total" in row]
     assert rows
     assert all(np.isfinite(value) for value in rows[-1].values())
     assert rows[-1]["gradient_norm"] > 0
@@ -625,19 +629,19 @@ def test_the_probe_measures_what_it_says() -> None:
         a_group([0.5, 0.5], 0.5, ["a", ""]),  # none is, one is empty
         a_group([0.9, 0.8], 0.5, ["a", "b"]),  # even the chosen one is worse
     ]
-    found = measure(groups, 0.7, 0.05)
-    assert found.cpi == pytest.approx(1 / 3)
-    assert found.bap == pytest.approx(2 / 3)
-    assert found.valid == pytest.approx(5 / 6)
-    assert found.spread == pytest.approx(2 / 3)
-    assert found.best_error_rate == pytest.approx(0.5)
+    result = measure(groups, 0.7, 0.05)
+    assert result.cpi == pytest.approx(1 / 3)
+    assert result.bap == pytest.approx(2 / 3)
+    assert result.valid == pytest.approx(5 / 6)
+    assert result.reward_variance == pytest.approx(2 / 3)
+    assert result.best_error_rate == pytest.approx(0.5)
 
 
 def test_the_recommended_temperature_explores_without_breaking() -> None:
     tried = [
-        Probed(0.3, 0.1, 0.99, 1.0, 0.5, 0.5, 0.4),
-        Probed(0.5, 0.3, 0.98, 0.99, 0.6, 0.5, 0.4),
-        Probed(0.9, 0.5, 0.90, 0.80, 0.9, 0.7, 0.4),
+        ProbeResult(0.3, 0.1, 0.99, 1.0, 0.5, 0.5, 0.4),
+        ProbeResult(0.5, 0.3, 0.98, 0.99, 0.6, 0.5, 0.4),
+        ProbeResult(0.9, 0.5, 0.90, 0.80, 0.9, 0.7, 0.4),
     ]
     assert recommend(tried) == 0.5
 
@@ -654,7 +658,7 @@ def test_the_page_shows_groups_and_lets_nothing_run(tmp_path: Path) -> None:
     )
     assert "nothing is learnt" in page
     log.forget_after(5)
-    assert [one["step"] for one in read_groups(tmp_path / "groups.jsonl")] == [5]
+    assert [group["step"] for group in read_groups(tmp_path / "groups.jsonl")] == [5]
 
 
 def test_the_command_probes_and_draws(
@@ -667,7 +671,7 @@ def test_the_command_probes_and_draws(
         main([*base, "--probe", "--probe-clips", "2"])
     assert "recommended: --set sampling.temperature=" in capsys.readouterr().out
     document = json.loads((tmp_path / "probe/probe.json").read_text())
-    assert [one["temperature"] for one in document["temperatures"]] == [0.3, 0.5, 0.7, 0.9]
+    assert [row["temperature"] for row in document["temperatures"]] == [0.3, 0.5, 0.7, 0.9]
     assert (tmp_path / "probe/probe.png").stat().st_size > 5_000
     assert len(probe(recipe(data), clips=1, temperatures=(0.5,))) == 1
     with pytest.raises(SystemExit, match="0"):
@@ -681,10 +685,10 @@ def test_a_planted_reward_is_learnt(data: Path, tmp_path: Path) -> None:
     """The loop optimises what it is told: to say "the" as often as possible."""
 
     def planted(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
-        found = score_batch(h, r, languages)
+        rewards = score_batch(h, r, languages)
         words = [text.lower().split() for text in h]
-        share = [one.count("the") / len(one) if one else 0.0 for one in words]
-        return replace(found, total=np.array(share))
+        share = [tokens.count("the") / len(tokens) if tokens else 0.0 for tokens in words]
+        return replace(rewards, total=np.array(share))
 
     plan = recipe(
         data,
@@ -699,10 +703,10 @@ def test_a_planted_reward_is_learnt(data: Path, tmp_path: Path) -> None:
         evaluate_steps=100,
         log_steps=5,
     )
-    RLTraining(plan, tmp_path, reward=planted).train()
+    RLTrainer(plan, tmp_path, reward=planted).train()
     rewards = [
         row["reward_total"]
-        for _, row in rows_of(tmp_path / "metrics.jsonl")
+        for _, row in cumulative_rows(tmp_path / "metrics.jsonl")
         if "reward_total" in row
     ]
     assert rewards[-1] > 2 * rewards[0] + 0.1, rewards

@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from command_line import mega_asr
-from megaasr.adapter.merge import add_to, merge
+from megaasr.adapter.merge import merge, merge_into
 from megaasr.adapter.peft_layout import Adapter, LowRank, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.audio import files
@@ -30,13 +30,13 @@ from megaasr.model.interface import Request
 from megaasr.model.loading import load_model, read_checkpoint
 from megaasr.model.parts import fingerprint
 from megaasr.records import Utterance, write_manifest
-from megaasr.train.clips import ClipFeatures, choose, read_clips
+from megaasr.train.clips import ClipFeatures, read_clips, select_clips
 from megaasr.train.hf_trainer import LengthSampler
 from megaasr.train.scopes import group_of, modules_of
 from megaasr.train.sft.lora_trainer import Collator
 from megaasr.train.sft.plan import describe_plan
 from megaasr.train.sft.recipe import SFTRecipe
-from megaasr.train.sft.trainer import SFTTraining
+from megaasr.train.sft.trainer import SFTTrainer
 from megaasr.train.validation import is_better
 
 TEXTS = ["red boats under bridges", "seven little houses", "over water", ""]
@@ -99,7 +99,7 @@ def finished(random_checkpoint: Path, data: Path, tmp_path_factory: pytest.TempP
     """A run of all phases."""
     folder = tmp_path_factory.mktemp("run")
     torch.set_num_threads(1)
-    SFTTraining(recipe(random_checkpoint, data), folder).train()
+    SFTTrainer(recipe(random_checkpoint, data), folder).train()
     AcceleratorState._reset_state(reset_partial_state=True)
     return folder
 
@@ -169,14 +169,14 @@ def test_every_phase_moves_its_layers_and_only_those(finished: Path) -> None:
 def test_stages_hold_exactly_the_clips_below_their_bound(data: Path) -> None:
     clips = read_clips([data])
     rates = {
-        bound: {c.error_rate for c in choose(clips, bound, None, (1,))}
+        bound: {c.error_rate for c in select_clips(clips, bound, None, (1,))}
         for bound in (0.25, 0.3, 0.7)
     }
     assert rates == {0.25: {0.0}, 0.3: {0.0, 0.25}, 0.7: {0.0, 0.25, 0.5}}  # strict
-    some = choose(clips, 0.7, 5, (1, 2))
-    assert len(some) == 5
-    assert some == choose(clips, 0.7, 5, (1, 2)) != choose(clips, 0.7, 5, (1, 3))
-    assert len(choose(clips, None, None, (1,))) == 24
+    sample = select_clips(clips, 0.7, 5, (1, 2))
+    assert len(sample) == 5
+    assert sample == select_clips(clips, 0.7, 5, (1, 2)) != select_clips(clips, 0.7, 5, (1, 3))
+    assert len(select_clips(clips, None, None, (1,))) == 24
 
 
 def test_what_cannot_be_learnt_from_is_an_error_or_left_out(data: Path, tmp_path: Path) -> None:
@@ -184,10 +184,10 @@ def test_what_cannot_be_learnt_from_is_an_error_or_left_out(data: Path, tmp_path
     write_manifest(tmp_path / "m.jsonl", ungraded)
     clips = read_clips([tmp_path / "m.jsonl"])
     with pytest.raises(TrainingError, match="mega-asr grade"):
-        choose(clips, 0.7, None, (1,))
-    assert len(choose(clips, None, None, (1,))) == 1
+        select_clips(clips, 0.7, None, (1,))
+    assert len(select_clips(clips, None, None, (1,))) == 1
     with pytest.raises(TrainingError, match="no clip"):
-        choose(read_clips([data]), 1e-9 - 1e-9, None, (1,))
+        select_clips(read_clips([data]), 1e-9 - 1e-9, None, (1,))
     long = [Utterance("a", "a.wav", "x", "en", {"duration_s": 30.5})]
     write_manifest(tmp_path / "m.jsonl", long)
     assert read_clips([tmp_path / "m.jsonl"]) == []
@@ -198,7 +198,7 @@ def test_what_cannot_be_learnt_from_is_an_error_or_left_out(data: Path, tmp_path
 def test_only_the_assistant_s_turn_is_learnt(any_checkpoint: Path, data: Path) -> None:
     builder = InputBuilder.for_model(*read_checkpoint(any_checkpoint, torch.float32))
     tokenizer: Any = builder._tokenizer
-    examples = [ClipFeatures(read_clips([data]), builder.geometry)[at] for at in (0, 19)]
+    examples = [ClipFeatures(read_clips([data]), builder.geometry)[index] for index in (0, 19)]
     batch = Collator(builder, torch.float32)(examples)
     for row, words in enumerate((f"English<asr_text>{TEXTS[0]}", "None<asr_text>")):
         labels = batch["labels"][row]
@@ -238,11 +238,11 @@ def test_a_clip_shorter_than_a_frame_has_no_example(tmp_path: Path) -> None:
 
 def test_the_prompt_of_training_is_that_of_inference(any_checkpoint: Path) -> None:
     model = load_model(any_checkpoint)
-    heard = np.zeros(16_000 * 2, np.float32)
-    inputs = model.inputs([Request(heard, context="Albert")])
-    frames = model.geometry.frames(heard.size)
+    silence = np.zeros(16_000 * 2, np.float32)
+    inputs = model.inputs([Request(silence, context="Albert")])
+    frames = model.geometry.frames(silence.size)
     ids, labels = model.builder.example(frames, "words", "en", "Albert")
-    prompt = [one for one, label in zip(ids, labels, strict=True) if label == IGNORE]
+    prompt = [token for token, label in zip(ids, labels, strict=True) if label == IGNORE]
     assert prompt == inputs["input_ids"][0].tolist()
 
 
@@ -251,8 +251,8 @@ def test_orders_are_by_length_and_follow_from_seed_and_epoch() -> None:
     sampler = LengthSampler(lengths, 8, seed=3)
     first = list(sampler)
     assert sorted(first) == list(range(100))
-    spread = [np.ptp([lengths[at] for at in first[n : n + 8]]) for n in range(0, 96, 8)]
-    assert float(np.mean(spread)) < 1.5
+    ranges = [np.ptp([lengths[index] for index in first[n : n + 8]]) for n in range(0, 96, 8)]
+    assert float(np.mean(ranges)) < 1.5
     assert list(LengthSampler(lengths, 8, seed=3)) == first
     sampler.set_epoch(1)
     assert list(sampler) != first
@@ -269,23 +269,23 @@ def test_the_joined_adapter_is_the_stack_of_phases(
     ]
     stacked, _ = read_checkpoint(random_checkpoint, torch.float32)
     for part in parts:
-        add_to(stacked, part)
+        merge_into(stacked, part)
     joined = read_adapter(finished / "adapter")
     merge(random_checkpoint, joined, tmp_path / "merged")
     merged = load_file(tmp_path / "merged" / "model.safetensors")
     for name, value in stacked.state_dict().items():
         if name in merged:
             assert torch.allclose(value, merged[name], atol=1e-5), name
-    heard = Request((0.1 * np.random.default_rng(1).standard_normal(16_000)).astype(np.float32))
+    request = Request((0.1 * np.random.default_rng(1).standard_normal(16_000)).astype(np.float32))
     routed = load_model(random_checkpoint, adapter=finished / "adapter")
     plain = load_model(tmp_path / "merged")
-    inputs = routed.inputs([heard])
-    robust = Request(heard.samples, route="robust")
+    inputs = routed.inputs([request])
+    robust = Request(request.samples, route="robust")
     with torch.inference_mode(), routed.routed([robust], inputs):
-        one = routed.model(**inputs).logits
+        logits = routed.model(**inputs).logits
     with torch.inference_mode():
         other = plain.model(**inputs).logits
-    assert (one - other).abs().max() < 1e-4
+    assert (logits - other).abs().max() < 1e-4
 
 
 def test_the_geometry_of_small_learns_and_merges(
@@ -295,7 +295,7 @@ def test_the_geometry_of_small_learns_and_merges(
     phases = [{"name": "joint", "scope": "all", "epochs": 1, "stages": [0.7], "rates": rates}]
     plan = recipe(small_checkpoint, data, phases=phases)
     rows: list[dict[str, Any]] = []
-    folder = SFTTraining(plan, tmp_path / "run", report=rows.append).train()
+    folder = SFTTrainer(plan, tmp_path / "run", on_metrics=rows.append).train().path
     losses = [row["loss"] for row in rows if "loss" in row]
     assert len(losses) == 4
     assert losses == sorted(losses, reverse=True)
@@ -351,7 +351,7 @@ def test_an_interrupted_run_goes_on_exactly(
     for _ in range(20):
         AcceleratorState._reset_state(reset_partial_state=True)
         try:
-            SFTTraining(plan, tmp_path, report=stop).train()
+            SFTTrainer(plan, tmp_path, on_metrics=stop).train()
             break
         except StoppedError:
             continue
@@ -360,9 +360,9 @@ def test_an_interrupted_run_goes_on_exactly(
     assert rows > 8
     for name in ("acoustic/adapter", "semantic/adapter", "joint/adapter", "adapter"):
         ours = load_file(tmp_path / name / "adapter_model.safetensors")
-        whole = load_file(finished / name / "adapter_model.safetensors")
-        assert ours.keys() == whole.keys()
-        assert max(float((ours[key] - whole[key]).abs().max()) for key in ours) == 0.0, name
+        expected = load_file(finished / name / "adapter_model.safetensors")
+        assert ours.keys() == expected.keys()
+        assert max(float((ours[key] - expected[key]).abs().max()) for key in ours) == 0.0, name
 
 
 def test_a_finished_run_is_not_run_again(
@@ -370,7 +370,7 @@ def test_a_finished_run_is_not_run_again(
 ) -> None:
     rows: list[object] = []
     before = (finished / "adapter" / "adapter_model.safetensors").read_bytes()
-    SFTTraining(recipe(random_checkpoint, data), finished, report=rows.append).train()
+    SFTTrainer(recipe(random_checkpoint, data), finished, on_metrics=rows.append).train()
     assert rows == []
     assert (finished / "adapter" / "adapter_model.safetensors").read_bytes() == before
 
@@ -410,14 +410,14 @@ def test_a_missing_clip_stops_nothing(random_checkpoint: Path, data: Path, tmp_p
     from megaasr.records import read_manifest
 
     clips = [
-        Utterance(one.id, str(data / one.audio), one.text, one.language, one.extra)
-        for one in read_manifest(data / "graded.jsonl")
+        Utterance(u.id, str(data / u.audio), u.text, u.language, u.extra)
+        for u in read_manifest(data / "graded.jsonl")
     ]
     clips[0] = Utterance("gone", "gone.wav", "x", "en", clips[0].extra)
     write_manifest(tmp_path / "graded.jsonl", clips)
     phases = [{"name": "one", "scope": "llm", "stages": [0.3], "rates": {"llm": 1e-3}}]
     plan = recipe(random_checkpoint, tmp_path, phases=phases)
-    assert SFTTraining(plan, tmp_path / "run").train().is_dir()
+    assert SFTTrainer(plan, tmp_path / "run").train().path.is_dir()
 
 
 def test_two_processes_equal_one(
@@ -448,11 +448,11 @@ def test_two_processes_equal_one(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # no more than the two have
     alone = mega_asr(*train, "-o", "one", "--set", "device_batch_size=4", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
-    one, two = (
+    single, double = (
         load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
         for name in ("one", "two")
     )
-    assert max(float((one[key] - two[key]).abs().max()) for key in one) < 1e-5
+    assert max(float((single[key] - double[key]).abs().max()) for key in single) < 1e-5
 
 
 # Recipes and adapters
@@ -471,7 +471,7 @@ def test_the_paper_s_recipe_and_its_plan(random_checkpoint: Path, data: Path) ->
 
 
 def test_recipes_that_cannot_be_run_are_refused(random_checkpoint: Path, data: Path) -> None:
-    with pytest.raises(UsageError, match="no multiple"):
+    with pytest.raises(UsageError, match="not a multiple"):
         recipe(random_checkpoint, data, batch_size=6).accumulation(1)
     phase = {"name": "a", "scope": "llm", "stages": [0.7, 0.3]}
     with pytest.raises(ValueError, match="stages must grow"):
@@ -484,7 +484,7 @@ def test_another_recipe_does_not_go_on_in_the_folder(
     finished: Path, random_checkpoint: Path, data: Path
 ) -> None:
     with pytest.raises(TrainingError, match="seed"):
-        SFTTraining(recipe(random_checkpoint, data, seed=6), finished)
+        SFTTrainer(recipe(random_checkpoint, data, seed=6), finished)
 
 
 def test_ranks_of_unlike_layers_survive_the_file(tmp_path: Path) -> None:
@@ -493,26 +493,26 @@ def test_ranks_of_unlike_layers_survive_the_file(tmp_path: Path) -> None:
     def layer(rank: int) -> LowRank:
         return LowRank(torch.randn(rank, 6, generator=rng), torch.randn(5, rank, generator=rng))
 
-    one = Adapter("one", {"model.a": layer(2), "model.b": layer(3)}, "")
-    two = Adapter("two", {"model.b": layer(4), "model.c": layer(2)}, "")
-    both = join([one, two], "both")
+    first = Adapter("one", {"model.a": layer(2), "model.b": layer(3)}, "")
+    second = Adapter("two", {"model.b": layer(4), "model.c": layer(2)}, "")
+    both = join([first, second], "both")
     write_adapter(both, tmp_path, base="m", fingerprint="f", dtype=torch.float32)
-    found = read_adapter(tmp_path)
-    assert {name: part.rank for name, part in found.layers.items()} == {
+    adapter = read_adapter(tmp_path)
+    assert {name: part.rank for name, part in adapter.layers.items()} == {
         "model.a": 2,
         "model.b": 7,
         "model.c": 2,
     }
-    expected = one.layers["model.b"].delta() + two.layers["model.b"].delta()
-    assert torch.allclose(found.layers["model.b"].delta(), expected, atol=1e-6)
-    assert found.base_fingerprint == "f"
+    expected = first.layers["model.b"].delta() + second.layers["model.b"].delta()
+    assert torch.allclose(adapter.layers["model.b"].delta(), expected, atol=1e-6)
+    assert adapter.base_fingerprint == "f"
 
 
 def test_the_dry_run_of_the_command(
     random_checkpoint: Path, data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     settings = [f"model={random_checkpoint}", f"data=['{data}']", f"dev=['{data}']"]
-    options = [part for one in settings for part in ("--set", one)]
+    options = [part for setting in settings for part in ("--set", setting)]
     with pytest.raises(SystemExit) as ended:
         main(["train", "sft", "sft-tiny", "-o", str(tmp_path / "run"), "--dry-run", *options])
     assert not ended.value.code
@@ -525,7 +525,7 @@ def test_a_run_goes_on_from_another_run_s_adapter(
 ) -> None:
     phases = [{"name": "more", "scope": "llm", "stages": [0.3], "rates": {"llm": 1e-2}}]
     plan = recipe(random_checkpoint, data, phases=phases, adapter=str(finished / "adapter"))
-    result = read_adapter(SFTTraining(plan, tmp_path / "run").train())
+    result = read_adapter(SFTTrainer(plan, tmp_path / "run").train().path)
     before = read_adapter(finished / "adapter")
     more = read_adapter(tmp_path / "run" / "more" / "adapter")
     assert set(result.layers) == set(before.layers)
@@ -533,7 +533,7 @@ def test_a_run_goes_on_from_another_run_s_adapter(
         change = more.layers[name].delta() if name in more.layers else 0.0
         assert torch.allclose(layer.delta(), before.layers[name].delta() + change, atol=1e-6)
     with pytest.raises(TrainingError, match="holds no adapter"):
-        SFTTraining(plan.model_copy(update={"adapter": tmp_path}), tmp_path / "other")
+        SFTTrainer(plan.model_copy(update={"adapter": tmp_path}), tmp_path / "other")
     write_adapter(before, tmp_path / "a", base="x", fingerprint="x", dtype=torch.float32)
     with pytest.raises(CheckpointError, match="trained on other weights"):
-        SFTTraining(plan.model_copy(update={"adapter": tmp_path / "a"}), tmp_path / "another")
+        SFTTrainer(plan.model_copy(update={"adapter": tmp_path / "a"}), tmp_path / "another")

@@ -26,7 +26,7 @@ from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.small.batching import BatchSchedule
-from megaasr.train.small.decoder import DecoderTraining
+from megaasr.train.small.decoder import DecoderTrainer
 from megaasr.train.small.decoder_recipe import DecoderRecipe
 from megaasr.train.small.frames import (
     FramesRecipe,
@@ -38,10 +38,10 @@ from megaasr.train.small.frames import (
 )
 from megaasr.train.small.language_model import (
     LanguageModelRecipe,
-    LanguageModelTraining,
+    LanguageModelTrainer,
     read_sentences,
 )
-from megaasr.train.small.stem import StemRecipe, StemTraining, build_encoder
+from megaasr.train.small.stem import StemRecipe, StemTrainer, build_encoder
 from megaasr.train.small.stem_check import check_stem
 from megaasr.train.small.whisper_teacher import load_whisper
 
@@ -113,7 +113,7 @@ def stem_recipe(whisper: Path, corpus: Path, **changes: object) -> StemRecipe:
 
 @pytest.fixture(scope="module")
 def encoder(whisper: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return StemTraining(stem_recipe(whisper, corpus), tmp_path_factory.mktemp("stem")).train()
+    return StemTrainer(stem_recipe(whisper, corpus), tmp_path_factory.mktemp("stem")).train().path
 
 
 def frames_recipe(encoder: Path, corpus: Path, **changes: object) -> FramesRecipe:
@@ -161,7 +161,7 @@ def lm_recipe(sentences: Path, **changes: object) -> LanguageModelRecipe:
 
 @pytest.fixture(scope="module")
 def language_model(sentences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return LanguageModelTraining(lm_recipe(sentences), tmp_path_factory.mktemp("lm")).train()
+    return LanguageModelTrainer(lm_recipe(sentences), tmp_path_factory.mktemp("lm")).train().path
 
 
 def decoder_recipe(
@@ -208,8 +208,8 @@ def test_ctranslate2_arrays_come_back(tmp_path: Path) -> None:
 def test_a_damaged_or_foreign_ctranslate2_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     write_ctranslate2(path, {"a": np.zeros(100, np.float32)})
-    whole = path.read_bytes()
-    path.write_bytes(whole[:200])
+    content = path.read_bytes()
+    path.write_bytes(content[:200])
     with pytest.raises(CheckpointError, match=r"model\.bin is damaged"):
         read_ctranslate2(path)
     write_ctranslate2(path, {"a": np.zeros(100, np.float32)}, version=5)
@@ -261,7 +261,7 @@ def test_the_encoder_is_whispers_above_the_stem(whisper: Path) -> None:
 def test_the_stem_learns(whisper: Path, corpus: Path, tmp_path: Path) -> None:
     recipe = stem_recipe(whisper, corpus, steps=60, evaluate_steps=30, decay_steps=10)
     rows: list[dict[str, Any]] = []
-    StemTraining(recipe, tmp_path, rows.append).train()
+    StemTrainer(recipe, tmp_path, rows.append).train()
     scores = [row["dev_r2"] for row in rows if "dev_r2" in row]
     assert scores[-1] > max(0.2, scores[0])
 
@@ -270,8 +270,8 @@ def test_a_stem_that_was_stopped_continues_exactly(
     whisper: Path, corpus: Path, tmp_path: Path
 ) -> None:
     recipe = stem_recipe(whisper, corpus)
-    whole = StemTraining(recipe, tmp_path / "whole").train()
-    stopped = StemTraining(recipe, tmp_path / "stopped")
+    straight = StemTrainer(recipe, tmp_path / "straight").train().path
+    stopped = StemTrainer(recipe, tmp_path / "stopped")
     losses = stopped._loop.losses
 
     def stop(step: int) -> Any:
@@ -284,8 +284,9 @@ def test_a_stem_that_was_stopped_continues_exactly(
     stopped._loop.recipe = stopped._loop.recipe.model_copy(update=often)
     with pytest.raises(KeyboardInterrupt):
         stopped.train()
-    again = StemTraining(recipe, tmp_path / "stopped").train()
-    assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    again = StemTrainer(recipe, tmp_path / "stopped").train().path
+    name = "model.safetensors"
+    assert (again / name).read_bytes() == (straight / name).read_bytes()
 
 
 def test_check_stem_gives_both_rates(encoder: Path, whisper: Path, corpus: Path) -> None:
@@ -311,9 +312,9 @@ def test_the_trimmed_encoder_equals_the_whole_chunk(encoder: Path) -> None:
         padded[0, :, : len(features)] = torch.from_numpy(features.T)
         mask = (torch.arange(12_800) < len(features)).long()[None]
         with torch.inference_mode():
-            whole = native(input_features=padded, input_features_mask=mask).last_hidden_state
-        assert frames.shape == tuple(whole.shape)
-        np.testing.assert_allclose(frames.astype(np.float32), whole.numpy(), atol=4e-3)
+            expected = native(input_features=padded, input_features_mask=mask).last_hidden_state
+        assert frames.shape == tuple(expected.shape)
+        np.testing.assert_allclose(frames.astype(np.float32), expected.numpy(), atol=4e-3)
 
 
 def test_every_clip_is_in_one_example(encoder: Path, corpus: Path) -> None:
@@ -370,7 +371,7 @@ def test_only_the_training_split_is_learnt(sentences: Path) -> None:
 def test_the_language_model_learns(sentences: Path, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
     recipe = lm_recipe(sentences, steps=60, evaluate_steps=30, learning_rate=5e-3)
-    LanguageModelTraining(recipe, tmp_path, rows.append).train()
+    LanguageModelTrainer(recipe, tmp_path, rows.append).train()
     bits = [row["dev_bits_per_word"] for row in rows if "dev_bits_per_word" in row]
     assert bits[-1] < bits[0]
 
@@ -408,7 +409,7 @@ def model_folder(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     recipe = decoder_recipe(frames, encoder, language_model, corpus)
-    return DecoderTraining(recipe, tmp_path_factory.mktemp("decoder")).train()
+    return DecoderTrainer(recipe, tmp_path_factory.mktemp("decoder")).train().path
 
 
 def test_a_decoder_that_was_stopped_continues_exactly(
@@ -420,18 +421,18 @@ def test_a_decoder_that_was_stopped_continues_exactly(
     tmp_path: Path,
 ) -> None:
     recipe = decoder_recipe(frames, encoder, language_model, corpus)
-    training = DecoderTraining(recipe, tmp_path)
-    losses = training._loop.losses
+    trainer = DecoderTrainer(recipe, tmp_path)
+    losses = trainer._loop.losses
 
     def stop(step: int) -> Any:
         if step == 4:
             raise KeyboardInterrupt
         return losses(step)
 
-    training._loop.losses = stop
+    trainer._loop.losses = stop
     with pytest.raises(KeyboardInterrupt):
-        training.train()
-    again = DecoderTraining(recipe, tmp_path).train()
+        trainer.train()
+    again = DecoderTrainer(recipe, tmp_path).train().path
     expected = (model_folder / "model.safetensors").read_bytes()
     assert (again / "model.safetensors").read_bytes() == expected
 

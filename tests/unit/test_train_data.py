@@ -18,10 +18,10 @@ from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import IGNORE
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.base.augment import add_noise, augment, mask
-from megaasr.train.base.batches import BatchBuilder, augment_off, plan_epoch
+from megaasr.train.base.batches import BatchBuilder, plan_epoch, without_augmentation
 from megaasr.train.base.feature_store import FeatureStore
 from megaasr.train.base.recipe import BaseRecipe
-from megaasr.train.log_mel import finish, log_mel
+from megaasr.train.log_mel import floor_and_scale, log_mel
 from megaasr.train.tokenizer import train_tokenizer
 
 
@@ -53,7 +53,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(corpus: Path, geometry: AudioGeometry) -> FeatureStore:
-    """Its features; those of both geometries come to lie in one folder."""
+    """Features of the corpus; those of both geometries are stored in one folder."""
     return FeatureStore.open(corpus / "train.jsonl", corpus / "features", geometry, workers=1)
 
 
@@ -65,11 +65,11 @@ def builder(store: FeatureStore, recipe: BaseRecipe) -> BatchBuilder:
 
 
 @pytest.mark.parametrize("length", [3_000, 8_000, 16_000, 47_999, 160_123, 480_000])
-def test_finished_features_are_the_native_extractors(length: int, geometry: AudioGeometry) -> None:
+def test_features_equal_those_of_the_native_extractor(length: int, geometry: AudioGeometry) -> None:
     samples = (0.1 * np.random.default_rng(length).standard_normal(length)).astype(np.float32)
     extract = Qwen3ASRFeatureExtractor(hop_length=geometry.hop_samples)
     native = extract(samples, sampling_rate=16_000, padding=True, return_attention_mask=True)
-    ours = finish(log_mel(samples, geometry))
+    ours = floor_and_scale(log_mel(samples, geometry))
     frames = int(native["attention_mask"][0].sum())
     assert ours.shape == (frames, 128)
     assert frames == geometry.frames(length)
@@ -116,7 +116,7 @@ def test_an_epoch_holds_every_clip_once(store: FeatureStore, recipe: BaseRecipe)
     assert batches == plan_epoch(store, joined, 0, short_only=False)
 
 
-def test_the_first_steps_see_short_single_clips(store: FeatureStore, recipe: BaseRecipe) -> None:
+def test_the_first_steps_use_short_single_clips(store: FeatureStore, recipe: BaseRecipe) -> None:
     batches = plan_epoch(store, recipe, 0, short_only=True)
     for example in (e for batch in batches for e in batch):
         assert len(example.clips) == 1
@@ -135,7 +135,7 @@ def test_a_batch_depends_on_its_stream_only(
     assert not torch.equal(first.inputs["input_features"], other.inputs["input_features"])
 
 
-def test_only_the_transcript_is_learnt(
+def test_only_the_transcript_has_labels(
     store: FeatureStore, builder: BatchBuilder, recipe: BaseRecipe
 ) -> None:
     tokenizer = builder._inputs._tokenizer
@@ -153,7 +153,7 @@ def test_only_the_transcript_is_learnt(
             assert target == f"language {name}<asr_text>{text}<|im_end|>"
 
 
-def test_noise_has_the_drawn_ratio(rng: np.random.Generator) -> None:
+def test_noise_has_the_requested_snr(rng: np.random.Generator) -> None:
     features = np.full((400, 128), -1.0, dtype=np.float32)
     for snr_db in (0.0, 10.0, 20.0):
         noisy = add_noise(features, snr_db, rng)
@@ -163,7 +163,7 @@ def test_noise_has_the_drawn_ratio(rng: np.random.Generator) -> None:
 
 
 def test_augmentation_off_changes_nothing(recipe: BaseRecipe, rng: np.random.Generator) -> None:
-    off = augment_off(recipe.augment)
+    off = without_augmentation(recipe.augment)
     features = rng.uniform(-9, 1, size=(200, 128)).astype(np.float32)
     assert np.array_equal(augment(features, off, rng), features)
     assert np.array_equal(mask(features, off, rng, 100.0), features)
@@ -173,7 +173,7 @@ def test_time_masks_are_seconds_in_every_geometry(
     recipe: BaseRecipe, geometry: AudioGeometry, rng: np.random.Generator
 ) -> None:
     only = {"frequency_masks": 0, "time_masks_per_s": 1.0, "time_mask_s": 0.2}
-    settings = augment_off(recipe.augment).model_copy(update=only)
+    settings = without_augmentation(recipe.augment).model_copy(update=only)
     features = rng.uniform(-9, 1, size=(geometry.frames_in(10.0), 128)).astype(np.float32)
     widths = [
         (mask(features, settings, rng, geometry.frames_per_s) != features).any(axis=1).mean() * 10

@@ -22,16 +22,16 @@ from megaasr.train.router.data import (
     GradedPair,
     LabelledClip,
     RouterClips,
-    as_often_as_it_matters,
-    balanced,
+    balance_labels,
+    label_better_branch,
+    oversample_by_error_gap,
     read_labelled,
     read_pairs,
-    which_is_better,
 )
-from megaasr.train.router.hard_negatives import HARD, quiet, telephone, tones
-from megaasr.train.router.metrics import as_classifier, routed_words
+from megaasr.train.router.hard_negatives import HARD_NEGATIVES, quiet, telephone, tones
+from megaasr.train.router.metrics import classification_metrics, routed_error_rates
 from megaasr.train.router.recipe import RouterRecipe
-from megaasr.train.router.trainer import FILE, train_router
+from megaasr.train.router.trainer import ROUTER_FILE, RouterTrainer
 
 RATE = 16_000
 
@@ -53,26 +53,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("router")
     clean, noisy = [], []
     rng = np.random.default_rng(0)
-    for at in range(12):
-        wave = hum(at)
-        files.write(folder / f"c{at}.wav", Waveform(wave, RATE))
+    for number in range(12):
+        wave = hum(number)
+        files.write(folder / f"c{number}.wav", Waveform(wave, RATE))
         loud = (wave + 0.1 * rng.standard_normal(wave.size)).astype(np.float32)
-        files.write(folder / f"n{at}.wav", Waveform(loud, RATE))
+        files.write(folder / f"n{number}.wav", Waveform(loud, RATE))
         extra = {"duration_s": 1.0}
-        clean.append(Utterance(f"c{at}", f"c{at}.wav", "words", "en", extra))
-        scenario = {"scenario": "noise", "severity": 0.1 if at < 6 else 0.5}
-        noisy.append(Utterance(f"n{at}", f"n{at}.wav", "words", "en", {**extra, **scenario}))
+        clean.append(Utterance(f"c{number}", f"c{number}.wav", "words", "en", extra))
+        scenario = {"scenario": "noise", "severity": 0.1 if number < 6 else 0.5}
+        noisy.append(
+            Utterance(f"n{number}", f"n{number}.wav", "words", "en", {**extra, **scenario})
+        )
     noisy.append(Utterance("silent", "n0.wav", "", "en", {"scenario": "noise", "severity": 0.1}))
     write_manifest(folder / "clean.jsonl", clean)
     write_manifest(folder / "noisy.jsonl", noisy)
     for name, wrong_of in (("base", "n"), ("robust", "c")):
         rows = []
-        for one in [*clean, *noisy[:-1]]:
-            errors = 4 if one.id.startswith(wrong_of) else 1
-            errors = 2 if one.id in ("c0", "n0") else errors  # both branches alike
+        for clip in [*clean, *noisy[:-1]]:
+            errors = 4 if clip.id.startswith(wrong_of) else 1
+            errors = 2 if clip.id in ("c0", "n0") else errors  # both branches alike
             counts = {"base_hits": 10 - errors, "base_substitutions": errors}
             counts |= {"base_deletions": 0, "base_insertions": 0}
-            rows.append(Utterance(one.id, one.audio, one.text, "en", {**one.extra, **counts}))
+            rows.append(Utterance(clip.id, clip.audio, clip.text, "en", {**clip.extra, **counts}))
         write_manifest(folder / f"{name}.jsonl", rows)
     return folder
 
@@ -98,28 +100,30 @@ def recipe(data: Path, **changes: Any) -> RouterRecipe:
 
 
 def test_labels_of_degraded(data: Path) -> None:
-    found = read_labelled([data / "clean.jsonl"], [data / "noisy.jsonl"])
-    assert [one.robust for one in found] == [False] * 12 + [True] * 12  # silence is no speech
-    assert found[12].severity == 0.1
+    clips = read_labelled([data / "clean.jsonl"], [data / "noisy.jsonl"])
+    assert [clip.robust for clip in clips] == [False] * 12 + [True] * 12  # silence is no speech
+    assert clips[12].severity == 0.1
 
 
 def test_what_is_in_a_degraded_set_is_degraded_unless_it_says_clean(tmp_path: Path) -> None:
     rows = [{}, {"scenario": "clean"}, {"scenario": "noise", "severity": None}]
-    listed = [Utterance(str(at), f"{at}.wav", "a", "en", row) for at, row in enumerate(rows)]
+    listed = [
+        Utterance(str(number), f"{number}.wav", "a", "en", row) for number, row in enumerate(rows)
+    ]
     write_manifest(tmp_path / "real.jsonl", listed)
-    found = read_labelled([tmp_path / "real.jsonl"], [tmp_path / "real.jsonl"])
-    assert [one.robust for one in found] == [False, False, False, True, False, True]
-    assert {one.severity for one in found} == {None}
+    clips = read_labelled([tmp_path / "real.jsonl"], [tmp_path / "real.jsonl"])
+    assert [clip.robust for clip in clips] == [False, False, False, True, False, True]
+    assert {clip.severity for clip in clips} == {None}
 
 
 def test_labels_of_better_come_from_graded_pairs(data: Path, tmp_path: Path) -> None:
     plan = recipe(data)
     pairs = read_pairs(plan.dev_pairs)
     assert len(pairs) == 24
-    assert {one.words for one in pairs} == {10}
-    labelled = which_is_better(pairs)
+    assert {pair.words for pair in pairs} == {10}
+    labelled = label_better_branch(pairs)
     assert len(labelled) == 22  # without the two that are equal
-    assert all(one.robust == Path(one.audio).name.startswith("n") for one in labelled)
+    assert all(clip.robust == Path(clip.audio).name.startswith("n") for clip in labelled)
     bare = recipe(data, dev_pairs=[{"base": data / "clean.jsonl", "robust": data / "clean.jsonl"}])
     with pytest.raises(TrainingError, match="run mega-asr grade"):
         read_pairs(bare.dev_pairs)
@@ -132,13 +136,13 @@ def test_labels_of_better_come_from_graded_pairs(data: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("bad", "good"), [(3, 7), (7, 3), (4, 4)])
 def test_both_labels_count_the_same(bad: int, good: int) -> None:
-    clips = [LabelledClip(f"{at}", 1.0, at < bad) for at in range(bad + good)]
-    found = balanced(clips, 1)
-    assert sum(one.robust for one in found) * 2 == len(found) == 2 * max(bad, good)
-    assert set(found) == set(clips)
-    assert found == balanced(clips, 1)
+    clips = [LabelledClip(f"{number}", 1.0, number < bad) for number in range(bad + good)]
+    balanced = balance_labels(clips, 1)
+    assert sum(clip.robust for clip in balanced) * 2 == len(balanced) == 2 * max(bad, good)
+    assert set(balanced) == set(clips)
+    assert balanced == balance_labels(clips, 1)
     with pytest.raises(TrainingError, match="same label"):
-        balanced(clips[:bad], 1)
+        balance_labels(clips[:bad], 1)
 
 
 def spectrum(samples: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -148,11 +152,11 @@ def spectrum(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_what_hard_clips_are() -> None:
     rng = np.random.default_rng(0)
     voice = (0.1 * rng.standard_normal(RATE)).astype(np.float32)
-    for name, change in HARD.items():
-        one, again = (change(voice, np.random.default_rng(5)) for _ in range(2))
-        assert one.dtype == np.float32, name
-        assert one.shape == voice.shape
-        np.testing.assert_array_equal(one, again)
+    for name, change in HARD_NEGATIVES.items():
+        hard, again = (change(voice, np.random.default_rng(5)) for _ in range(2))
+        assert hard.dtype == np.float32, name
+        assert hard.shape == voice.shape
+        np.testing.assert_array_equal(hard, again)
     level = 20 * np.log10(np.sqrt(np.mean(quiet(voice, rng) ** 2)))
     assert -61 < level < -44
     added = tones(voice, rng) - voice
@@ -168,10 +172,10 @@ def test_only_clean_clips_are_made_hard(data: Path) -> None:
     clips = read_labelled([data / "clean.jsonl"], [data / "noisy.jsonl"])
     plain = RouterClips(clips, recipe(data, hard_share=0.0, gain_db=0.0, noise_share=0.0))
     hard = RouterClips(clips, recipe(data, hard_share=1.0, gain_db=0.0, noise_share=0.0))
-    for at, clip in enumerate(clips):
-        same = np.array_equal(plain[at]["samples"], hard[at]["samples"])
+    for index, clip in enumerate(clips):
+        same = np.array_equal(plain[index]["samples"], hard[index]["samples"])
         assert same == clip.robust
-        assert hard[at]["label"] == int(clip.robust)
+        assert hard[index]["label"] == int(clip.robust)
 
 
 def test_words_of_routing(data: Path) -> None:
@@ -184,33 +188,33 @@ def test_words_of_routing(data: Path) -> None:
             return type("Decision", (), {"degraded_probability": float(noisy)})()
 
     pairs = read_pairs(recipe(data).dev_pairs)
-    found = routed_words(Oracle(), pairs)
-    assert found["wer_oracle"] == found["wer_routed"] < found["wer_base"] == found["wer_robust"]
-    assert routed_words(Oracle(), []) == {}
+    rates = routed_error_rates(Oracle(), pairs)
+    assert rates["wer_oracle"] == rates["wer_routed"] < rates["wer_base"] == rates["wer_robust"]
+    assert routed_error_rates(Oracle(), []) == {}
     assert isinstance(pairs[0], GradedPair)
 
 
 def test_a_toy_learns_both_labels(data: Path, tmp_path: Path) -> None:
-    found = train_router(recipe(data), tmp_path / "degraded")
-    assert found["accuracy"] == 1.0
-    assert found["auc"] == 1.0
-    assert {f"accuracy_{name}" for name in HARD} <= set(found)
-    assert found["wer_routed"] == found["wer_oracle"] < found["wer_base"]
+    metrics = RouterTrainer(recipe(data), tmp_path / "degraded").train().metrics
+    assert metrics["accuracy"] == 1.0
+    assert metrics["auc"] == 1.0
+    assert {f"accuracy_{name}" for name in HARD_NEGATIVES} <= set(metrics)
+    assert metrics["wer_routed"] == metrics["wer_oracle"] < metrics["wer_base"]
     pairs = [{"base": data / "base.jsonl", "robust": data / "robust.jsonl"}]
     AcceleratorState._reset_state(reset_partial_state=True)
     unused = {name: [tmp_path / "nowhere"] for name in ("clean", "degraded", "dev_clean")}
     plan = recipe(data, label="better", pairs=pairs, **unused)
-    better = train_router(plan, tmp_path / "better")
+    better = RouterTrainer(plan, tmp_path / "better").train().metrics
     assert better["accuracy"] == 1.0
     assert better["wer_routed"] == better["wer_oracle"]
-    assert not any(f"accuracy_{name}" in better for name in HARD)
-    router = Router.load(tmp_path / "better" / FILE)
+    assert not any(f"accuracy_{name}" in better for name in HARD_NEGATIVES)
+    router = Router.load(tmp_path / "better" / ROUTER_FILE)
     assert router.decide(hum(1)).route == "base"
 
 
 def test_an_interrupted_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
     plan = recipe(data, epochs=4, evaluate_steps=4)
-    train_router(plan, tmp_path / "whole")
+    RouterTrainer(plan, tmp_path / "straight").train()
 
     def stop(row: dict[str, Any]) -> None:
         if row.get("step") == 8 and "accuracy" in row:
@@ -218,27 +222,33 @@ def test_an_interrupted_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
 
     AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.raises(KeyboardInterrupt):
-        train_router(plan, tmp_path / "cut", stop)
+        RouterTrainer(plan, tmp_path / "stopped", stop).train()
     AcceleratorState._reset_state(reset_partial_state=True)
-    train_router(plan, tmp_path / "cut")
-    whole, cut = (load_file(tmp_path / name / FILE) for name in ("whole", "cut"))
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
-    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut")]
+    RouterTrainer(plan, tmp_path / "stopped").train()
+    straight, resumed = (
+        load_file(tmp_path / name / ROUTER_FILE) for name in ("straight", "stopped")
+    )
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    results = [
+        json.loads((tmp_path / n / "results.json").read_text()) for n in ("straight", "stopped")
+    ]
     assert results[0] == results[1]
-    steps = [row["step"] for row in rows(tmp_path / "cut" / "metrics.jsonl") if "accuracy" in row]
+    steps = [
+        row["step"] for row in rows(tmp_path / "stopped" / "metrics.jsonl") if "accuracy" in row
+    ]
     assert steps == sorted(set(steps))
-    # What somebody deleted is made again; the finished run is not trained again.
-    (tmp_path / "cut" / FILE).unlink()
+    # A deleted router is made again; the finished run is not trained again.
+    (tmp_path / "stopped" / ROUTER_FILE).unlink()
     AcceleratorState._reset_state(reset_partial_state=True)
-    train_router(plan, tmp_path / "cut")
-    assert (tmp_path / "cut" / FILE).is_file()
+    RouterTrainer(plan, tmp_path / "stopped").train()
+    assert (tmp_path / "stopped" / ROUTER_FILE).is_file()
     # Without the results, the weights that were the best stay.
-    (tmp_path / "whole" / "results.json").unlink()
+    (tmp_path / "straight" / "results.json").unlink()
     AcceleratorState._reset_state(reset_partial_state=True)
-    again = train_router(plan, tmp_path / "whole")
-    assert {**again, "step": 0} == {**results[0], "step": 0}
-    kept = load_file(tmp_path / "whole" / FILE)
-    assert all(torch.equal(whole[name], kept[name]) for name in whole)
+    metrics = RouterTrainer(plan, tmp_path / "straight").train().metrics
+    assert {**metrics, "step": 0} == {**results[0], "step": 0}
+    kept = load_file(tmp_path / "straight" / ROUTER_FILE)
+    assert all(torch.equal(straight[name], kept[name]) for name in straight)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -249,24 +259,28 @@ def test_a_run_belongs_to_its_clips(data: Path, tmp_path: Path) -> None:
     mine = tmp_path / "dev.jsonl"
     write_manifest(mine, [Utterance("x", str(data / "c0.wav"), "a", "en", {"duration_s": 1.0})])
     plan = recipe(data, dev_clean=[mine], epochs=1)
-    train_router(plan, tmp_path / "run")
+    RouterTrainer(plan, tmp_path / "run").train()
     with mine.open("a", encoding="utf-8") as lines:
         lines.write(mine.read_text().replace('"x"', '"y"'))
     AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.raises(TrainingError, match="started on other data"):
-        train_router(plan, tmp_path / "run")
+        RouterTrainer(plan, tmp_path / "run").train()
 
 
 def test_a_broken_dev_clip_ends_no_training(data: Path, tmp_path: Path) -> None:
     listed = [("x", data / "c0.wav"), ("broken", tmp_path / "nothing.wav")]
     clean = [Utterance(name, str(path), "a", "en", {"duration_s": 1.0}) for name, path in listed]
     write_manifest(tmp_path / "dev.jsonl", clean)
-    found = train_router(recipe(data, dev_clean=[tmp_path / "dev.jsonl"], epochs=1), tmp_path / "r")
-    assert 0.0 <= found["accuracy"] <= 1.0
-    assert found["unread"] >= 1
+    metrics = (
+        RouterTrainer(recipe(data, dev_clean=[tmp_path / "dev.jsonl"], epochs=1), tmp_path / "r")
+        .train()
+        .metrics
+    )
+    assert 0.0 <= metrics["accuracy"] <= 1.0
+    assert metrics["unread"] >= 1
     clips = [LabelledClip(str(tmp_path / "nothing.wav"), 1.0, True)]
     with pytest.raises(TrainingError, match=r"no clip of dev can be read, such as .*nothing\.wav"):
-        as_classifier(Router.load(tmp_path / "r" / FILE), clips)
+        classification_metrics(Router.load(tmp_path / "r" / ROUTER_FILE), clips)
 
 
 def test_branches_that_never_differ_on_dev_judge_nothing(data: Path, tmp_path: Path) -> None:
@@ -274,7 +288,7 @@ def test_branches_that_never_differ_on_dev_judge_nothing(data: Path, tmp_path: P
     same = [{"base": data / "base.jsonl", "robust": data / "base.jsonl"}]
     plan = recipe(data, label="better", pairs=pairs, dev_pairs=same, clean=[], degraded=[])
     with pytest.raises(TrainingError, match="same errors on every dev clip"):
-        train_router(plan, tmp_path / "run")
+        RouterTrainer(plan, tmp_path / "run").train()
 
 
 @pytest.mark.parametrize(
@@ -292,12 +306,12 @@ def test_incomplete_recipes_are_refused(data: Path, changes: dict[str, Any], mes
 
 def test_a_clip_weighs_what_the_wrong_branch_costs() -> None:
     pairs = [
-        GradedPair(f"{at}", 1.0, 0.5, 10, *errors)
-        for at, errors in enumerate([(7, 3), (1, 2), (5, 5)])
+        GradedPair(f"{number}", 1.0, 0.5, 10, *errors)
+        for number, errors in enumerate([(7, 3), (1, 2), (5, 5)])
     ]
-    assert [(one.audio, one.robust) for one in as_often_as_it_matters(pairs)] == [
+    assert [(clip.audio, clip.robust) for clip in oversample_by_error_gap(pairs)] == [
         *[("0", True)] * 4,
         ("1", False),
     ]
     with pytest.raises(TrainingError, match="same label"):
-        as_often_as_it_matters(pairs[:1])
+        oversample_by_error_gap(pairs[:1])

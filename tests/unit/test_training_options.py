@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from megaasr.cli.training_options import reporter
+from megaasr.cli.training_options import metrics_printer
 from megaasr.errors import UsageError
 
 ROWS: list[dict[str, object]] = [
@@ -21,28 +21,28 @@ def test_metrics_are_printed_and_plotted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    report = reporter(tmp_path, tensorboard=True)
+    report = metrics_printer(tmp_path, tensorboard=True)
     for row in ROWS:
         report(row)
     assert "loss 1.5" in capsys.readouterr().out
-    found = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
-    found.Reload()
-    assert sorted(found.Tags()["scalars"]) == ["loss/acoustic-1", "reward"]
-    assert [(one.step, one.value) for one in found.Scalars("loss/acoustic-1")] == [
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert sorted(events.Tags()["scalars"]) == ["loss/acoustic-1", "reward"]
+    assert [(event.step, event.value) for event in events.Scalars("loss/acoustic-1")] == [
         (10, 2.0),
         (20, 1.5),
     ]
 
 
 def test_without_it_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reporter(tmp_path, tensorboard=False)(ROWS[2])
+    metrics_printer(tmp_path, tensorboard=False)(ROWS[2])
     assert "reward 0.25" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
 def test_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    for name in [one for one in sys.modules if one.startswith("torch.utils.tensorboard")]:
+    for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(UsageError, match=r"megaasr\[tensorboard\]"):
-        reporter(tmp_path, tensorboard=True)
+        metrics_printer(tmp_path, tensorboard=True)

@@ -1,1 +1,1 @@
-"""Low-rank adapters: read in PEFT's layout, run as gated side branches, merged into checkpoints."""
+"""Low-rank adapters: PEFT's layout, side branches gated for each clip, merging into weights."""

@@ -1,7 +1,7 @@
-"""Base plus adapter as one plain checkpoint, in the layout that the base has.
+"""Merges an adapter into its base: one plain checkpoint in the layout of the base.
 
-For engines that take no side branches. Routing is lost: the result is the robust branch alone. Each
-weight is changed in float32 and rounded once to the type it had.
+For engines that do not support side branches. Routing is lost: the result is the robust branch
+alone. Each weight is changed in float32 and rounded once to the type it had.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from megaasr.progress import OnProgress
 
 MARKER = "mega_asr_merge.json"
 _WEIGHTS = "*.safetensors"
-_ABOUT_THE_BASE = ("README.md", "parts.json", "results.json", "confidence.json")
-"""Files that describe the base and what was measured with it: untrue of the sum."""
+_BASE_ONLY_FILES = ("README.md", "parts.json", "results.json", "confidence.json")
+"""Files that describe the base and its measured results, which do not hold for the merged model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parents:
-    """What a merged checkpoint was made of.
+    """The inputs of a merged checkpoint.
 
     Attributes:
-        base: SHA-256 of each of the base's weight files.
+        base: SHA-256 of each weight file of the base.
         adapter: SHA-256 of the adapter's weights.
     """
 
@@ -41,7 +41,7 @@ class Parents:
     adapter: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the marker's content."""
+        """Return the content of the marker file."""
         return {"merge_schema": 1, "base": self.base, "adapter": self.adapter}
 
 
@@ -55,17 +55,18 @@ def merge(
     """Write the merged checkpoint.
 
     Args:
-        base: a checkpoint in either layout.
-        adapter: all of its changes must find their weight.
-        output: a new folder, or one that an earlier merge of the same parents wrote or began.
-        on_file: told (done, of how many) after each file of weights.
+        base: folder of a checkpoint in either layout.
+        adapter: adapter of that base.
+        output: a new folder, or the folder of an earlier merge of the same parents, which may be
+            incomplete.
+        on_file: called with the number of written weight files and their total number.
 
     Returns:
-        Whether anything was written; False if this very merge was there already.
+        Whether anything was written; False if the folder already held this merge.
 
     Raises:
-        UsageError: the folder holds something else, or was merged from other parents.
-        CheckpointError: a change of the adapter finds no weight, or one of another shape.
+        UsageError: the folder holds other files, or was merged from other parents.
+        CheckpointError: the base has no weight for a layer of the adapter, or one of another shape.
     """
     files = sorted(base.glob(_WEIGHTS))
     if not files:
@@ -73,17 +74,17 @@ def merge(
     parents = Parents({file.name: file_sha256(file) for file in files}, adapter.sha256)
     if _is_done(output, base, parents):
         return False
-    left = set(adapter.layers)
-    left -= {native_name(key.removesuffix(".weight")) for file in files for key in _keys(file)}
-    if left:
+    unmatched = set(adapter.layers)
+    unmatched -= {native_name(key.removesuffix(".weight")) for file in files for key in _keys(file)}
+    if unmatched:
         raise CheckpointError(
-            f"the adapter {adapter.name} does not fit {base}: no weight for {sorted(left)[0]}"
-            + (f" and {len(left) - 1} more" if len(left) > 1 else "")
+            f"the adapter {adapter.name} does not fit {base}: no weight for {min(unmatched)}"
+            + (f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else "")
         )
     output.mkdir(parents=True, exist_ok=True)
     write_atomically(output / MARKER, json.dumps(parents.to_dict() | {"complete": False}, indent=1))
-    for file in sorted(one for one in base.iterdir() if one.is_file()):
-        if file.suffix != ".safetensors" and file.name not in _ABOUT_THE_BASE:
+    for file in sorted(path for path in base.iterdir() if path.is_file()):
+        if file.suffix != ".safetensors" and file.name not in _BASE_ONLY_FILES:
             shutil.copyfile(file, output / file.name)
     for number, file in enumerate(files, 1):
         _merge_file(file, adapter, output / file.name)
@@ -92,11 +93,15 @@ def merge(
     return True
 
 
-def add_to(model: torch.nn.Module, adapter: Adapter) -> None:
-    """Add an adapter's changes to the weights of a model in memory: fp32, cast once.
+def merge_into(model: torch.nn.Module, adapter: Adapter) -> None:
+    """Add an adapter's changes to the weights of a model in memory, in float32, rounded once.
+
+    Args:
+        model: native model; its weights are changed.
+        adapter: adapter of that model.
 
     Raises:
-        CheckpointError: a change finds no layer, or one of another size.
+        CheckpointError: the model has no such layer, or one of another size.
     """
     modules = dict(model.named_modules())
     with torch.no_grad():
@@ -109,7 +114,7 @@ def add_to(model: torch.nn.Module, adapter: Adapter) -> None:
 
 
 def _is_done(output: Path, base: Path, parents: Parents) -> bool:
-    """Tell whether a folder holds this very merge; refuse it if it holds anything else."""
+    """Tell whether a folder holds this merge completely; refuse it if it holds anything else."""
     if output.exists() and base.resolve() == output.resolve():
         raise UsageError(f"{output} is the base itself; choose another folder")
     mismatch = "was merged from another base or adapter"
@@ -137,7 +142,7 @@ def _merge_file(file: Path, adapter: Adapter, target: Path) -> None:
     merged: dict[str, torch.Tensor] = {}
     with safe_open(file, "pt") as tensors:
         metadata = tensors.metadata()
-        for key in tensors.keys():  # noqa: SIM118 (the file is no mapping)
+        for key in tensors.keys():  # noqa: SIM118 (the file is not a mapping)
             weight = tensors.get_tensor(key)
             change = adapter.layers.get(native_name(key.removesuffix(".weight")))
             if change is not None and key.endswith(".weight"):

@@ -1,8 +1,8 @@
-"""Read an adapter in PEFT's layout, and the rank blocks of the released one.
+"""Reads an adapter in PEFT's layout, including the rank blocks of the released one.
 
-A folder holds `adapter_config.json`, `adapter_model.safetensors`, and perhaps
-`mega_lora_blocks.json`: for a module, a list of `{start, end, rank, alpha}` along the rank axis,
-where several adapters were put side by side, each with its own scale alpha / rank. Scales are
+A folder holds `adapter_config.json`, `adapter_model.safetensors` and, optionally,
+`mega_lora_blocks.json`. If several adapters were joined along the rank, the latter lists for each
+module blocks of ranks `{start, end, rank, alpha}`, each with its own scale alpha / rank. Scales are
 folded into B, so that a module's change is B A and nothing else.
 """
 
@@ -24,8 +24,8 @@ from megaasr.hashing import file_sha256
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 BLOCKS_FILE = "mega_lora_blocks.json"
-PARENT = "base_fingerprint"
-"""Key in the weights' metadata: the fingerprint of the base that the adapter was trained on."""
+FINGERPRINT_KEY = "base_fingerprint"
+"""Key in the metadata of the weights: fingerprint of the base that the adapter was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class LowRank:
     """The change of one linear layer: W becomes W + b a.
 
     Attributes:
-        a: float32 [rank, inputs].
-        b: float32 [outputs, rank], its scale folded in.
+        a: float32 of shape [rank, inputs].
+        b: float32 of shape [outputs, rank], with the scale folded in.
     """
 
     a: torch.Tensor
@@ -42,15 +42,15 @@ class LowRank:
 
     @property
     def rank(self) -> int:
-        """Rows of a."""
+        """The rank of the change."""
         return int(self.a.shape[0])
 
-    def beside(self, other: LowRank) -> LowRank:
-        """Return both changes of a layer as one, side by side along the rank."""
-        return LowRank(torch.cat([self.a, other.a]), torch.cat([self.b, other.b], dim=1))
+    def joined_with(self, change: LowRank) -> LowRank:
+        """Return the sum of this and another change of the layer, joined along the rank."""
+        return LowRank(torch.cat([self.a, change.a]), torch.cat([self.b, change.b], dim=1))
 
     def delta(self) -> torch.Tensor:
-        """Return b a: float32 [outputs, inputs]."""
+        """Return the change b a, float32 of shape [outputs, inputs]."""
         return self.b @ self.a
 
 
@@ -59,12 +59,13 @@ class Adapter:
     """A low-rank adapter for the native model.
 
     Attributes:
-        name: the folder it was read from.
-        layers: by native module name.
-        sha256: of the weights' file.
-        base: what `adapter_config.json` says it was trained on.
-        base_fingerprint: of the weights that it was trained on, see `megaasr.model.parts`; None
-            if the file does not say.
+        name: name of the folder it was read from.
+        layers: changes by the native names of the modules.
+        sha256: SHA-256 of the file of weights; empty if it was not read from a file.
+        base: name of the model it was trained on, according to `adapter_config.json`; None if that
+            names none.
+        base_fingerprint: fingerprint of the weights it was trained on, see `megaasr.model.parts`;
+            None if the file has none.
     """
 
     name: str
@@ -75,8 +76,8 @@ class Adapter:
 
     @property
     def parameters(self) -> int:
-        """Numbers in all layers."""
-        return sum(one.a.numel() + one.b.numel() for one in self.layers.values())
+        """The number of parameters of all layers."""
+        return sum(layer.a.numel() + layer.b.numel() for layer in self.layers.values())
 
 
 def is_adapter(folder: Path) -> bool:
@@ -88,14 +89,14 @@ def read_adapter(folder: Path) -> Adapter:
     """Read an adapter.
 
     Raises:
-        CheckpointError: files are missing or damaged, weights are a pickle, or the adapter is of
-            a kind (DoRA, biases, whole modules) that has no side branch.
+        CheckpointError: files are missing or damaged, the weights are a pickle, or the adapter
+            changes more than linear layers by low rank (DoRA, biases, complete modules).
     """
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    config = _json(folder / CONFIG_FILE)
-    _refuse_other_kinds(config, folder)
+    config = _read_json(folder / CONFIG_FILE)
+    _require_plain_lora(config, folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         pickled = (folder / "adapter_model.bin").is_file()
@@ -105,13 +106,15 @@ def read_adapter(folder: Path) -> Adapter:
         tensors = load_file(weights)
         with safe_open(weights, "pt") as file:
             metadata = file.metadata() or {}
-    except Exception as error:  # safetensors raises its own kinds
+    except Exception as error:  # safetensors has exceptions of its own
         raise CheckpointError(f"{weights} cannot be read: {error}") from error
     blocks = folder / BLOCKS_FILE
-    layers = _layers(tensors, config, _json(blocks) if blocks.is_file() else {}, folder)
+    layers = _layers(tensors, config, _read_json(blocks) if blocks.is_file() else {}, folder)
     digest = file_sha256(weights)
     base = config.get("base_model_name_or_path")
-    return Adapter(folder.name, layers, digest, base, metadata.get(PARENT))
+    return Adapter(
+        folder.name, layers, digest, base=base, base_fingerprint=metadata.get(FINGERPRINT_KEY)
+    )
 
 
 def _layers(
@@ -122,26 +125,24 @@ def _layers(
 ) -> dict[str, LowRank]:
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
-        found = split_key(key)
-        if found is None:
+        module_and_part = split_key(key)
+        if module_and_part is None:
             raise CheckpointError(f"{folder}: {key} is no part of a low-rank adapter")
-        module, part = trained_name(found[0]), found[1]
+        module, part = trained_name(module_and_part[0]), module_and_part[1]
         if part in parts.setdefault(module, {}):
             raise CheckpointError(f"{folder}: two tensors for {module}, lora_{part}")
         parts[module][part] = tensor.float()
-    listed = {trained_name(module): found for module, found in blocks.items()}
-    unknown = sorted(set(listed) - set(parts))
+    blocks = {trained_name(module): of_module for module, of_module in blocks.items()}
+    unknown = sorted(set(blocks) - set(parts))
     if unknown:
-        raise CheckpointError(
-            f"{folder}/{BLOCKS_FILE} speaks of {unknown[0]}, which has no weights"
-        )
+        raise CheckpointError(f"{folder}/{BLOCKS_FILE} lists {unknown[0]}, which has no weights")
     layers: dict[str, LowRank] = {}
     for module, pair in parts.items():
-        found_layer = _low_rank(module, pair, config, listed.get(module), folder)
+        change = _low_rank(module, pair, config, blocks=blocks.get(module), folder=folder)
         native = native_name(module)
-        # One file may name a layer in two ways, each with weights of its own (the released one
-        # seems to: 539 modules are listed, 196 more than there are); both changes are added.
-        layers[native] = layers[native].beside(found_layer) if native in layers else found_layer
+        # A file may name a layer in two ways, each with its own weights (apparently the released
+        # one does: it lists 539 modules, 196 more than exist); both changes are added.
+        layers[native] = layers[native].joined_with(change) if native in layers else change
     return layers
 
 
@@ -149,6 +150,7 @@ def _low_rank(
     module: str,
     pair: Mapping[str, torch.Tensor],
     config: Mapping[str, Any],
+    *,
     blocks: Sequence[Mapping[str, Any]] | None,
     folder: Path,
 ) -> LowRank:
@@ -171,9 +173,9 @@ def _low_rank(
 
 
 def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
-    """Return the value of the first pattern that fits a name, as PEFT finds it.
+    """Return the value of the first pattern that matches a module, by PEFT's rules.
 
-    Names and patterns may be spelled differently; the spelling of training is tried first.
+    Module and patterns may be spelled differently; the spelling of training has priority.
     """
     for name in (module, native_name(module)):
         for pattern, value in (patterns or {}).items():
@@ -188,25 +190,25 @@ def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> A
 def _block_scales(
     blocks: Sequence[Mapping[str, Any]], rank: int, module: str, folder: Path
 ) -> torch.Tensor:
-    """Return float32 [rank]: the scale of every column of B."""
+    """Return the scale of each column of B, float32 of shape [rank]."""
     scales = torch.zeros(rank)
-    at = 0
-    for block in sorted(blocks, key=lambda one: int(one["start"])):
+    covered = 0
+    for block in sorted(blocks, key=lambda block: int(block["start"])):
         start, end = int(block["start"]), int(block["end"])
-        if start != at or end <= start or end > rank:
+        if start != covered or end <= start or end > rank:
             raise CheckpointError(
                 f"{folder}/{BLOCKS_FILE}: {module}: the blocks do not cover rank 0 to {rank}"
             )
         scales[start:end] = float(block["alpha"]) / float(block["rank"])
-        at = end
-    if at != rank:
+        covered = end
+    if covered != rank:
         raise CheckpointError(
-            f"{folder}/{BLOCKS_FILE}: {module}: the blocks end at {at}, the rank is {rank}"
+            f"{folder}/{BLOCKS_FILE}: {module}: the blocks end at {covered}, the rank is {rank}"
         )
     return scales
 
 
-def _refuse_other_kinds(config: Mapping[str, Any], folder: Path) -> None:
+def _require_plain_lora(config: Mapping[str, Any], folder: Path) -> None:
     for field, plain in (
         ("use_dora", False),
         ("lora_bias", False),
@@ -225,11 +227,11 @@ def _refuse_other_kinds(config: Mapping[str, Any], folder: Path) -> None:
             raise CheckpointError(f"{folder}/{CONFIG_FILE}: {field} is missing")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a JSON object")
-    return found
+    return content

@@ -19,14 +19,14 @@ def merge(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new checkpoint.")],
     adapter: Annotated[
-        Path | None, typer.Option(help="Adapter folder, instead of the model's own.")
+        Path | None, typer.Option(help="Folder of the adapter [default: the model's own].")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
-    """Write base and adapter as one checkpoint, for programs that know no adapters.
+    """Merge an adapter into its base: one checkpoint for programs without support for adapters.
 
-    The layout stays the base's, and so does the type of its weights; sums are made in 32 bit.
-    The result always is the robust branch: there is nothing left to route.
+    Layout and weight types stay those of the base; sums are computed in float32. The result is
+    always the robust branch: there is nothing left to route.
     """
     from megaasr.adapter.merge import merge as merge_checkpoint
     from megaasr.adapter.peft_layout import read_adapter
@@ -36,16 +36,16 @@ def merge(
     from megaasr.model.parts import require_parent
 
     parts = find_model_parts(model, HubOptions(offline))
-    chosen = adapter or parts.adapter
-    if chosen is None:
+    folder = adapter or parts.adapter
+    if folder is None:
         raise UsageError(f"{model} has no adapter of its own; name one with --adapter")
-    found = read_adapter(chosen)
-    require_parent(found, parts.base)
+    weights = read_adapter(folder)
+    require_parent(weights, parts.base)
     with progress_bar("files") as advance:
         written = merge_checkpoint(
             parts.base,
-            found,
+            weights,
             output,
             on_file=lambda done, total: advance(done, total, "merged"),
         )
-    typer.echo(f"{output}: merged" if written else f"{output}: this merge was there already")
+    typer.echo(f"{output}: merged" if written else f"{output}: already holds this merge")

@@ -1,4 +1,4 @@
-"""`mega-asr train rl`: policy optimisation, and the probe that should go before it."""
+"""`mega-asr train rl`: policy optimisation, and the temperature probe that should precede it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 
 from megaasr.atomic import write_atomically
 from megaasr.cli.training_options import (
+    DryRunOption,
     OutputOption,
     SetOption,
     TensorboardOption,
     ThreadsOption,
-    is_main_process,
+    TrainingRequest,
     needing_libraries,
-    reporter,
+    recipe_argument,
 )
+from megaasr.train.processes import is_main_process
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Waveform
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def rl(
-    recipe: Annotated[str, typer.Argument(help="TOML file or shipped recipe (rl-tiny).")],
+    recipe: Annotated[str, recipe_argument("rl-tiny")],
     output: OutputOption,
     set_: SetOption = None,
     threads: ThreadsOption = None,
@@ -33,70 +35,66 @@ def rl(
     probe: Annotated[
         bool,
         typer.Option(
-            "--probe", help="Try sampling temperatures on the starting model; train nothing."
+            "--probe", help="Probe sampling temperatures of the starting model; do not train."
         ),
     ] = False,
-    probe_clips: Annotated[int, typer.Option(min=1, help="Clips of the probe.")] = 200,
-    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe and stop.")] = False,
+    probe_clips: Annotated[int, typer.Option(min=1, help="Number of clips for --probe.")] = 200,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train the robust adapter further by DG-WGPO, from the result of `train sft`.
 
-    The same command goes on where a run was stopped. Several processes: torchrun
+    The same command resumes a run that was stopped. Several processes: torchrun
     --nproc-per-node N -m megaasr train rl RECIPE -o RUN.
     """
-    from megaasr.config import load_recipe
     from megaasr.train.rl.recipe import RLRecipe
 
-    plan = load_recipe(RLRecipe, recipe, set_ or [])
-    if dry_run:
-        typer.echo(plan.resolved_json())
+    request = TrainingRequest(recipe, output, set_, threads=threads, dry_run=dry_run)
+    resolved = request.resolve(RLRecipe)
+    if resolved is None:
         return
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
     if probe:
-        _probe(plan, output, probe_clips)
+        request.set_threads()
+        _probe(resolved, output, probe_clips)
         return
     with needing_libraries():
-        from megaasr.train.curves import RL, draw_curves
-        from megaasr.train.rl.trainer import RLTraining
-    report = reporter(output, tensorboard=tensorboard)
-    adapter = RLTraining(plan, output, report).train()
-    if not is_main_process():
-        return
-    draw_curves(output / "metrics.jsonl", output / "curves.png", RL)
-    typer.echo(f"{adapter}: the adapter, over {plan.model}; {output / 'curves.png'}: its curves")
-    if (output / "groups.jsonl").is_file():
+        from megaasr.train.curves import RL
+        from megaasr.train.rl.trainer import RLTrainer
+    product = f"the adapter for {resolved.model}"
+    request.train(RLTrainer, resolved, product, curves=RL, tensorboard=tensorboard)
+    if is_main_process() and (output / "groups.jsonl").is_file():
         _write_page(output)
         typer.echo(f"{output / 'groups.html'}: some of its groups, sample by sample")
 
 
-def _probe(plan: RLRecipe, output: Path, clips: int) -> None:
+def _probe(recipe: RLRecipe, output: Path, clips: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
     with needing_libraries():
         from megaasr.train.rl.probe import draw_probe, probe, recommend
-    found = probe(
-        plan, clips=clips, on_progress=lambda at: typer.echo(f"temperature {at:g} ...", err=True)
-    )
+
+    def show(temperature: float) -> None:
+        typer.echo(f"temperature {temperature:g} ...", err=True)
+
+    results = probe(recipe, clips=clips, on_temperature=show)
     output.mkdir(parents=True, exist_ok=True)
-    best = recommend(found)
+    recommended = recommend(results)
     document = {
-        "recipe": plan.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
         "clips": clips,
-        "recommended": best,
-        "temperatures": [one.as_dict() for one in found],
+        "recommended": recommended,
+        "temperatures": [result.to_dict() for result in results],
     }
     write_atomically(output / "probe.json", json.dumps(document, indent=2) + "\n")
-    draw_probe(found, output / "probe.png")
-    table = Table("temperature", "CPI", "BAP", "valid", "spread", "mean sample", "best sample")
-    for one in found:
-        shares = (one.cpi, one.bap, one.valid, one.spread, one.error_rate, one.best_error_rate)
-        table.add_row(f"{one.temperature:g}", *(f"{100 * value:.1f} %" for value in shares))
+    draw_probe(results, output / "probe.png")
+    header = ("temperature", "CPI", "BAP", "valid", "variance", "mean sample", "best sample")
+    table = Table(*header)
+    for result in results:
+        shares = [value for name, value in result.to_dict().items() if name != "temperature"]
+        table.add_row(f"{result.temperature:g}", *(f"{100 * share:.1f} %" for share in shares))
     Console().print(table)
-    typer.echo(f"recommended: --set sampling.temperature={best:g} ({output / 'probe.png'})")
+    picture = output / "probe.png"
+    typer.echo(f"recommended: --set sampling.temperature={recommended:g} ({picture})")
 
 
 def _write_page(output: Path) -> None:

@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from megaasr.model.interface import Recognition
+from megaasr.text.error_bands import band_of
 from megaasr.text.error_rate import ErrorCounts, count_errors
 from megaasr.text.failures import find_failures
-
-BOUNDS = (0.3, 0.5, 0.7)
-"""Exclusive upper bounds of the error rates of the bands, which are the stages of A2S-SFT; clips
-above the last are too hard to learn from."""
-
-BANDS = ("below_30", "below_50", "below_70", "above")
-"""Names of the bands, from easy to hard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +39,8 @@ class Grade:
             "base_deletions": self.counts.deletions,
             "base_insertions": self.counts.insertions,
             "base_flags": ",".join(self.flags),
-            "base_band": band(self.counts.rate),
+            "base_band": band_of(self.counts.rate),
         }
-
-
-def band(error_rate: float) -> str:
-    """Return the band of an error rate: the first whose bound is above it."""
-    bounded = zip(BANDS, BOUNDS, strict=False)
-    return next((name for name, bound in bounded if error_rate < bound), BANDS[-1])
 
 
 def grade(reference: str, result: Recognition, language: str | None) -> Grade:

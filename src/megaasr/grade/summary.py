@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from megaasr.grade.bands import BANDS, BOUNDS
 from megaasr.records import read_manifest
+from megaasr.text.error_bands import BANDS, BOUNDS
 
 _COLOURS = ("#2a7f62", "#8fb339", "#e9a23b", "#b23a48")
 _SEVERITY_BINS = 10

@@ -6,7 +6,7 @@ and recognition cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,13 +134,7 @@ class InputBuilder:
         Returns:
             Token ids and mask, int64 of shape [rows, tokens]; the mask is 0 in padding.
         """
-        width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
-        return ids, mask
+        return pad_right(rows, self.pad_id)
 
     def pad_examples(
         self, examples: Sequence[tuple[Sequence[int], Sequence[int]]]
@@ -176,6 +170,58 @@ def pad_features(features: Sequence[Features], geometry: AudioGeometry) -> dict[
         "input_features": torch.from_numpy(padded),
         "input_features_mask": torch.from_numpy(valid),
     }
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad token ids on the right.
+
+    Args:
+        rows: the token ids of each row.
+        pad_id: id of the padding token.
+
+    Returns:
+        Token ids and mask, int64 of shape [rows, tokens]; the mask is 0 in padding.
+    """
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def insert_audio(
+    embedded: torch.Tensor, ids: torch.Tensor, audio: torch.Tensor, audio_token: int
+) -> torch.Tensor:
+    """Replace the embeddings of the audio placeholders by the projected output of the encoder.
+
+    Args:
+        embedded: token embeddings, float of shape [clips, tokens, width].
+        ids: token ids, int64 of shape [clips, tokens].
+        audio: projected audio tokens of all clips in sequence, float of shape [audio tokens,
+            width].
+        audio_token: id of the placeholder token.
+
+    Raises:
+        ValueError: the numbers of placeholders and of audio tokens differ.
+    """
+    is_audio = ids == audio_token
+    if (placeholders := int(is_audio.sum())) != len(audio):
+        raise ValueError(f"{placeholders} placeholders for {len(audio)} audio tokens")
+    return embedded.masked_scatter(is_audio.unsqueeze(-1).expand_as(embedded), audio)
+
+
+def find_end(tokens: Sequence[int], budget: int, end_ids: Collection[int]) -> int | None:
+    """Return the index of the token that ends a generated row; None if the budget ended it.
+
+    Args:
+        tokens: token ids of one row of a batch. Beyond the row's budget they are padding, which
+            may be an end token itself.
+        budget: token budget of the row.
+        end_ids: ids of the end tokens, see `end_token_ids`.
+    """
+    return next((i for i, token in enumerate(tokens[:budget]) if token in end_ids), None)
 
 
 def end_token_ids(model: Any) -> frozenset[int]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AUDIO_START, AUDIO_PAD, AUDIO_END = "<|audio_start|>", "<|audio_pad|>", "<|audio_end|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+TEXT_END = "<|endoftext|>"
+"""Padding; it ends the output as TURN_END does."""
 ASR_TEXT = "<asr_text>"
 NO_SPEECH = "None"
 

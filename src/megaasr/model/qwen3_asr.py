@@ -25,7 +25,7 @@ from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
-from megaasr.model.inputs import Features, InputBuilder, end_token_ids
+from megaasr.model.inputs import Features, InputBuilder, end_token_ids, find_end
 from megaasr.model.interface import MAX_CHUNK_S, Recognition, RecognizedWord, Request
 from megaasr.model.prompt import parse_output
 from megaasr.model.token_scores import TokenScores, score_words
@@ -205,9 +205,7 @@ class Qwen3ASR:
         self, tokens: list[int], logprobs: list[float], budget: int, request: Request
     ) -> Recognition:
         """Return the recognition in a row of generated tokens."""
-        end_ids = end_token_ids(self.model)
-        # After its budget a row consists of padding, which may be an end token itself.
-        end = next((i for i, token in enumerate(tokens[:budget]) if token in end_ids), None)
+        end = find_end(tokens, budget, end_token_ids(self.model))
         kept = tokens[: budget if end is None else end]
         raw = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
         text, language = parse_output(raw, request.language)

@@ -1,4 +1,4 @@
-"""Training clips: graded records, which of them a stage takes, and their features."""
+"""Training clips: graded records, the selection of a stage, and their features."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features
 from megaasr.model.interface import MAX_CHUNK_S
 from megaasr.records import read_manifest
-from megaasr.train.log_mel import finish, log_mel
+from megaasr.train.log_mel import floor_and_scale, log_mel
 
-LONGEST_S = MAX_CHUNK_S
-_LISTINGS = ("graded.jsonl", "simulated.jsonl")
+MAX_CLIP_S = MAX_CHUNK_S
+"""Length of the longest clip that is trained on, in seconds."""
+_MANIFESTS = ("graded.jsonl", "simulated.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip to learn from.
+    """A clip to train on.
 
     Attributes:
-        id, text, language: as in its record.
-        audio: path of its sound, perhaps a row of a Parquet shard.
-        duration_s: seconds.
-        error_rate: of the model that graded it, None if it was not graded.
-        base_text: what that model heard.
+        id, text, language: id, reference and ISO code of the language, as in the clip's record.
+        audio: path of the audio file, or of a row of a Parquet shard.
+        duration_s: length in seconds.
+        error_rate: error rate of the model that graded the clip; None if it is not graded.
+        base_text: hypothesis of that model; empty if the clip is not graded.
     """
 
     id: str
@@ -45,84 +46,96 @@ class Clip:
     base_text: str = ""
 
 
-def listing_of(path: Path) -> Path:
-    """Return the manifest that a path means: itself, or that of a graded or simulated data set.
+def find_manifest(path: Path) -> Path:
+    """Return the manifest that a path stands for: itself, or the one of a data set's folder.
+
+    Args:
+        path: a manifest, or the folder of a graded or simulated data set.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: the path is neither.
     """
     if path.is_file():
         return path
-    found = next((path / name for name in _LISTINGS if (path / name).is_file()), None)
-    if found is None:
-        raise TrainingError(
-            f"{path} is neither a manifest nor a data set; make one with mega-asr grade"
-        )
-    return found
+    manifest = next((path / name for name in _MANIFESTS if (path / name).is_file()), None)
+    if manifest is None:
+        raise TrainingError(f"{path} is neither a manifest nor the folder of a data set")
+    return manifest
 
 
 def read_clips(paths: Iterable[Path]) -> list[Clip]:
-    """Read the clips of data sets that can be learnt from: 30 s at most, with a duration.
-
-    Raises:
-        TrainingError: there is no data set, or a record has no `duration_s`.
-        RecordError: a line is no record.
-    """
-    return [clip for path in paths for clip in _read_listing(listing_of(path))]
-
-
-def _read_listing(listing: Path) -> Iterator[Clip]:
-    for one in read_manifest(listing):
-        duration, rate = one.extra.get("duration_s"), one.extra.get("base_error_rate")
-        if not isinstance(duration, int | float):
-            raise TrainingError(f"{listing}: {one.id} has no duration_s")
-        if 0 < duration <= LONGEST_S:
-            audio = str(listing.parent / one.audio)
-            heard = str(one.extra.get("base_text") or "")
-            yield Clip(one.id, audio, one.text, one.language, float(duration), rate, heard)
-
-
-def choose(
-    clips: Sequence[Clip], max_error_rate: float | None, sample: int | None, seed: Sequence[int]
-) -> list[Clip]:
-    """Return the clips of a stage, in their order.
+    """Read the clips that can be trained on: those of at most 30 s.
 
     Args:
-        clips: of the data set.
-        max_error_rate: strict upper bound of the base model's error; None takes ungraded ones too.
-        sample: so many of them at most, drawn without replacement.
-        seed: of the draw.
+        paths: manifests or folders of data sets.
 
     Raises:
-        TrainingError: none is left, or a bound is given and the clips are not graded.
+        TrainingError: a path is neither, or a record has no `duration_s`.
+        RecordError: a line is not a valid record.
     """
-    if max_error_rate is not None and any(one.error_rate is None for one in clips):
+    return [clip for path in paths for clip in _read_manifest_clips(find_manifest(path))]
+
+
+def _read_manifest_clips(manifest: Path) -> Iterator[Clip]:
+    for utterance in read_manifest(manifest):
+        duration_s = utterance.extra.get("duration_s")
+        if not isinstance(duration_s, int | float):
+            raise TrainingError(f"{manifest}: {utterance.id} has no duration_s")
+        if 0 < duration_s <= MAX_CLIP_S:
+            yield Clip(
+                id=utterance.id,
+                audio=str(manifest.parent / utterance.audio),
+                text=utterance.text,
+                language=utterance.language,
+                duration_s=float(duration_s),
+                error_rate=utterance.extra.get("base_error_rate"),
+                base_text=str(utterance.extra.get("base_text") or ""),
+            )
+
+
+def select_clips(
+    clips: Sequence[Clip], max_error_rate: float | None, count: int | None, seed: Sequence[int]
+) -> list[Clip]:
+    """Return the clips of a stage, in the order of the data set.
+
+    Args:
+        clips: all clips of the data sets.
+        max_error_rate: strict upper bound of the base model's error rate; None also accepts clips
+            that are not graded.
+        count: maximum number of clips, drawn without replacement; None for all.
+        seed: seed of the draw.
+
+    Raises:
+        TrainingError: no clip is left, or there is a bound and the clips are not graded.
+    """
+    if max_error_rate is not None and any(clip.error_rate is None for clip in clips):
         raise TrainingError(
             "the data set is not graded, so it cannot be filtered by base_error_rate; run "
             "mega-asr grade on it"
         )
-    chosen = [
-        one
-        for one in clips
+    selected = [
+        clip
+        for clip in clips
         if max_error_rate is None
-        or (one.error_rate is not None and one.error_rate < max_error_rate)
+        or (clip.error_rate is not None and clip.error_rate < max_error_rate)
     ]
-    if not chosen:
+    if not selected:
         raise TrainingError(f"no clip has a base error rate below {max_error_rate}")
-    if sample is not None and sample < len(chosen):
-        drawn = np.random.default_rng([*seed]).choice(len(chosen), sample, replace=False)
-        chosen = [chosen[at] for at in sorted(drawn.tolist())]
-    return chosen
+    if count is not None and count < len(selected):
+        indices = np.random.default_rng([*seed]).choice(len(selected), count, replace=False)
+        selected = [selected[index] for index in sorted(indices.tolist())]
+    return selected
 
 
 class ClipFeatures(Dataset[dict[str, Any]]):
-    """The features and words of clips, decoded when they are asked for (in loader workers).
+    """Features and transcripts of clips; audio is decoded on access (in the loader's workers).
 
-    A clip that cannot be read gives no example (`features` is None), and is left out of its batch.
+    An item has `features`, `text` and `language`. The features of a clip that cannot be read are
+    None; the collator leaves it out of its batch.
 
     Args:
-        clips: of one stage.
-        geometry: of the model.
+        clips: clips of one stage.
+        geometry: audio geometry of the model.
     """
 
     def __init__(self, clips: Sequence[Clip], geometry: AudioGeometry) -> None:
@@ -132,19 +145,24 @@ class ClipFeatures(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        clip = self.clips[at]
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = self.clips[index]
         return {"features": self._features(clip), "text": clip.text, "language": clip.language}
 
     def _features(self, clip: Clip) -> Features | None:
         try:
-            return features_of(read_clip(Path(), clip.audio).samples, self._geometry)
+            return extract_features(read_clip(Path(), clip.audio).samples, self._geometry)
         except (AudioError, OSError):
             return None
 
 
-def features_of(samples: NDArray[np.float32], geometry: AudioGeometry) -> Features | None:
-    """Return the log-mel features of samples at 16 kHz, of 30 s at most; None if there is none."""
+def extract_features(samples: NDArray[np.float32], geometry: AudioGeometry) -> Features | None:
+    """Return the log-mel features of a clip, float32 of shape [frames, mels]; None without samples.
+
+    Args:
+        samples: audio, float32 of shape [time], 16 kHz mono; only its first 30 s are used.
+        geometry: audio geometry of the model.
+    """
     if not samples.size:
         return None
-    return finish(log_mel(samples[: int(LONGEST_S * SAMPLE_RATE)], geometry))
+    return floor_and_scale(log_mel(samples[: int(MAX_CLIP_S * SAMPLE_RATE)], geometry))

@@ -1,4 +1,4 @@
-"""A run's metrics as a picture: what was learnt, and what it did to the dev clips."""
+"""Plots of a run's metrics: training, and validation on the dev clips."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr.text.error_bands import BANDS, BOUNDS
+from megaasr.train.run import is_validation
+
 Row = dict[str, Any]
 
 
@@ -16,8 +19,9 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        label: of the vertical axis.
-        lines: (name of the metric, label, factor) each; what a run does not have is left out.
+        label: label of the vertical axis.
+        lines: (name of the metric, label, factor) for each line; metrics that a run does not have
+            are left out.
         log: whether the vertical axis is logarithmic.
     """
 
@@ -26,24 +30,25 @@ class Panel:
     log: bool = False
 
 
-_DEV = (
+_ERRORS = (
     ("dev_substitutions", "substitutions", 100.0),
     ("dev_deletions", "deletions", 100.0),
     ("dev_insertions", "insertions", 100.0),
 )
-_BANDS = (
+_ERROR_RATES = (
     ("dev_wer_all", "all", 100.0),
-    ("dev_wer_below_30", "base < 30 %", 100.0),
-    ("dev_wer_below_50", "base < 50 %", 100.0),
-    ("dev_wer_below_70", "base < 70 %", 100.0),
-    ("dev_wer_above", "base above", 100.0),
+    *(
+        (f"dev_wer_{band}", f"base < {100 * bound:.0f} %", 100.0)
+        for band, bound in zip(BANDS, BOUNDS, strict=False)
+    ),
+    (f"dev_wer_{BANDS[-1]}", "base above", 100.0),
 )
-_RATES = (
+_FAILURES = (
     ("dev_empty", "empty", 100.0),
-    ("dev_hallucination", "made up", 100.0),
+    ("dev_hallucination", "hallucination", 100.0),
     ("dev_omission", "omission", 100.0),
     ("dev_repetition", "repetition", 100.0),
-    ("dev_truncated", "cut off", 100.0),
+    ("dev_truncated", "truncated", 100.0),
 )
 BASE = (
     # While the encoder learns alone, the cross-entropy is logged as 0.
@@ -56,15 +61,15 @@ BASE = (
         "dev, %",
         (
             ("dev_wer", "word error rate", 100.0),
-            *_DEV[1:],
+            *_ERRORS[1:],
             ("dev_words_on_nonspeech", "no-speech clips with words", 100.0),
         ),
     ),
 )
 SFT = (
     Panel("training loss", (("loss", "cross-entropy per token", 1.0),)),
-    Panel("dev word error rate, %", _BANDS),
-    Panel("dev, %", (*_DEV, *_RATES)),
+    Panel("dev word error rate, %", _ERROR_RATES),
+    Panel("dev, %", (*_ERRORS, *_FAILURES)),
 )
 RL = (
     Panel(
@@ -89,10 +94,10 @@ RL = (
     Panel(
         "groups and samples, %",
         (
-            ("flat", "groups without spread", 100.0),
+            ("flat", "groups with zero variance", 100.0),
             ("empty", "empty", 100.0),
             ("loop", "loops", 100.0),
-            ("overlong", "over-long", 100.0),
+            ("overlong", "truncated", 100.0),
             ("clip_fraction", "clipped tokens", 100.0),
         ),
     ),
@@ -100,32 +105,38 @@ RL = (
         "per token",
         (("entropy", "entropy, nats", 1.0), ("kl", "KL from the start x 10", 10.0)),
     ),
-    Panel("tokens", (("tokens", "of a sample", 1.0),)),
-    Panel("dev word error rate, %", _BANDS),
-    Panel("dev, %", (*_DEV, *_RATES)),
+    Panel("tokens", (("tokens", "per sample", 1.0),)),
+    Panel("dev word error rate, %", _ERROR_RATES),
+    Panel("dev, %", (*_ERRORS, *_FAILURES)),
 )
 
 
 def draw_curves(metrics: Path, picture: Path, panels: Sequence[Panel]) -> None:
-    """Draw `metrics.jsonl` of a run into a PNG (needs the `train` extra)."""
+    """Plot the metrics of a run (needs the extra `train`).
+
+    Args:
+        metrics: `metrics.jsonl` of the run.
+        picture: PNG file to write.
+        panels: panels of the plot, such as `SFT`.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = rows_of(metrics)
-    across = min(len(panels), 3)
-    down = -(-len(panels) // across)
+    rows = cumulative_rows(metrics)
+    columns = min(len(panels), 3)
+    lines = -(-len(panels) // columns)
     figure, axes = pyplot.subplots(
-        down, across, figsize=(5.5 * across, 4 * down), constrained_layout=True, squeeze=False
+        lines, columns, figsize=(5.5 * columns, 4 * lines), constrained_layout=True, squeeze=False
     )
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, panel in zip(axes.flat, panels, strict=False):
         for name, label, factor in panel.lines:
-            points = [(at, factor * row[name]) for at, row in rows if row.get(name) is not None]
+            points = [(step, factor * row[name]) for step, row in rows if row.get(name) is not None]
             if panel.log:
-                points = [point for point in points if point[1] > 0]
+                points = [(step, value) for step, value in points if value > 0]
             if points:
                 marker = "." if name.startswith("dev") else None
                 axis.plot(*zip(*points, strict=True), label=label, marker=marker)
@@ -138,22 +149,26 @@ def draw_curves(metrics: Path, picture: Path, panels: Sequence[Panel]) -> None:
     pyplot.close(figure)
 
 
-def rows_of(metrics: Path) -> list[tuple[int, Row]]:
-    """Return (steps since the run began, row) in order.
+def cumulative_rows(metrics: Path) -> list[tuple[int, Row]]:
+    """Return (step since the start of the run, row) for the rows of `metrics.jsonl`, in order.
 
-    Steps count on from stage to stage; one that was repeated after a kill counts once.
+    The steps of a stage are added to those of the stages before it. A step that was repeated after
+    a kill appears once.
     """
     latest: dict[tuple[str, int, bool], Row] = {}
     for line in metrics.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         if "step" in row:
-            validation = any(name.startswith("dev") for name in row)
-            latest[_stage(row), row["step"], validation] = row
-    stages = list(dict.fromkeys(stage for stage, _, _ in latest))
-    steps = {one: max(step for stage, step, _ in latest if stage == one) for one in stages}
-    before = {one: sum(steps[other] for other in stages[:at]) for at, one in enumerate(stages)}
-    placed = [(before[stage] + step, row) for (stage, step, _), row in latest.items()]
-    return sorted(placed, key=lambda one: one[0])  # stable: training before validation
+            latest[_stage(row), row["step"], is_validation(row)] = row
+    steps: dict[str, int] = {}
+    for stage, step, _ in latest:
+        steps[stage] = max(step, steps.get(stage, 0))
+    offsets, total = {}, 0
+    for stage, count in steps.items():
+        offsets[stage] = total
+        total += count
+    rows = [(offsets[stage] + step, row) for (stage, step, _), row in latest.items()]
+    return sorted(rows, key=lambda entry: entry[0])  # stable: training before validation
 
 
 def _stage(row: Row) -> str:

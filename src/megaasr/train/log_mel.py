@@ -1,9 +1,9 @@
-"""Log-mel features in a form that can be joined, mixed and scaled before they are floored.
+"""Log-mel features in a form that can be joined and mixed before they are floored and scaled.
 
 The native feature extractor floors a clip at 8 decades below its own maximum and scales it.
-Training joins clips and adds noise on the features (simulation at a thousandth of the cost), so
-it keeps the plain log10 powers and applies floor and scale last. `finish(log_mel(x))` equals the
-native extractor (tested).
+Training joins clips and adds noise in the feature domain, at a thousandth of the cost of doing so
+in the time domain. Therefore it keeps the plain log10 powers, and floors and scales them last.
+`floor_and_scale(log_mel(x))` equals the output of the native extractor (tested).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features
 
 FLOOR_LOG10 = -10.0
+"""Lower bound of the log10 powers: digital silence."""
 
 
 @lru_cache(maxsize=2)
@@ -31,15 +32,15 @@ def _mel_filters(bins: int, n_fft: int) -> torch.Tensor:
 
 
 def log_mel(samples: NDArray[np.float32], geometry: AudioGeometry) -> Features:
-    """Return log10 mel powers.
+    """Return the log10 mel powers of a clip.
 
     Args:
-        samples: float32 [time], mono, 16 kHz; shorter than the geometry's `min_samples` is padded
-            as the native extractor does.
-        geometry: of the model.
+        samples: audio, float32 of shape [time], 16 kHz mono; a clip shorter than the geometry's
+            `min_samples` is padded as the native extractor does.
+        geometry: audio geometry of the model.
 
     Returns:
-        float32 [frames, mels], `geometry.frames(samples.size)` frames, at least -10.
+        float32 of shape [frames, mels], `geometry.frames(samples.size)` frames, at least -10.
     """
     if samples.size < geometry.min_samples:
         samples = np.pad(samples, (0, geometry.min_samples - samples.size))
@@ -55,8 +56,12 @@ def log_mel(samples: NDArray[np.float32], geometry: AudioGeometry) -> Features:
     return np.asarray(mel.clamp(min=1e-10).log10().T.numpy())
 
 
-def finish(features: Features) -> Features:
-    """Apply the native extractor's floor (8 decades under the maximum) and scale."""
+def floor_and_scale(features: Features) -> Features:
+    """Apply the native extractor's floor (8 decades below the maximum) and scale.
+
+    Args:
+        features: log10 mel powers, float32 of shape [frames, mels].
+    """
     floored: Features = np.maximum(features, features.max() - np.float32(8.0))
     scaled: Features = (floored + np.float32(4.0)) / np.float32(4.0)
     return scaled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from megaasr.config import Recipe
-from megaasr.train.scopes import Group
+from megaasr.train.scopes import LayerGroup
 
 
 class LoraRecipe(Recipe):
@@ -17,12 +17,12 @@ class LoraRecipe(Recipe):
 
 
 class LearningRatesRecipe(Recipe):
-    """Learning rate of each group of layers; only those in the phase's scope are used."""
+    """Learning rate of each layer group; only those in the phase's scope are used."""
 
     encoder: float = Field(default=1e-6, gt=0, description="appendix; the main text says 1e-3")
     aligner: float = Field(default=1e-6, gt=0, description="appendix; the main text says 1e-3")
     llm: float = Field(default=1e-6, gt=0, description="appendix; the main text says 2e-5")
 
-    def by_group(self) -> dict[Group, float]:
-        """Return the rates by the group of layers."""
+    def by_group(self) -> dict[LayerGroup, float]:
+        """Return the learning rates by layer group."""
         return {"encoder": self.encoder, "aligner": self.aligner, "llm": self.llm}

@@ -1,12 +1,12 @@
-"""A training run's folder: recipe, metrics, checkpoints, the finished model.
+"""The folder of a training run: recipe, metrics, checkpoint, finished model.
 
-recipe.json       the resolved recipe; another recipe is refused (steps may grow)
-versions.json     the libraries' versions and the machine
-data.json         the hash of the training manifest; another one is refused
-metrics.jsonl     one line per report
-curves.png        the metrics as a picture
-checkpoint.pt     everything needed to go on, replaced atomically
-model/            the model, once finished
+recipe.json       the resolved recipe; another recipe is refused (`steps` may change)
+versions.json     versions of the libraries, and the machine
+data.json         SHA-256 of the files that training depends on; other data are refused
+metrics.jsonl     one line per logged step and per validation
+curves.png        plots of the metrics
+checkpoint.pt     everything needed to resume, replaced atomically
+model/            the finished model
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import copy
 import json
 import os
 import platform
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
 from megaasr.versions import package_version
 
-# Fields that may change between two sittings of the same run.
+MetricsCallback = Callable[[dict[str, Any]], None]
+"""Called with every row of the metrics when it is logged."""
+
+# Fields that may change when a run is resumed.
 _FREE_FIELDS = (
     "steps",
     "checkpoint_s",
@@ -47,31 +50,70 @@ _FREE_FIELDS = (
 )
 
 
-class RunFolder:
-    """The files of one run; only the main process writes."""
+def ignore_metrics(row: dict[str, Any]) -> None:
+    """Do nothing: the metrics callback of a run whose metrics only go to its folder."""
 
-    def __init__(self, folder: Path, recipe: Recipe, *, main: bool = True) -> None:
-        self.folder = folder
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """The outcome of a finished training.
+
+    Attributes:
+        path: folder of the trained model or adapter, or file of the trained router.
+        metrics: the validation row of what `path` holds, as `metrics.jsonl` has it: the best one
+            where a kind of training keeps the best checkpoint, otherwise the last one.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+
+
+class RunFolder:
+    """The files of one run; only the main process writes.
+
+    Args:
+        path: folder of the run; it is created if it does not exist.
+        recipe: recipe of the run.
+        main: whether this is the main process of the run.
+        on_metrics: called with every row of the metrics, in the main process.
+
+    Raises:
+        TrainingError: the folder holds a run of another recipe.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        *,
+        main: bool = True,
+        on_metrics: MetricsCallback = ignore_metrics,
+    ) -> None:
+        self.path = path
         self._main = main
+        self._on_metrics = on_metrics
         if main:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
         self._claim(recipe)
         if main:
-            remove_leftovers(folder)
-            write_atomically(folder / "versions.json", json.dumps(_versions(), indent=2))
+            remove_leftovers(path)
+            write_atomically(path / "versions.json", json.dumps(_versions(), indent=2))
 
-    def claim_data(self, *manifests: Path) -> None:
-        """Note the training manifests' hashes, or check that they are still the same.
+    def claim_data(self, *files: Path) -> None:
+        """Record the hashes of the files that training depends on, or check that they agree.
+
+        Args:
+            files: training manifests, and the weights that training starts from.
 
         Raises:
-            TrainingError: the run was started on other data; tokenizer and phonemes would differ.
+            TrainingError: the run was started on other data; resuming it would mix both.
         """
         hashes = {
-            (path.name if len(manifests) == 1 else f"{number} {path.name}"): file_sha256(path)
-            for number, path in enumerate(manifests, 1)
+            (path.name if len(files) == 1 else f"{number} {path.name}"): file_sha256(path)
+            for number, path in enumerate(files, 1)
         }
-        mismatch = f"was started on other data than {_named(manifests)}"
-        claim = FolderClaim(self.folder, "data.json", mismatch, error=TrainingError)
+        mismatch = f"was started on other data than {_enumerate(files)}"
+        claim = FolderClaim(self.path, "data.json", mismatch, error=TrainingError)
         recorded = claim.read()
         if recorded is not None:
             claim.require_same(recorded, hashes)
@@ -79,37 +121,48 @@ class RunFolder:
             write_atomically(claim.path, json.dumps(hashes, indent=2))
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append a line to the metrics."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")
+        """Append a row to the metrics and pass it to the callback."""
+        if self._main:
+            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+            self._on_metrics(row)
 
     def forget_after(self, step: int) -> None:
-        """Drop metrics of later steps, which will be made again."""
-        forget_rows_after(self.folder / "metrics.jsonl", step)
+        """Drop the metrics of later steps, which will be repeated."""
+        forget_rows_after(self.path / "metrics.jsonl", step)
+
+    def last_validation(self) -> dict[str, Any]:
+        """Return the last validation row of the metrics; empty if there is none."""
+        rows = (row for row, _ in reversed(_read_rows(self.path / "metrics.jsonl")))
+        return next((row for row in rows if is_validation(row)), {})
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint; a kill at any moment leaves the old or the new one whole."""
-        with atomic_file(self.folder / "checkpoint.pt") as file:
+        """Replace the checkpoint; a kill at any moment leaves the old or the new one complete."""
+        with atomic_file(self.path / "checkpoint.pt") as file:
             torch.save(state, file)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint, its tensors on the CPU, or None in a new folder."""
-        path = self.folder / "checkpoint.pt"
+        """Return the last checkpoint with its tensors on the CPU, or None in a new folder."""
+        path = self.path / "checkpoint.pt"
         if not path.is_file():
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
 
-    def export(self, model: Qwen3ASRForConditionalGeneration, processor: Qwen3ASRProcessor) -> None:
-        """Write the finished model in transformers' native layout, in 16 bit."""
+    def export(self, model: Qwen3ASRForConditionalGeneration, processor: Qwen3ASRProcessor) -> Path:
+        """Write the finished model in transformers' native layout, in float16; return its folder.
+
+        Only the main process may call it.
+        """
         half: Any = copy.deepcopy(model)
-        half.to(torch.float16).save_pretrained(self.folder / "model")
-        processor.save_pretrained(self.folder / "model")
+        half.to(torch.float16).save_pretrained(self.path / "model")
+        processor.save_pretrained(self.path / "model")
+        return self.path / "model"
 
     def _claim(self, recipe: Recipe) -> None:
         """Check that the folder belongs to this recipe, free fields aside, and write it there."""
         mismatch = "holds a run of another recipe"
-        claim = FolderClaim(self.folder, "recipe.json", mismatch, error=TrainingError)
+        claim = FolderClaim(self.path, "recipe.json", mismatch, error=TrainingError)
         recorded = claim.read()
         if recorded is not None:
             before, now = _complete(type(recipe), recorded), json.loads(recipe.resolved_json())
@@ -118,22 +171,30 @@ class RunFolder:
             write_atomically(claim.path, recipe.resolved_json())
 
 
+def is_validation(row: dict[str, Any]) -> bool:
+    """Tell whether a row of the metrics has validation metrics, not those of training steps."""
+    return any(name.startswith("dev_") for name in row)
+
+
 def _without_free_fields(recipe: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.items() if name not in _FREE_FIELDS}
 
 
-def _complete(kind: type[Recipe], written: dict[str, Any]) -> dict[str, Any]:
-    """Return a run's recipe with the fields that came later: their defaults are what it ran on."""
+def _complete(recipe_type: type[Recipe], recorded: dict[str, Any]) -> dict[str, Any]:
+    """Return a recorded recipe with the fields that were added since: the run had their defaults.
+
+    A recipe of another type, or one that is no longer valid, is returned as it is.
+    """
     try:
-        complete: dict[str, Any] = json.loads(kind.model_validate(written).resolved_json())
-    except ValidationError:  # another kind of recipe, or of another version
-        return written
+        complete: dict[str, Any] = json.loads(recipe_type.model_validate(recorded).resolved_json())
+    except ValidationError:
+        return recorded
     return complete
 
 
-def _named(paths: Sequence[Path]) -> str:
-    shown = ", ".join(str(one) for one in paths[:2])
-    return f"{shown} and {len(paths) - 2} more" if len(paths) > 2 else shown
+def _enumerate(paths: Sequence[Path]) -> str:
+    names = ", ".join(map(str, paths[:2]))
+    return f"{names} and {len(paths) - 2} more" if len(paths) > 2 else names
 
 
 def _versions() -> dict[str, str | int | None]:
@@ -145,36 +206,30 @@ def _versions() -> dict[str, str | int | None]:
     }
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
-    for one in reversed(found):
-        # The trainer writes this file last; a kill may have cut it off.
-        if read_json(one / "trainer_state.json") is not None:
-            return str(one)
-        shutil.rmtree(one, ignore_errors=True)
-    return None
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object from a file; None if there is none, or it was cut off."""
+    """Return the JSON object in a file; None if the file is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def forget_rows_after(path: Path, step: int) -> None:
-    """Drop the lines of a JSONL file whose `step` is later; a line that was cut off goes too."""
+    """Drop the lines of a JSONL file whose `step` is later, and an incomplete last line."""
+    if path.is_file():
+        kept = [line + "\n" for row, line in _read_rows(path) if row.get("step", 0) <= step]
+        write_atomically(path, "".join(kept))
+
+
+def _read_rows(path: Path) -> list[tuple[dict[str, Any], str]]:
+    """Return (row, line) for each line of a JSONL file that is complete; none without a file."""
+    rows: list[tuple[dict[str, Any], str]] = []
     if not path.is_file():
-        return
-    kept = []
+        return rows
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            row = json.loads(line)
-        except ValueError:
+            rows.append((json.loads(line), line))
+        except ValueError:  # a kill cut the last line off
             continue
-        if row.get("step", 0) <= step:
-            kept.append(line + "\n")
-    write_atomically(path, "".join(kept))
+    return rows

@@ -1,4 +1,4 @@
-"""Which layers a low-rank adapter may change: the scopes of the released code, on native names."""
+"""The layers that a low-rank adapter may change: scopes of the released code, on native names."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Literal
 from megaasr.errors import UsageError
 
 Scope = Literal["encoder", "aligner", "encoder_aligner", "encoder_b4_aligner", "llm", "all"]
-Group = Literal["encoder", "aligner", "llm"]
+LayerGroup = Literal["encoder", "aligner", "llm"]
 
 _ENCODER = r"model\.audio_tower\.layers\.{layer}\.(self_attn\.(q|k|v|out)_proj|fc1|fc2)"
-_PATTERNS: dict[Group, str] = {
+_PATTERNS: dict[LayerGroup, str] = {
     "encoder": _ENCODER.format(layer=r"(?P<layer>\d+)"),
     "aligner": r"model\.audio_tower\.conv_out|model\.multi_modal_projector\.linear_[12]",
     "llm": r"model\.language_model\.layers\.\d+\."
     r"(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)",
 }
-_GROUPS: dict[Scope, tuple[Group, ...]] = {
+_GROUPS: dict[Scope, tuple[LayerGroup, ...]] = {
     "encoder": ("encoder",),
     "aligner": ("aligner",),
     "encoder_aligner": ("encoder", "aligner"),
@@ -27,11 +27,15 @@ _GROUPS: dict[Scope, tuple[Group, ...]] = {
     "all": ("encoder", "aligner", "llm"),
 }
 UPPER_LAYERS = 4
-"""`encoder_b4_aligner` takes so many of the encoder's last layers."""
+"""Number of the encoder's last layers that `encoder_b4_aligner` includes."""
 
 
-def group_of(name: str) -> Group | None:
-    """Return the group that a module or parameter belongs to; prefixes of wrappers may precede."""
+def group_of(name: str) -> LayerGroup | None:
+    """Return the layer group of a module or parameter; None if it belongs to no group.
+
+    Args:
+        name: name in the native model; prefixes of wrappers may precede it.
+    """
     for group, pattern in _PATTERNS.items():
         if re.search(rf"(^|\.)({pattern})(\.|$)", name):
             return group
@@ -39,30 +43,32 @@ def group_of(name: str) -> Group | None:
 
 
 def modules_of(scope: Scope, names: Iterable[str]) -> list[str]:
-    """Return the modules that a scope takes.
+    """Return the names of the modules in a scope.
 
     Args:
-        scope: which.
-        names: of all modules of the native model.
+        scope: the scope.
+        names: names of all modules of the native model.
 
     Raises:
-        UsageError: there are none.
+        UsageError: the model has no module in the scope.
     """
-    found = [(name, group) for name in names if (group := _exactly(name)) in _GROUPS[scope]]
+    modules = {name: group for name in names if (group := _exact_group(name)) in _GROUPS[scope]}
     if scope == "encoder_b4_aligner":
-        layers = {name: _layer(name) for name, group in found if group == "encoder"}
+        layers = {name: _layer(name) for name, group in modules.items() if group == "encoder"}
         first = max(layers.values(), default=-1) + 1 - UPPER_LAYERS
-        found = [(name, group) for name, group in found if layers.get(name, first) >= first]
-    if not found:
+        modules = {
+            name: group for name, group in modules.items() if layers.get(name, first) >= first
+        }
+    if not modules:
         raise UsageError(f"the model has no layer in the scope {scope}")
-    return [name for name, _ in found]
+    return list(modules)
 
 
-def _exactly(name: str) -> Group | None:
+def _exact_group(name: str) -> LayerGroup | None:
     return next((g for g, pattern in _PATTERNS.items() if re.fullmatch(pattern, name)), None)
 
 
 def _layer(name: str) -> int:
-    found = re.fullmatch(_PATTERNS["encoder"], name)
-    assert found is not None
-    return int(found["layer"])
+    match = re.fullmatch(_PATTERNS["encoder"], name)
+    assert match is not None
+    return int(match["layer"])

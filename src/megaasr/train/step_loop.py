@@ -1,7 +1,7 @@
-"""The loop that every stage of `small` runs: optimizer steps, metrics, dev scores, checkpoints.
+"""The training loop of the stages of `small`: optimizer steps, metrics, validation, checkpoints.
 
-Everything a step does is a function of the recipe and the step's number, so a run that was killed
-continues from its last checkpoint as if nothing had happened.
+Everything that a step does is a function of the recipe and of the step's number, so a run that was
+killed continues from its last checkpoint as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from pydantic import Field
 from torch import nn
 
 from megaasr.config import Recipe
+from megaasr.train.modes import evaluation_mode
 from megaasr.train.run import RunFolder
 from megaasr.train.sums import Sums
-
-MetricsCallback = Callable[[dict[str, float | int | str]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class LearningRate:
-    """Linear warm-up, a constant stretch, then linear decay to zero.
+    """A learning rate with linear warm-up, a constant phase, and linear decay to zero.
 
     Attributes:
-        peak: of the constant stretch.
-        steps: of the whole run.
-        warmup_steps: at its start.
-        decay_steps: at its end.
+        peak: learning rate of the constant phase.
+        steps: steps of the whole run.
+        warmup_steps: first steps, in which the rate rises.
+        decay_steps: last steps, in which the rate falls.
     """
 
     peak: float
@@ -46,14 +45,14 @@ class LearningRate:
 
 
 class LoopRecipe(Recipe):
-    """What every stage of `small` says about its loop."""
+    """The fields of a recipe that control the loop."""
 
-    seed: int = Field(ge=0, lt=2**32, description="source of every choice")
-    learning_rate: float = Field(gt=0, description="of the constant stretch")
-    warmup_steps: int = Field(ge=0, description="first steps, linear from zero")
-    decay_steps: int = Field(ge=0, description="last steps, linear to zero")
-    log_steps: int = Field(gt=0, description="steps between lines of training metrics")
-    evaluate_steps: int = Field(gt=0, description="steps between dev scores")
+    seed: int = Field(ge=0, lt=2**32, description="seed of every random choice")
+    learning_rate: float = Field(gt=0, description="learning rate of the constant phase")
+    warmup_steps: int = Field(ge=0, description="first steps: the learning rate rises from zero")
+    decay_steps: int = Field(ge=0, description="last steps: the learning rate falls to zero")
+    log_steps: int = Field(gt=0, description="steps between rows of training metrics")
+    evaluate_steps: int = Field(gt=0, description="steps between validations")
     checkpoint_s: float = Field(gt=0, description="seconds between checkpoints")
 
 
@@ -62,18 +61,18 @@ class StepLoop:
     """Runs optimizer steps in a run folder.
 
     Attributes:
-        accelerator: of all processes.
-        run: the run folder, which holds the last checkpoint.
-        module: what is trained, wrapped for distributed training.
-        optimizer: of its parameters; the loop sets its learning rate.
-        recipe: learning rates, and how often the run reports.
-        steps: of the whole run.
-        losses: returns the loss of a step and what is logged with it: `weight` and sums over the
-            step's examples, which are divided by the sum of the weights; `audio_s` is logged as
+        accelerator: accelerator of the run; it knows all processes.
+        run: run folder, which holds the last checkpoint.
+        module: module to train, wrapped for distributed training.
+        optimizer: optimizer of the module's parameters; the loop sets its learning rate.
+        recipe: learning rates, and the intervals of logging, validation and checkpoints.
+        steps: steps of the whole run.
+        losses: returns for a step the loss to minimise and the values to log. These are sums over
+            the examples of the step, and are divided by the sum of `weight`; `audio_s` is logged as
             seconds of audio per second.
-        evaluate: returns dev scores; called in the main process only.
-        on_metrics: called with every line of the metrics file.
-        gradient_norm: gradients are scaled down to this norm.
+        evaluate: returns validation metrics; called in the main process only.
+        gradient_norm: maximum norm of the gradients; larger ones are scaled down to it.
+        step: number of finished steps.
     """
 
     accelerator: Accelerator
@@ -84,74 +83,61 @@ class StepLoop:
     steps: int
     losses: Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
     evaluate: Callable[[], Mapping[str, float]]
-    on_metrics: MetricsCallback
     gradient_norm: float = 1.0
     step: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """Derive the learning rates."""
+        """Derive the learning rate."""
         recipe = self.recipe
         self.learning_rate = LearningRate(
             recipe.learning_rate, self.steps, recipe.warmup_steps, recipe.decay_steps
         )
 
     def train(self) -> None:
-        """Continue from the last checkpoint, if there is one, to the last step."""
+        """Train up to the last step, from the last checkpoint on if there is one."""
         self._resume()
         saved = logged = time.monotonic()
         sums = Sums()
         while self.step < self.steps:
             sums.add(self._step())
-            last = self.step == self.steps
-            if self.step % self.recipe.log_steps == 0 or last:
+            is_last = self.step == self.steps
+            if self.step % self.recipe.log_steps == 0 or is_last:
                 self._log_training(sums, time.monotonic() - logged)
                 sums, logged = Sums(), time.monotonic()
-            if self.step % self.recipe.evaluate_steps == 0 or last:
-                self._log_dev_scores()
+            if self.step % self.recipe.evaluate_steps == 0 or is_last:
+                self._validate()
                 logged = time.monotonic()
-            if self._is_due(saved) or last:
+            if is_last or checkpoint_is_due(self.accelerator, saved, self.recipe.checkpoint_s):
                 self._save()
                 saved = time.monotonic()
 
     def _step(self) -> Mapping[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
-        loss, logged = self.losses(self.step)
+        loss, values = self.losses(self.step)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.module.parameters(), self.gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
-        return logged
+        return values
 
     def _log_training(self, sums: Sums, seconds: float) -> None:
-        world = self.accelerator.num_processes
         weight = sums.pop("weight", 0.0) or 1.0
         audio_s = sums.pop("audio_s", None)
-        row: dict[str, float | int | str] = {"step": self.step}
+        row: dict[str, float | int] = {"step": self.step}
         row |= {name: round(total / weight, 4) for name, total in sums.items()}
         row |= {"learning_rate": self.learning_rate(self.step - 1), "seconds": round(seconds, 2)}
         if audio_s is not None:
-            row["audio_s_per_s"] = round(audio_s * world / seconds, 1)
-        self._write(row)
+            processes = self.accelerator.num_processes
+            row["audio_s_per_s"] = round(audio_s * processes / seconds, 1)
+        self.run.log(row)
 
-    def _log_dev_scores(self) -> None:
+    def _validate(self) -> None:
         if self.accelerator.is_main_process:
-            was_training = self.module.training
-            self.module.train(False)
-            self._write({"step": self.step, **self.evaluate()})
-            self.module.train(was_training)
+            with evaluation_mode(self.module):
+                self.run.log({"step": self.step, **self.evaluate()})
         self.accelerator.wait_for_everyone()
-
-    def _write(self, row: dict[str, float | int | str]) -> None:
-        if self.accelerator.is_main_process:
-            self.run.log(row)
-            self.on_metrics(row)
-
-    def _is_due(self, saved: float) -> bool:
-        """The main process decides for all: a checkpoint must not catch two steps."""
-        due = torch.tensor(float(time.monotonic() - saved >= self.recipe.checkpoint_s))
-        return bool(self.accelerator.reduce(due.to(self.accelerator.device), "mean") >= 1.0)
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
@@ -175,20 +161,38 @@ class StepLoop:
         self.run.forget_after(self.step)
 
 
+def checkpoint_is_due(accelerator: Accelerator, saved: float, interval_s: float) -> bool:
+    """Tell all processes alike whether it is time for a checkpoint.
+
+    It is time if all processes think so: they must save the same step.
+
+    Args:
+        accelerator: accelerator of the run.
+        saved: time of the last checkpoint, as `time.monotonic` gave it.
+        interval_s: seconds between checkpoints.
+    """
+    due = torch.tensor(float(time.monotonic() - saved >= interval_s))
+    return bool(accelerator.reduce(due.to(accelerator.device), "mean") >= 1.0)
+
+
 def weight_decay_groups(module: nn.Module, decay: float) -> list[dict[str, object]]:
     """Return AdamW's parameter groups: decay on matrices, none on biases, norms and embeddings.
 
     Args:
-        module: only its trainable parameters are taken.
+        module: module whose trainable parameters are grouped.
         decay: weight decay of the matrices.
     """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            is_matrix = parameter.ndim >= 2 and "embed" not in name
-            (matrices if is_matrix else others).append(parameter)
+            (matrices if is_matrix(name, parameter) else others).append(parameter)
     return [
         {"params": matrices, "weight_decay": decay},
         {"params": others, "weight_decay": 0.0},
     ]
+
+
+def is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Tell whether a parameter is a weight matrix: no bias, norm or embedding."""
+    return parameter.ndim >= 2 and "embed" not in name

@@ -1,4 +1,4 @@
-"""Measures that are added up over batches, steps and processes before they are averaged."""
+"""Metrics that are summed over batches, steps and processes before they are averaged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class Sums(dict[str, float]):
-    """Named sums; one that was never added to is 0."""
+    """Sums by name; a name that nothing was added to has the sum 0."""
 
     def __missing__(self, name: str) -> float:
         return 0.0

@@ -1,24 +1,26 @@
-"""A small byte-level BPE tokenizer that the native Qwen3-ASR processor takes unchanged."""
+"""A small byte-level BPE tokenizer that the native Qwen3-ASR processor accepts unchanged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from megaasr.model.prompt import (
+    ASR_TEXT,
+    AUDIO_END,
+    AUDIO_PAD,
+    AUDIO_START,
+    TEXT_END,
+    TURN_END,
+    TURN_START,
+)
+
 if TYPE_CHECKING:
     from transformers import Qwen2Tokenizer
 
-# Ids are given in this order, from 0; the order is part of the shipped model.
-SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|audio_start|>",
-    "<|audio_end|>",
-    "<|audio_pad|>",
-)
-ASR_TEXT = "<asr_text>"
-# Prompt words that every example holds; repeated so that each becomes one token.
+# Ids are assigned in this order, from 0; the order is part of the shipped model.
+SPECIAL_TOKENS = (TEXT_END, TURN_START, TURN_END, AUDIO_START, AUDIO_END, AUDIO_PAD)
+# Words of the prompt, which every example holds; repeated so that each becomes one token.
 _PROMPT_TEXT = "system\nuser\nassistant\nlanguage English"
 
 
@@ -26,8 +28,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Qwen2Tokenize
     """Learn a BPE vocabulary from transcripts.
 
     Args:
-        texts: transcripts as they are to be written (capitals, punctuation).
-        vocabulary_size: entries in all, special tokens and the 256 bytes included.
+        texts: transcripts in written form (capitals, punctuation).
+        vocabulary_size: number of entries, special tokens and the 256 bytes included.
 
     Returns:
         A tokenizer with Qwen3-ASR's special tokens, prompt markers and pre-tokenisation.
@@ -56,15 +58,15 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Qwen2Tokenize
     tokenizer = Qwen2Tokenizer(
         vocab=model["vocab"],
         merges=merges,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=TURN_END,
+        pad_token=TEXT_END,
         extra_special_tokens={
-            "audio_bos_token": "<|audio_start|>",
-            "audio_eos_token": "<|audio_end|>",
-            "audio_token": "<|audio_pad|>",
+            "audio_bos_token": AUDIO_START,
+            "audio_eos_token": AUDIO_END,
+            "audio_token": AUDIO_PAD,
         },
     )
-    tokenizer.add_tokens([AddedToken("<|im_start|>", special=True)])
+    tokenizer.add_tokens([AddedToken(TURN_START, special=True)])
     # Part of the output format, not of the prompt: it must survive skip_special_tokens.
     tokenizer.add_tokens([AddedToken(ASR_TEXT, special=False, normalized=False)])
     return tokenizer

@@ -1,98 +1,146 @@
-"""Validation in training: error rate by band of the base's error, and the rates of failures."""
+"""Validation of adapters: error rate by band, rates of failures, and the best adapter so far."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr.adapter.peft_layout import Adapter
+from megaasr.atomic import write_atomically
 from megaasr.audio.clips import read_clip
-from megaasr.errors import AudioError
+from megaasr.errors import AudioError, TrainingError
 from megaasr.model.interface import Request, SpeechModel
+from megaasr.text.error_bands import band_of
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
 from megaasr.text.failures import FailureKind, find_failures
 from megaasr.train.clips import Clip
+from megaasr.train.run import read_json
 
-_BOUNDS = (0.3, 0.5, 0.7)
-_WATCHED = (
+_REPORTED_FAILURES = (
     FailureKind.EMPTY,
     FailureKind.HALLUCINATION,
     FailureKind.OMISSION,
     FailureKind.REPETITION,
     FailureKind.TRUNCATED,
 )
-WORSE = 0.01
-"""So much may the share of failing outputs lie above that of the best checkpoint."""
+FAILURE_TOLERANCE = 0.01
+"""How far the share of failed clips may lie above that of the best adapter so far."""
 
 
 class Validation:
-    """A fixed choice of dev clips, decoded anew at every validation.
+    """A fixed selection of dev clips, decoded anew at every validation.
 
     Args:
-        clips: of the dev set, graded.
-        count: how many, taken evenly from the list.
+        clips: clips of the dev set; graded clips are reported by band.
+        count: number of clips, taken from the list at even intervals.
+
+    Raises:
+        TrainingError: there is no clip, or none can be read.
     """
 
     def __init__(self, clips: Sequence[Clip], count: int) -> None:
         count = min(count, len(clips))
-        self._heard: list[tuple[Clip, Request]] = []
-        for at in range(count):
-            clip = clips[at * len(clips) // count]
+        self._requests: list[tuple[Clip, Request]] = []
+        for number in range(count):
+            clip = clips[number * len(clips) // count]
             try:
-                self._heard.append((clip, Request(read_clip(Path(), clip.audio).samples)))
+                samples = read_clip(Path(), clip.audio).samples
             except (AudioError, OSError):
                 continue
+            self._requests.append((clip, Request(samples)))
+        if not self._requests:
+            example = f", such as {clips[0].audio}" if clips else ""
+            raise TrainingError(f"dev: none of {len(clips)} clips can be read{example}")
 
     def __call__(self, model: SpeechModel) -> dict[str, float]:
-        """Return the metrics of a model, all as rates in 0..1 (error rates may exceed 1)."""
-        answers = model.recognize([request for _, request in self._heard])
+        """Return the metrics of a model: rates of 0..1, except that error rates may exceed 1."""
+        recognitions = model.recognize([request for _, request in self._requests])
         by_band: dict[str, list[ErrorCounts]] = defaultdict(list)
         failures: Counter[FailureKind] = Counter()
-        for (clip, _), said in zip(self._heard, answers, strict=True):
-            counts = count_errors(clip.text, said.text, language=clip.language)
-            by_band[_band(clip.error_rate)].append(counts)
+        for (clip, _), result in zip(self._requests, recognitions, strict=True):
+            counts = count_errors(clip.text, result.text, language=clip.language)
+            by_band[_band(clip)].append(counts)
             by_band["all"].append(counts)
             failures.update(
-                one.kind
-                for one in find_failures(
-                    clip.text, said.text, language=clip.language, truncated=said.budget_hit
+                failure.kind
+                for failure in find_failures(
+                    clip.text, result.text, language=clip.language, truncated=result.budget_hit
                 )
             )
         totals = {name: pooled(counts) for name, counts in by_band.items()}
-        whole, clips = totals["all"], max(1, len(self._heard))
-        length = max(1, whole.reference_length)
+        total, clips = totals["all"], len(self._requests)
+        words = max(1, total.reference_length)
         return {
-            **{f"dev_wer_{name}": round(one.rate, 5) for name, one in sorted(totals.items())},
-            "dev_substitutions": round(whole.substitutions / length, 5),
-            "dev_deletions": round(whole.deletions / length, 5),
-            "dev_insertions": round(whole.insertions / length, 5),
-            **{f"dev_{kind}": round(failures[kind] / clips, 5) for kind in _WATCHED},
+            **{f"dev_wer_{name}": round(c.rate, 5) for name, c in sorted(totals.items())},
+            "dev_substitutions": round(total.substitutions / words, 5),
+            "dev_deletions": round(total.deletions / words, 5),
+            "dev_insertions": round(total.insertions / words, 5),
+            **{f"dev_{kind}": round(failures[kind] / clips, 5) for kind in _REPORTED_FAILURES},
         }
 
 
+def _band(clip: Clip) -> str:
+    return "ungraded" if clip.error_rate is None else band_of(clip.error_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class BestAdapter:
+    """The adapter with the best validation so far, in a folder together with its metrics.
+
+    Attributes:
+        folder: folder of the adapter.
+        write: writes an adapter into a folder.
+        failures: failures that a better adapter must not have more of, see `is_better`.
+    """
+
+    folder: Path
+    write: Callable[[Adapter, Path], None]
+    failures: Sequence[str] = ("empty", "hallucination")
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The step and the metrics of the best validation; None before the first one."""
+        return read_json(self.folder / "validation.json")
+
+    def offer(self, step: int, metrics: dict[str, float], adapter: Callable[[], Adapter]) -> bool:
+        """Keep an adapter if it is the best so far; return whether it is.
+
+        Args:
+            step: step of the validation. A resumed run may repeat the step of the best adapter,
+                which is then written again.
+            metrics: metrics of the adapter, as `Validation` returns them.
+            adapter: returns the adapter; called only if it is kept.
+        """
+        best = self.metrics
+        is_best = is_better(metrics, best, self.failures) or (best or {}).get("step") == step
+        if is_best:
+            self.write(adapter(), self.folder)
+            row = json.dumps({"step": step, **metrics})
+            write_atomically(self.folder / "validation.json", row)
+        return is_best
+
+
 def is_better(
-    found: dict[str, Any],
+    metrics: dict[str, Any],
     best: dict[str, Any] | None,
     failures: Sequence[str] = ("empty", "hallucination"),
 ) -> bool:
-    """Tell whether a checkpoint is better than the best so far.
+    """Tell whether an adapter is better than the best one so far.
 
-    The rule: a lower error rate over all dev clips, and not more failures than the best had by over
-    one clip in a hundred.
+    It is better if its error rate over all dev clips is lower, and its share of failed clips
+    exceeds that of the best one by at most one clip in a hundred.
 
     Args:
-        found, best: metrics; None if there was none before.
-        failures: that are watched.
+        metrics: metrics of the adapter.
+        best: metrics of the best one so far; None if there is none.
+        failures: the kinds of failure that are counted.
     """
     if best is None:
         return True
-    failing = sum(found[f"dev_{one}"] for one in failures)
-    allowed = sum(best[f"dev_{one}"] for one in failures) + WORSE
-    return bool(found["dev_wer_all"] < best["dev_wer_all"] and failing <= allowed)
-
-
-def _band(error_rate: float | None) -> str:
-    if error_rate is None:
-        return "ungraded"
-    return next((f"below_{100 * b:.0f}" for b in _BOUNDS if error_rate < b), "above")
+    failed = sum(metrics[f"dev_{kind}"] for kind in failures)
+    allowed = sum(best[f"dev_{kind}"] for kind in failures) + FAILURE_TOLERANCE
+    return bool(metrics["dev_wer_all"] < best["dev_wer_all"] and failed <= allowed)

@@ -1,1 +1,1 @@
-"""The from-scratch stage: a small Qwen3-ASR trained on synthesised speech."""
+"""Training from scratch: a small Qwen3-ASR on synthesised speech (`mega-asr train base`)."""

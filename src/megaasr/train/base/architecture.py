@@ -1,4 +1,4 @@
-"""A fresh Qwen3-ASR model of the recipe's sizes, initialised for training from scratch."""
+"""A new Qwen3-ASR model of the recipe's sizes, initialised for training from scratch."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
-    GenerationConfig,
     PreTrainedTokenizerBase,
     Qwen3ASRConfig,
     Qwen3ASRForConditionalGeneration,
 )
 
-from megaasr.model.prompt import token_id
+from megaasr.model.prompt import AUDIO_PAD, TEXT_END, TURN_END, token_id
 from megaasr.train.base.recipe import ArchitectureRecipe
+from megaasr.train.processor import greedy_generation
 
 
 def build_model(
     recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase, seed: int
 ) -> Qwen3ASRForConditionalGeneration:
-    """Return the native model in float32, the same weights for the same seed."""
+    """Return the native model in float32 with random weights.
+
+    Args:
+        recipe: sizes of the model.
+        tokenizer: tokenizer of the model.
+        seed: seed of the weights.
+    """
     config = build_config(recipe, tokenizer)
     torch.manual_seed(seed)
     model = Qwen3ASRForConditionalGeneration(config)
     _initialise(model)
-    settings = {
-        "eos_token_id": config.eos_token_id,
-        "pad_token_id": config.pad_token_id,
-        "do_sample": False,
-    }
-    model.generation_config = GenerationConfig.from_dict(settings)
+    end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, TEXT_END)
+    model.generation_config = greedy_generation(end, pad)
     return model
 
 
 def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase) -> Qwen3ASRConfig:
     """Return the native model's configuration."""
-    end = token_id(tokenizer, "<|im_end|>")
-    pad = token_id(tokenizer, "<|endoftext|>")
+    end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, TEXT_END)
     geometry = recipe.geometry
     return Qwen3ASRConfig(
         audio_config={
@@ -68,7 +69,7 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
             "eos_token_id": [end, pad],
             "pad_token_id": pad,
         },
-        audio_token_id=token_id(tokenizer, "<|audio_pad|>"),
+        audio_token_id=token_id(tokenizer, AUDIO_PAD),
         # Only the forced aligner uses it; the default lies outside a small vocabulary.
         timestamp_token_id=pad,
         pad_token_id=pad,
@@ -77,10 +78,11 @@ def build_config(recipe: ArchitectureRecipe, tokenizer: PreTrainedTokenizerBase)
 
 
 def _initialise(model: Qwen3ASRForConditionalGeneration) -> None:
-    """Variance-preserving weights.
+    """Give the model variance-preserving weights.
 
-    The native initialiser (std 0.02 everywhere) is made for loading checkpoints: at toy width
-    the sound would leave the convolutions a hundred times fainter than the position code.
+    The native initialiser (standard deviation 0.02 everywhere) is meant for checkpoints that are
+    loaded afterwards: at toy width the audio would leave the convolutions a hundred times weaker
+    than the position embedding.
     """
     config: Any = model.config
     depth = config.text_config.num_hidden_layers + config.audio_config.encoder_layers
@@ -90,7 +92,7 @@ def _initialise(model: Qwen3ASRForConditionalGeneration) -> None:
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         elif isinstance(module, nn.Linear) and name != "lm_head":
             std = 1 / math.sqrt(module.in_features)
-            # Branches that write into the residual stream start smaller, the deeper the net.
+            # The deeper the network, the smaller the layers that write into the residual stream.
             if name.endswith(("out_proj", "o_proj", "fc2", "down_proj")):
                 std /= math.sqrt(depth)
             nn.init.normal_(module.weight, std=std)

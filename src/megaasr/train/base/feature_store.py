@@ -1,4 +1,4 @@
-"""Log-mel features of a manifest, computed once and read by memory map."""
+"""Log-mel features of a manifest, computed once and read through memory maps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ from megaasr.records import Utterance, read_manifest
 from megaasr.train.log_mel import log_mel
 
 SHARD_CLIPS = 500
+"""Clips in a shard."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredClip:
-    """An utterance and where its features lie."""
+    """An utterance and the position of its features.
+
+    Attributes:
+        utterance: record of the clip.
+        shard: index of the shard.
+        start: index of the first frame in the shard.
+        frames: number of frames.
+    """
 
     utterance: Utterance
     shard: int
@@ -34,11 +42,12 @@ class StoredClip:
 
 
 class FeatureStore:
-    """The features of one manifest: float16 shards [frames, mels] beside an index.
+    """The features of one manifest: float16 shards of shape [frames, mels], and an index of each.
 
-    Attributes:
-        clips: of the manifest, in its order.
-        geometry: of the features.
+    Args:
+        clips: clips of the manifest, in its order.
+        shards: features of all clips of a shard in sequence.
+        geometry: audio geometry of the features.
     """
 
     def __init__(
@@ -55,7 +64,7 @@ class FeatureStore:
         return len(self.clips)
 
     def features(self, index: int) -> NDArray[np.float32]:
-        """Return float32 [frames, mels], log10 powers as `log_mel` gives them."""
+        """Return the log10 mel powers of a clip, float32 of shape [frames, mels]."""
         clip = self.clips[index]
         stored = self._shards[clip.shard][clip.start : clip.start + clip.frames]
         return stored.astype(np.float32)
@@ -70,29 +79,29 @@ class FeatureStore:
         workers: int | None = None,
         on_progress: OnProgress = lambda done, total: None,
     ) -> FeatureStore:
-        """Open the features of a manifest, computing the shards that are not there yet.
+        """Open the features of a manifest; missing shards are computed first.
 
         Args:
-            manifest: JSONL; it must not change once features exist.
-            folder: where the shards lie (they are a cache: it may be deleted at any time); shards
-                of several geometries may lie there together.
-            geometry: of the model that the features are for.
-            workers: processes that compute shards.
-            on_progress: called with shards done and shards in all.
+            manifest: manifest (JSONL); it must not change once features exist.
+            folder: folder of the shards, a cache that may be deleted at any time. It may hold the
+                shards of several geometries.
+            geometry: audio geometry of the model that the features are for.
+            workers: number of processes that compute shards; None for one per core.
+            on_progress: called with the number of finished shards and the number of missing ones.
         """
         utterances = list(read_manifest(manifest))
         folder.mkdir(parents=True, exist_ok=True)
-        jobs = [
-            _Job(
+        shards = [
+            _Shard(
                 manifest.parent,
-                folder / f"{manifest.stem}{_tag(geometry)}-{start // SHARD_CLIPS:05d}",
+                folder / f"{manifest.stem}{_suffix(geometry)}-{start // SHARD_CLIPS:05d}",
                 batch,
                 geometry,
             )
             for start in range(0, len(utterances), SHARD_CLIPS)
             if (batch := utterances[start : start + SHARD_CLIPS])
         ]
-        missing = [job for job in jobs if not _is_current(job.shard, job.batch)]
+        missing = [shard for shard in shards if not shard.is_current()]
         if missing:
             # A forked child would inherit torch's thread pools in an undefined state.
             context = multiprocessing.get_context("spawn")
@@ -100,55 +109,61 @@ class FeatureStore:
                 for done, _ in enumerate(pool.map(_compute_shard, missing), 1):
                     on_progress(done, len(missing))
         clips: list[StoredClip] = []
-        shards: list[NDArray[np.float16]] = []
-        for number, job in enumerate(jobs):
+        features: list[NDArray[np.float16]] = []
+        for number, shard in enumerate(shards):
             start = 0
-            for utterance, frames in zip(job.batch, _read_index(job.shard)["frames"], strict=True):
+            for utterance, frames in zip(shard.utterances, shard.index()["frames"], strict=True):
                 clips.append(StoredClip(utterance, number, start, frames))
                 start += frames
-            shards.append(np.load(job.shard.with_suffix(".npy"), mmap_mode="r"))
-        return cls(clips, shards, geometry)
+            features.append(np.load(shard.path.with_suffix(".npy"), mmap_mode="r"))
+        return cls(clips, features, geometry)
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A shard to compute: the manifest's folder, the shard's path without ending, its clips."""
+class _Shard:
+    """A part of the manifest whose features share a file.
+
+    Attributes:
+        root: folder of the manifest.
+        path: path of the shard's files without their extension.
+        utterances: records of the clips.
+        geometry: audio geometry of the features.
+    """
 
     root: Path
-    shard: Path
-    batch: list[Utterance]
+    path: Path
+    utterances: list[Utterance]
     geometry: AudioGeometry
 
+    def index(self) -> dict[str, Any]:
+        """Return the ids and the number of frames of the shard's clips."""
+        index: dict[str, Any] = json.loads(self.path.with_suffix(".json").read_text())
+        return index
 
-def _tag(geometry: AudioGeometry) -> str:
-    """Return what names the shards of a geometry; Qwen3-ASR's have none."""
+    def is_current(self) -> bool:
+        """Tell whether the shard is complete (its index is written last) and has these clips."""
+        ids = [utterance.id for utterance in self.utterances]
+        return self.path.with_suffix(".json").is_file() and self.index()["ids"] == ids
+
+
+def _suffix(geometry: AudioGeometry) -> str:
+    """Return the part of a shard's name that tells geometries apart; none for Qwen3-ASR's own."""
     numbers = [
-        (one.hop_samples, one.n_fft, one.mel_bins, one.min_samples)
-        for one in (geometry, AudioGeometry())
+        (g.hop_samples, g.n_fft, g.mel_bins, g.min_samples) for g in (geometry, AudioGeometry())
     ]
     return "" if numbers[0] == numbers[1] else "-" + "-".join(map(str, numbers[0]))
 
 
-def _read_index(shard: Path) -> dict[str, Any]:
-    index: dict[str, Any] = json.loads(shard.with_suffix(".json").read_text())
-    return index
-
-
-def _is_current(shard: Path, batch: list[Utterance]) -> bool:
-    """The index is written last, so a shard with an index is whole."""
-    index = shard.with_suffix(".json")
-    return index.is_file() and _read_index(shard)["ids"] == [u.id for u in batch]
-
-
-def _compute_shard(job: _Job) -> None:
+def _compute_shard(shard: _Shard) -> None:
     import torch
 
     torch.set_num_threads(1)
     features = [
-        log_mel(files.read(job.root / clip.audio).samples, job.geometry).astype(np.float16)
-        for clip in job.batch
+        log_mel(files.read(shard.root / clip.audio).samples, shard.geometry).astype(np.float16)
+        for clip in shard.utterances
     ]
-    with atomic_file(job.shard.with_suffix(".npy")) as file:
+    with atomic_file(shard.path.with_suffix(".npy")) as file:
         np.save(file, np.concatenate(features))
-    index = {"ids": [clip.id for clip in job.batch], "frames": [len(one) for one in features]}
-    write_atomically(job.shard.with_suffix(".json"), json.dumps(index))
+    ids = [clip.id for clip in shard.utterances]
+    index = {"ids": ids, "frames": [len(frames) for frames in features]}
+    write_atomically(shard.path.with_suffix(".json"), json.dumps(index))

@@ -1,4 +1,4 @@
-"""What the from-scratch stage minimises: cross-entropy on the transcript plus CTC on phonemes."""
+"""The loss of training from scratch: cross-entropy of the transcript, and CTC of the phonemes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from torch.nn import functional
 from transformers import Qwen3ASRForConditionalGeneration
 
 from megaasr.model.geometry import AudioGeometry
-from megaasr.model.inputs import IGNORE
+from megaasr.model.inputs import IGNORE, insert_audio
 
 LABELS_PER_S = 50
-"""About as many labels a second CTC needs for phonemes plus blanks."""
+"""Labels per second that CTC needs for phonemes and blanks, approximately."""
 BLANK = 0
+"""CTC's blank label; phonemes count from 1."""
 
 
 def labels_per_token(geometry: AudioGeometry) -> int:
-    """Return how many labels the CTC head gives for each audio token: 4 for Qwen3-ASR's 13 tokens
-    a second, which are fewer than phonemes plus blanks need, and 1 for 50 tokens a second."""
+    """Return the number of labels that the CTC head predicts for each audio token.
+
+    It is 4 for the 13 tokens per second of Qwen3-ASR, which are fewer than phonemes and blanks
+    need, and 1 for 50 tokens per second.
+    """
     return max(1, round(LABELS_PER_S / geometry.tokens_per_s))
 
 
 class BaseObjective(nn.Module):
-    """The native model and its auxiliary CTC head, which is thrown away after training.
+    """The native model and its auxiliary CTC head, which is discarded after training.
 
     Args:
-        model: the native model.
-        phoneme_count: distinct phonemes; label 0 is CTC's blank, phonemes count from 1.
-        geometry: of the model's audio.
+        model: native model.
+        phoneme_count: number of distinct phonemes.
+        geometry: audio geometry of the model.
     """
 
     def __init__(
@@ -54,13 +58,14 @@ class BaseObjective(nn.Module):
         *,
         ctc_only: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (cross-entropy per token, CTC loss per phoneme), both scalars.
+        """Return (cross-entropy per token, CTC loss per phoneme), both scalars, in nats.
 
         Args:
-            inputs: the native model's inputs, `labels` included.
-            phonemes: int64 [sum of lengths], every row's phonemes one after another.
-            phoneme_lengths: int64 [batch].
-            ctc_only: leave the decoder out; the cross-entropy is then 0, with zero gradients.
+            inputs: inputs of the native model, with `labels`.
+            phonemes: phonemes of all examples in sequence, int64 of shape [sum of lengths].
+            phoneme_lengths: number of phonemes of each example, int64 of shape [batch].
+            ctc_only: whether the decoder is left out; the cross-entropy is then 0 and has zero
+                gradients.
         """
         core = self.model.model
         encoded = core.audio_tower(
@@ -76,15 +81,15 @@ class BaseObjective(nn.Module):
         ids, labels = inputs["input_ids"], inputs["labels"]
         embedded = core.get_input_embeddings()(ids)
         audio = core.multi_modal_projector(encoded)
-        place = (ids == self.model.config.audio_token_id).unsqueeze(-1).expand_as(embedded)
-        embedded = embedded.masked_scatter(place, audio)
         hidden = core.language_model(
-            inputs_embeds=embedded, attention_mask=inputs["attention_mask"], use_cache=False
+            inputs_embeds=insert_audio(embedded, ids, audio, self.model.config.audio_token_id),
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
         ).last_hidden_state
         # Only the assistant's turn needs logits: a third of the positions.
-        learnt = labels[:, 1:] != IGNORE
-        logits = self.model.lm_head(hidden[:, :-1][learnt])
-        return functional.cross_entropy(logits, labels[:, 1:][learnt]), ctc
+        has_label = labels[:, 1:] != IGNORE
+        logits = self.model.lm_head(hidden[:, :-1][has_label])
+        return functional.cross_entropy(logits, labels[:, 1:][has_label]), ctc
 
     def _ctc(
         self,
@@ -93,16 +98,16 @@ class BaseObjective(nn.Module):
         phonemes: torch.Tensor,
         lengths: torch.Tensor,
     ) -> torch.Tensor:
-        """CTC over the packed encoder output [all audio tokens, width]."""
+        """Return the CTC loss of the packed encoder output [audio tokens of the batch, width]."""
         tokens = (inputs["input_ids"] == self.model.config.audio_token_id).sum(dim=1)
         scores = self.ctc_head(encoded).view(-1, self.labels_per_token, self.labels)
         log_probs = scores.log_softmax(-1)
         rows = torch.split(log_probs, tokens.tolist())
         padded = nn.utils.rnn.pad_sequence([row.flatten(0, 1) for row in rows])
         if int(lengths.sum()) == 0:
-            # Nobody speaks in this batch; distributed training still wants every gradient.
-            nothing: torch.Tensor = log_probs.sum() * 0.0
-            return nothing
+            # No example has speech; distributed training still expects every gradient.
+            zero: torch.Tensor = log_probs.sum() * 0.0
+            return zero
         losses: torch.Tensor = functional.ctc_loss(
             padded,
             phonemes,

@@ -1,4 +1,4 @@
-"""The recipe of the from-scratch stage: what `mega-asr train base` needs to know."""
+"""The recipe of `mega-asr train base`: a model trained from scratch on synthesised speech."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ArchitectureRecipe(Recipe):
     decoder_head_size: int = Field(gt=0)
     decoder_ffn: int = Field(gt=0)
     hop_samples: int = Field(default=160, gt=0, description="samples between two mel frames")
-    n_fft: int = Field(default=400, gt=0, description="samples under the window of a mel frame")
+    n_fft: int = Field(default=400, gt=0, description="samples in the window of a mel frame")
     mel_bins: int = Field(default=128, gt=0)
     chunk_frames: int = Field(
         default=100, gt=0, multiple_of=2, description="mel frames of a chunk, 2 * n_window"
@@ -38,7 +38,7 @@ class ArchitectureRecipe(Recipe):
 
     @property
     def geometry(self) -> AudioGeometry:
-        """How the model's audio is counted."""
+        """The audio geometry of the model."""
         return AudioGeometry(
             hop_samples=self.hop_samples,
             n_fft=self.n_fft,
@@ -57,13 +57,17 @@ class ArchitectureRecipe(Recipe):
 
 
 class AugmentRecipe(Recipe):
-    """What is done to the features of an example, all drawn per example."""
+    """Augmentation of the features; every value is drawn for each example."""
 
     join_share: float = Field(ge=0, le=1, description="share of the examples that join clips")
     join_max_s: float = Field(gt=0, le=30, description="longest joined example, seconds")
     lead_s: float = Field(ge=0, description="longest silence before the speech, seconds")
-    context_share: float = Field(ge=0, le=1, description="share with text in the system turn")
-    noise_share: float = Field(ge=0, le=1, description="share with stationary noise")
+    context_share: float = Field(
+        ge=0, le=1, description="share of the examples with text in the system turn"
+    )
+    noise_share: float = Field(
+        ge=0, le=1, description="share of the examples with stationary noise"
+    )
     noise_snr_db: tuple[float, float] = Field(description="range of the noise's SNR, dB")
     gain_db: float = Field(ge=0, description="standard deviation of the level, dB")
     frequency_masks: int = Field(ge=0)
@@ -73,34 +77,37 @@ class AugmentRecipe(Recipe):
 
 
 class OptimizerRecipe(Recipe):
-    """Warm-up, a constant stretch, then decay to zero (so that the constant part can grow)."""
+    """Optimizer and loss. The learning rate rises, stays constant, and falls to zero.
+
+    A run can be prolonged, because steps before the decay do not depend on the number of steps.
+    """
 
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
-    decay_steps: int = Field(ge=0, description="last steps of the run, linear to zero")
+    decay_steps: int = Field(ge=0, description="last steps: the learning rate falls to zero")
     weight_decay: float = Field(ge=0)
     beta2: float = Field(gt=0, lt=1)
     gradient_norm: float = Field(gt=0)
     ctc_weight: float = Field(ge=0, description="weight of the encoder's CTC loss at the start")
-    ctc_weight_end: float = Field(ge=0, description="the same at the end (linear between)")
+    ctc_weight_end: float = Field(ge=0, description="weight of it at the end (linear in between)")
 
 
 class BaseRecipe(Recipe):
     """A model trained from scratch on a synthesised corpus."""
 
-    seed: int = Field(ge=0, lt=2**32, description="source of every choice")
+    seed: int = Field(ge=0, lt=2**32, description="seed of every random choice")
     corpus: Path = Field(description="folder with train.jsonl and dev.jsonl")
-    steps: int = Field(gt=0, description="optimizer steps in all")
-    batch_s: float = Field(gt=0, description="audio seconds in a batch, all processes together")
+    steps: int = Field(gt=0, description="number of optimizer steps")
+    batch_s: float = Field(gt=0, description="seconds of audio in a batch, all processes together")
     ctc_first_steps: int = Field(
         ge=0, description="first steps that train the encoder by CTC alone, without augmentation"
     )
     short_first_steps: int = Field(ge=0, description="first steps on short, single clips only")
     short_first_s: float = Field(gt=0, description="longest clip of those steps, seconds")
-    evaluate_steps: int = Field(gt=0, description="steps between error rates on dev")
-    evaluate_clips: int = Field(gt=0, description="dev clips in each of them")
+    evaluate_steps: int = Field(gt=0, description="steps between validations")
+    evaluate_clips: int = Field(gt=0, description="dev clips in each validation")
     checkpoint_s: float = Field(gt=0, description="seconds between checkpoints")
-    log_steps: int = Field(gt=0)
+    log_steps: int = Field(gt=0, description="steps between rows of training metrics")
     architecture: ArchitectureRecipe
     augment: AugmentRecipe
     optimizer: OptimizerRecipe

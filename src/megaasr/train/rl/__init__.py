@@ -1,1 +1,1 @@
-"""DG-WGPO: reinforcement learning of the robust adapter with a word-error-rate reward."""
+"""DG-WGPO: reinforcement learning of the robust adapter by error rates (`mega-asr train rl`)."""

@@ -1,4 +1,4 @@
-"""Groups written down: what was said, what was drawn, and what each sample was worth."""
+"""A log of groups: the reference, and every sample with its rewards and its advantage."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from megaasr.train.rl.groups import Group
 from megaasr.train.run import forget_rows_after
 
-_SHOWN = ("total", "wer", "repetition", "fine", "structure", "error_rate")
+_LOGGED_REWARDS = ("total", "wer", "repetition", "fine", "structure", "error_rate")
 
 
 class GroupLog:
     """A JSONL file of groups.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class GroupLog:
                 )
 
     def forget_after(self, step: int) -> None:
-        """Drop groups of later steps, which will be drawn again."""
+        """Drop the groups of later steps, which will be drawn again."""
         forget_rows_after(self._path, step)
 
 
@@ -45,14 +45,14 @@ def _row(step: int, group: Group) -> dict[str, Any]:
         "reference": group.clip.text,
         "start_text": group.clip.base_text,
         "start_error_rate": group.clip.error_rate,
-        "spread": group.spread,
+        "spread": group.has_reward_variance,
         "samples": [
             {
-                "text": group.texts[at],
-                "truncated": group.samples[at].truncated,
-                "advantage": round(float(group.advantages[at]), 4),
-                **{name: round(group.rewards[name][at], 4) for name in _SHOWN},
+                "text": text,
+                "truncated": sample.truncated,
+                "advantage": round(float(group.advantages[index]), 4),
+                **{name: round(group.rewards[name][index], 4) for name in _LOGGED_REWARDS},
             }
-            for at in range(len(group.samples))
+            for index, (sample, text) in enumerate(zip(group.samples, group.texts, strict=True))
         ],
     }

@@ -1,8 +1,8 @@
-"""The policy: what the model makes of a clip, as log-probabilities of given transcripts.
+"""The policy: the model as log-probabilities of transcripts, given their clips.
 
-The clip is heard once, whatever the number of its transcripts: features and encoder run once, and
-the embedded prompt is copied. Probabilities are those of the sampling temperature, without top-k,
-top-p and repetition penalty (as TRL has it).
+A clip is encoded once, whatever the number of its transcripts: features and encoder run once, and
+the embedded prompt is copied. The probabilities are those of the sampling temperature, without
+top-k, top-p and repetition penalty (as in TRL).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from megaasr.model.inputs import Features, InputBuilder
+from megaasr.model.inputs import Features, InputBuilder, insert_audio
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """A batch of clips as the model takes them, padded on the left.
+    """The prompts of a batch of clips as model inputs, tokens padded on the left.
 
     Attributes:
-        features: float [clips, mels, frames].
-        features_mask: int [clips, frames], 1 where there is sound.
-        ids: int [clips, tokens].
-        attention: int [clips, tokens], 1 where there is a token.
+        features: log-mel features, float of shape [clips, mels, frames].
+        features_mask: 1 for valid frames, int of shape [clips, frames].
+        ids: token ids, int of shape [clips, tokens].
+        attention: 1 for tokens, 0 for padding, int of shape [clips, tokens].
     """
 
     features: torch.Tensor
@@ -34,7 +34,7 @@ class Prompts:
     attention: torch.Tensor
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Prompts:
-        """Return the batch on a device, its features in the model's type."""
+        """Return the batch on a device, with features of a type."""
         return Prompts(
             self.features.to(device, dtype),
             self.features_mask.to(device),
@@ -47,31 +47,35 @@ def make_prompts(features: Sequence[Features], builder: InputBuilder) -> Prompts
     """Return the prompts of clips.
 
     Args:
-        features: of each clip, float [frames, mels].
-        builder: makes the model's inputs.
+        features: log-mel features of each clip, float32 of shape [frames, mels].
+        builder: builds the model's inputs.
     """
-    sound = builder.pad_features(features)
+    audio = builder.pad_features(features)
     tokens = builder.pad_prompts([builder.prompt(len(clip)) for clip in features])
     return Prompts(
-        sound["input_features"],
-        sound["input_features_mask"],
+        audio["input_features"],
+        audio["input_features_mask"],
         tokens["input_ids"],
         tokens["attention_mask"],
     )
 
 
 def embed(model: Any, prompts: Prompts) -> torch.Tensor:
-    """Return the prompts with the sound in them, float [clips, tokens, width]."""
+    """Return the embedded prompts with their audio, float of shape [clips, tokens, width]."""
     embedded: torch.Tensor = model.get_input_embeddings()(prompts.ids)
-    heard = model.get_audio_features(
+    audio = model.get_audio_features(
         prompts.features, prompts.features_mask, return_dict=True
     ).pooler_output
-    places = model.model.get_placeholder_mask(prompts.ids, embedded, heard)
-    return embedded.masked_scatter(places, heard.to(embedded.dtype))
+    audio_token = model.config.audio_token_id
+    return insert_audio(embedded, prompts.ids, audio.to(embedded.dtype), audio_token)
 
 
 def positions_of(attention: torch.Tensor) -> torch.Tensor:
-    """Return the position of each token in its row, padding not counted."""
+    """Return the position of each token in its row, not counting padding.
+
+    Args:
+        attention: 1 for tokens, 0 for padding, int of shape [rows, tokens].
+    """
     return (attention.cumsum(dim=1) - 1).clamp(min=0)
 
 
@@ -79,16 +83,16 @@ class Policy(nn.Module):
     """The model as a function from clips and transcripts to log-probabilities.
 
     Args:
-        model: native, adapters injected.
-        temperature: of the sampling.
-        share_prompt: read the prompt once for all transcripts of a clip; gradient checkpointing
-            cannot.
+        model: native model with injected adapters.
+        temperature: temperature of the sampling.
+        share_prompt: whether the prompt of a clip is processed once for all its transcripts;
+            gradient checkpointing requires False.
     """
 
     def __init__(self, model: Any, temperature: float, *, share_prompt: bool = True) -> None:
         super().__init__()
         self.model = model
-        self._read = self._shared if share_prompt else self._copied
+        self._logits = self._shared_prompt if share_prompt else self._copied_prompt
         self.temperature = temperature
 
     def forward(
@@ -97,17 +101,17 @@ class Policy(nn.Module):
         """Score transcripts.
 
         Args:
-            prompts: of the clips.
-            completions: int [clips * copies, tokens], a clip's transcripts side by side, padded
-                on the right.
-            mask: int, the same shape, 1 where there is a token (the end token is one).
+            prompts: prompts of the clips.
+            completions: token ids, int of shape [clips * copies, tokens], padded on the right;
+                the transcripts of a clip are adjacent rows.
+            mask: 1 for tokens (the end token is one), 0 for padding; the same shape.
 
         Returns:
-            (log-probabilities, entropies), float [clips * copies, tokens]; entropies without
-            gradient.
+            Log-probabilities and entropies of the tokens, float of the same shape; entropies have
+            no gradient.
         """
         copies = len(completions) // len(prompts.ids)
-        logits = self._read(prompts, completions, mask, copies)
+        logits = self._logits(prompts, completions, mask, copies)
         scaled = logits.float() / self.temperature
         total = scaled.logsumexp(dim=-1)
         logprobs = scaled.gather(-1, completions.unsqueeze(-1)).squeeze(-1) - total
@@ -115,44 +119,46 @@ class Policy(nn.Module):
             entropy = total - (scaled.softmax(dim=-1) * scaled).sum(dim=-1)
         return logprobs, entropy
 
-    def _shared(
+    def _shared_prompt(
         self, prompts: Prompts, completions: torch.Tensor, mask: torch.Tensor, copies: int
     ) -> torch.Tensor:
-        """Return the logits of every token, the prompt read once for all copies."""
-        before = self.model(
+        """Return the logits of every token; the prompt is processed once for all copies."""
+        prefix = self.model(
             inputs_embeds=embed(self.model, prompts),
             attention_mask=prompts.attention,
             position_ids=positions_of(prompts.attention),
             use_cache=True,
             logits_to_keep=1,
         )
-        first: torch.Tensor = before.logits.repeat_interleave(copies, dim=0)
+        first: torch.Tensor = prefix.logits.repeat_interleave(copies, dim=0)
         if completions.shape[1] == 1:
             return first
-        # Gradients flow back through the keys and values of the copies into the one prompt.
-        cache = before.past_key_values
+        # Gradients flow back through the copied keys and values into the one prompt.
+        cache = prefix.past_key_values
         cache.batch_repeat_interleave(copies)
         attention = torch.cat([prompts.attention.repeat_interleave(copies, dim=0), mask], dim=1)
         width = prompts.ids.shape[1]
-        after = self.model(
+        continuation = self.model(
             input_ids=completions[:, :-1],
             attention_mask=attention[:, :-1],
             position_ids=positions_of(attention)[:, width:-1],
             past_key_values=cache,
             use_cache=True,
         )
-        return torch.cat([first, after.logits], dim=1)
+        return torch.cat([first, continuation.logits], dim=1)
 
-    def _copied(
+    def _copied_prompt(
         self, prompts: Prompts, completions: torch.Tensor, mask: torch.Tensor, copies: int
     ) -> torch.Tensor:
-        """Return the same with a copy of the prompt before each transcript: without a cache, as
-        gradient checkpointing needs it."""
-        before = embed(self.model, prompts).repeat_interleave(copies, dim=0)
-        said = self.model.get_input_embeddings()(completions)
+        """Return the same logits from a copy of the prompt before each transcript.
+
+        It needs no cache, which gradient checkpointing does not support.
+        """
+        prefix = embed(self.model, prompts).repeat_interleave(copies, dim=0)
+        transcripts = self.model.get_input_embeddings()(completions)
         attention = torch.cat([prompts.attention.repeat_interleave(copies, dim=0), mask], dim=1)
         logits: torch.Tensor = self.model(
-            inputs_embeds=torch.cat([before, said.to(before.dtype)], dim=1),
+            inputs_embeds=torch.cat([prefix, transcripts.to(prefix.dtype)], dim=1),
             attention_mask=attention,
             position_ids=positions_of(attention),
             use_cache=False,

@@ -16,13 +16,13 @@ _EPSILON = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoss:
-    """The loss of a batch and what it was made of.
+    """The loss of a batch and its parts.
 
     Attributes:
-        loss: to be minimised; a scalar with gradients.
-        kl: mean estimate of the divergence from the reference, per token.
-        clip_fraction: share of tokens whose ratio the clipping cut off.
-        tokens: how many tokens counted.
+        loss: the loss to minimise, a scalar with gradients.
+        kl: mean estimate per token of the KL divergence from the reference model.
+        clip_fraction: share of tokens whose ratio was clipped.
+        tokens: number of tokens in the loss.
     """
 
     loss: torch.Tensor
@@ -43,21 +43,23 @@ def policy_loss(  # noqa: PLR0913 (constants by keyword)
     beta: float = 0.04,
     tokens_in_step: torch.Tensor | float | None = None,
 ) -> PolicyLoss:
-    """Return the token-level loss: every token of a step counts the same, whatever its sample.
+    """Return the token-level loss: all tokens of a step have equal weight, whatever their sample.
 
-    With ratio r = exp(logprob - old): minus the mean over tokens of
-    min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) - beta KL, where KL is estimated as
+    With the ratio r = exp(logprob - old) and the advantage A, the loss is minus the mean over
+    tokens of min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) - beta KL. KL is estimated as
     exp(ref - logprob) - (ref - logprob) - 1.
 
     Args:
-        logprobs: float [samples, tokens], of the model that is trained.
-        old_logprobs: the same of the model that drew the samples.
-        reference_logprobs: the same of the model that is not to be left; None without KL.
-        advantages: float [samples].
-        mask: [samples, tokens], 1 where a token counts.
-        clip_low, clip_high: of the ratio, below and above 1.
-        beta: weight of the divergence.
-        tokens_in_step: tokens of all batches and processes in a step; None for this batch's.
+        logprobs: log-probabilities of the model in training, float of shape [samples, tokens].
+        old_logprobs: those of the model that drew the samples.
+        reference_logprobs: those of the model that training must stay close to; None without KL.
+        advantages: advantage of each sample, float of shape [samples].
+        mask: weight of each token, 0 for padding, of shape [samples, tokens].
+        clip_low: how far below 1 the ratio is clipped.
+        clip_high: how far above 1 the ratio is clipped.
+        beta: weight of the KL divergence.
+        tokens_in_step: total weight of the tokens of a step, over all its batches and processes;
+            None for that of this batch.
     """
     mask = mask.to(logprobs.dtype)
     ratio = (logprobs - old_logprobs).exp()
@@ -66,19 +68,19 @@ def policy_loss(  # noqa: PLR0913 (constants by keyword)
     gain = torch.minimum(ratio * advantage, clipped * advantage)
     divergence = torch.zeros_like(logprobs)
     if reference_logprobs is not None:
-        away = reference_logprobs - logprobs
-        divergence = away.exp() - away - 1.0
+        log_ratio = reference_logprobs - logprobs
+        divergence = log_ratio.exp() - log_ratio - 1.0
     count = mask.sum()
     total = count if tokens_in_step is None else torch.as_tensor(tokens_in_step)
     per_token = -gain + beta * divergence
-    cut = ((ratio < 1.0 - clip_low) & (advantage < 0)) | (
+    was_clipped = ((ratio < 1.0 - clip_low) & (advantage < 0)) | (
         (ratio > 1.0 + clip_high) & (advantage > 0)
     )
-    seen = count.clamp(min=1.0)
+    divisor = count.clamp(min=1.0)
     return PolicyLoss(
         (per_token * mask).sum() / total.clamp(min=1.0),
-        ((divergence * mask).sum() / seen).detach(),
-        ((cut * mask).sum() / seen).detach(),
+        ((divergence * mask).sum() / divisor).detach(),
+        ((was_clipped * mask).sum() / divisor).detach(),
         count.detach(),
     )
 
@@ -86,18 +88,18 @@ def policy_loss(  # noqa: PLR0913 (constants by keyword)
 def group_advantages(
     rewards: torch.Tensor, valid: torch.Tensor, *, scale: bool = True
 ) -> torch.Tensor:
-    """Return how much better each sample is than its group.
+    """Return how much better each sample is than the mean of its group.
 
-    Samples that are not valid (cut off by the token budget) have advantage 0 and do not take part
-    in the mean and the spread of their group: they must not move what others are compared with.
+    Samples that are not valid (cut off by the token budget) have advantage 0 and are excluded from
+    the mean and the standard deviation of their group, so that they do not shift the baseline.
 
     Args:
-        rewards: float [groups, samples].
-        valid: bool [groups, samples].
-        scale: divide by the standard deviation of the group (GRPO, DAPO).
+        rewards: float of shape [groups, samples].
+        valid: bool of shape [groups, samples].
+        scale: whether to divide by the standard deviation of the group (GRPO, DAPO).
 
     Returns:
-        float [groups, samples]; 0 throughout a group without spread.
+        Float of shape [groups, samples]; 0 throughout a group with equal rewards.
     """
     weight = valid.to(rewards.dtype)
     count = weight.sum(dim=1, keepdim=True)
@@ -105,18 +107,24 @@ def group_advantages(
     centred = (rewards - mean) * weight
     if not scale:
         return centred
-    # Of the sample, as torch.std has it.
+    # The variance of a sample, as in torch.std.
     variance = centred.square().sum(dim=1, keepdim=True) / (count - 1.0).clamp(min=1.0)
     return centred / (variance.sqrt() + _EPSILON)
 
 
-def has_spread(rewards: torch.Tensor, valid: torch.Tensor, *, least: float = 1e-6) -> torch.Tensor:
-    """Tell which groups teach something: bool [groups], at least two valid samples that differ.
+def has_reward_variance(
+    rewards: torch.Tensor, valid: torch.Tensor, *, min_range: float = 1e-6
+) -> torch.Tensor:
+    """Tell which groups can be learnt from: those with two valid samples whose rewards differ.
 
     Args:
-        rewards, valid: as for `group_advantages`.
-        least: difference of the highest and the lowest reward.
+        rewards: float of shape [groups, samples].
+        valid: bool of shape [groups, samples].
+        min_range: difference of the highest and the lowest reward that must be exceeded.
+
+    Returns:
+        Bool of shape [groups].
     """
     highest = rewards.masked_fill(~valid, -torch.inf).amax(dim=1)
     lowest = rewards.masked_fill(~valid, torch.inf).amin(dim=1)
-    return (valid.sum(dim=1) >= 2) & (highest - lowest > least)
+    return (valid.sum(dim=1) >= 2) & (highest - lowest > min_range)

@@ -1,11 +1,11 @@
-"""The reward as TRL, verl and ms-swift call theirs; each is a thin shell around `score_batch`.
+"""The reward in the form of TRL, verl and ms-swift; each is a thin wrapper of `score_batch`.
 
-All three get texts as the model wrote them; `language English<asr_text>` before the words is taken
-off first, and `language None` is no words.
+All three pass texts as the model wrote them. The output format is removed first: the transcript of
+`language English<asr_text>words` is `words`, and that of `language None` is empty.
 
-- TRL (1.x): `GRPOTrainer(reward_funcs=trl_reward)`; columns `solution` (or `text`) and, if there is
-  one, `language`.
-- verl (0.9): `custom_reward_function.path=…/reward_adapters.py`, `.name=compute_score`; a pair in
+- TRL (1.x): `GRPOTrainer(reward_funcs=trl_reward)`; columns `solution` (or `text`) and, optionally,
+  `language`.
+- verl (0.9): `custom_reward_function.path=…/reward_adapters.py`, `.name=compute_score`; one pair in
   each call.
 - ms-swift (4.x): `orms["megaasr"] = SwiftReward` in an `--external_plugins` file; columns as for
   TRL.
@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from megaasr.model.prompt import parse_output
+from megaasr.model.prompt import ASR_TEXT, NO_SPEECH, parse_output
 from megaasr.train.rl.rewards import DEFAULT_REWARD, RewardRecipe, score_batch
 
-_REFERENCES = ("solution", "text", "ground_truth")
+_REFERENCE_COLUMNS = ("solution", "text", "ground_truth")
 
 
 def trl_reward(
@@ -34,21 +34,22 @@ def trl_reward(
         prompts: not used.
         completions: texts, or conversations whose last message is the transcript.
         completion_ids: not used.
-        **columns: of the data set, in step; `solution` or `text` must be among them.
+        **columns: columns of the data set, one value per completion; `solution` or `text` must be
+            among them.
 
     Raises:
-        ValueError: there are no references.
+        ValueError: there is no column of references.
     """
     return _score(completions, columns)
 
 
 class SwiftReward:
-    """A reward of ms-swift: called with completions and the columns of the data set.
+    """A reward of ms-swift, called with completions and the columns of the data set.
 
     Args:
-        args: what ms-swift passes; not used.
-        recipe: the constants.
-        **options: what ms-swift passes; not used.
+        args: argument that ms-swift passes; not used.
+        recipe: constants of the reward.
+        **options: further arguments that ms-swift passes; not used.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SwiftReward:
         self._recipe = recipe
 
     def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float]:
-        """Return a reward for each completion; arguments as for `trl_reward`."""
+        """Return the reward of each completion; the arguments are those of `trl_reward`."""
         return _score(completions, columns, self._recipe)
 
 
@@ -71,46 +72,49 @@ def compute_score(
 
     Args:
         data_source: not used.
-        solution_str: the completion.
-        ground_truth: what was said.
-        extra_info: `language` is read if it is there.
+        solution_str: completion of the model.
+        ground_truth: the reference transcript.
+        extra_info: may hold `language`, an ISO code.
 
     Returns:
         `score`, the reward, and its parts, which verl logs.
     """
     language = (extra_info or {}).get("language")
-    found = score_batch([words(solution_str)], [words(ground_truth)], language)
+    rewards = score_batch([transcript_of(solution_str)], [transcript_of(ground_truth)], language)
     parts = ("wer", "repetition", "static", "fine", "structure", "dynamic", "error_rate")
     return {
-        "score": float(found.total[0]),
-        **{name: float(getattr(found, name)[0]) for name in parts},
+        "score": float(rewards.total[0]),
+        **{name: float(getattr(rewards, name)[0]) for name in parts},
     }
 
 
-def words(text: str) -> str:
-    """Return the words of a completion: without the output format, and none for no speech."""
-    if "<asr_text>" not in text:
-        return "" if text.strip() == "language None" else text.strip()
-    found, language = parse_output(text)
-    return found if language is not None else ""
+def transcript_of(completion: str) -> str:
+    """Return the transcript in a completion, without the output format; empty without speech."""
+    if ASR_TEXT not in completion:
+        is_silent = completion.strip() == f"language {NO_SPEECH}"
+        return "" if is_silent else completion.strip()
+    text, language = parse_output(completion)
+    return text if language is not None else ""
 
 
 def _score(
     completions: Sequence[Any], columns: Mapping[str, Any], recipe: RewardRecipe = DEFAULT_REWARD
 ) -> list[float]:
-    references = next((columns[name] for name in _REFERENCES if name in columns), None)
+    references = next((columns[name] for name in _REFERENCE_COLUMNS if name in columns), None)
     if references is None:
-        raise ValueError(f"the data set needs one of the columns {', '.join(_REFERENCES)}")
-    hypotheses = [words(_text(one)) for one in completions]
-    found = score_batch(
-        hypotheses, [words(one) for one in references], columns.get("language"), recipe
+        raise ValueError(f"the data set needs one of the columns {', '.join(_REFERENCE_COLUMNS)}")
+    rewards = score_batch(
+        [transcript_of(_text(completion)) for completion in completions],
+        [transcript_of(reference) for reference in references],
+        columns.get("language"),
+        recipe,
     )
-    return [float(one) for one in found.total]
+    return [float(total) for total in rewards.total]
 
 
 def _text(completion: Any) -> str:
-    """Return the text of a completion: as it is, or of the last message of a conversation."""
+    """Return the text of a completion: itself, or the last message of a conversation."""
     if isinstance(completion, str):
         return completion
-    last = completion[-1]
-    return str(last["content"] if isinstance(last, Mapping) else last)
+    message = completion[-1]
+    return str(message["content"] if isinstance(message, Mapping) else message)

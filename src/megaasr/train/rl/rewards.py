@@ -1,14 +1,15 @@
-"""The reward of DG-WGPO: how good a sampled transcript is, from its words and its shape.
+"""The reward of DG-WGPO: how good a sampled transcript is, in its words and in its structure.
 
 Source: Mega-ASR (arXiv 2605.19833), method and appendix; the authors released no code. H is the
 hypothesis, R the reference, both as tokens: words in languages with spaces, characters in others.
-Mixed text follows the language of the clip: an English clip is scored by words, whatever script
-they are in, a Chinese one by characters, Latin letters one by one (as the `bench` normaliser does).
+Mixed text follows the language of the clip: an English clip is scored by words, in whatever script
+they are written, a Chinese one by characters, with Latin letters one by one (as the `bench`
+normaliser does).
 
 | part | value |
 |---|---|
-| `wer` | 1 - WER(H, R); not floored, since WER may exceed 1 and longer inventions are worse |
-| `repetition` | 0 if H goes round and round more often than R does, else 1 (below) |
+| `wer` | 1 - WER(H, R); not floored, since WER may exceed 1 and longer hallucinations are worse |
+| `repetition` | 0 if H loops more often than R does, else 1 (see below) |
 | `static` | `repetition` * `wer` |
 | `fine` | n_C / (n_C + n_hard + alpha_s n_soft + 1e-8) |
 | `structure` | 1/2 LCS(H, R) / len(R) + 1/2 max(0, 1 - abs(len(H) - len(R)) / len(R)) |
@@ -16,17 +17,17 @@ they are in, a Chinese one by characters, Latin letters one by one (as the `benc
 | `total` | (1 - alpha_dyn) `static` + alpha_dyn `dynamic` |
 
 A substitution of r by h is soft if 1 - edit(h, r) / max(len(h), len(r)) >= 0.5 (in characters),
-else hard; insertions and deletions are hard.
+else hard; insertions and deletions are hard. n_C counts correct tokens.
 
-Contradictions of the paper: tau is 0.3 in the main text and 0.5 in the appendix (its sweep from
+The paper contradicts itself: tau is 0.3 in the main text and 0.5 in the appendix (its sweep from
 0.2 to 0.5 moves the result by 0.06 points); we take 0.3.
 
-Repetition (n and threshold are not published): a token five times in a row, a phrase of two or
-three tokens four times, a longer one three times, of any length (`text.cycles`); or letters inside
-a word eight times. It counts only if R does not have it: one repeat more than in R is a slip, not a
-loop. "no no no" therefore passes, always.
+Repetition (its length and threshold are not published): a token five times in a row, a phrase of
+two or three tokens four times, a longer one three times, of any length (`text.cycles`); or letters
+inside a word eight times. It counts only if R does not repeat as often: one repeat more than in R
+is a slip, not a loop. "no no no" therefore always passes.
 
-Where nobody speaks, R is empty: WER is 0 for an empty H and len(H) for any other; `fine` and
+For a clip without speech, R is empty: WER is 0 for an empty H and len(H) for any other; `fine` and
 `structure` are then 1 or 0.
 """
 
@@ -48,19 +49,19 @@ _EPSILON = 1e-8
 
 
 class RewardRecipe(Recipe):
-    """Constants of the reward; False leaves a part out, for the ablation.
+    """Constants of the reward; a part that is False is left out, for ablations.
 
     Attributes:
-        tau: WER at which words give way to structure.
+        tau: WER from which on `structure` dominates `fine`.
         alpha_soft: weight of a soft substitution.
-        alpha_dynamic: weight of the dynamic part; 0 is R_static alone.
-        soft_similarity: from which on a substitution is soft.
-        major: weight of the leading part of the dynamic reward.
-        repetition: without it, `repetition` is 1.
-        fine: without it, `dynamic` is `structure` alone.
-        structure: without it, `dynamic` is `fine` alone.
-        gate: without it, both parts of `dynamic` weigh the same, whatever the WER.
-        normalizer: of the texts, see `megaasr.text.normalize`.
+        alpha_dynamic: weight of the dynamic part; with 0 the reward is R_static alone.
+        soft_similarity: similarity of two words, 0..1, from which on a substitution is soft.
+        major: weight of the dominating part of the dynamic reward.
+        repetition: if False, `repetition` is 1.
+        fine: if False, `dynamic` is `structure` alone.
+        structure: if False, `dynamic` is `fine` alone.
+        gate: if False, both parts of `dynamic` have equal weight, whatever the WER.
+        normalizer: normaliser of the texts, see `megaasr.text.normalize`.
     """
 
     tau: float = 0.3
@@ -79,29 +80,30 @@ DEFAULT_REWARD = RewardRecipe()
 
 
 class _Parts(NamedTuple):
-    """Everything about one pair, in the order of `Rewards`' fields."""
+    """The parts of the reward and the counts of one pair; the defaults are those of equal texts."""
 
-    wer: float
-    repetition: float
-    fine: float
-    structure: float
-    error_rate: float
-    substitutions: int
-    deletions: int
-    insertions: int
-    soft: int
-    length: int
+    wer: float = 1.0
+    repetition: float = 1.0
+    fine: float = 1.0
+    structure: float = 1.0
+    error_rate: float = 0.0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    soft: int = 0
+    length: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
-    """Rewards of many pairs, an array [pairs] each; see the table of this module.
+    """Rewards of many pairs, an array of shape [pairs] each; see the table in this module.
 
     Attributes:
         total: the reward.
-        wer, repetition, static, fine, structure, dynamic: its parts.
-        error_rate: WER of the pair, >= 0.
-        substitutions, deletions, insertions, soft: counts; `soft` are among the substitutions.
+        wer, repetition, static, fine, structure, dynamic: parts of the reward.
+        error_rate: WER, >= 0.
+        substitutions, deletions, insertions: counts of errors.
+        soft: count of soft substitutions, which `substitutions` includes.
         length: tokens of the hypothesis.
     """
 
@@ -126,25 +128,22 @@ def score_batch(
     languages: Sequence[str | None] | str | None = None,
     recipe: RewardRecipe = DEFAULT_REWARD,
 ) -> Rewards:
-    """Score many transcripts.
+    """Score transcripts.
 
     Args:
-        hypotheses: decoded raw: a decoder that collapses loops hides what is to be punished.
-        references: what was said, in step; the tokens of a text that comes again are kept.
-        languages: ISO codes in step, or one for all.
-        recipe: the constants.
+        hypotheses: raw transcripts; a decoder that collapses loops would hide what is penalised.
+        references: reference of each hypothesis. The tokens of equal references are computed once.
+        languages: ISO code of each pair, or one code for all pairs.
+        recipe: constants of the reward.
 
     Raises:
         ValueError: the sequences have different lengths.
     """
-    given: Sequence[str | None] = (
-        [languages] * len(hypotheses)
-        if languages is None or isinstance(languages, str)
-        else languages
-    )
+    if languages is None or isinstance(languages, str):
+        languages = [languages] * len(hypotheses)
     parts = [
         _score(hypothesis, reference, language, recipe)
-        for hypothesis, reference, language in zip(hypotheses, references, given, strict=True)
+        for hypothesis, reference, language in zip(hypotheses, references, languages, strict=True)
     ]
     table = np.array(parts, dtype=np.float64).reshape(-1, len(_Parts._fields)).T
     columns = dict(zip(_Parts._fields, table, strict=True))
@@ -170,56 +169,68 @@ def _dynamic(
 
 
 def _score(hypothesis: str, reference: str, language: str | None, recipe: RewardRecipe) -> _Parts:
-    said, heard = token_pair(reference, hypothesis, language, recipe.normalizer)
-    length = len(heard)
-    if said == heard:
-        return _Parts(1.0, 1.0, 1.0, 1.0, 0.0, 0, 0, 0, 0, length)
-    if not said:
-        repetition = _repetition(said, heard, recipe)
-        return _Parts(1.0 - length, repetition, 0.0, 0.0, float(length), 0, 0, length, 0, length)
+    reference_tokens, hypothesis_tokens = token_pair(
+        reference, hypothesis, language, recipe.normalizer
+    )
+    length = len(hypothesis_tokens)
+    if reference_tokens == hypothesis_tokens:
+        return _Parts(length=length)
+    if not reference_tokens:
+        repetition = _repetition(reference_tokens, hypothesis_tokens, recipe)
+        return _Parts(
+            wer=1.0 - length,
+            repetition=repetition,
+            fine=0.0,
+            structure=0.0,
+            error_rate=float(length),
+            insertions=length,
+            length=length,
+        )
     substitutions = soft = deletions = insertions = 0
-    for kind, source, target in Levenshtein.editops(said, heard).as_list():
+    operations = Levenshtein.editops(reference_tokens, hypothesis_tokens)
+    for kind, source, target in operations.as_list():
         if kind == "replace":
             substitutions += 1
-            soft += _is_soft(said[int(source)], heard[int(target)], recipe.soft_similarity)
+            replaced, replacement = reference_tokens[int(source)], hypothesis_tokens[int(target)]
+            soft += _is_soft(replaced, replacement, recipe.soft_similarity)
         elif kind == "delete":
             deletions += 1
         else:
             insertions += 1
-    correct = len(said) - substitutions - deletions
+    correct = len(reference_tokens) - substitutions - deletions
     hard = substitutions - soft + deletions + insertions
     fine = correct / (correct + hard + recipe.alpha_soft * soft + _EPSILON)
-    same_order = LCSseq.similarity(said, heard) / len(said)
-    same_length = max(0.0, 1.0 - abs(length - len(said)) / len(said))
-    rate = (substitutions + deletions + insertions) / len(said)
+    same_order = LCSseq.similarity(reference_tokens, hypothesis_tokens) / len(reference_tokens)
+    same_length = max(0.0, 1.0 - abs(length - len(reference_tokens)) / len(reference_tokens))
+    error_rate = (substitutions + deletions + insertions) / len(reference_tokens)
     return _Parts(
-        1.0 - rate,
-        _repetition(said, heard, recipe),
-        fine,
-        0.5 * same_order + 0.5 * same_length,
-        rate,
-        substitutions,
-        deletions,
-        insertions,
-        soft,
-        length,
+        wer=1.0 - error_rate,
+        repetition=_repetition(reference_tokens, hypothesis_tokens, recipe),
+        fine=fine,
+        structure=0.5 * same_order + 0.5 * same_length,
+        error_rate=error_rate,
+        substitutions=substitutions,
+        deletions=deletions,
+        insertions=insertions,
+        soft=soft,
+        length=length,
     )
 
 
-def _is_soft(one: str, other: str, similarity: float) -> bool:
-    longest = max(len(one), len(other))
-    return 1.0 - Levenshtein.distance(one, other) / longest >= similarity
+def _is_soft(replaced: str, replacement: str, similarity: float) -> bool:
+    max_length = max(len(replaced), len(replacement))
+    return 1.0 - Levenshtein.distance(replaced, replacement) / max_length >= similarity
 
 
-def _repetition(said: Sequence[str], heard: Sequence[str], recipe: RewardRecipe) -> float:
-    """Return 0 for a text that goes round and round more often than the reference, else 1."""
+def _repetition(
+    reference_tokens: Sequence[str], hypothesis_tokens: Sequence[str], recipe: RewardRecipe
+) -> float:
+    """Return 0 for a hypothesis that loops more often than the reference, else 1."""
     if not recipe.repetition:
         return 1.0
-    cycle = find_cycle(heard)
+    cycle = find_cycle(hypothesis_tokens)
     if cycle is not None:
-        spoken = count_repeats(cycle.phrase(heard), said)
-        return 0.0 if cycle.repeats > spoken + 1 else 1.0
-    known = set(said)
-    return (
-        0.0 if any(len(w) >= 8 and w not in known and find_letter_cycle(w) for w in heard) else 1.0
-    )
+        in_reference = count_repeats(cycle.phrase(hypothesis_tokens), reference_tokens)
+        return 0.0 if cycle.repeats > in_reference + 1 else 1.0
+    new_tokens = set(hypothesis_tokens) - set(reference_tokens)
+    return 0.0 if any(len(token) >= 8 and find_letter_cycle(token) for token in new_tokens) else 1.0

@@ -1,8 +1,8 @@
-"""Drawing transcripts: the interface of an engine, and the engine on transformers' native model.
+"""Sampling transcripts: the interface of an engine, and the engine of transformers' native model.
 
-An engine is anything that draws `samples` transcripts for each clip and says which of them were cut
-off; the loop computes log-probabilities itself, so an engine need not. One on vLLM would hold the
-merged weights of the current policy and be given them before every step (`refresh`).
+An engine samples K transcripts of each clip and says which of them the token budget cut off. It
+need not return log-probabilities, since the loop computes them itself. An engine on vLLM would hold
+the merged weights of the current policy, and receive them before every step (`refresh`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from megaasr.model.inputs import Features, InputBuilder, end_token_ids
+from megaasr.model.inputs import Features, InputBuilder, end_token_ids, find_end
 from megaasr.model.qwen3_asr import token_budget
 from megaasr.train.rl.policy import Prompts, embed, make_prompts, positions_of
 from megaasr.train.rl.recipe import SamplingRecipe
@@ -29,11 +29,11 @@ from megaasr.train.rl.recipe import SamplingRecipe
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One drawn transcript.
+    """One sampled transcript.
 
     Attributes:
-        ids: its tokens, the end token included if it came.
-        truncated: whether the token budget ended it.
+        ids: token ids, with the end token if there is one.
+        truncated: whether the token budget cut the transcript off.
     """
 
     ids: tuple[int, ...]
@@ -41,32 +41,32 @@ class Sample:
 
 
 class RolloutEngine(Protocol):
-    """Draws transcripts from the current policy."""
+    """Samples transcripts from the current policy."""
 
     def refresh(self) -> None:
-        """Take over the policy's weights; called before the draws of a step."""
+        """Load the current weights of the policy; called before the samples of a step."""
 
     def draw(
         self, features: Sequence[Features], seeds: Sequence[Sequence[int]]
     ) -> list[list[Sample]]:
-        """Return the transcripts of each clip.
+        """Return the samples of each clip.
 
         Args:
-            features: of the clips, float [frames, mels].
-            seeds: of each clip; the same seed and weights give the same transcripts, whatever
-                else is in the batch (up to rounding).
+            features: log-mel features of each clip, float32 of shape [frames, mels].
+            seeds: seed of each clip. Equal seeds and weights give equal transcripts, whatever
+                other clips are in the batch (up to rounding).
         """
         ...
 
 
 class NativeEngine:
-    """Draws with the model that is trained, in this process.
+    """Samples with the model in training, in this process.
 
     Args:
-        model: native, adapters injected.
-        builder: makes the model's inputs.
-        recipe: how to draw.
-        batch_size: clips at once.
+        model: native model with injected adapters.
+        builder: builds the model's inputs.
+        recipe: settings of the sampling.
+        batch_size: clips in one batch.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class NativeEngine:
     ) -> None:
         self._model, self._recipe, self._batch_size = model, recipe, batch_size
         self._builder = builder
-        self._ends = torch.tensor(sorted(end_token_ids(model)))
-        self._warp = LogitsProcessorList(
+        self._ends = end_token_ids(model)
+        self._warpers = LogitsProcessorList(
             [
                 TemperatureLogitsWarper(recipe.temperature),
                 TopKLogitsWarper(recipe.top_k),
@@ -84,20 +84,20 @@ class NativeEngine:
         )
 
     def refresh(self) -> None:
-        """Do nothing: the weights are the policy's own."""
+        """Do nothing: the weights are those of the policy itself."""
 
     @torch.no_grad()
     def draw(
         self, features: Sequence[Features], seeds: Sequence[Sequence[int]]
     ) -> list[list[Sample]]:
-        """Return the transcripts of each clip; see `RolloutEngine`."""
-        order = sorted(range(len(features)), key=lambda at: len(features[at]))
-        found: dict[int, list[Sample]] = {}
+        """Return the samples of each clip; see `RolloutEngine`."""
+        order = sorted(range(len(features)), key=lambda index: len(features[index]))
+        samples: dict[int, list[Sample]] = {}
         for start in range(0, len(order), self._batch_size):
-            some = order[start : start + self._batch_size]
-            drawn = self._draw_batch([features[at] for at in some], [seeds[at] for at in some])
-            found.update(zip(some, drawn, strict=True))
-        return [found[at] for at in range(len(features))]
+            batch = order[start : start + self._batch_size]
+            rows = self._draw_batch([features[i] for i in batch], [seeds[i] for i in batch])
+            samples.update(zip(batch, rows, strict=True))
+        return [samples[index] for index in range(len(features))]
 
     def _draw_batch(
         self, features: Sequence[Features], seeds: Sequence[Sequence[int]]
@@ -109,73 +109,85 @@ class NativeEngine:
             min(self._recipe.max_tokens, token_budget(self._builder.geometry.seconds(len(clip))))
             for clip in features
         ]
-        chances = np.stack(
+        uniforms = np.stack(
             [np.random.default_rng([*seed]).random((max(budgets), copies)) for seed in seeds], 1
         ).reshape(max(budgets), -1)
-        rows = self._decode(prompts, torch.from_numpy(chances), budgets)
-        return [rows[at * copies : (at + 1) * copies] for at in range(len(features))]
+        rows = self._generate(prompts, torch.from_numpy(uniforms), budgets)
+        return [rows[i * copies : (i + 1) * copies] for i in range(len(features))]
 
-    def _decode(
-        self, prompts: Prompts, chances: torch.Tensor, budgets: Sequence[int]
+    def _generate(
+        self, prompts: Prompts, uniforms: torch.Tensor, budgets: Sequence[int]
     ) -> list[Sample]:
+        """Generate all copies of all clips, token by token.
+
+        Args:
+            prompts: prompts of the clips.
+            uniforms: a number of 0..1 for each step and row, which decides the token.
+            budgets: token budget of each clip.
+        """
         copies, model = self._recipe.samples, self._model
-        ends = self._ends.to(model.device)
+        ends = torch.tensor(sorted(self._ends), device=model.device)
         limits = torch.tensor(budgets, device=model.device).repeat_interleave(copies)
-        # The prompt is read once for all copies of a clip.
-        out = model(
+        # The prompt is processed once for all copies of a clip.
+        output = model(
             inputs_embeds=embed(model, prompts),
             attention_mask=prompts.attention,
             position_ids=positions_of(prompts.attention),
             use_cache=True,
             logits_to_keep=1,
         )
-        cache = out.past_key_values
+        cache = output.past_key_values
         cache.batch_repeat_interleave(copies)
-        scores = out.logits[:, -1].repeat_interleave(copies, dim=0)
+        logits = output.logits[:, -1].repeat_interleave(copies, dim=0)
         attention = prompts.attention.repeat_interleave(copies, dim=0)
         position = attention.sum(dim=1, keepdim=True)
-        drawn: list[torch.Tensor] = []
-        going = torch.ones(len(scores), dtype=torch.bool, device=model.device)
-        for step in range(len(chances)):
-            token = self._choose(scores, drawn, chances[step])
-            drawn.append(torch.where(going, token, self._builder.pad_id))
-            going &= ~torch.isin(token, ends) & (step + 1 < limits)
-            if not going.any():
+        generated: list[torch.Tensor] = []
+        is_active = torch.ones(len(logits), dtype=torch.bool, device=model.device)
+        for step in range(len(uniforms)):
+            token = self.sample_token(logits, generated, uniforms[step])
+            generated.append(torch.where(is_active, token, self._builder.pad_id))
+            is_active &= ~torch.isin(token, ends) & (step + 1 < limits)
+            if not is_active.any():
                 break
             attention = torch.cat([attention, torch.ones_like(attention[:, :1])], dim=1)
-            out = model(
-                input_ids=drawn[-1].unsqueeze(1),
+            output = model(
+                input_ids=generated[-1].unsqueeze(1),
                 attention_mask=attention,
                 position_ids=position + step,
                 past_key_values=cache,
                 use_cache=True,
             )
-            scores = out.logits[:, -1]
-        table = torch.stack(drawn, dim=1).tolist()
-        known = set(self._ends.tolist())
-        return [_cut(row, known, limit) for row, limit in zip(table, limits.tolist(), strict=True)]
+            logits = output.logits[:, -1]
+        rows = torch.stack(generated, dim=1).tolist()
+        return [self._cut(row, limit) for row, limit in zip(rows, limits.tolist(), strict=True)]
 
-    def _choose(
-        self, scores: torch.Tensor, drawn: Sequence[torch.Tensor], chance: torch.Tensor
+    def sample_token(
+        self, logits: torch.Tensor, generated: Sequence[torch.Tensor], uniforms: torch.Tensor
     ) -> torch.Tensor:
-        """Draw a token for each row: where the cumulated probability passes the row's chance."""
-        before = (
-            torch.stack([*drawn], dim=1)
-            if drawn
-            else torch.empty((len(scores), 0), dtype=torch.long, device=scores.device)
+        """Return the next token of each row, int64 of shape [rows].
+
+        It is the first token at which the cumulative probability exceeds the row's number.
+
+        Args:
+            logits: scores of the next token, float of shape [rows, vocabulary].
+            generated: earlier tokens of the rows, int64 of shape [rows] for each step.
+            uniforms: a number of 0..1 for each row.
+        """
+        earlier = (
+            torch.stack([*generated], dim=1)
+            if generated
+            else torch.empty((len(logits), 0), dtype=torch.long, device=logits.device)
         )
-        scores = scores.float()
-        if drawn and self._recipe.repetition_penalty > 1:
-            scores = RepetitionPenaltyLogitsProcessor(self._recipe.repetition_penalty)(
-                before,
-                scores,
-            )
-        warped = self._warp(before, scores)  # type: ignore[arg-type]
-        reached = warped.double().softmax(dim=-1).cumsum(dim=-1)
-        target = chance.to(scores.device).unsqueeze(1) * reached[:, -1:]
-        return (reached > target).to(torch.uint8).argmax(dim=-1)
+        logits = logits.float()
+        if generated and self._recipe.repetition_penalty > 1:
+            penalty = RepetitionPenaltyLogitsProcessor(self._recipe.repetition_penalty)
+            logits = penalty(earlier, logits)
+        warped = self._warpers(earlier, logits)  # type: ignore[arg-type]
+        cumulative = warped.double().softmax(dim=-1).cumsum(dim=-1)
+        target = uniforms.to(logits.device).unsqueeze(1) * cumulative[:, -1:]
+        return (cumulative > target).to(torch.uint8).argmax(dim=-1)
 
-
-def _cut(row: list[int], ends: set[int], limit: int) -> Sample:
-    stop = next((at for at, token in enumerate(row[:limit]) if token in ends), None)
-    return Sample(tuple(row[:limit] if stop is None else row[: stop + 1]), stop is None)
+    def _cut(self, row: list[int], budget: int) -> Sample:
+        """Return a generated row up to and with its end token."""
+        end = find_end(row, budget, self._ends)
+        return Sample(tuple(row[:budget] if end is None else row[: end + 1]), end is None)

@@ -1,1 +1,1 @@
-"""The router: a classifier that chooses the base or the robust branch for a clip."""
+"""The router: a classifier that selects the base or the robust branch (`mega-asr train router`)."""

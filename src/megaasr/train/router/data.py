@@ -1,4 +1,4 @@
-"""Clips for the router: as many of one label as of the other, of one length a batch."""
+"""Labelled clips of the router: both labels are balanced, and batches have one length."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from torch.utils.data import Dataset
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, TrainingError
+from megaasr.model.inputs import IGNORE
 from megaasr.records import Utterance, read_manifest
-from megaasr.train.clips import listing_of
-from megaasr.train.router.hard_negatives import HARD
+from megaasr.train.clips import find_manifest
+from megaasr.train.router.hard_negatives import HARD_NEGATIVES
 from megaasr.train.router.recipe import GradedPairRecipe, RouterRecipe
 
 CLEAN = "clean"
+"""Scenario of the clean clips in a simulated data set."""
+_MIN_SAMPLES = SAMPLE_RATE // 10
+"""Shorter clips are left out of their batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledClip:
-    """A clip and which branch should hear it.
+    """A clip and the branch that should decode it.
 
     Attributes:
-        audio: path of its sound, perhaps a row of a Parquet shard.
-        duration_s: seconds.
-        robust: the label: degraded, or better heard by the robust branch.
-        severity: 0..1 of a degraded one, else None.
+        audio: path of the audio file, or of a row of a Parquet shard.
+        duration_s: length in seconds.
+        robust: label: whether the clip is degraded, or the robust branch is better on it.
+        severity: severity of a degraded clip, 0..1; None for others.
     """
 
     audio: str
@@ -45,9 +49,12 @@ class GradedPair:
     """A clip and the errors of both branches on it.
 
     Attributes:
-        audio, duration_s, severity: as in `LabelledClip`.
-        words: of the reference.
-        base_errors, robust_errors: of each branch.
+        audio: path of the audio file, or of a row of a Parquet shard.
+        duration_s: length in seconds.
+        severity: severity of a degraded clip, 0..1; None for others.
+        words: number of words of the reference.
+        base_errors: number of errors of the base branch.
+        robust_errors: number of errors of the robust branch.
     """
 
     audio: str
@@ -59,125 +66,148 @@ class GradedPair:
 
 
 def read_labelled(clean: Sequence[Path], degraded: Sequence[Path]) -> list[LabelledClip]:
-    """Read clips with words; in degraded sets those of scenario `clean` are clean."""
-    found = []
+    """Read clips with speech and label them as clean or degraded.
+
+    Args:
+        clean: manifests of clean clips.
+        degraded: simulated data sets; their clips of the scenario `clean` are clean.
+
+    Raises:
+        TrainingError: a path is neither a manifest nor the folder of a data set.
+    """
+    clips = []
     for number, path in enumerate([*clean, *degraded]):
-        listing = listing_of(path)
-        for one in read_manifest(listing):
-            if not one.text:
+        manifest = find_manifest(path)
+        for utterance in read_manifest(manifest):
+            if not utterance.text:
                 continue  # noises are neither clean nor degraded speech
-            bad = number >= len(clean) and one.extra.get("scenario") != CLEAN
-            severity = _severity(one) if bad else None
-            duration_s = float(one.extra.get("duration_s") or 0.0)
-            found.append(LabelledClip(str(listing.parent / one.audio), duration_s, bad, severity))
-    return found
+            is_degraded = number >= len(clean) and utterance.extra.get("scenario") != CLEAN
+            severity = _severity(utterance) if is_degraded else None
+            audio = str(manifest.parent / utterance.audio)
+            clips.append(LabelledClip(audio, _duration_s(utterance), is_degraded, severity))
+    return clips
 
 
 def read_pairs(pairs: Sequence[GradedPairRecipe]) -> list[GradedPair]:
-    """Read the clips that both branches were graded on.
+    """Read the clips that were graded with both branches.
+
+    Args:
+        pairs: pairs of data sets.
 
     Raises:
-        TrainingError: a data set is not graded, or the two have no clip in common.
+        TrainingError: a data set is missing or not graded, or two have no clip in common.
     """
-    found: list[GradedPair] = []
+    graded: list[GradedPair] = []
     for pair in pairs:
-        listing = listing_of(pair.base)
-        robust = {one.id: one for one in read_manifest(listing_of(pair.robust))}
-        count = len(found)
-        for one in read_manifest(listing):
-            other = robust.get(one.id)
-            if other is None:
-                continue
-            words, base = _graded(one, listing)
-            _, better = _graded(other, listing_of(pair.robust))
-            found.append(
+        base_manifest, robust_manifest = find_manifest(pair.base), find_manifest(pair.robust)
+        robust_by_id = {utterance.id: utterance for utterance in read_manifest(robust_manifest)}
+        common = [
+            (base, robust_by_id[base.id])
+            for base in read_manifest(base_manifest)
+            if base.id in robust_by_id
+        ]
+        if not common:
+            raise TrainingError(f"{pair.base} and {pair.robust} have no clip in common")
+        for base, robust in common:
+            words, base_errors = _count_errors(base, base_manifest)
+            _, robust_errors = _count_errors(robust, robust_manifest)
+            graded.append(
                 GradedPair(
-                    str(listing.parent / one.audio),
-                    float(one.extra.get("duration_s") or 0.0),
-                    _severity(one),
-                    words,
-                    base,
-                    better,
+                    audio=str(base_manifest.parent / base.audio),
+                    duration_s=_duration_s(base),
+                    severity=_severity(base),
+                    words=words,
+                    base_errors=base_errors,
+                    robust_errors=robust_errors,
                 )
             )
-        if len(found) == count:
-            raise TrainingError(f"{pair.base} and {pair.robust} have no clip in common")
-    return found
+    return graded
 
 
-def _severity(one: Utterance) -> float | None:
-    severity = one.extra.get("severity")
+def _duration_s(utterance: Utterance) -> float:
+    return float(utterance.extra.get("duration_s") or 0.0)
+
+
+def _severity(utterance: Utterance) -> float | None:
+    severity = utterance.extra.get("severity")
     return float(severity) if isinstance(severity, int | float) else None
 
 
-def _graded(one: Utterance, listing: Path) -> tuple[int, int]:
-    """Return words of the reference and errors."""
+def _count_errors(utterance: Utterance, manifest: Path) -> tuple[int, int]:
+    """Return the number of words of the reference and the number of errors."""
     names = ("base_hits", "base_substitutions", "base_deletions", "base_insertions")
-    if any(not isinstance(one.extra.get(name), int) for name in names):
-        raise TrainingError(f"{listing}: {one.id} is not graded; run mega-asr grade")
-    hits, substitutions, deletions, insertions = (int(one.extra[name]) for name in names)
+    if any(not isinstance(utterance.extra.get(name), int) for name in names):
+        raise TrainingError(f"{manifest}: {utterance.id} is not graded; run mega-asr grade")
+    hits, substitutions, deletions, insertions = (int(utterance.extra[name]) for name in names)
     return hits + substitutions + deletions, substitutions + deletions + insertions
 
 
-def which_is_better(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
-    """Return the clips whose branches differ, labelled by which has fewer errors."""
+def label_better_branch(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
+    """Return the clips on which the branches differ, labelled by the branch with fewer errors."""
     return [
-        LabelledClip(one.audio, one.duration_s, one.robust_errors < one.base_errors, one.severity)
-        for one in pairs
-        if one.robust_errors != one.base_errors
+        LabelledClip(
+            pair.audio, pair.duration_s, pair.robust_errors < pair.base_errors, pair.severity
+        )
+        for pair in pairs
+        if pair.robust_errors != pair.base_errors
     ]
 
 
-def as_often_as_it_matters(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
-    """Return the clips whose branches differ, each as often as their errors differ.
+def oversample_by_error_gap(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
+    """Return the clips on which the branches differ, each as often as their errors differ.
 
-    So the loss weighs a clip by what the wrong branch costs there, and probability 0.5 is where
-    both branches cost the same.
+    So the loss weights a clip by what the wrong branch costs on it, and at probability 0.5 both
+    branches cost the same.
 
     Raises:
         TrainingError: one branch is nowhere better.
     """
-    found = [
+    clips = [
         clip
         for pair in pairs
-        for clip in which_is_better([pair]) * abs(pair.robust_errors - pair.base_errors)
+        for clip in label_better_branch([pair]) * abs(pair.robust_errors - pair.base_errors)
     ]
-    _require_both_labels(found)
-    return found
+    _require_both_labels(clips)
+    return clips
 
 
-def balanced(clips: Sequence[LabelledClip], seed: int) -> list[LabelledClip]:
-    """Return as many clips of either label: all, and some of the rarer one again, drawn.
+def balance_labels(clips: Sequence[LabelledClip], seed: int) -> list[LabelledClip]:
+    """Return equally many clips of both labels: all clips, and repetitions of the rarer label.
+
+    Args:
+        clips: labelled clips.
+        seed: seed of the draw of repeated clips.
 
     Raises:
-        TrainingError: all clips have one label.
+        TrainingError: all clips have the same label.
     """
     _require_both_labels(clips)
-    bad = [one for one in clips if one.robust]
-    good = [one for one in clips if not one.robust]
+    robust = [clip for clip in clips if clip.robust]
+    base = [clip for clip in clips if not clip.robust]
     rng = np.random.default_rng([seed, 5])
-    most = max(len(bad), len(good))
+    count = max(len(robust), len(base))
     return [
-        *bad,
-        *good,
-        *(bad[at] for at in rng.choice(len(bad), most - len(bad)).tolist()),
-        *(good[at] for at in rng.choice(len(good), most - len(good)).tolist()),
+        *robust,
+        *base,
+        *(robust[index] for index in rng.choice(len(robust), count - len(robust)).tolist()),
+        *(base[index] for index in rng.choice(len(base), count - len(base)).tolist()),
     ]
 
 
 def _require_both_labels(clips: Sequence[LabelledClip]) -> None:
-    if len({one.robust for one in clips}) < 2:
+    if len({clip.robust for clip in clips}) < 2:
         raise TrainingError(f"all {len(clips)} clips of the router have the same label")
 
 
 class RouterClips(Dataset[dict[str, Any]]):
-    """Waveforms at random levels, some with weak noise, so that neither tells the label.
+    """Waveforms at random levels, some with weak noise, so that neither reveals the label.
 
-    What is drawn depends on seed and clip alone.
+    An item has `samples`, float32 of shape [time] at 16 kHz (None if the clip cannot be read), and
+    `label`, 1 for the robust branch. Random choices depend on the seed and on the clip alone.
 
     Args:
-        clips: to read.
-        recipe: of the augmentation.
+        clips: labelled clips.
+        recipe: augmentation and seed.
     """
 
     def __init__(self, clips: Sequence[LabelledClip], recipe: RouterRecipe) -> None:
@@ -186,45 +216,56 @@ class RouterClips(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        clip, recipe = self.clips[at], self._recipe
-        rng = np.random.default_rng([recipe.seed, 6, at])
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, recipe = self.clips[index], self._recipe
+        rng = np.random.default_rng([recipe.seed, 6, index])
         try:
             samples = read_clip(Path(), clip.audio).samples
         except (AudioError, OSError):
             return {"samples": None, "label": int(clip.robust)}
-        longest = int(recipe.longest_s * SAMPLE_RATE)
-        if samples.size > longest:
-            start = int(rng.integers(samples.size - longest + 1))
-            samples = samples[start : start + longest]
-        hard = recipe.label == "degraded" and not clip.robust and rng.random() < recipe.hard_share
-        if hard:
-            kind = list(HARD)[int(rng.integers(len(HARD)))]
-            samples = HARD[kind](samples, rng)
-        varied = samples if hard and kind == "quiet" else _varied(samples, recipe, rng)
-        return {"samples": varied, "label": int(clip.robust)}
+        max_samples = int(recipe.longest_s * SAMPLE_RATE)
+        if samples.size > max_samples:
+            start = int(rng.integers(samples.size - max_samples + 1))
+            samples = samples[start : start + max_samples]
+        is_clean = recipe.label == "degraded" and not clip.robust
+        kind = None
+        if is_clean and rng.random() < recipe.hard_share:
+            kind = list(HARD_NEGATIVES)[int(rng.integers(len(HARD_NEGATIVES)))]
+            samples = HARD_NEGATIVES[kind](samples, rng)
+        if kind != "quiet":  # another level would undo it
+            samples = _augment(samples, recipe, rng)
+        return {"samples": samples, "label": int(clip.robust)}
 
 
-def _varied(
+def _augment(
     samples: NDArray[np.float32], recipe: RouterRecipe, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     gain = 10 ** (rng.uniform(-recipe.gain_db, recipe.gain_db) / 20)
-    found = samples * np.float32(gain)
+    augmented = samples * np.float32(gain)
     if rng.random() < recipe.noise_share:
-        level = float(np.sqrt(np.mean(np.square(found, dtype=np.float64)) + 1e-12))
-        noise = level * 10 ** (-rng.uniform(*recipe.noise_snr_db) / 20)
-        found = found + (noise * rng.standard_normal(found.size)).astype(np.float32)
-    # Louder than full scale would be clipped when it is stored: a sign of its own.
-    return np.asarray(found / max(1.0, float(np.abs(found).max(initial=0.0))))
+        level = float(np.sqrt(np.mean(np.square(augmented, dtype=np.float64)) + 1e-12))
+        noise_level = level * 10 ** (-rng.uniform(*recipe.noise_snr_db) / 20)
+        noise = noise_level * rng.standard_normal(augmented.size)
+        augmented = augmented + noise.astype(np.float32)
+    # Values beyond full scale would be clipped in a file: a cue that real clips do not have.
+    return np.asarray(augmented / max(1.0, float(np.abs(augmented).max(initial=0.0))))
 
 
 def collate(examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Cut the clips of a batch to the shortest: the network knows no padding."""
-    heard = [one for one in examples if one["samples"] is not None and one["samples"].size >= 1600]
-    if not heard:
-        return {"samples": torch.zeros(1, 1600), "labels": torch.full((1,), -100)}
-    length = min(one["samples"].size for one in heard)
+    """Return a batch of clips, cut to the shortest of them: the network supports no padding.
+
+    Args:
+        examples: items of `RouterClips`; those without samples are left out.
+
+    Returns:
+        `samples`, float32 of shape [clips, time], and `labels`, int64 of shape [clips]. A batch
+        without any readable clip has one silent clip with a label that the loss ignores.
+    """
+    usable = [e for e in examples if e["samples"] is not None and e["samples"].size >= _MIN_SAMPLES]
+    if not usable:
+        return {"samples": torch.zeros(1, _MIN_SAMPLES), "labels": torch.full((1,), IGNORE)}
+    length = min(example["samples"].size for example in usable)
     return {
-        "samples": torch.from_numpy(np.stack([one["samples"][:length] for one in heard])),
-        "labels": torch.tensor([one["label"] for one in heard]),
+        "samples": torch.from_numpy(np.stack([example["samples"][:length] for example in usable])),
+        "labels": torch.tensor([example["label"] for example in usable]),
     }

@@ -1,4 +1,4 @@
-"""How good a router is: as a classifier, on clips hard for it, and by the words it gives."""
+"""Metrics of a router: as a classifier, on hard clean clips, and by the error rates it yields."""
 
 from __future__ import annotations
 
@@ -15,92 +15,96 @@ from megaasr.route.accuracy import binary_classification_metrics
 from megaasr.route.decision import THRESHOLD
 from megaasr.route.router import Router
 from megaasr.train.router.data import GradedPair, LabelledClip
-from megaasr.train.router.hard_negatives import HARD
+from megaasr.train.router.hard_negatives import HARD_NEGATIVES
 
-_HARD_CLIPS = 200
+_MAX_HARD_CLIPS = 200
 _Clip = TypeVar("_Clip", LabelledClip, GradedPair)
 
 
-def as_classifier(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
-    """Return the metrics of `megaasr.route.accuracy.binary_classification_metrics` at threshold
-    0.5, and the number of unreadable clips if there are any.
+def classification_metrics(router: Router, clips: Sequence[LabelledClip]) -> dict[str, float]:
+    """Return the metrics of `route.accuracy.binary_classification_metrics` at threshold 0.5.
+
+    `unread` is the number of clips that could not be read; it is left out if it is 0.
 
     Args:
-        router: to be judged.
-        clips: with labels, at least one.
+        router: router to evaluate.
+        clips: labelled clips, at least one.
 
     Raises:
-        TrainingError: none can be read.
+        TrainingError: no clip can be read.
     """
-    known = _judged(router, clips)
-    if not known:
+    scored = _score(router, clips)
+    if not scored:
         raise TrainingError(f"no clip of dev can be read, such as {clips[0].audio}")
-    found = binary_classification_metrics(
-        [probability for _, probability in known],
-        [one.robust for one, _ in known],
-        [one.severity for one, _ in known],
+    metrics = binary_classification_metrics(
+        [probability for _, probability in scored],
+        [clip.robust for clip, _ in scored],
+        [clip.severity for clip, _ in scored],
         THRESHOLD,
     )
-    unread = len(clips) - len(known)
-    return {**found, "unread": unread} if unread else found
+    unread = len(clips) - len(scored)
+    return {**metrics, "unread": unread} if unread else metrics
 
 
-def hard_negatives(router: Router, clips: Sequence[LabelledClip], seed: int) -> dict[str, float]:
-    """Return the share of clean clips that are taken for clean, made hard in each way.
+def hard_negative_accuracy(
+    router: Router, clips: Sequence[LabelledClip], seed: int
+) -> dict[str, float]:
+    """Return the share of clean clips that stay with the base, made hard in each way.
 
     Args:
-        router: to be judged.
-        clips: clean ones; the first 200 are used.
-        seed: of what is done to them.
+        router: router to evaluate.
+        clips: clean clips; the first 200 are used.
+        seed: seed of the changes to the clips.
     """
-    found: dict[str, float] = {}
-    read = [_samples(one.audio) for one in clips[:_HARD_CLIPS]]
-    chosen = [one for one in read if one is not None]
-    for name, change in HARD.items():
-        kept = [
-            router.decide(change(samples, np.random.default_rng([seed, 8, at]))).route == "base"
-            for at, samples in enumerate(chosen)
+    waveforms = [_read_samples(clip.audio) for clip in clips[:_MAX_HARD_CLIPS]]
+    readable = [samples for samples in waveforms if samples is not None]
+    metrics: dict[str, float] = {}
+    for name, make_hard in HARD_NEGATIVES.items():
+        is_base = [
+            router.decide(make_hard(samples, np.random.default_rng([seed, 8, index]))).route
+            == "base"
+            for index, samples in enumerate(readable)
         ]
-        if kept:
-            found[f"accuracy_{name}"] = round(float(np.mean(kept)), 5)
-    return found
+        if is_base:
+            metrics[f"accuracy_{name}"] = round(float(np.mean(is_base)), 5)
+    return metrics
 
 
-def routed_words(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float]:
-    """Return the error rates that both branches, routing and the oracle give on graded pairs.
+def routed_error_rates(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float]:
+    """Return the word error rates of both branches, of routing and of the oracle.
 
     Args:
-        router: to be judged.
-        pairs: clips whose errors in both branches are known.
+        router: router to evaluate.
+        pairs: clips that were graded with both branches.
     """
     if not pairs:
         return {}
-    known = _judged(router, pairs)
-    robust = np.array([probability >= THRESHOLD for _, probability in known], np.bool_)
-    base_errors = np.array([one.base_errors for one, _ in known])
-    robust_errors = np.array([one.robust_errors for one, _ in known])
-    words = max(1, sum(one.words for one, _ in known))
+    scored = _score(router, pairs)
+    is_robust = np.array([probability >= THRESHOLD for _, probability in scored], np.bool_)
+    base_errors = np.array([pair.base_errors for pair, _ in scored])
+    robust_errors = np.array([pair.robust_errors for pair, _ in scored])
+    words = max(1, sum(pair.words for pair, _ in scored))
     errors = {
         "base": base_errors,
         "robust": robust_errors,
-        "routed": np.where(robust, robust_errors, base_errors),
+        "routed": np.where(is_robust, robust_errors, base_errors),
         "oracle": np.minimum(base_errors, robust_errors),
     }
-    return {f"wer_{name}": round(float(one.sum()) / words, 5) for name, one in errors.items()}
+    return {f"wer_{name}": round(float(n.sum()) / words, 5) for name, n in errors.items()}
 
 
-def _judged(router: Router, clips: Sequence[_Clip]) -> list[tuple[_Clip, float]]:
-    """Return the clips that can be read, each with the router's probability."""
-    found = []
-    for one in clips:
-        samples = _samples(one.audio)
+def _score(router: Router, clips: Sequence[_Clip]) -> list[tuple[_Clip, float]]:
+    """Return the clips that can be read, each with the router's probability of `robust`."""
+    scored = []
+    for clip in clips:
+        samples = _read_samples(clip.audio)
         if samples is not None:
-            found.append((one, router.decide(samples).degraded_probability or 0.0))
-    return found
+            scored.append((clip, router.decide(samples).degraded_probability or 0.0))
+    return scored
 
 
-def _samples(audio: str) -> NDArray[np.float32] | None:
-    """Return a clip; None if it cannot be read: one broken file does not end a training."""
+def _read_samples(audio: str) -> NDArray[np.float32] | None:
+    """Return the samples of a clip; None if it cannot be read: training goes on without it."""
     try:
         return read_clip(Path(), audio).samples
     except (AudioError, OSError):

@@ -1,4 +1,4 @@
-"""The recipe of the router (paper, appendix): clean against degraded, or which branch is better."""
+"""The recipe of the router (paper, appendix): clean or degraded, or which branch is better."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megaasr.errors import UsageError
 
 
 class RouterSizesRecipe(Recipe):
-    """Sizes of the network; defaults are those of the released weights."""
+    """Sizes of the network; the defaults are those of the released weights."""
 
     n_mels: int = Field(default=80, gt=0)
     d_model: int = Field(default=256, gt=0)
@@ -21,61 +21,79 @@ class RouterSizesRecipe(Recipe):
 
 
 class GradedPairRecipe(Recipe):
-    """The same clips, graded by the base and by the robust branch (mega-asr grade --adapter)."""
+    """The same clips, graded with the base branch and with the robust one (`--adapter`)."""
 
     base: Path
     robust: Path
 
 
 class RouterRecipe(Recipe):
-    """A router trained to tell clean from degraded clips, or which branch hears a clip better."""
+    """A router that detects degraded clips, or clips on which the robust branch is better."""
 
     label: Literal["degraded", "better"] = Field(
         default="degraded",
-        description="degraded: as in the paper, from what was simulated; better: whether the "
-        "robust branch has fewer errors on the clip, from `pairs` (equal ones are left out)",
+        description="degraded: whether the clip was simulated, as in the paper; better: whether "
+        "the robust branch has fewer errors on it, from `pairs` (clips with equal errors are left "
+        "out)",
     )
     clean: tuple[Path, ...] = Field(default=(), description="manifests of clean clips")
     degraded: tuple[Path, ...] = Field(
         default=(), description="simulated data sets; their clean clips count as clean"
     )
-    pairs: tuple[GradedPairRecipe, ...] = Field(default=(), description="for the label better")
-    dev_clean: tuple[Path, ...] = ()
-    dev_degraded: tuple[Path, ...] = ()
+    pairs: tuple[GradedPairRecipe, ...] = Field(
+        default=(), description="graded training clips for the label better"
+    )
+    dev_clean: tuple[Path, ...] = Field(default=(), description="like `clean`, for validation")
+    dev_degraded: tuple[Path, ...] = Field(
+        default=(), description="like `degraded`, for validation"
+    )
     dev_pairs: tuple[GradedPairRecipe, ...] = Field(
-        default=(), description="to report the words that routing gives, with either label"
+        default=(), description="graded dev clips: report the error rates of routing (either label)"
     )
     hard_share: float = Field(
         default=0.3,
         ge=0,
         le=1,
-        description="clean clips that are made quiet, get soft tones or a telephone's band "
-        "(label degraded only)",
+        description="share of the clean clips that are made hard: quiet, with soft tones, or in "
+        "the band of a telephone (label degraded only)",
     )
-    seed: int = Field(ge=0, lt=2**32)
+    seed: int = Field(ge=0, lt=2**32, description="seed of every random choice")
     sizes: RouterSizesRecipe = RouterSizesRecipe()
     dropout: float = Field(default=0.1, ge=0, lt=1)
     epochs: float = Field(
-        default=2.0, gt=0, description="passes over the clips of the commoner label"
+        default=2.0, gt=0, description="passes over the clips of the more frequent label"
     )
-    batch_size: int = Field(default=64, gt=0, description="half of them clean")
-    longest_s: float = Field(default=30.0, gt=0, description="clips are cut to this length")
+    batch_size: int = Field(default=64, gt=0, description="clips in a step, half of them clean")
+    longest_s: float = Field(
+        default=30.0, gt=0, description="longer clips are cut to this length, seconds"
+    )
     learning_rate: float = Field(default=5e-4, gt=0)
-    warmup_ratio: float = Field(default=0.1, ge=0, lt=1, description="then cosine")
+    warmup_ratio: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of the steps with linear warm-up, followed by cosine decay",
+    )
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: float = Field(default=1.0, gt=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    gain_db: float = Field(default=10.0, ge=0, description="level of a clip, uniform within ±")
-    noise_share: float = Field(default=0.3, ge=0, le=1, description="clips with weak noise")
-    noise_snr_db: tuple[float, float] = Field(default=(35.0, 55.0))
-    evaluate_steps: int = Field(default=200, gt=0)
-    checkpoint_steps: int = Field(default=200, gt=0)
-    loader_workers: int = Field(default=2, ge=0)
-    log_steps: int = Field(default=20, gt=0)
+    gain_db: float = Field(
+        default=10.0, ge=0, description="level of a clip, drawn uniformly from ± this, dB"
+    )
+    noise_share: float = Field(
+        default=0.3, ge=0, le=1, description="share of clips with weak noise"
+    )
+    noise_snr_db: tuple[float, float] = Field(
+        default=(35.0, 55.0), description="range of the noise's SNR, dB"
+    )
+    evaluate_steps: int = Field(default=200, gt=0, description="steps between validations")
+    checkpoint_steps: int = Field(default=200, gt=0, description="steps between checkpoints")
+    loader_workers: int = Field(default=2, ge=0, description="processes that decode audio")
+    log_steps: int = Field(default=20, gt=0, description="steps between rows of training metrics")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        needed = (
+        required = (
             {"pairs": self.pairs, "dev_pairs": self.dev_pairs}
             if self.label == "better"
             else {
@@ -85,7 +103,13 @@ class RouterRecipe(Recipe):
                 "dev_degraded": self.dev_degraded,
             }
         )
-        for name, given in needed.items():
-            if not given:
+        for name, paths in required.items():
+            if not paths:
                 raise UsageError(f"{name}: there is none, and the label {self.label} needs it")
         return self
+
+    @property
+    def used_pairs(self) -> dict[str, tuple[GradedPairRecipe, ...]]:
+        """The pairs that the label uses, by field."""
+        pairs = {"pairs": self.pairs} if self.label == "better" else {}
+        return {**pairs, "dev_pairs": self.dev_pairs}

@@ -1,14 +1,19 @@
-"""Train a router: the released architecture, on clean against degraded clips, or on which branch
-of the model hears a clip better.
+"""Trains a router of the released architecture.
 
-A run's folder: recipe.json, versions.json, metrics.jsonl, checkpoint-S (of transformers' Trainer),
-router.safetensors (the best so far, in the released layout) and results.json (its metrics on dev).
+Its label is clean or degraded, or which branch of the model makes fewer errors on a clip.
+
+A run folder holds:
+    recipe.json, versions.json, data.json   the run and its inputs
+    metrics.jsonl          training and validation, one row per line
+    checkpoint-S           of transformers' Trainer
+    router.safetensors     the router with the best validation so far, in the released layout
+    results.json           its metrics on dev
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +26,39 @@ from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
 from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
 from megaasr.route.router import Router
-from megaasr.train.clips import listing_of
-from megaasr.train.hf_trainer import BetweenSteps, LengthSampler
+from megaasr.train.clips import find_manifest
+from megaasr.train.hf_trainer import LengthSampler, MetricsAndValidation, last_checkpoint
+from megaasr.train.input_check import InputCheck
+from megaasr.train.modes import evaluation_mode
 from megaasr.train.router.data import (
+    LabelledClip,
     RouterClips,
-    as_often_as_it_matters,
-    balanced,
+    balance_labels,
     collate,
+    label_better_branch,
+    oversample_by_error_gap,
     read_labelled,
     read_pairs,
-    which_is_better,
 )
-from megaasr.train.router.metrics import as_classifier, hard_negatives, routed_words
+from megaasr.train.router.metrics import (
+    classification_metrics,
+    hard_negative_accuracy,
+    routed_error_rates,
+)
 from megaasr.train.router.recipe import RouterRecipe
-from megaasr.train.run import RunFolder, last_checkpoint, read_json
+from megaasr.train.run import (
+    MetricsCallback,
+    RunFolder,
+    TrainingResult,
+    ignore_metrics,
+    read_json,
+)
 
-FILE, RESULTS_FILE = "router.safetensors", "results.json"
-Report = Callable[[dict[str, Any]], None]
+ROUTER_FILE, RESULTS_FILE = "router.safetensors", "results.json"
 
 
 class _Objective(nn.Module):
-    """The network and its loss, as the trainer wants them."""
+    """The network and its loss, in the form that transformers' Trainer expects."""
 
     def __init__(self, network: AudioQualityClassifier, smoothing: float) -> None:
         super().__init__()
@@ -53,8 +70,8 @@ class _Objective(nn.Module):
         return {"loss": loss, "logits": logits}
 
 
-class _Trainer(Trainer):
-    """With clips of like length in a batch."""
+class _LengthBatchedTrainer(Trainer):
+    """transformers' Trainer with clips of similar length in a batch."""
 
     def __init__(self, *, lengths: Sequence[float], **options: Any) -> None:
         super().__init__(**options)
@@ -65,103 +82,143 @@ class _Trainer(Trainer):
         return LengthSampler(self._lengths, size, int(self.args.seed))
 
 
-def train_router(
-    recipe: RouterRecipe, folder: Path, report: Report = lambda row: None
-) -> dict[str, float]:
-    """Train a router, or go on; return the metrics of the best checkpoint on dev.
+class RouterTrainer:
+    """Trains a router in a run folder; resumes the run if one exists.
 
-    The best is the one with the highest accuracy at threshold 0.5 over dev, where both labels count
-    the same if the label is `degraded`; of equals the one with the higher AUC.
+    The best router has the highest accuracy on dev at threshold 0.5; ties go to the higher AUC. If
+    the label is `degraded`, both labels are balanced in dev.
 
     Args:
-        recipe: what to train.
-        folder: of the run.
-        report: called with every line of the metrics.
+        recipe: data, label and network.
+        run_dir: run folder; the router is written to `router.safetensors` in it.
+        on_metrics: called with every row of the metrics.
 
     Raises:
-        TrainingError: the folder belongs to another recipe, or data are missing.
+        TrainingError: data are missing or unusable, or the folder holds a run of another recipe or
+            on other data.
     """
-    run = RunFolder(folder, recipe)
-    run.claim_data(*_listings(recipe))
-    dev_pairs = read_pairs(recipe.dev_pairs)
-    if recipe.label == "better":
-        clips, dev = as_often_as_it_matters(read_pairs(recipe.pairs)), which_is_better(dev_pairs)
-        clean = []
-    else:
-        known = read_labelled(recipe.dev_clean, recipe.dev_degraded)
-        clips = balanced(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
-        dev, clean = balanced(known, recipe.seed), [one for one in known if not one.robust]
-    if not dev:
-        raise TrainingError(
-            "both branches have the same errors on every dev clip: nothing to judge"
+
+    def __init__(
+        self, recipe: RouterRecipe, run_dir: Path, on_metrics: MetricsCallback = ignore_metrics
+    ) -> None:
+        _check_inputs(recipe)
+        self.recipe = recipe
+        self._dev_pairs = read_pairs(recipe.dev_pairs)
+        self._clips, self._dev, self._clean = self._read_clips()
+        if not self._dev:
+            raise TrainingError(
+                "both branches have the same errors on every dev clip: there is no label"
+            )
+        self.run = RunFolder(run_dir, recipe, on_metrics=on_metrics)
+        self.run.claim_data(*_manifests(recipe))
+        set_seed(recipe.seed)
+        network = AudioQualityClassifier(RouterSizes(**recipe.sizes.model_dump()), recipe.dropout)
+        self._objective = _Objective(network, recipe.label_smoothing)
+        self._steps = max(1, round(recipe.epochs * len(self._clips) / recipe.batch_size))
+
+    @property
+    def router_file(self) -> Path:
+        """File of the best router."""
+        return self.run.path / ROUTER_FILE
+
+    def train(self) -> TrainingResult:
+        """Train up to the last step; the result is the best router of the run."""
+        trainer = self._make_trainer()
+        checkpoint = last_checkpoint(self.run.path)
+        if self.router_file.is_file() and self._best_metrics() is None:  # a user deleted the file
+            self._write_metrics(self._evaluate(Router.load(self.router_file), self._steps))
+        self.run.forget_after(-1 if checkpoint is None else int(checkpoint.rpartition("-")[2]))
+        trainer.train(resume_from_checkpoint=checkpoint)
+        if not self.router_file.is_file():  # a user deleted it; the last weights are left
+            self._validate(self._steps)
+        return TrainingResult(self.router_file, self._best_metrics() or {})
+
+    def _read_clips(self) -> tuple[list[LabelledClip], list[LabelledClip], list[LabelledClip]]:
+        """Return the training clips, the dev clips, and the clean ones among the latter."""
+        recipe = self.recipe
+        if recipe.label == "better":
+            clips = oversample_by_error_gap(read_pairs(recipe.pairs))
+            return clips, label_better_branch(self._dev_pairs), []
+        dev = read_labelled(recipe.dev_clean, recipe.dev_degraded)
+        clips = balance_labels(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
+        clean = [clip for clip in dev if not clip.robust]
+        return clips, balance_labels(dev, recipe.seed), clean
+
+    def _make_trainer(self) -> Trainer:
+        recipe, clips = self.recipe, self._clips
+        return _LengthBatchedTrainer(
+            model=self._objective,
+            args=_arguments(recipe, self.run.path, self._steps),
+            lengths=[clip.duration_s for clip in clips],
+            train_dataset=RouterClips(clips, recipe),
+            data_collator=collate,
+            callbacks=[
+                MetricsAndValidation(
+                    recipe.evaluate_steps,
+                    self._validate,
+                    self.run.log,
+                    audio_s=sum(clip.duration_s for clip in clips) / len(clips),
+                    step_clips=recipe.batch_size,
+                )
+            ],
         )
-    set_seed(recipe.seed)
-    sizes = RouterSizes(**recipe.sizes.model_dump())
-    objective = _Objective(AudioQualityClassifier(sizes, recipe.dropout), recipe.label_smoothing)
-    results = folder / RESULTS_FILE
 
-    def log(row: dict[str, Any]) -> None:
-        run.log(row)
-        report(row)
+    def _validate(self, step: int) -> None:
+        with evaluation_mode(self._objective.network):
+            metrics = self._evaluate(Router(self._objective.network), step)
+        self.run.log(metrics)
+        best = self._best_metrics() if self.router_file.is_file() else None
+        if best is None or _rank(metrics) > _rank(best):
+            write_classifier(self.router_file, self._objective.network)
+            self._write_metrics(metrics)
 
-    def judged(router: Router, step: int) -> dict[str, Any]:
+    def _evaluate(self, router: Router, step: int) -> dict[str, Any]:
         return {
             "step": step,
-            **as_classifier(router, dev),
-            **hard_negatives(router, clean, recipe.seed),
-            **routed_words(router, dev_pairs),
+            **classification_metrics(router, self._dev),
+            **hard_negative_accuracy(router, self._clean, self.recipe.seed),
+            **routed_error_rates(router, self._dev_pairs),
         }
 
-    def validate(step: int) -> None:
-        network = objective.network.eval()
-        found = judged(Router(network), step)
-        network.train()
-        log(found)
-        best = read_json(results) if (folder / FILE).is_file() else None
-        if best is None or _rank(found) > _rank(best):
-            write_classifier(folder / FILE, network)
-            write_atomically(results, json.dumps(found, indent=1) + "\n")
+    def _best_metrics(self) -> dict[str, Any] | None:
+        return read_json(self.run.path / RESULTS_FILE)
 
-    steps = max(1, round(recipe.epochs * len(clips) / recipe.batch_size))
-    mean_s = sum(one.duration_s for one in clips) / len(clips)
-    trainer = _Trainer(
-        model=objective,
-        args=_arguments(recipe, folder, steps),
-        lengths=[one.duration_s for one in clips],
-        train_dataset=RouterClips(clips, recipe),
-        data_collator=collate,
-        callbacks=[
-            BetweenSteps(
-                recipe.evaluate_steps, validate, log, audio_s=mean_s, step_clips=recipe.batch_size
-            )
-        ],
-    )
-    checkpoint = last_checkpoint(folder)
-    if (folder / FILE).is_file() and not results.is_file():  # somebody deleted it
-        kept = judged(Router.load(folder / FILE), steps)
-        write_atomically(results, json.dumps(kept, indent=1) + "\n")
-    run.forget_after(-1 if checkpoint is None else int(checkpoint.rpartition("-")[2]))
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if not (folder / FILE).is_file():  # the same with the weights; the last ones are left
-        validate(steps)
-    found: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
-    return found
+    def _write_metrics(self, metrics: dict[str, Any]) -> None:
+        write_atomically(self.run.path / RESULTS_FILE, json.dumps(metrics, indent=1) + "\n")
 
 
-def _listings(recipe: RouterRecipe) -> list[Path]:
-    """Return the manifests that decide about the result."""
-    sets: list[Path] = []
-    pairs = [*recipe.dev_pairs]
-    if recipe.label == "better":
-        pairs = [*recipe.pairs, *pairs]
-    else:
-        sets = [*recipe.clean, *recipe.degraded, *recipe.dev_clean, *recipe.dev_degraded]
-    graded = (one for pair in pairs for one in (pair.base, pair.robust))
-    return [listing_of(one) for one in (*sets, *graded)]
+def _check_inputs(recipe: RouterRecipe) -> None:
+    """Raise a TrainingError that names all missing inputs and the commands that make them."""
+    check = InputCheck()
+    if recipe.label == "degraded":
+        synthesize = "mega-asr synthesize or mega-asr manifest"
+        simulate = "mega-asr simulate corpus MANIFEST --output FOLDER"
+        check.require_data_sets("clean", recipe.clean, synthesize)
+        check.require_data_sets("degraded", recipe.degraded, simulate)
+        check.require_data_sets("dev_clean", recipe.dev_clean, synthesize)
+        check.require_data_sets("dev_degraded", recipe.dev_degraded, simulate)
+    grade = "mega-asr grade CLIPS --model MODEL"
+    for field, pairs in recipe.used_pairs.items():
+        base, robust = [pair.base for pair in pairs], [pair.robust for pair in pairs]
+        check.require_data_sets(f"{field}.base", base, f"{grade} --output FOLDER")
+        with_adapter = f"{grade} --adapter ADAPTER --output FOLDER"
+        check.require_data_sets(f"{field}.robust", robust, with_adapter)
+    check.finish()
 
 
-def _rank(found: dict[str, Any]) -> tuple[float, float]:
-    return float(found["accuracy"]), float(found["auc"])
+def _manifests(recipe: RouterRecipe) -> list[Path]:
+    """Return the manifests that the result depends on."""
+    data_sets: list[Path] = []
+    if recipe.label == "degraded":
+        fields = (recipe.clean, recipe.degraded, recipe.dev_clean, recipe.dev_degraded)
+        data_sets = [path for paths in fields for path in paths]
+    pairs = [pair for pairs in recipe.used_pairs.values() for pair in pairs]
+    graded = (path for pair in pairs for path in (pair.base, pair.robust))
+    return [find_manifest(path) for path in (*data_sets, *graded)]
+
+
+def _rank(metrics: dict[str, Any]) -> tuple[float, float]:
+    return float(metrics["accuracy"]), float(metrics["auc"])
 
 
 def _arguments(recipe: RouterRecipe, folder: Path, steps: int) -> TrainingArguments:

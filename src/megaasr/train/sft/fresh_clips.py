@@ -18,35 +18,48 @@ from megaasr.simulate.corpus.columns import AUDIO, find_columns
 from megaasr.simulate.corpus.plan import CorpusPlan, plan_corpus
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.corpus.sources import open_sources
-from megaasr.train.clips import LONGEST_S, Clip, features_of
+from megaasr.train.clips import MAX_CLIP_S, Clip, extract_features
 
 
 class FreshSpeech:
     """An endless supply of degraded clips; clip k is the same in every run and process.
 
-    They are, bit for bit, the clips of the data set that `mega-asr simulate corpus` builds of the
-    same manifest and recipe with enough `num_clips`.
+    The clips equal, bit for bit, those of the data set that `mega-asr simulate corpus` builds from
+    the same manifest and recipe with a sufficient `num_clips`.
 
     Args:
-        manifest: clean utterances with `duration_s`.
-        simulation: recipe of the simulated data set, a file or a shipped name.
+        manifest: manifest of clean utterances with `duration_s`.
+        simulation: recipe of the simulated data set: a file, or the name of a shipped recipe.
 
     Raises:
         TrainingError: an utterance has no `duration_s`.
-        UsageError: manifest, recipe, noises or rooms cannot be used.
+        UsageError: manifest or recipe cannot be used.
     """
 
     def __init__(self, manifest: Path, simulation: str) -> None:
         recipe = load_recipe(SimulatedCorpusRecipe, simulation, [])
-        # Clips of more than 30 s cannot be trained on, as with a built data set.
-        limit_s = min(LONGEST_S, recipe.max_duration_s or LONGEST_S)
+        # Clips of more than 30 s cannot be trained on; clips of a data set are limited alike.
+        limit_s = min(MAX_CLIP_S, recipe.max_duration_s or MAX_CLIP_S)
         self._recipe = recipe.model_copy(update={"max_duration_s": limit_s})
         self._plan: CorpusPlan = plan_corpus(self._recipe, manifest)
         self._folder = manifest.resolve().parent
 
     def clips(self, count: int, first: int = 0) -> list[Clip]:
-        """Return clips `first` to `first + count`, not made yet; `audio` is their clean source."""
+        """Return the records of clips that are not made yet; `audio` is their clean source.
+
+        Args:
+            count: number of clips.
+            first: number of the first clip.
+        """
         return [self._clip(number) for number in range(first, first + count)]
+
+    def open_sources(self) -> None:
+        """Open the noises and rooms now, not with the first clip.
+
+        Raises:
+            UsageError: a folder does not exist or holds nothing usable.
+        """
+        _ = self._maker
 
     def degraded(self, number: int) -> Waveform:
         """Make clip `number`.
@@ -60,11 +73,18 @@ class FreshSpeech:
 
     def _clip(self, number: int) -> Clip:
         planned = self._plan.clip(number)
-        one = planned.utterance
-        duration = one.extra.get("duration_s")
-        if not isinstance(duration, int | float):
-            raise TrainingError(f"{self._plan.manifest}: {one.id} has no duration_s")
-        return Clip(planned.id, one.audio, one.text, one.language, float(duration), None)
+        source = planned.utterance
+        duration_s = source.extra.get("duration_s")
+        if not isinstance(duration_s, int | float):
+            raise TrainingError(f"{self._plan.manifest}: {source.id} has no duration_s")
+        return Clip(
+            id=planned.id,
+            audio=source.audio,
+            text=source.text,
+            language=source.language,
+            duration_s=float(duration_s),
+            error_rate=None,
+        )
 
     @cached_property
     def _maker(self) -> ClipMaker:
@@ -74,7 +94,14 @@ class FreshSpeech:
 
 
 class FreshFeatures(Dataset[dict[str, Any]]):
-    """What `ClipFeatures` is for a data set, for clips `first` to `first + count` of a supply."""
+    """Features and transcripts of fresh clips; items are like those of `ClipFeatures`.
+
+    Args:
+        speech: supply of the clips.
+        geometry: audio geometry of the model.
+        count: number of clips.
+        first: number of the first clip in the supply.
+    """
 
     def __init__(
         self, speech: FreshSpeech, geometry: AudioGeometry, count: int, first: int = 0
@@ -85,11 +112,11 @@ class FreshFeatures(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        clip = self.clips[at]
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = self.clips[index]
         try:
-            samples = self._speech.degraded(self._first + at).samples
-            features = features_of(samples, self._geometry)
+            samples = self._speech.degraded(self._first + index).samples
+            features = extract_features(samples, self._geometry)
         except AudioError:
             features = None
         return {"features": features, "text": clip.text, "language": clip.language}

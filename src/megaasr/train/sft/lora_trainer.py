@@ -1,4 +1,4 @@
-"""transformers' Trainer for one stage of fine-tuning: a learning rate for each group of layers."""
+"""transformers' Trainer for one stage of fine-tuning: a learning rate for each layer group."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from transformers import Trainer, TrainingArguments
 from megaasr.model.inputs import IGNORE, InputBuilder
 from megaasr.train.hf_trainer import LengthSampler
 from megaasr.train.optimizer import make_optimizer
-from megaasr.train.scopes import Group
+from megaasr.train.scopes import LayerGroup
 
 
 class Collator:
-    """Makes a batch of `ClipFeatures`' examples.
+    """Builds a batch from items of `ClipFeatures`.
 
     Args:
-        builder: makes the model's inputs.
-        dtype: of the features.
+        builder: builds the model's inputs.
+        dtype: type of the features.
     """
 
     def __init__(self, builder: InputBuilder, dtype: torch.dtype) -> None:
@@ -31,7 +31,8 @@ class Collator:
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return the native model's inputs; examples without features are left out.
 
-        If none has any, a second of silence that nothing is learnt from keeps the step alive.
+        If no example has features, the batch is a second of silence without labels, so that the
+        step can take place.
         """
         builder = self._builder
         readable = [example for example in examples if example["features"] is not None]
@@ -50,16 +51,17 @@ class Collator:
 
 
 class LoraTrainer(Trainer):
-    """The trainer of one stage.
+    """The Trainer of one stage.
 
     Args:
-        model: with its PEFT adapter.
-        args: of transformers' Trainer.
-        rates: learning rate of each group.
-        lengths: of the clips of `train_dataset`.
+        model: PEFT model; only its adapter is trainable.
+        args: arguments of transformers' Trainer.
+        learning_rates: learning rate of each layer group.
+        lengths: lengths of the clips of `train_dataset`, in any unit.
         step_clips: clips in a step, all processes together.
-        seconds: what each part of the steps takes is added here: data, forward, backward.
-        **options: of transformers' Trainer.
+        seconds: seconds of each part of the steps (data, forward, backward); the Trainer adds to
+            them.
+        **options: further arguments of transformers' Trainer.
     """
 
     def __init__(
@@ -67,26 +69,27 @@ class LoraTrainer(Trainer):
         model: Any,
         args: TrainingArguments,
         *,
-        rates: Mapping[Group, float],
+        learning_rates: Mapping[LayerGroup, float],
         lengths: Sequence[float],
         step_clips: int,
         seconds: dict[str, float],
         **options: Any,
     ) -> None:
         super().__init__(model=model, args=args, **options)
-        self._rates, self._lengths, self._step_clips = rates, lengths, step_clips
+        self._learning_rates = learning_rates
+        self._lengths, self._step_clips = lengths, step_clips
         self._seconds = seconds
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return LengthSampler(self._lengths, self._step_clips, int(self.args.seed))
 
     def get_batch_samples(self, *arguments: Any) -> Any:
-        """Return the batches of a step, and note how long they took to come."""
+        """Return the batches of a step, and time it."""
         with self._timed("data"):
             return super().get_batch_samples(*arguments)
 
     def training_step(self, *arguments: Any, **options: Any) -> Any:
-        """Run forward and backward, and note how long they took."""
+        """Run the forward and the backward pass, and time them."""
         forward = self._seconds.get("forward", 0.0)
         with self._timed("backward"):
             loss = super().training_step(*arguments, **options)
@@ -94,22 +97,22 @@ class LoraTrainer(Trainer):
         return loss
 
     def compute_loss(self, *arguments: Any, **options: Any) -> Any:
-        """Run forward, and note how long it took."""
+        """Run the forward pass, and time it."""
         with self._timed("forward"):
             return super().compute_loss(*arguments, **options)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
-        began = time.monotonic()
+        started = time.monotonic()
         yield
-        if torch.cuda.is_available():  # which otherwise goes on working
+        if torch.cuda.is_available():  # GPUs work asynchronously
             torch.cuda.synchronize()
-        self._seconds[part] = self._seconds.get(part, 0.0) + time.monotonic() - began
+        self._seconds[part] = self._seconds.get(part, 0.0) + time.monotonic() - started
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Return AdamW with a learning rate for each group."""
+        """Return AdamW with a learning rate for each layer group."""
         if self.optimizer is None:
             self.optimizer = make_optimizer(
-                model or self.model, self._rates, self.args.weight_decay
+                model or self.model, self._learning_rates, self.args.weight_decay
             )
         return self.optimizer

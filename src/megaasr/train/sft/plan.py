@@ -1,8 +1,7 @@
-"""What a fine-tuning run would do, before it does it."""
+"""A description of a fine-tuning run that has not started: sizes, stages, steps, memory."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,50 +9,65 @@ from typing import Any
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
 from megaasr.model.layout import model_config
+from megaasr.train.processes import process_count
 from megaasr.train.scopes import group_of, modules_of
-from megaasr.train.sft.data import TrainingData
+from megaasr.train.sft.data import StageData, TrainingData, require_inputs
 from megaasr.train.sft.recipe import PhaseRecipe, SFTRecipe
 
-_BYTES = {"weights, bf16": 2, "adapter, fp32, with gradient and AdamW's two moments": 16}
+_WEIGHT_BYTES = 2  # bf16
+_TRAINED_BYTES = 16  # adapter in fp32, its gradient, and the two moments of AdamW
 
 
 def describe_plan(recipe: SFTRecipe) -> str:
-    """Return trainable parameters for each group, stages, steps, and an estimate of memory."""
+    """Return trainable parameters of each layer group, stages, steps, and an estimate of memory.
+
+    Raises:
+        ModelError: the base model cannot be found.
+        TrainingError: inputs are missing; all are named, with the commands that make them.
+    """
+    require_inputs(recipe)
     base = find_model_parts(recipe.model).base
     model = _skeleton(base)
     total = sum(p.numel() for p in model.parameters())
     data = TrainingData(recipe, AudioGeometry.from_folder(base))
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = process_count()
     lines = [
         f"base: {recipe.model}, {total / 1e6:.1f} M parameters",
         f"step: {recipe.batch_size} clips = {recipe.device_batch_size} x {processes} processes x "
         f"{recipe.accumulation(processes)} accumulated",
     ]
-    most = 0
+    max_trainable = 0
     for number, phase in enumerate(recipe.phases):
-        sizes = _trainable(model, phase, recipe.lora.rank)
-        most = max(most, sum(sizes.values()))
+        sizes = _trainable_parameters(model, phase, recipe.lora.rank)
+        max_trainable = max(max_trainable, sum(sizes.values()))
         groups = ", ".join(f"{name} {count / 1e3:.0f} k" for name, count in sizes.items())
         lines.append(f"phase {phase.name}: trains {groups}")
-        for at, (bound, stage) in enumerate(
-            zip(phase.stages, data.stages(number, phase), strict=False)
-        ):
-            chosen = stage.clips
-            steps = max(1, round(phase.epochs * len(chosen) / recipe.batch_size))
-            hours = sum(one.duration_s for one in chosen) / 3600
-            below = "all clips" if bound is None else f"base error below {100 * bound:.0f} %"
-            below = "simulated while training" if phase.fresh is not None else below
-            lines.append(
-                f"  stage {at + 1}: {below}: {len(chosen)} clips, {hours:.1f} h, {steps} steps"
-            )
-    parts = dict(zip(_BYTES, (total * 2, most * 16), strict=True))
-    memory = ", ".join(f"{name}: {size / 2**30:.2f} GiB" for name, size in parts.items())
-    lines.append(f"memory without activations: {memory}")
+        lines += _describe_stages(recipe, phase, data.stages(number))
+    gib = 2**30
+    lines.append(
+        f"memory without activations: weights, bf16: {total * _WEIGHT_BYTES / gib:.2f} GiB, "
+        "adapter, fp32, with gradient and AdamW's two moments: "
+        f"{max_trainable * _TRAINED_BYTES / gib:.2f} GiB"
+    )
     return "\n".join(lines)
 
 
+def _describe_stages(recipe: SFTRecipe, phase: PhaseRecipe, stages: list[StageData]) -> list[str]:
+    lines = []
+    for number, stage in enumerate(stages, 1):
+        bound = phase.stages[number - 1]
+        clips = stage.clips
+        steps = max(1, round(phase.epochs * len(clips) / recipe.batch_size))
+        hours = sum(clip.duration_s for clip in clips) / 3600
+        kind = "all clips" if bound is None else f"base error below {100 * bound:.0f} %"
+        if phase.fresh is not None:
+            kind = "simulated while training"
+        lines.append(f"  stage {number}: {kind}: {len(clips)} clips, {hours:.1f} h, {steps} steps")
+    return lines
+
+
 def _skeleton(base: Path) -> Any:
-    """The model without weights, for its modules and sizes."""
+    """Return the model without weights, for the names and sizes of its modules."""
     import torch
     from transformers import Qwen3ASRForConditionalGeneration
 
@@ -62,7 +76,8 @@ def _skeleton(base: Path) -> Any:
         return build(model_config(base, "windowed"))
 
 
-def _trainable(model: Any, phase: PhaseRecipe, rank: int) -> dict[str, int]:
+def _trainable_parameters(model: Any, phase: PhaseRecipe, rank: int) -> dict[str, int]:
+    """Return the number of the adapter's parameters in each layer group."""
     modules = dict(model.named_modules())
     sizes: Counter[str] = Counter()
     for name in modules_of(phase.scope, modules):

@@ -1,4 +1,4 @@
-"""The recipe of A2S-SFT: defaults are the appendix of Mega-ASR's paper (arXiv 2605.19833)."""
+"""The recipe of A2S-SFT; the defaults are those of the Mega-ASR paper's appendix (2605.19833)."""
 
 from __future__ import annotations
 
@@ -17,33 +17,39 @@ class PhaseRecipe(Recipe):
     """One phase: an adapter of its own, trained in one or several stages of growing difficulty."""
 
     name: str = Field(min_length=1, pattern=r"^[a-z0-9_-]+$", description="folder of the phase")
-    scope: Scope = Field(description="the layers that are trained")
+    scope: Scope = Field(description="layers that are trained")
     stages: tuple[float | None, ...] = Field(
         default=(0.7,),
         min_length=1,
-        description="strict upper bounds of the base model's error rate, one stage each; nested. "
-        "None: no bound, ungraded clips too",
+        description="strict upper bound of the base model's error rate for each stage; the stages "
+        "are nested. None: no bound, and clips that are not graded, too",
     )
     epochs: float = Field(default=1.0, gt=0, description="passes over the clips of each stage")
     sample: int | None = Field(
-        default=None, gt=0, description="clips of a stage, drawn (paper: 30,000 in phase I)"
+        default=None,
+        gt=0,
+        description="clips of a stage, drawn at random (paper: 30,000 in phase I)",
     )
     fresh: int | None = Field(
         default=None,
         gt=0,
-        description="instead of stages on `data`: so many clips, each heard once, simulated from "
-        "`clean` speech while training",
+        description="instead of stages on `data`: number of clips that are simulated from `clean` "
+        "speech during training, each used once",
     )
-    rates: LearningRatesRecipe = LearningRatesRecipe()
-    warmup_ratio: float = Field(default=0.05, ge=0, lt=1, description="linear, share of the steps")
+    rates: LearningRatesRecipe = Field(
+        default=LearningRatesRecipe(), description="learning rate of each layer group"
+    )
+    warmup_ratio: float = Field(
+        default=0.05, ge=0, lt=1, description="share of the steps with linear warm-up"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        given = {"stages", "sample", "epochs"} & self.model_fields_set
-        if self.fresh is not None and given:
+        stage_fields = {"stages", "sample", "epochs"} & self.model_fields_set
+        if self.fresh is not None and stage_fields:
             raise UsageError(
-                f"phase {self.name}: fresh clips are not graded and heard once, so there is no "
-                f"{', '.join(sorted(given))}"
+                f"phase {self.name}: fresh clips are not graded and are used once, so there is no "
+                f"{', '.join(sorted(stage_fields))}"
             )
         bounds = [2.0 if bound is None else bound for bound in self.stages]
         if bounds != sorted(bounds):
@@ -52,29 +58,29 @@ class PhaseRecipe(Recipe):
 
 
 class CleanSpeechRecipe(Recipe):
-    """Clean speech, and how it is degraded while training."""
+    """Clean speech, and how it is degraded during training."""
 
-    manifest: Path = Field(description="utterances (JSONL); their audio is relative to its folder")
+    manifest: Path = Field(description="manifest (JSONL); its audio is relative to its folder")
     simulation: str = Field(
         default="simulate-train-tiny", description="recipe of mega-asr simulate: file or name"
     )
 
 
 class SFTRecipe(Recipe):
-    """Supervised fine-tuning from acoustic to semantic, progressively."""
+    """Progressive supervised fine-tuning, from acoustic to semantic."""
 
-    model: str = Field(description="base: a name that mega-asr transcribe takes")
+    model: str = Field(description="base model, by any name that mega-asr transcribe accepts")
     adapter: Path | None = Field(
-        default=None, description="of another run, to go on from; None: from the base"
+        default=None, description="adapter of another run to continue from; None: the base model"
     )
     data: tuple[Path, ...] = Field(
-        default=(), description="graded data sets (mega-asr grade), taken together"
+        default=(), description="graded data sets (mega-asr grade), used together"
     )
     clean: CleanSpeechRecipe | None = Field(
-        default=None, description="for phases with `fresh` clips"
+        default=None, description="clean speech for phases with `fresh` clips"
     )
-    dev: tuple[Path, ...] = Field(min_length=1, description="the same for validation")
-    seed: int = Field(ge=0, lt=2**32)
+    dev: tuple[Path, ...] = Field(min_length=1, description="graded data sets for validation")
+    seed: int = Field(ge=0, lt=2**32, description="seed of every random choice")
     lora: LoraRecipe = LoraRecipe()
     phases: tuple[PhaseRecipe, ...] = Field(min_length=1)
     batch_size: int = Field(
@@ -86,11 +92,13 @@ class SFTRecipe(Recipe):
     gradient_checkpointing: bool = Field(
         default=False, description="less memory, a third more time"
     )
-    checkpoint_steps: int = Field(default=200, gt=0, description="adapters and optimizer only")
+    checkpoint_steps: int = Field(
+        default=200, gt=0, description="steps between checkpoints (adapters and optimizer only)"
+    )
     evaluate_steps: int = Field(default=200, gt=0, description="steps between validations")
-    evaluate_clips: int = Field(default=400, gt=0, description="dev clips in each")
+    evaluate_clips: int = Field(default=400, gt=0, description="dev clips in each validation")
     loader_workers: int = Field(default=4, ge=0, description="processes that decode audio")
-    log_steps: int = Field(default=10, gt=0)
+    log_steps: int = Field(default=10, gt=0, description="steps between rows of training metrics")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -104,15 +112,18 @@ class SFTRecipe(Recipe):
         return self
 
     def accumulation(self, processes: int) -> int:
-        """Return how many forward passes make a step.
+        """Return the number of forward passes in a step of one process.
+
+        Args:
+            processes: number of processes.
 
         Raises:
-            UsageError: the batch cannot be shared out evenly.
+            UsageError: the batch cannot be divided evenly.
         """
         together = self.device_batch_size * processes
         if self.batch_size % together:
             raise UsageError(
-                f"batch_size {self.batch_size} is no multiple of device_batch_size "
+                f"batch_size {self.batch_size} is not a multiple of device_batch_size "
                 f"{self.device_batch_size} times {processes} processes"
             )
         return self.batch_size // together

@@ -1,4 +1,4 @@
-"""Which examples make the batch of a step: a function of the seed and the step's number alone."""
+"""The batch of each step: a function of the seed and the step's number alone."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from megaasr.train.packing import pack_by_length
+
 
 class BatchSchedule:
-    """Batches of examples of like length; every example comes once in an epoch.
+    """Batches of examples of similar length; an epoch has every example once.
 
     Args:
-        lengths: of all examples, in any unit.
-        batch_length: most of that unit in a batch, padding included.
-        seed: of the order.
+        lengths: lengths of all examples, in any unit.
+        batch_length: maximum length of a batch in that unit, with padding.
+        seed: seed of the order.
+
+    Raises:
+        ValueError: there are no examples.
     """
 
     JITTER = 0.05
-    """Standard deviation of the lengths' noise, relative: batches differ from epoch to epoch."""
+    """Relative standard deviation of noise on the lengths, so that batches differ by epoch."""
 
     def __init__(self, lengths: Sequence[int], batch_length: float, seed: int) -> None:
         if not lengths:
-            raise ValueError("there are no examples to make batches of")
+            raise ValueError("there are no examples to batch")
         self._lengths = np.asarray(lengths, dtype=np.float64)
         self._batch_length = batch_length
         self._seed = seed
@@ -46,19 +51,11 @@ class BatchSchedule:
         if epoch != self._epoch:
             rng = np.random.default_rng([self._seed, 3, epoch])
             noise = rng.normal(1.0, self.JITTER, self._lengths.size)
-            packed = self._pack(np.argsort(self._lengths * noise, kind="stable").tolist())
+            order = np.argsort(self._lengths * noise, kind="stable").tolist()
+            packed = pack_by_length(order, self._length, self._batch_length)
             self._batches = [packed[int(i)] for i in rng.permutation(len(packed))]
             self._epoch = epoch
         return self._batches
 
-    def _pack(self, order: Sequence[int]) -> list[list[int]]:
-        batches: list[list[int]] = []
-        batch: list[int] = []
-        longest = 0.0
-        for index in order:
-            longest = max(longest, float(self._lengths[index]))
-            if batch and longest * (len(batch) + 1) > self._batch_length:
-                batches.append(batch)
-                batch, longest = [], float(self._lengths[index])
-            batch.append(index)
-        return [*batches, batch]
+    def _length(self, index: int) -> float:
+        return float(self._lengths[index])

@@ -1,8 +1,8 @@
-"""`small`'s projector and decoder, trained on encoder frames that were computed once.
+"""Trains the projector and the decoder of `small` on encoder frames that were computed once.
 
-First the projector alone learns, by CTC, to point each frame at the embedding of the token that is
-spoken there; then the decoder, which already knows the language, learns to read that. The CTC loss
-stays beside the decoder's cross-entropy.
+First the projector alone learns, by CTC, to map each frame close to the embedding of the token that
+is spoken there. Then the decoder, which was trained as a language model, learns to read these
+frames; the CTC loss stays beside its cross-entropy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from torch import nn
 from torch.nn import functional
 from transformers import (
     AutoTokenizer,
-    GenerationConfig,
     PreTrainedTokenizerBase,
     Qwen3ASRConfig,
     Qwen3ASRForConditionalGeneration,
@@ -26,16 +25,18 @@ from transformers import (
 )
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
-from megaasr.errors import TrainingError
-from megaasr.model.inputs import IGNORE
-from megaasr.model.prompt import AUDIO_PAD, TURN_END, token_id
+from megaasr.model.inputs import IGNORE, insert_audio
+from megaasr.model.prompt import AUDIO_PAD, TEXT_END, TURN_END, token_id
 from megaasr.train.evaluate import dev_error_rate
-from megaasr.train.processor import build_processor
-from megaasr.train.run import RunFolder
+from megaasr.train.input_check import InputCheck
+from megaasr.train.modes import flushed_denormals
+from megaasr.train.processes import own_share
+from megaasr.train.processor import build_processor, greedy_generation
+from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.decoder_recipe import DecoderRecipe
-from megaasr.train.small.frame_batches import FRAMES_PER_S, BatchMaker, FrameBatch, PhaseData
+from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatch, FrameBatchBuilder, PhaseData
 from megaasr.train.small.stem import GEOMETRY
-from megaasr.train.step_loop import MetricsCallback, StepLoop
+from megaasr.train.step_loop import StepLoop, is_matrix
 
 
 def assemble(
@@ -44,21 +45,15 @@ def assemble(
     """Return the native model made of a fitted encoder, a language model and a new projector.
 
     Args:
-        encoder: folder that `mega-asr train stem` made.
-        language_model: folder that `mega-asr train language-model` made.
-        seed: of the projector.
-
-    Raises:
-        TrainingError: a folder is missing.
+        encoder: folder of the encoder, made by `mega-asr train stem`.
+        language_model: folder of the decoder, made by `mega-asr train language-model`.
+        seed: seed of the projector's weights.
     """
-    for folder, stage in ((encoder, "stem"), (language_model, "language-model")):
-        if not (folder / "model.safetensors").is_file():
-            raise TrainingError(f"{folder} holds no model; make it with: mega-asr train {stage}")
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(language_model)
     load_encoder: Any = Qwen3ASREncoder.from_pretrained
     load_decoder: Any = Qwen3ForCausalLM.from_pretrained
     tower, decoder = load_encoder(encoder), load_decoder(language_model, dtype=torch.float32)
-    end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, "<|endoftext|>")
+    end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, TEXT_END)
     config = Qwen3ASRConfig(
         audio_config={**_sizes(tower.config), "output_dim": decoder.config.hidden_size},
         text_config={**_sizes(decoder.config), "attention_dropout": 0.0},
@@ -79,13 +74,12 @@ def assemble(
     ):
         nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
         nn.init.zeros_(linear.bias)
-    settings = {"eos_token_id": [end, pad], "pad_token_id": pad, "do_sample": False}
-    model.generation_config = GenerationConfig.from_dict(settings)
+    model.generation_config = greedy_generation(end, pad)
     return model, tokenizer
 
 
 def _sizes(config: Any) -> dict[str, Any]:
-    """A configuration as a table inside another one."""
+    """Return a configuration as a table of another configuration."""
     values: dict[str, Any] = config.to_dict()
     return {k: v for k, v in values.items() if k not in {"architectures", "dtype"}}
 
@@ -93,11 +87,11 @@ def _sizes(config: Any) -> dict[str, Any]:
 class DecoderObjective(nn.Module):
     """Cross-entropy of the transcript and CTC on the projector's output.
 
-    CTC's classes are the tokens, told apart by the decoder's own embeddings: a frame that CTC
-    assigns to a token looks like that token to the decoder.
+    The classes of CTC are the tokens, and their weights are the decoder's embeddings, so that a
+    frame that CTC assigns to a token resembles that token to the decoder.
 
     Args:
-        model: the native model; its encoder is not used.
+        model: native model; its encoder is not used.
     """
 
     def __init__(self, model: Qwen3ASRForConditionalGeneration) -> None:
@@ -115,8 +109,9 @@ class DecoderObjective(nn.Module):
         """Return (cross-entropy, CTC loss), each summed over tokens, in nats.
 
         Args:
-            batch: of examples.
-            ctc_only: leave the decoder out; its cross-entropy is then 0, with zero gradients.
+            batch: a batch of examples.
+            ctc_only: whether the decoder is left out; its cross-entropy is then 0 and has zero
+                gradients.
         """
         audio = self.projector(batch.frames)
         ctc = self._ctc(audio, batch)
@@ -125,20 +120,25 @@ class DecoderObjective(nn.Module):
             return torch.stack([p.sum() * 0.0 for p in self.decoder.parameters()]).sum(), ctc
         ids, labels = batch.inputs["input_ids"], batch.inputs["labels"]
         embedded = self.decoder.get_input_embeddings()(ids)
-        is_audio = (ids == self._audio_token).unsqueeze(-1).expand_as(embedded)
         hidden = self.decoder(
-            inputs_embeds=embedded.masked_scatter(is_audio, audio),
+            inputs_embeds=insert_audio(embedded, ids, audio, self._audio_token),
             attention_mask=batch.inputs["attention_mask"],
             use_cache=False,
         ).last_hidden_state
-        is_learnt = labels[:, 1:] != IGNORE
+        has_label = labels[:, 1:] != IGNORE
         embeddings = self.decoder.get_input_embeddings().weight
-        logits = hidden[:, :-1][is_learnt] @ embeddings.T
-        return functional.cross_entropy(logits, labels[:, 1:][is_learnt], reduction="sum"), ctc
+        logits = hidden[:, :-1][has_label] @ embeddings.T
+        return functional.cross_entropy(logits, labels[:, 1:][has_label], reduction="sum"), ctc
 
     def ctc_log_probs(self, audio: torch.Tensor) -> torch.Tensor:
-        """Return CTC's log-probabilities [frames, 1 + tokens] of projected frames; 0 is blank."""
-        # The embeddings belong to the decoder: CTC does not move them.
+        """Return the log-probabilities of CTC, float of shape [frames, 1 + tokens].
+
+        Class 0 is the blank, class 1 + i is token i.
+
+        Args:
+            audio: projected frames, float of shape [frames, width].
+        """
+        # The embeddings are the decoder's: CTC does not train them.
         classes = self.decoder.get_input_embeddings().weight.detach()
         logits = torch.cat([self.blank(audio), self.scale * (audio @ classes.T)], dim=-1)
         return logits.log_softmax(-1)
@@ -158,29 +158,33 @@ class DecoderObjective(nn.Module):
         return losses
 
 
-class DecoderTraining:
-    """One run in its folder; the whole model ends up in `model/`.
+class DecoderTrainer:
+    """Trains projector and decoder in a run folder; resumes the run if one exists.
 
     Args:
-        recipe: what to train.
-        run_dir: the run folder; resumes the run if one exists.
-        on_metrics: called with every line of the metrics file.
+        recipe: phases, data, and the models to start from.
+        run_dir: run folder; the complete model is written to `model/` in it.
+        on_metrics: called with every row of the metrics.
 
     Raises:
-        TrainingError: the folder belongs to another recipe, or frames or models are missing.
+        TrainingError: frames of the first phase or models are missing, or the folder holds a run
+            of another recipe.
     """
 
     def __init__(
-        self, recipe: DecoderRecipe, run_dir: Path, on_metrics: MetricsCallback = lambda row: None
+        self, recipe: DecoderRecipe, run_dir: Path, on_metrics: MetricsCallback = ignore_metrics
     ) -> None:
         self.recipe = recipe
+        _check_inputs(recipe)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model, self.tokenizer = assemble(recipe.encoder, recipe.language_model, recipe.seed)
-        self.run = RunFolder(run_dir, recipe, main=self.accelerator.is_main_process)
+        self.run = RunFolder(
+            run_dir, recipe, main=self.accelerator.is_main_process, on_metrics=on_metrics
+        )
         set_seed(recipe.seed)
         self.processor = build_processor(GEOMETRY, self.tokenizer)
         self._phases = self._open_phases()
-        self._batches = BatchMaker(recipe, self.tokenizer, GEOMETRY)
+        self._batches = FrameBatchBuilder(recipe, self.tokenizer, GEOMETRY)
         objective = DecoderObjective(self.model)
         self._objective, optimizer = self.accelerator.prepare(objective, self._optimizer(objective))
         self._loop = StepLoop(
@@ -191,23 +195,23 @@ class DecoderTraining:
             recipe=recipe,
             steps=recipe.steps,
             losses=self._losses,
-            evaluate=self._dev_scores,
-            on_metrics=on_metrics,
+            evaluate=self._evaluate,
             gradient_norm=recipe.gradient_norm,
         )
 
-    def train(self) -> Path:
-        """Train to the last step; return the folder of the finished model."""
-        # CTC's gradients reach below the smallest normal float, where CPUs are very slow.
-        torch.set_flush_denormal(True)
-        try:
+    def train(self) -> TrainingResult:
+        """Train up to the last step, then write the model.
+
+        Raises:
+            TrainingError: frames of a later phase are missing; the run can be resumed when they
+                have been made.
+        """
+        with flushed_denormals():
             self._loop.train()
-        finally:  # the rest of the process keeps its arithmetic
-            torch.set_flush_denormal(False)
         if self.accelerator.is_main_process:
             self.run.export(self.model, self.processor)
         self.accelerator.wait_for_everyone()
-        return self.run.folder / "model"
+        return TrainingResult(self.run.path / "model", self.run.last_validation())
 
     def _open_phases(self) -> list[PhaseData]:
         phases, first_step = [], 0
@@ -218,21 +222,20 @@ class DecoderTraining:
         return phases
 
     def _optimizer(self, objective: DecoderObjective) -> torch.optim.Optimizer:
-        """AdamW: decay on matrices only, a learning rate of its own for what CTC trains."""
+        """Return AdamW: decay on matrices only, and an own learning rate for what CTC trains."""
         recipe = self.recipe
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in objective.named_parameters():
-            is_matrix = parameter.ndim >= 2 and "embed" not in name
-            key = (name.startswith("decoder."), is_matrix)
+            key = (name.startswith("decoder."), is_matrix(name, parameter))
             groups.setdefault(key, []).append(parameter)
         return torch.optim.AdamW(
             [
                 {
                     "params": parameters,
-                    "weight_decay": recipe.weight_decay if is_matrix else 0.0,
+                    "weight_decay": recipe.weight_decay if has_decay else 0.0,
                     "lr_scale": 1.0 if in_decoder else recipe.ctc_learning_rate_scale,
                 }
-                for (in_decoder, is_matrix), parameters in groups.items()
+                for (in_decoder, has_decay), parameters in groups.items()
             ],
             lr=0.0,
             betas=(0.9, 0.98),
@@ -240,25 +243,39 @@ class DecoderTraining:
         )
 
     def _losses(self, step: int) -> tuple[torch.Tensor, Mapping[str, float]]:
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         data = next(p for p in reversed(self._phases) if step >= p.first_step)
-        indices = data.batch(step)
-        mine = indices[rank::world] or indices[:1]
-        batch = self._batches(data.store, mine, (step, rank)).to(self.accelerator.device)
+        own = own_share(data.batch(step), rank, processes)
+        batch = self._batches.build(data.store, own, (step, rank)).to(self.accelerator.device)
         cross_entropy, ctc = self._objective(batch, ctc_only=data.phase.ctc_only)
         tokens = max(1, int((batch.inputs["labels"] != IGNORE).sum()))
-        spoken = max(1, int(batch.target_counts.sum()))
-        weight = 1.0 if data.phase.ctc_only else self.recipe.ctc_weight
-        loss = cross_entropy / tokens + weight * ctc / spoken
+        targets = max(1, int(batch.target_counts.sum()))
+        ctc_weight = 1.0 if data.phase.ctc_only else self.recipe.ctc_weight
+        loss = cross_entropy / tokens + ctc_weight * ctc / targets
         return loss, {
             "weight": 1.0,
             "loss": float(cross_entropy.detach()) / tokens,
-            "ctc": float(ctc.detach()) / spoken,
+            "ctc": float(ctc.detach()) / targets,
             "audio_s": int(batch.frame_counts.sum()) / FRAMES_PER_S,
         }
 
-    def _dev_scores(self) -> Mapping[str, float]:
+    def _evaluate(self) -> Mapping[str, float]:
         self.model.train(False)
         return dev_error_rate(
             self.model, self.processor, self.recipe.dev, self.recipe.evaluate_clips
         )
+
+
+def _check_inputs(recipe: DecoderRecipe) -> None:
+    """Raise a TrainingError that names all missing inputs and the commands that make them."""
+    check = InputCheck()
+    for folder, stage in ((recipe.encoder, "stem"), (recipe.language_model, "language-model")):
+        is_model = (folder / "model.safetensors").is_file()
+        check.require(is_model, f"{folder} holds no model", f"mega-asr train {stage}")
+    for name in recipe.phases[0].manifests:
+        index = f"{Path(name).stem}.json"
+        problem = f"{recipe.frames} holds no frames of {name}"
+        check.require((recipe.frames / index).is_file(), problem, "mega-asr train encode")
+    command = "mega-asr synthesize synthesize-small"
+    check.require(recipe.dev.is_file(), f"{recipe.dev} does not exist (dev)", command)
+    check.finish()

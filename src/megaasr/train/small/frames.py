@@ -1,18 +1,18 @@
-"""Encoder frames of a synthesised corpus, computed once: what `small`'s decoder is trained on.
+"""Encoder frames of a synthesised corpus, computed once; the decoder of `small` is trained on them.
 
-The encoder is frozen while the decoder learns, so each clip passes through it once. An example is
-one clip or several joined with pauses, at a random level, some of them degraded. The examples of a
-manifest are a function of the recipe and the manifest alone.
+The encoder is frozen while the decoder is trained, so each clip is encoded only once. An example is
+one clip, or several clips joined with pauses, at a random level; some are degraded. The examples of
+a manifest are a function of the recipe and the manifest alone.
 
-Each manifest makes one shard: `NAME.npy`, float16 [frames of all examples, width], and `NAME.json`,
-its index, which is written last.
+Each manifest gives one shard: `NAME.npy`, float16 of shape [frames of all examples, width], and
+`NAME.json`, its index, which is written last.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,19 +39,24 @@ from megaasr.progress import OnProgress
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.scenarios import find_scenario
 from megaasr.simulate.simulator import Simulator
+from megaasr.train.input_check import InputCheck
+from megaasr.train.packing import pack_by_length
 
 RECIPE_FILE = "recipe.json"
+_ENCODER_FILE = "model.safetensors"
+_BATCH_S = 40.0
+_PAUSES_S = 2.0  # margin for the pauses of an example
 Frames = NDArray[np.float16]
 
 
 class FramesRecipe(Recipe):
-    """How the examples of the decoder's training are made from clips."""
+    """How training examples of the decoder are made from clips and encoded."""
 
-    seed: int = Field(ge=0, description="source of every choice")
+    seed: int = Field(ge=0, description="seed of every random choice")
     encoder: Path = Field(description="folder of the fitted encoder")
     corpus: Path = Field(description="folder of synthesised speech")
     manifests: tuple[str, ...] = Field(
-        min_length=1, description="manifests in the corpus, in order"
+        min_length=1, description="names of the manifests in the corpus, in order"
     )
     join_share: float = Field(ge=0, le=1, description="share of the examples that join clips")
     join_max_s: float = Field(gt=0, le=29, description="longest joined example, seconds")
@@ -68,10 +73,10 @@ class FrameExample:
     """One training example.
 
     Attributes:
-        text: its transcript; empty without speech.
-        shard: index of its shard.
-        start: index of its first frame in the shard.
-        frames: its length; also the number of its audio tokens.
+        text: transcript; empty without speech.
+        shard: index of the shard.
+        start: index of the first frame in the shard.
+        frames: number of frames, which is the number of audio tokens.
     """
 
     text: str
@@ -81,11 +86,11 @@ class FrameExample:
 
 
 class FrameStore:
-    """Examples of several shards, read by memory map.
+    """Examples of several shards, read through memory maps.
 
     Args:
-        folder: as `encode_corpus` filled it.
-        manifests: whose shards are opened, in this order.
+        folder: folder that `encode_corpus` wrote.
+        manifests: names of the manifests whose shards are opened, in this order.
 
     Raises:
         TrainingError: a shard is missing.
@@ -98,7 +103,7 @@ class FrameStore:
             index = folder / f"{Path(name).stem}.json"
             if not index.is_file():
                 raise TrainingError(
-                    f"{folder} holds no frames of {name}; make them first: mega-asr train encode"
+                    f"{folder} holds no frames of {name}; make them with: mega-asr train encode"
                 )
             rows = json.loads(index.read_text(encoding="utf-8"))["examples"]
             start = 0
@@ -108,14 +113,19 @@ class FrameStore:
             self._shards.append(np.load(index.with_suffix(".npy"), mmap_mode="r"))
 
     def frames(self, example: FrameExample) -> Frames:
-        """Return float16 [frames, width]."""
+        """Return the encoder frames of an example, float16 of shape [frames, width]."""
         shard = self._shards[example.shard]
         return shard[example.start : example.start + example.frames]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedExample:
-    """Clips that are spoken one after another, and the key of the example's random choices."""
+    """An example before it is encoded.
+
+    Attributes:
+        index: index of the example in its manifest, which keys its random choices.
+        utterances: its clips, in the order in which they are spoken.
+    """
 
     index: int
     utterances: tuple[Utterance, ...]
@@ -132,9 +142,12 @@ def plan_examples(
     """Group the clips of a manifest into examples: every clip once, alone or joined to others.
 
     Args:
-        utterances: with `duration_s`.
-        recipe: shares and the seed.
-        manifest: its name, which keys the random choices.
+        utterances: records of the clips, with `duration_s`.
+        recipe: shares, lengths and the seed.
+        manifest: name of the manifest, which keys the random choices.
+
+    Raises:
+        TrainingError: a record has no `duration_s`.
     """
     rng = np.random.default_rng([recipe.seed, *manifest.encode()])
     pending = [utterances[int(i)] for i in rng.permutation(len(utterances))]
@@ -161,7 +174,13 @@ def _duration_s(utterance: Utterance) -> float:
 
 
 def example_samples(planned: PlannedExample, recipe: FramesRecipe, manifest: str) -> Samples:
-    """Return the sound of an example: float32 [time] at 16 kHz, below 30 s."""
+    """Return the audio of an example, float32 of shape [time], 16 kHz mono, less than 30 s.
+
+    Args:
+        planned: the example.
+        recipe: levels, degradation and the seed.
+        manifest: name of the manifest, which keys the random choices.
+    """
     rng = np.random.default_rng([recipe.seed, planned.index, *manifest.encode()])
     parts = [_silence(rng.uniform(0.0, recipe.lead_s))]
     for utterance in planned.utterances:
@@ -169,9 +188,9 @@ def example_samples(planned: PlannedExample, recipe: FramesRecipe, manifest: str
         parts.append(_silence(rng.uniform(0.1, 1.0)))
     parts[-1] = _silence(rng.uniform(0.0, recipe.lead_s))
     samples = np.concatenate(parts)[: int(29.9 * SAMPLE_RATE)]
-    # Digital silence is rare in recordings: a faint floor, 60 to 90 dB below full scale.
-    floor = 10 ** (rng.uniform(-90.0, -60.0) / 20)
-    samples = samples + rng.normal(0.0, floor, samples.size).astype(np.float32)
+    # Digital silence is rare in recordings: add a noise floor of -90 to -60 dBFS.
+    floor_level = 10 ** (rng.uniform(-90.0, -60.0) / 20)
+    samples = samples + rng.normal(0.0, floor_level, samples.size).astype(np.float32)
     if recipe.scenarios and rng.random() < recipe.degraded_share:
         samples = _degrade(samples, planned, recipe, rng)
     gain = 10 ** (rng.normal(0.0, recipe.gain_db) / 20)
@@ -197,10 +216,10 @@ def _degrade(
 
 
 class FrozenEncoder:
-    """The fitted encoder alone, for clips of up to 30 s.
+    """The fitted encoder, for clips of up to 30 s.
 
     Args:
-        folder: an encoder with its feature extractor.
+        folder: folder of the encoder and its feature extractor.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -219,10 +238,10 @@ class FrozenEncoder:
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[Samples]) -> list[Frames]:
-        """Return float16 [frames, width] of each clip.
+        """Return the encoder frames of each clip, float16 of shape [frames, width].
 
         Args:
-            clips: float32 [time] at 16 kHz.
+            clips: audio of each clip, float32 of shape [time], 16 kHz mono.
         """
         features = [self._features(samples) for samples in clips]
         inputs = pad_features(features, self._geometry)
@@ -231,7 +250,7 @@ class FrozenEncoder:
         return [part.to(torch.float16).numpy() for part in torch.split(hidden, lengths)]
 
     def _features(self, samples: Samples) -> Samples:
-        """Log-mel features [frames, mels] of one clip: its own, whatever is in the batch."""
+        """Return the log-mel features of a clip [frames, mels], independent of its batch."""
         extracted = self._extractor(
             [samples], sampling_rate=SAMPLE_RATE, padding=True, n_window=0, return_tensors="np"
         )
@@ -244,47 +263,59 @@ def encode_corpus(
     output: Path,
     on_progress: OnProgress = lambda done, total: None,
 ) -> None:
-    """Encode the manifests whose shards are not there yet.
+    """Encode the manifests whose shards do not exist yet.
 
     Args:
-        recipe: what to encode.
-        output: folder of the shards; one that was made by another recipe is refused.
-        on_progress: called with shards done and shards in all.
+        recipe: manifests, augmentation and encoder.
+        output: folder of the shards.
+        on_progress: called with the number of finished shards and the number of missing ones.
 
     Raises:
-        TrainingError: the folder belongs to another recipe; or a manifest is missing, which is
-            said when the others have been encoded.
+        TrainingError: the encoder or all manifests are missing; or the folder holds frames of
+            another recipe; or some manifests are missing, after the others have been encoded.
+        UsageError: a scenario does not exist.
     """
+    _check_inputs(recipe)
     _claim(output, recipe)
-    there = [name for name in recipe.manifests if (recipe.corpus / name).is_file()]
-    missing = [
+    existing = [name for name in recipe.manifests if (recipe.corpus / name).is_file()]
+    pending = [
         name
-        for name in there
+        for name in existing
         if not _is_current(output / f"{Path(name).stem}.json", recipe.corpus / name)
     ]
     # A forked child would inherit torch's thread pools in an undefined state.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(recipe.workers, max(1, len(missing))), context) as pool:
-        jobs = [pool.submit(_encode_manifest, recipe, name, output) for name in missing]
-        for done, job in enumerate(jobs, 1):
-            job.result()
-            on_progress(done, len(missing))
-    absent = [name for name in recipe.manifests if name not in there]
-    if absent:
+    with ProcessPoolExecutor(min(recipe.workers, max(1, len(pending))), context) as pool:
+        futures = [pool.submit(_encode_manifest, recipe, name, output) for name in pending]
+        for done, future in enumerate(futures, 1):
+            future.result()
+            on_progress(done, len(pending))
+    missing = [name for name in recipe.manifests if name not in existing]
+    if missing:
         raise TrainingError(
-            f"{recipe.corpus} holds no {', '.join(absent)}, so they were left out; make the speech "
-            "and run this again, or name the parts that are there: --set 'manifests=[…]'"
+            f"{recipe.corpus} holds no {', '.join(missing)}, so they were left out; synthesize the "
+            "speech and repeat the command, or name the existing parts: --set 'manifests=[…]'"
         )
+
+
+def _check_inputs(recipe: FramesRecipe) -> None:
+    """Raise a TrainingError that names all missing inputs and the commands that make them."""
+    for scenario in recipe.scenarios:
+        find_scenario(scenario)
+    check = InputCheck()
+    is_encoder = (recipe.encoder / _ENCODER_FILE).is_file()
+    check.require(is_encoder, f"{recipe.encoder} holds no model", "mega-asr train stem")
+    has_manifest = any((recipe.corpus / name).is_file() for name in recipe.manifests)
+    command = f"mega-asr synthesize synthesize-small --output {recipe.corpus}"
+    check.require(has_manifest, f"{recipe.corpus} holds none of the manifests", command)
+    check.finish()
 
 
 def _claim(output: Path, recipe: FramesRecipe) -> None:
     """Write the recipe into a new folder, or check that the folder belongs to it."""
-    weights = recipe.encoder / "model.safetensors"
-    if not weights.is_file():  # before a folder is left behind
-        raise TrainingError(f"{recipe.encoder} holds no model; make it with: mega-asr train stem")
-    free = {"manifests", "workers", "corpus", "encoder"}
-    values = recipe.model_dump(mode="json", exclude=free)
-    values["encoder_sha256"] = file_sha256(weights)
+    free_fields = {"manifests", "workers", "corpus", "encoder"}
+    values = recipe.model_dump(mode="json", exclude=free_fields)
+    values["encoder_sha256"] = file_sha256(recipe.encoder / _ENCODER_FILE)
     mismatch = "holds frames of another recipe or encoder"
     claim = FolderClaim(output, RECIPE_FILE, mismatch, error=TrainingError)
     claim.claim(json.dumps(values, indent=2))
@@ -302,10 +333,10 @@ def _encode_manifest(recipe: FramesRecipe, name: str, output: Path) -> None:
     encoder = FrozenEncoder(recipe.encoder)
     manifest = recipe.corpus / name
     planned = plan_examples(list(read_manifest(manifest)), recipe, name)
-    # Clips of like length share a batch; the order in the shard is of no matter.
-    planned.sort(key=lambda one: sum(_duration_s(u) for u in one.utterances))
+    # Examples of similar length share a batch; the order in the shard does not matter.
+    planned.sort(key=_speech_s)
     frames: list[Frames] = []
-    for batch in _batches(planned, seconds=40.0):
+    for batch in pack_by_length(planned, lambda e: _speech_s(e) + _PAUSES_S, _BATCH_S):
         frames += encoder([example_samples(example, recipe, name) for example in batch])
     shard = output / f"{manifest.stem}.npy"
     with atomic_file(shard) as file:
@@ -320,16 +351,6 @@ def _encode_manifest(recipe: FramesRecipe, name: str, output: Path) -> None:
     write_atomically(shard.with_suffix(".json"), json.dumps(index))
 
 
-def _batches(
-    planned: Sequence[PlannedExample], *, seconds: float
-) -> Iterator[list[PlannedExample]]:
-    """Cut a list sorted by length into batches of about equal sound."""
-    batch: list[PlannedExample] = []
-    for example in planned:
-        longest = sum(_duration_s(u) for u in example.utterances) + 2.0
-        if batch and longest * (len(batch) + 1) > seconds:
-            yield batch
-            batch = []
-        batch.append(example)
-    if batch:
-        yield batch
+def _speech_s(example: PlannedExample) -> float:
+    """Return the length of an example's clips in seconds, without pauses."""
+    return sum(_duration_s(utterance) for utterance in example.utterances)

@@ -1,7 +1,7 @@
-"""The language model inside `small`'s decoder: trained on text before it hears anything.
+"""Trains the decoder of `small` as a language model on text, before it sees any audio.
 
 A sentence is `<asr_text>`, its tokens and the end of the assistant's turn, as in the output format
-of Qwen3-ASR, so that the decoder later continues what it knows.
+of Qwen3-ASR, so that the decoder can later continue from what it has learnt.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
-from megaasr.model.prompt import ASR_TEXT, TURN_END, token_id
+from megaasr.model.inputs import pad_right
+from megaasr.model.prompt import ASR_TEXT, TEXT_END, TURN_END, token_id
 from megaasr.synthesize.plan import split_of
-from megaasr.train.run import RunFolder
+from megaasr.train.input_check import InputCheck
+from megaasr.train.processes import own_share
+from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.batching import BatchSchedule
-from megaasr.train.step_loop import (
-    LoopRecipe,
-    MetricsCallback,
-    StepLoop,
-    weight_decay_groups,
-)
+from megaasr.train.step_loop import LoopRecipe, StepLoop, weight_decay_groups
 from megaasr.train.tokenizer import train_tokenizer
 
 MODEL_FOLDER = "language-model"
+_EVALUATION_BATCH = 64
 
 
 class DecoderSizes(Recipe):
-    """Sizes of `small`'s decoder (names as in transformers' configuration of Qwen3)."""
+    """Sizes of the decoder of `small`, a Qwen3."""
 
     vocabulary_size: int = Field(gt=300, description="entries of the BPE tokenizer")
     layers: int = Field(gt=0)
@@ -53,18 +52,18 @@ class DecoderSizes(Recipe):
 class LanguageModelRecipe(LoopRecipe):
     """Pre-trains the decoder of `small` on text."""
 
-    sentences: Path = Field(description="sentences.jsonl; only the training split is learnt")
-    steps: int = Field(gt=0)
+    sentences: Path = Field(description="sentences.jsonl; only its training split is learnt")
+    steps: int = Field(gt=0, description="number of optimizer steps")
     batch_tokens: int = Field(gt=0, description="tokens in a batch, all processes together")
     weight_decay: float = Field(ge=0)
-    dropout: float = Field(ge=0, lt=1, description="of the attention weights")
-    evaluate_sentences: int = Field(gt=0, description="dev sentences in each score")
+    dropout: float = Field(ge=0, lt=1, description="dropout of the attention weights")
+    evaluate_sentences: int = Field(gt=0, description="dev sentences in each validation")
     decoder: DecoderSizes
 
 
 def text_config(sizes: DecoderSizes, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Return the configuration of the decoder, as `text_config` of the native model."""
-    end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, "<|endoftext|>")
+    """Return the configuration of the decoder, in the form of the native model's `text_config`."""
+    end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, TEXT_END)
     return {
         "model_type": "qwen3",
         "vocab_size": len(tokenizer),
@@ -74,7 +73,7 @@ def text_config(sizes: DecoderSizes, tokenizer: PreTrainedTokenizerBase) -> dict
         "num_attention_heads": sizes.heads,
         "num_key_value_heads": sizes.kv_heads,
         "head_dim": sizes.head_size,
-        # 30 s are 1,500 audio tokens; the rest is for context and text.
+        # 30 s are 1,500 audio tokens; the others are for context and text.
         "max_position_embeddings": 4096,
         "tie_word_embeddings": True,
         "eos_token_id": [end, pad],
@@ -83,27 +82,28 @@ def text_config(sizes: DecoderSizes, tokenizer: PreTrainedTokenizerBase) -> dict
 
 
 def read_sentences(path: Path, split: str) -> list[str]:
-    """Return the sentences of a split, which the hash of their words decides.
+    """Return the sentences of a split; the hash of its words decides the split of a sentence.
 
     Args:
-        path: JSONL with a field `text`.
+        path: JSONL file with a field `text`.
         split: `train`, `dev` or `test`.
 
     Raises:
         TrainingError: the file is missing.
     """
-    if not path.is_file():
-        raise TrainingError(f"there is no {path}; make it with: mega-asr text text-small")
+    check = InputCheck()
+    check.require(path.is_file(), f"{path} does not exist", "mega-asr text text-small")
+    check.finish()
     with path.open(encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line in lines if line.strip()]
     return [text for text in texts if split_of(text) == split]
 
 
 class TextObjective(nn.Module):
-    """Cross-entropy of the next token.
+    """The cross-entropy of the next token.
 
     Args:
-        model: the language model.
+        model: language model.
     """
 
     def __init__(self, model: Qwen3ForCausalLM) -> None:
@@ -111,11 +111,11 @@ class TextObjective(nn.Module):
         self.model = model
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the sum over all tokens, in nats.
+        """Return the sum of the cross-entropy over all tokens, in nats.
 
         Args:
-            ids: int64 [batch, time], padded on the right.
-            lengths: int64 [batch], tokens of each row.
+            ids: token ids, int64 of shape [batch, tokens], padded on the right.
+            lengths: number of tokens of each row, int64 of shape [batch].
         """
         positions = torch.arange(ids.shape[1], device=ids.device)
         attention = (positions < lengths[:, None]).long()
@@ -125,67 +125,69 @@ class TextObjective(nn.Module):
         return functional.cross_entropy(logits, ids[:, 1:][is_target], reduction="sum")
 
 
-class LanguageModelTraining:
-    """One run in its folder; model and tokenizer end up in `language-model/`.
+class LanguageModelTrainer:
+    """Trains the language model in a run folder; resumes the run if one exists.
 
     Args:
-        recipe: what to train.
-        run_dir: the run folder; resumes the run if one exists.
-        on_metrics: called with every line of the metrics file.
+        recipe: text, sizes and schedule.
+        run_dir: run folder; model and tokenizer are written to `language-model/` in it.
+        on_metrics: called with every row of the metrics.
 
     Raises:
-        TrainingError: the folder belongs to another recipe or text, or there is no text.
+        TrainingError: there is no text, or the folder holds a run of another recipe or text.
     """
 
     def __init__(
         self,
         recipe: LanguageModelRecipe,
         run_dir: Path,
-        on_metrics: MetricsCallback = lambda row: None,
+        on_metrics: MetricsCallback = ignore_metrics,
     ) -> None:
         self.recipe = recipe
-        self.run_dir = run_dir
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         texts = read_sentences(recipe.sentences, "train")
-        run = RunFolder(run_dir, recipe, main=self.accelerator.is_main_process)
-        run.claim_data(recipe.sentences)
+        dev_texts = read_sentences(recipe.sentences, "dev")[: recipe.evaluate_sentences]
+        if not texts:
+            raise TrainingError(f"{recipe.sentences} holds no sentence of the training split")
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.run = RunFolder(
+            run_dir, recipe, main=self.accelerator.is_main_process, on_metrics=on_metrics
+        )
+        self.run.claim_data(recipe.sentences)
         set_seed(recipe.seed)
         self.tokenizer = train_tokenizer(sorted(texts), recipe.decoder.vocabulary_size)
         self._rows = self._encode(texts)
-        dev = read_sentences(recipe.sentences, "dev")[: recipe.evaluate_sentences]
-        self._dev_words = sum(len(text.split()) for text in dev)
-        self._dev_rows = self._encode(dev)
+        self._dev_words = sum(len(text.split()) for text in dev_texts)
+        self._dev_rows = self._encode(dev_texts)
         self._schedule = BatchSchedule(
             [len(row) for row in self._rows], recipe.batch_tokens, recipe.seed
         )
-        objective = TextObjective(self._build())
+        objective = TextObjective(self._build_model())
         optimizer = torch.optim.AdamW(
             weight_decay_groups(objective, recipe.weight_decay), lr=0.0, betas=(0.9, 0.98)
         )
         self._objective, optimizer = self.accelerator.prepare(objective, optimizer)
         self._loop = StepLoop(
             accelerator=self.accelerator,
-            run=run,
+            run=self.run,
             module=self._objective,
             optimizer=optimizer,
             recipe=recipe,
             steps=recipe.steps,
             losses=self._losses,
-            evaluate=self._dev_scores,
-            on_metrics=on_metrics,
+            evaluate=self._evaluate,
         )
 
-    def train(self) -> Path:
-        """Train to the last step; return the folder of the finished language model."""
+    def train(self) -> TrainingResult:
+        """Train up to the last step, then write the language model."""
         self._loop.train()
-        folder = self.run_dir / MODEL_FOLDER
+        folder = self.run.path / MODEL_FOLDER
         if self.accelerator.is_main_process:
             self.accelerator.unwrap_model(self._objective).model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         self.accelerator.wait_for_everyone()
-        return folder
+        return TrainingResult(folder, self.run.last_validation())
 
-    def _build(self) -> Qwen3ForCausalLM:
+    def _build_model(self) -> Qwen3ForCausalLM:
         values = text_config(self.recipe.decoder, self.tokenizer)
         values.pop("model_type")
         config = Qwen3Config(**values, attention_dropout=self.recipe.dropout)
@@ -198,27 +200,26 @@ class LanguageModelTraining:
         return [[start, *ids, end] for ids in encoded]
 
     def _losses(self, step: int) -> tuple[torch.Tensor, Mapping[str, float]]:
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        indices = self._schedule.batch(step)
-        mine = indices[rank::world] or indices[:1]
-        total = self._objective(*self._pad([self._rows[index] for index in mine]))
-        tokens = sum(len(self._rows[index]) - 1 for index in mine)
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        own = own_share(self._schedule.batch(step), rank, processes)
+        total = self._objective(*self._pad([self._rows[index] for index in own]))
+        tokens = sum(len(self._rows[index]) - 1 for index in own)
         loss = total / tokens
         return loss, {"weight": tokens, "loss": float(total.detach())}
 
     def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-        lengths = torch.tensor([len(row) for row in rows])
-        return ids.to(self.accelerator.device), lengths.to(self.accelerator.device)
+        """Return token ids [rows, tokens], padded on the right, and the length of each row."""
+        padding: Any = self.tokenizer.pad_token_id
+        ids, mask = pad_right(rows, int(padding))
+        device = self.accelerator.device
+        return ids.to(device), mask.sum(dim=1).to(device)
 
     @torch.inference_mode()
-    def _dev_scores(self) -> Mapping[str, float]:
+    def _evaluate(self) -> Mapping[str, float]:
         objective = self.accelerator.unwrap_model(self._objective)
         nats = 0.0
         order = np.argsort([len(row) for row in self._dev_rows], kind="stable")
-        for start in range(0, len(order), 64):
-            rows = [self._dev_rows[int(i)] for i in order[start : start + 64]]
-            nats += float(objective(*self._pad(rows)))
+        for start in range(0, len(order), _EVALUATION_BATCH):
+            batch = order[start : start + _EVALUATION_BATCH]
+            nats += float(objective(*self._pad([self._dev_rows[int(i)] for i in batch])))
         return {"dev_bits_per_word": round(nats / math.log(2) / max(1, self._dev_words), 4)}

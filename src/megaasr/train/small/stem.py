@@ -1,9 +1,10 @@
-"""The convolutions of `small`'s encoder, taught to imitate the stem of Whisper-base.
+"""Fits the convolutions of the encoder of `small` to the stem of Whisper-base.
 
-Whisper's stem is two one-dimensional convolutions over 80 mel bands at 100 frames a second;
-Qwen3-ASR's is three two-dimensional ones of stride 2 over 128 bands. With a hop of 40 samples the
-latter gives 50 frames a second as well, at the same instants, so that Whisper's transformer layers
-can stand on it unchanged. Only the convolutions are trained, on clean and on degraded speech.
+Whisper's stem consists of two one-dimensional convolutions over 80 mel bands at 100 frames per
+second; Qwen3-ASR's stem of three two-dimensional ones with stride 2 over 128 bands. With a hop of
+40 samples the latter also gives 50 frames per second, at the same instants, so that Whisper's
+transformer layers can use its output unchanged. Only the convolutions are trained, on clean and on
+degraded speech.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
@@ -29,31 +29,32 @@ from transformers.models.qwen3_asr.configuration_qwen3_asr import Qwen3ASREncode
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import TrainingError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.records import read_manifest
 from megaasr.simulate.scenarios import scenario_names
 from megaasr.simulate.simulator import Simulator
+from megaasr.train.input_check import InputCheck
 from megaasr.train.processor import build_extractor
-from megaasr.train.run import RunFolder
-from megaasr.train.small.whisper_teacher import copy_layers, load_whisper
-from megaasr.train.step_loop import LoopRecipe, MetricsCallback, StepLoop
+from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
+from megaasr.train.small.whisper_teacher import WEIGHTS_FILE, copy_layers, load_whisper
+from megaasr.train.step_loop import LoopRecipe, StepLoop
 
 GEOMETRY = AudioGeometry(hop_samples=40, chunk_frames=12_800, window_frames=12_800)
-"""400 mel frames and 50 tokens a second; a chunk of 32 s, which no piece of 30 s ever fills."""
+"""400 mel frames and 50 tokens per second; a chunk of 32 s, which no clip of 30 s ever fills."""
 _WHISPER_HOP_SAMPLES = 160
 
 
 class StemRecipe(LoopRecipe):
-    """Fits the convolutions of `small`'s encoder to Whisper's stem."""
+    """Fits the convolutions of the encoder of `small` to Whisper's stem."""
 
     whisper: Path = Field(description="folder with Whisper-base's model.bin (make judge)")
     corpus: Path = Field(description="folder of synthesised speech")
     manifests: tuple[str, ...] = Field(min_length=1, description="training manifests in the corpus")
-    dev: str = Field(description="manifest in the corpus whose R² is watched")
+    dev: str = Field(description="manifest in the corpus for validation (R²)")
     conv_channels: int = Field(gt=0, description="channels of the three convolutions")
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0, description="number of optimizer steps")
     batch_clips: int = Field(gt=0, description="crops in a batch, all processes together")
     crop_s: float = Field(gt=0, le=30, description="length of a crop, seconds")
     degraded_share: float = Field(ge=0, le=1, description="share of the crops that are degraded")
@@ -63,12 +64,12 @@ class StemRecipe(LoopRecipe):
 def build_encoder(
     whisper: WhisperForConditionalGeneration, conv_channels: int, seed: int
 ) -> Qwen3ASREncoder:
-    """Return the native encoder with Whisper's layers under fresh convolutions.
+    """Return the native encoder: Whisper's transformer layers on new convolutions.
 
     Args:
         whisper: the teacher.
         conv_channels: channels of the three convolutions.
-        seed: of the fresh weights.
+        seed: seed of the convolutions' weights.
     """
     sizes = whisper.config
     config: Any = Qwen3ASREncoderConfig(
@@ -77,7 +78,7 @@ def build_encoder(
         encoder_attention_heads=sizes.encoder_attention_heads,
         encoder_ffn_dim=sizes.encoder_ffn_dim,
         downsample_hidden_size=conv_channels,
-        output_dim=sizes.d_model,  # the decoder's width, once there is one
+        output_dim=sizes.d_model,  # later the width of the decoder
         n_window=GEOMETRY.chunk_frames // 2,
         n_window_infer=GEOMETRY.window_frames,
         max_position_embeddings=GEOMETRY.chunk_tokens,
@@ -102,8 +103,8 @@ class StemObjective(nn.Module):
     """The mean squared error between the two stems, relative to the teacher's variance.
 
     Args:
-        whisper: the teacher; it is not trained.
-        encoder: the student; only its convolutions are trained.
+        whisper: teacher, which is not trained.
+        encoder: student, of which only the convolutions are trained.
     """
 
     def __init__(self, whisper: WhisperForConditionalGeneration, encoder: Qwen3ASREncoder) -> None:
@@ -111,7 +112,7 @@ class StemObjective(nn.Module):
         names = ("conv2d1", "conv2d2", "conv2d3", "conv_out")
         self.student = nn.ModuleDict({name: getattr(encoder, name) for name in names})
         teacher: Any = whisper.model.encoder
-        self._teacher = (teacher.conv1, teacher.conv2)  # a tuple: not in the checkpoint
+        self._teacher = (teacher.conv1, teacher.conv2)  # a tuple keeps it out of the checkpoint
         make_extractor: Any = WhisperFeatureExtractor
         extractors = (
             make_extractor(feature_size=whisper.config.num_mel_bins),
@@ -126,7 +127,7 @@ class StemObjective(nn.Module):
         """Return the relative error (1 − R²) of a batch.
 
         Args:
-            samples: float32 [batch, time] at 16 kHz.
+            samples: audio, float32 of shape [batch, time], 16 kHz mono.
         """
         with torch.no_grad():
             target = self._teacher_output(samples)
@@ -135,25 +136,25 @@ class StemObjective(nn.Module):
         return error
 
     def _teacher_output(self, samples: torch.Tensor) -> torch.Tensor:
-        """Whisper's stem [batch, frames, width], before its position code."""
+        """Return the output of Whisper's stem [batch, frames, width], without positions."""
         features = _features(samples, _WHISPER_HOP_SAMPLES, self._filters[0])
         for convolution in self._teacher:
             features = functional.gelu(convolution(features))
         return features.transpose(1, 2)
 
     def _student_output(self, samples: torch.Tensor) -> torch.Tensor:
-        """Our stem [batch, frames, width], as the native encoder computes it."""
+        """Return the output of our stem [batch, frames, width], as in the native encoder."""
         hidden = _features(samples, GEOMETRY.hop_samples, self._filters[1]).unsqueeze(1)
         hidden = hidden.contiguous(memory_format=torch.channels_last)
         for name in ("conv2d1", "conv2d2", "conv2d3"):
             hidden = functional.gelu(self.student[name](hidden))
-        flat: torch.Tensor = hidden.permute(0, 3, 1, 2).flatten(2)
-        output: torch.Tensor = self.student["conv_out"](flat)
+        flattened: torch.Tensor = hidden.permute(0, 3, 1, 2).flatten(2)
+        output: torch.Tensor = self.student["conv_out"](flattened)
         return output
 
 
 def _features(samples: torch.Tensor, hop: int, filters: torch.Tensor) -> torch.Tensor:
-    """Log-mel features [batch, bands, frames] as both native extractors compute them."""
+    """Return log-mel features [batch, bands, frames] as both native extractors compute them."""
     window = torch.hann_window(GEOMETRY.n_fft)
     spectrum = torch.stft(samples, GEOMETRY.n_fft, hop, window=window, return_complex=True)
     mel = (filters @ spectrum[..., :-1].abs().square()).clamp(min=1e-10).log10()
@@ -165,8 +166,11 @@ class CropSource:
     """Crops of speech, some degraded; crop `index` is the same in every run and process.
 
     Args:
-        recipe: names the corpus and the shares.
-        manifests: whose clips are taken.
+        recipe: recipe with the corpus and the shares.
+        manifests: names of the manifests in the corpus whose clips are used.
+
+    Raises:
+        TrainingError: the manifests have no clips.
     """
 
     def __init__(self, recipe: StemRecipe, manifests: Sequence[str]) -> None:
@@ -177,15 +181,15 @@ class CropSource:
             for utterance in read_manifest(recipe.corpus / name)
         ]
         if not self._paths:
-            raise TrainingError(f"{recipe.corpus}: {', '.join(manifests)} hold no clip")
+            raise TrainingError(f"{recipe.corpus}: {', '.join(manifests)} hold no clips")
         self._simulator = Simulator()
         self._scenarios = scenario_names()
 
     def batch(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return float32 [len(indices), time] at 16 kHz."""
+        """Return crops, float32 of shape [len(indices), time], 16 kHz mono."""
         return torch.from_numpy(np.stack([self._crop(index) for index in indices]))
 
-    def _crop(self, index: int) -> NDArray[np.float32]:
+    def _crop(self, index: int) -> Samples:
         rng = np.random.default_rng([self._recipe.seed, 1, index])
         samples = files.read(self._paths[int(rng.integers(len(self._paths)))]).samples
         length = round(self._recipe.crop_s * SAMPLE_RATE)
@@ -198,9 +202,7 @@ class CropSource:
         padded[: crop.size] = np.clip(crop * gain, -1.0, 1.0)
         return padded
 
-    def _degrade(
-        self, crop: NDArray[np.float32], index: int, rng: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _degrade(self, crop: Samples, index: int, rng: np.random.Generator) -> Samples:
         draw = self._simulator.draw(
             seed=self._recipe.seed,
             scenario=self._scenarios[int(rng.integers(len(self._scenarios)))],
@@ -210,78 +212,84 @@ class CropSource:
         return self._simulator.apply(Waveform(crop, SAMPLE_RATE), draw).waveform.samples
 
 
-class StemTraining:
-    """One fit in its run folder; the encoder ends up in `encoder/`.
+class StemTrainer:
+    """Fits the convolutions in a run folder; resumes the run if one exists.
 
     Args:
-        recipe: what to fit.
-        run_dir: the run folder; resumes the run if one exists.
-        on_metrics: called with every line of the metrics file.
+        recipe: teacher, data and schedule.
+        run_dir: run folder; the encoder is written to `encoder/` in it.
+        on_metrics: called with every row of the metrics.
 
     Raises:
-        TrainingError: the folder belongs to another recipe, or the corpus is missing.
-        CheckpointError: Whisper's weights are missing or damaged.
+        TrainingError: the corpus or Whisper's weights are missing, or the folder holds a run of
+            another recipe or corpus.
+        CheckpointError: Whisper's weights are damaged.
     """
 
     DEV_CROPS = 64
 
     def __init__(
-        self, recipe: StemRecipe, run_dir: Path, on_metrics: MetricsCallback = lambda row: None
+        self, recipe: StemRecipe, run_dir: Path, on_metrics: MetricsCallback = ignore_metrics
     ) -> None:
         self.recipe = recipe
-        self.run_dir = run_dir
-        for name in (*recipe.manifests, recipe.dev):
-            if not (recipe.corpus / name).is_file():
-                raise TrainingError(
-                    f"{recipe.corpus} holds no {name}; make the speech first: "
-                    f"mega-asr synthesize synthesize-small --output {recipe.corpus}"
-                )
+        _check_inputs(recipe)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         whisper = load_whisper(recipe.whisper)
-        run = RunFolder(run_dir, recipe, main=self.accelerator.is_main_process)
-        run.claim_data(*[recipe.corpus / name for name in recipe.manifests])
+        self._crops = CropSource(recipe, recipe.manifests)
+        self._dev_crops = CropSource(recipe, [recipe.dev])
+        self.run = RunFolder(
+            run_dir, recipe, main=self.accelerator.is_main_process, on_metrics=on_metrics
+        )
+        self.run.claim_data(*[recipe.corpus / name for name in recipe.manifests])
         set_seed(recipe.seed)
         self.encoder = build_encoder(whisper, recipe.conv_channels, recipe.seed)
         objective = StemObjective(whisper, self.encoder)
         optimizer = torch.optim.AdamW(
             objective.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0
         )
-        self._crops = CropSource(recipe, recipe.manifests)
-        self._dev_crops = CropSource(recipe, [recipe.dev])
         self._objective, optimizer = self.accelerator.prepare(objective, optimizer)
         self._loop = StepLoop(
             accelerator=self.accelerator,
-            run=run,
+            run=self.run,
             module=self._objective,
             optimizer=optimizer,
             recipe=recipe,
             steps=recipe.steps,
             losses=self._losses,
-            evaluate=self._dev_scores,
-            on_metrics=on_metrics,
+            evaluate=self._evaluate,
         )
 
-    def train(self) -> Path:
-        """Fit the convolutions; return the folder of the finished encoder."""
+    def train(self) -> TrainingResult:
+        """Train up to the last step, then write the encoder and its feature extractor."""
         self._loop.train()
-        folder = self.run_dir / "encoder"
+        folder = self.run.path / "encoder"
         if self.accelerator.is_main_process:
             self.encoder.save_pretrained(folder)
             build_extractor(GEOMETRY).save_pretrained(folder)
         self.accelerator.wait_for_everyone()
-        return folder
+        return TrainingResult(folder, self.run.last_validation())
 
     def _losses(self, step: int) -> tuple[torch.Tensor, Mapping[str, float]]:
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        count = max(1, self.recipe.batch_clips // world)
-        first = (step * world + rank) * count
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        count = max(1, self.recipe.batch_clips // processes)
+        first = (step * processes + rank) * count
         samples = self._crops.batch(range(first, first + count)).to(self.accelerator.device)
         loss = self._objective(samples)
         audio_s = count * self.recipe.crop_s
         return loss, {"weight": 1.0, "loss": float(loss.detach()), "audio_s": audio_s}
 
     @torch.inference_mode()
-    def _dev_scores(self) -> Mapping[str, float]:
+    def _evaluate(self) -> Mapping[str, float]:
         objective = self.accelerator.unwrap_model(self._objective)
         samples = self._dev_crops.batch(range(self.DEV_CROPS)).to(self.accelerator.device)
         return {"dev_r2": round(1.0 - float(objective(samples)), 4)}
+
+
+def _check_inputs(recipe: StemRecipe) -> None:
+    """Raise a TrainingError that names all missing inputs and the commands that make them."""
+    check = InputCheck()
+    for name in (*recipe.manifests, recipe.dev):
+        command = f"mega-asr synthesize synthesize-small --output {recipe.corpus}"
+        check.require_file(recipe.corpus, name, command)
+    check.require_file(recipe.whisper, WEIGHTS_FILE, "make judge")
+    check.finish()

@@ -1,7 +1,7 @@
-"""Does the fitted encoder still hear what Whisper hears? Whisper's own decoder reads both.
+"""Compares the fitted encoder with Whisper's: Whisper's decoder transcribes through both.
 
-The stop rule of the recipe: an error rate on people's speech above 1.3 times Whisper's means that
-the convolutions are not good enough to train a decoder on.
+The stop rule of the recipe: if the error rate on human speech exceeds 1.3 times Whisper's, the
+convolutions are not good enough to train a decoder on.
 """
 
 from __future__ import annotations
@@ -20,21 +20,31 @@ from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.simulator import Simulator
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
+from megaasr.train.input_check import InputCheck
 from megaasr.train.small.frames import FrozenEncoder
-from megaasr.train.small.whisper_teacher import load_whisper
+from megaasr.train.small.whisper_teacher import WEIGHTS_FILE, load_whisper
 
 STOP_RATIO = 1.3
+"""Largest acceptable ratio of the error rates."""
 # <|startoftranscript|><|en|><|transcribe|><|notimestamps|> and <|endoftext|> of the multilingual
 # vocabulary.
 _PROMPT, _END = (50258, 50259, 50359, 50363), 50257
 _FIRST_SPECIAL = 50257
 _MIN_WINDOW_S, _TAIL_S = 10.0, 1.0
+_TOKENS_PER_S, _MIN_TOKENS, _MAX_TOKENS = 15, 20, 400
+_FRAMES_PER_S = 50
 Encode = Callable[[Samples], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """What is done to every clip before both encoders hear it."""
+    """A degradation of every clip.
+
+    Attributes:
+        scenario: name of the scenario.
+        severity: severity, 0..1.
+        seed: seed of the degradation.
+    """
 
     scenario: str
     severity: float
@@ -43,7 +53,13 @@ class Degradation:
 
 @dataclass(frozen=True, slots=True)
 class StemCheck:
-    """Error counts of Whisper's decoder on two encoders, over the same clips."""
+    """Errors of Whisper's decoder with two encoders, over the same clips.
+
+    Attributes:
+        clips: number of clips.
+        whisper: errors with Whisper's encoder.
+        fitted: errors with the fitted encoder.
+    """
 
     clips: int
     whisper: ErrorCounts
@@ -51,7 +67,7 @@ class StemCheck:
 
     @property
     def ratio(self) -> float:
-        """The fitted encoder's error rate over Whisper's."""
+        """Error rate with the fitted encoder, divided by the one with Whisper's."""
         return self.fitted.rate / max(self.whisper.rate, 1e-9)
 
 
@@ -59,26 +75,39 @@ def check_stem(
     encoder: Path,
     whisper: Path,
     manifest: Path,
+    *,
     degradation: Degradation | None = None,
     limit: int | None = None,
 ) -> StemCheck:
     """Transcribe a manifest through both encoders.
 
     Args:
-        encoder: the fitted encoder's folder.
+        encoder: folder of the fitted encoder.
         whisper: folder with Whisper-base's `model.bin` and `tokenizer.json`.
-        manifest: clips with their texts.
-        degradation: of every clip, or None.
-        limit: most clips, from the start of the manifest.
+        manifest: manifest of clips with their references.
+        degradation: degradation of every clip; None for none.
+        limit: maximum number of clips, from the start of the manifest; None for all.
+
+    Raises:
+        TrainingError: encoder, Whisper or manifest are missing; all are named.
+        CheckpointError: Whisper's weights are damaged.
     """
+    check = InputCheck()
+    is_encoder = (encoder / "model.safetensors").is_file()
+    check.require(is_encoder, f"{encoder} holds no model", "mega-asr train stem")
+    for name in (WEIGHTS_FILE, "tokenizer.json"):
+        check.require_file(whisper, name, "make judge")
+    command = "make human-test, or mega-asr manifest"
+    check.require(manifest.is_file(), f"{manifest} does not exist", command)
+    check.finish()
     from tokenizers import Tokenizer
 
     teacher = load_whisper(whisper)
     tokenizer = Tokenizer.from_file(str(whisper / "tokenizer.json"))
-    trimmed = FrozenEncoder(encoder)
+    fitted = FrozenEncoder(encoder)
     encoders: dict[str, Encode] = {
         "whisper": lambda samples: _whisper_frames(teacher, samples),
-        "fitted": lambda samples: _fitted_frames(trimmed, samples),
+        "fitted": lambda samples: _fitted_frames(fitted, samples),
     }
     counts: dict[str, list[ErrorCounts]] = {name: [] for name in encoders}
     utterances = list(read_manifest(manifest))[:limit]
@@ -110,7 +139,7 @@ def _samples(folder: Path, utterance: Utterance, degradation: Degradation | None
 
 @torch.inference_mode()
 def _whisper_frames(model: WhisperForConditionalGeneration, samples: Samples) -> torch.Tensor:
-    """Whisper's encoder on the clip in its window of 30 s: [1500, width]."""
+    """Return the frames of Whisper's encoder for a clip padded to 30 s, [1500, width]."""
     make_extractor: Any = WhisperFeatureExtractor
     extractor = make_extractor(feature_size=model.config.num_mel_bins)
     features = extractor([samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
@@ -119,8 +148,11 @@ def _whisper_frames(model: WhisperForConditionalGeneration, samples: Samples) ->
 
 
 def _fitted_frames(encoder: FrozenEncoder, samples: Samples) -> torch.Tensor:
-    """The fitted encoder on the clip and the silence behind it that Whisper's decoder needs to
-    find the end: without any it starts again (ours learns to do without)."""
+    """Return the frames of the fitted encoder for a clip followed by silence, [frames, width].
+
+    Whisper's decoder needs the silence to find the end: without it, it starts again. Our decoder
+    learns to do without.
+    """
     length = max(samples.size + round(_TAIL_S * SAMPLE_RATE), round(_MIN_WINDOW_S * SAMPLE_RATE))
     padded = np.zeros(min(length, 30 * SAMPLE_RATE), dtype=np.float32)
     padded[: samples.size] = samples[: padded.size]
@@ -129,11 +161,11 @@ def _fitted_frames(encoder: FrozenEncoder, samples: Samples) -> torch.Tensor:
 
 @torch.inference_mode()
 def _greedy(model: WhisperForConditionalGeneration, frames: torch.Tensor) -> Sequence[int]:
-    """The likeliest tokens, one after another."""
+    """Return the tokens of greedy decoding."""
     tokens: list[int] = []
     inputs, cache = torch.tensor([_PROMPT]), None
-    limit = 20 + round(len(frames) / 50 * 15)
-    while len(tokens) < min(limit, 400):
+    limit = _MIN_TOKENS + round(len(frames) / _FRAMES_PER_S * _TOKENS_PER_S)
+    while len(tokens) < min(limit, _MAX_TOKENS):
         output = model.model.decoder(
             input_ids=inputs,
             encoder_hidden_states=frames[None],

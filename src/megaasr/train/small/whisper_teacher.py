@@ -1,7 +1,7 @@
-"""Whisper as the teacher of `small`: its weights in transformers' class, its layers in ours.
+"""Whisper as the teacher of `small`: load it, and copy its layers into a Qwen3-ASR encoder.
 
-Whisper (Radford et al. 2022, arXiv 2212.04356; code and weights MIT). The weights come in
-CTranslate2's layout (see `make judge`); every size can be read, and Whisper-base is what is used.
+Whisper: Radford et al. 2022, arXiv 2212.04356; code and weights have the MIT licence. The weights
+are in CTranslate2's layout (see `make judge`). Every size can be read; Whisper-base is used.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from megaasr.errors import CheckpointError
 from megaasr.model.ctranslate2 import read_ctranslate2
 
+WEIGHTS_FILE = "model.bin"
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -26,12 +27,12 @@ def load_whisper(folder: Path) -> WhisperForConditionalGeneration:
     """Return Whisper in float32, in evaluation mode.
 
     Args:
-        folder: holds `model.bin` in CTranslate2's layout.
+        folder: folder with `model.bin` in CTranslate2's layout.
 
     Raises:
-        CheckpointError: there is none, it is damaged, or it is no Whisper.
+        CheckpointError: the file is missing or damaged, or is not Whisper.
     """
-    path = folder / "model.bin"
+    path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no model.bin; fetch Whisper-base with: make judge")
     arrays = read_ctranslate2(path)
@@ -42,12 +43,12 @@ def load_whisper(folder: Path) -> WhisperForConditionalGeneration:
     try:
         problems = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} is no Whisper: {error}") from error
+        raise CheckpointError(f"{path} is not Whisper: {error}") from error
     # k_proj has no bias in Whisper, and the output projection is the embedding.
     missing = [name for name in problems.missing_keys if name != "proj_out.weight"]
     if missing or problems.unexpected_keys:
         raise CheckpointError(
-            f"{path} is no Whisper: missing {missing[:3]}, "
+            f"{path} is not Whisper: missing {missing[:3]}, "
             f"unexpected {problems.unexpected_keys[:3]}"
         )
     model.train(False)
@@ -56,12 +57,12 @@ def load_whisper(folder: Path) -> WhisperForConditionalGeneration:
 
 def _take(arrays: Arrays, name: str) -> NDArray[Any]:
     if name not in arrays:
-        raise CheckpointError(f"the model has no {name}: it is no Whisper")
+        raise CheckpointError(f"the model has no {name}: it is not Whisper")
     return arrays[name]
 
 
 def _config(arrays: Arrays) -> WhisperConfig:
-    """The sizes, read off the arrays."""
+    """Return the sizes of Whisper, which are the shapes of its arrays."""
     width, mel_bins, _ = _take(arrays, "encoder/conv1/weight").shape
     ffn = len(_take(arrays, "encoder/layer_0/ffn/linear_0/bias"))
     layers = sum(name.endswith("self_attention/linear_0/bias") for name in arrays) // 2
@@ -82,7 +83,7 @@ def _config(arrays: Arrays) -> WhisperConfig:
 
 
 def _native_arrays(arrays: Arrays, layers: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield (name, values) as transformers names Whisper's parameters."""
+    """Yield (name, values) for each parameter by its name in transformers."""
 
     def take(name: str) -> NDArray[np.float32]:
         return _take(arrays, name).astype(np.float32)
@@ -126,7 +127,7 @@ def _norm(take: Any, source: str, target: str) -> Iterator[tuple[str, NDArray[np
 def _linears(
     take: Any, source: str, target: str, names: tuple[str, ...]
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Cut a fused projection into its parts; keys have no bias."""
+    """Split a fused projection into its parts; keys have no bias."""
     weights = np.split(take(f"{source}/weight"), len(names))
     biases = np.split(take(f"{source}/bias"), len(names))
     for name, weight, bias in zip(names, weights, biases, strict=True):
@@ -136,11 +137,14 @@ def _linears(
 
 
 def copy_layers(whisper: WhisperForConditionalGeneration, encoder: nn.Module) -> None:
-    """Give a native Qwen3-ASR encoder Whisper's transformer layers and last norm.
+    """Copy Whisper's transformer layers and last norm into a native Qwen3-ASR encoder.
 
     Args:
         whisper: the teacher.
-        encoder: native `Qwen3ASREncoder` of the same width and depth; its convolutions stay.
+        encoder: native `Qwen3ASREncoder` of the same width and depth; its convolutions are kept.
+
+    Raises:
+        CheckpointError: the encoder has another width or depth.
     """
     source = whisper.model.encoder.state_dict()
     state = {
@@ -148,7 +152,9 @@ def copy_layers(whisper: WhisperForConditionalGeneration, encoder: nn.Module) ->
         for name, values in source.items()
         if name.startswith(("layers.", "layer_norm."))
     }
-    for layer in range(whisper.config.encoder_layers):  # Whisper's keys have no bias, ours have
+    for layer in range(
+        whisper.config.encoder_layers
+    ):  # keys have a bias in Qwen3-ASR, but not in Whisper
         state[f"layers.{layer}.self_attn.k_proj.bias"] = torch.zeros(whisper.config.d_model)
     problems = encoder.load_state_dict(state, strict=False)
     convolutions = ("conv2d1.", "conv2d2.", "conv2d3.", "conv_out.")
