@@ -122,7 +122,7 @@ def test_the_command_merges_once(
     }
     lora = write(tmp_path / "lora", tensors, r=3, lora_alpha=3)
     (base / "README.md").write_text("what the base alone can do")
-    for message in ("merged", "this merge was there already"):
+    for message in ("merged", "already holds this merge"):
         with pytest.raises(SystemExit) as ended:
             main(["merge", str(base), "--adapter", str(lora), "--output", str(tmp_path / "out")])
         assert ended.value.code == 0

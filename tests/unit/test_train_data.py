@@ -141,7 +141,7 @@ def test_only_the_transcript_has_labels(
     tokenizer = builder._inputs._tokenizer
     for examples in plan_epoch(store, recipe, 0, short_only=False):
         batch = builder.build(examples, (0, 0))
-        tokens = (batch.inputs["input_ids"] == builder._inputs._audio_pad).sum(dim=1)
+        tokens = (batch.inputs["input_ids"] == builder._inputs._audio_pad_id).sum(dim=1)
         frames = batch.inputs["input_features_mask"].sum(dim=1)
         assert tokens.tolist() == [store.geometry.audio_tokens(int(n)) for n in frames]
         for row, example in enumerate(examples):
