@@ -10,7 +10,7 @@ from pathlib import Path
 from megaasr import MegaASR
 from megaasr.records import read_manifest
 from megaasr.train.sft.recipe import PhaseRecipe, SFTRecipe
-from megaasr.train.sft.trainer import SFTTraining
+from megaasr.train.sft.trainer import SFTTrainer
 
 
 def main(manifest: Path, output: Path) -> None:
@@ -26,8 +26,8 @@ def main(manifest: Path, output: Path) -> None:
         device_batch_size=4,
         loader_workers=0,
     )
-    adapter = SFTTraining(recipe, output).train()  # resumes if it was interrupted
-    asr = MegaASR.from_pretrained("tiny", adapter=adapter, route="robust")
+    result = SFTTrainer(recipe, output).train()  # resumes the run if one exists
+    asr = MegaASR.from_pretrained("tiny", adapter=result.path, route="robust")
     first = next(read_manifest(manifest))
     print(f"reference: {first.text}")
     print(f"hypothesis: {asr.transcribe(manifest.parent / first.audio).text}")
