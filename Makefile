@@ -4,7 +4,7 @@
 # make docs   the documentation site with the API reference
 PYTHON ?= python3
 # The version the project is tested with. On Linux a bare `torch` may bring gigabytes of CUDA:
-# see "Installing" in the README for the CPU build.
+# see "Install" in the README for the CPU build.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 CORPUS ?= corpus/tiny

@@ -176,7 +176,7 @@ def test_one_file_prints_its_text_and_writes_nothing(run: Run) -> None:
 def test_several_files_have_headings(run: Run) -> None:
     result = run(wav("a.wav"), wav("b.wav", 3000), wav("c.wav", 300))
     assert result.out == "==> a.wav <==\n200\n\n==> b.wav <==\n\n==> c.wav <==\n300\n"
-    assert "mega-asr: note: b.wav: no speech was heard\n" in result.err
+    assert "mega-asr: note: b.wav: no speech was detected\n" in result.err
 
 
 def test_live_lines_as_whisper_prints_them(run: Run) -> None:
@@ -192,7 +192,7 @@ def test_json_lines(run: Run) -> None:
     assert (a["audio"], a["text"], a["schema"]) == ("a.wav", "200", 1)
     assert list(b) == ["audio", "error"]
     assert b["audio"] == "b.wav"
-    assert (c["text"], c["reason"]) == ("", "no speech was heard")
+    assert (c["text"], c["reason"]) == ("", "no speech was detected")
 
 
 def test_warnings_are_one_line(run: Run) -> None:
@@ -414,11 +414,11 @@ def test_resume_with_other_settings_transcribes_again(run: Run) -> None:
     [
         ([], "Missing argument"),
         (["a.wav", "--nonsense"], "No such option"),
-        (["a.wav", "-f", "docx"], "no output format 'docx'; there are txt, srt"),
-        (["a.wav", "-f", "srt,docx"], "no output format 'docx'"),
-        (["a.wav", "-f", "srt,"], "no output format ''"),
+        (["a.wav", "-f", "docx"], "unknown output format 'docx'; choose one of txt, srt"),
+        (["a.wav", "-f", "srt,docx"], "unknown output format 'docx'"),
+        (["a.wav", "-f", "srt,"], "unknown output format ''"),
         (["a.wav", "--batch-size", "0"], "batch"),
-        (["a.wav", "--task", "translate"], "--task translate is not possible"),
+        (["a.wav", "--task", "translate"], "--task translate is not supported"),
         (["a.wav", "--temperature", "0.2"], "--temperature of whisper has no meaning here"),
         (["a.wav", "--word_timestamps=True"], "--word-timestamps of whisper has no meaning here"),
         (["a.wav", "--model_dir", "x"], "HF_HOME"),
@@ -451,7 +451,7 @@ def test_standard_input_must_not_be_the_keyboard(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     result = run("-")
     assert result.status == 2
-    assert "keyboard" in result.err
+    assert "terminal" in result.err
 
 
 def test_an_unknown_model_is_one_line(run: Run) -> None:

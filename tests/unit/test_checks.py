@@ -106,7 +106,7 @@ def test_thresholds_can_be_changed_by_name() -> None:
     assert changed.low_logprob == -math.inf
     with pytest.raises(UsageError, match="phrase_cycle"):
         LIMITS.changed(["loops=3"])
-    with pytest.raises(UsageError, match="no number"):
+    with pytest.raises(UsageError, match="not a number"):
         LIMITS.changed(["phrase_cycle=many"])
 
 
@@ -227,7 +227,7 @@ def test_unreliable_text_is_labelled_and_can_be_dropped() -> None:
     )
     dropped = asr.transcribe(noise(3), sample_rate=16_000)
     assert dropped.text == ""
-    assert dropped.reason == "what was heard is unreliable, and was dropped as asked"
+    assert dropped.reason == "all text was unreliable and was removed (--drop-unreliable)"
     assert dropped.segments[0].attempts[0].text == LOOP.text.strip()  # not lost
     assert dropped.segments[0].flags[-1] == "dropped"
 

@@ -186,7 +186,7 @@ def test_babble_swings_like_speech_and_lies_where_speech_lies() -> None:
 
 
 def test_an_unknown_name_is_told() -> None:
-    with pytest.raises(UsageError, match="no built-in noise is called fog; there are white, pink"):
+    with pytest.raises(UsageError, match="unknown built-in noise fog; choose one of white, pink"):
         builtin_noise("fog")
 
 

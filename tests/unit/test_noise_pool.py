@@ -186,7 +186,7 @@ def test_a_drawn_noise_that_is_missing_is_named(pool: NoisePool) -> None:
         pool.samples("noises/rain/gone.wav")
     with pytest.raises(UsageError, match=r"noises/rain/near\.wav .*--noise"):
         NoisePool().samples("noises/rain/near.wav")
-    with pytest.raises(UsageError, match="no built-in noise is called fog"):
+    with pytest.raises(UsageError, match="unknown built-in noise fog"):
         pool.samples("builtin:fog")
 
 

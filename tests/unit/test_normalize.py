@@ -143,5 +143,5 @@ def test_names_and_versions() -> None:
         "zh-simplified": 1,
         "basic": 1,
     }
-    with pytest.raises(UsageError, match="no normaliser huge; there are bench"):
+    with pytest.raises(UsageError, match="unknown normaliser huge; choose one of bench"):
         tokens("a", "en", "huge")

@@ -217,7 +217,7 @@ def test_silent_and_too_short_recordings_are_not_decoded(
 def test_the_model_detects_no_speech(model: ToneModel) -> None:
     transcript = MegaASR(model).transcribe(tone(3000, 1), sample_rate=RATE)
     assert (transcript.text, transcript.language) == ("", None)
-    assert transcript.reason == "no speech was heard"
+    assert transcript.reason == "no speech was detected"
     assert transcript.flags == ("no_speech",)
 
 

@@ -183,7 +183,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
 
 
 def test_an_empty_transcript_says_why() -> None:
-    empty = Transcript("", None, 2.0, "tiny", reason="no speech was heard")
+    empty = Transcript("", None, 2.0, "tiny", reason="no speech was detected")
     assert empty.to_dict() == {
         "schema": 1,
         "audio": None,
@@ -191,7 +191,7 @@ def test_an_empty_transcript_says_why() -> None:
         "language": None,
         "duration_s": 2.0,
         "model": "tiny",
-        "reason": "no speech was heard",
+        "reason": "no speech was detected",
         "word_times": "interpolated",
         "segments": [],
     }
@@ -206,7 +206,7 @@ def test_a_transcript_is_saved_in_the_format_of_the_suffix(tmp_path: Path) -> No
     assert TRANSCRIPT.save(tmp_path / "a.srt").read_text(encoding="utf-8") == TRANSCRIPT.to_srt()
     assert TRANSCRIPT.save(str(tmp_path / "a.VTT")).read_text("utf-8") == TRANSCRIPT.to_vtt()
     assert json.loads(TRANSCRIPT.save(tmp_path / "a.json").read_text()) == TRANSCRIPT.to_dict()
-    with pytest.raises(UsageError, match=r"no output format 'docx'; there are txt, srt"):
+    with pytest.raises(UsageError, match=r"unknown output format 'docx'; choose one of txt, srt"):
         TRANSCRIPT.save(tmp_path / "a.docx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.VTT", "a.json", "a.srt"]
 

@@ -69,7 +69,7 @@ def test_the_headline_is_the_pooled_rate_and_its_comparison(result: Result) -> N
     assert column(table, "significant") == ["–", "yes", "yes"]
     assert column(table, "failed clips") == [str(system.failed) for system in result.systems]
     failing = sum(bool(clip.hypotheses["base"].failures) for clip in result.clips)
-    assert column(table, "clips with a failure %")[0] == f"{failing / 2:.1f}"
+    assert column(table, "clips with a text failure %")[0] == f"{failing / 2:.1f}"
     assert "p below 0.05" in table.caption
 
 

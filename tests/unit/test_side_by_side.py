@@ -68,7 +68,7 @@ def test_the_same_baseline_changes_nothing_and_needs_no_clips(together: Result) 
 
 
 def test_an_unknown_baseline_is_refused(together: Result) -> None:
-    with pytest.raises(UsageError, match="no system whisper to compare with; there are base, rob"):
+    with pytest.raises(UsageError, match="unknown baseline whisper; choose one of base, rob"):
         side_by_side([together], "whisper")
 
 

@@ -80,7 +80,7 @@ def test_json_does_not_escape_letters() -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_transcript_without_words_gives_a_file_without_lines(format: str) -> None:
-    empty = Transcript("", None, 2.0, "fake", (Segment(0, 2, "", None),), "no speech was heard")
+    empty = Transcript("", None, 2.0, "fake", (Segment(0, 2, "", None),), "no speech was detected")
     expected = {"txt": "", "srt": "", "vtt": "WEBVTT\n", "tsv": "start\tend\ttext\n"}
     if format != "json":
         assert empty.render(format) == expected[format]

@@ -45,9 +45,7 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
         Path | None,
         typer.Option(help="Folder that audio paths are relative to [default: the file's folder]."),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Use only the first clips, so many.", min=1)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N clips.", min=1)] = None,
     language: ForcedLanguage = None,
     blocks: Annotated[
         str | None,

@@ -39,9 +39,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Number of cross-validation folds.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and bootstrap draws.")] = 1,
-    limit: Annotated[
-        int | None, typer.Option(min=2, help="Use only the first clips, so many.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Use only the first N clips.")] = None,
     language: ForcedLanguage = None,
     batch_size: BatchSize = 16,
     device: Device = None,

@@ -30,7 +30,7 @@ def confidence(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     model: Annotated[str, typer.Option(help="Name or folder of the model to calibrate.")] = "tiny",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first clips of each list, so many.")
+        int | None, typer.Option(min=1, help="Use only the first N clips of each list.")
     ] = None,
     batch_size: BatchSize = 16,
 ) -> None:

@@ -92,8 +92,8 @@ BranchRoute = Annotated[
     RouteName,
     typer.Option(
         help="Branch that decodes a chunk. auto: the router selects; base, robust: only this one; "
-        "both: decode with both and keep the more probable text (mega-asr compare shows where they "
-        "differ).",
+        "both: decode with both and keep the text that fails fewer checks, or else the more "
+        "probable one (mega-asr compare shows where they differ).",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

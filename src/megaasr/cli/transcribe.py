@@ -58,7 +58,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     model: Annotated[
         str | None,
         typer.Option(
-            help="A folder, a Hugging Face name, or tiny, the test model [default: tiny].",
+            help="A folder, a Hugging Face name, or tiny, the demonstration model [default: tiny].",
             rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
@@ -117,14 +117,15 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     compression_ratio_threshold: Annotated[
         float | None,
         typer.Option(
-            help="Same as --guard compression_ratio=2.4.",
+            help="Same as --guard compression_ratio=N (default 2.4).",
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
     ] = None,
     logprob_threshold: Annotated[
         float | None,
         typer.Option(
-            help="Same as --guard low_logprob=-1.0.", rich_help_panel=options.RELIABILITY_PANEL
+            help="Same as --guard low_logprob=N (default -1.0).",
+            rich_help_panel=options.RELIABILITY_PANEL,
         ),
     ] = None,
     no_retry: Annotated[
@@ -187,7 +188,9 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     from megaasr.transcribe.options import DecodeOptions, ReliabilityOptions, TranscribeOptions
 
     if task != "transcribe":
-        raise UsageError(f"--task {task} is not possible: the model writes what was said, as said")
+        raise UsageError(
+            f"--task {task} is not supported: the model transcribes, it does not translate"
+        )
     formats = _parse_formats(output_format or [ALL_FORMATS])
     writing = output_dir is not None or bool(output_format)
     if language is not None:
@@ -196,7 +199,9 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         raise UsageError("--resume needs files to skip: add -o FOLDER or -f FORMAT")
     content, bar = _what_to_show(json_lines, verbose, writing=writing)
     if STANDARD_INPUT in audio and sys.stdin.isatty():
-        raise UsageError("- reads a recording from standard input, but that is the keyboard")
+        raise UsageError(
+            "- reads a recording from standard input, but that is a terminal; use - < FILE"
+        )
     inputs = expand(audio, recursive=recursive)
     model_options = ModelOptions(
         name=model or SHIPPED[0],
@@ -255,7 +260,7 @@ class _Run:
     """One call of the command: passes recordings to the recognizer and reports what it returns.
 
     Args:
-        inputs: recordings, and folders without any.
+        inputs: recordings and unusable folders, in order.
         folder: output folder, or None.
         screen: shows progress and results in the order of the inputs.
         resume: skip recordings whose transcript is complete in `folder`.
@@ -273,7 +278,7 @@ class _Run:
         self._folder = folder
         self._screen = screen
         self._resume = resume
-        # Taken from `inputs` and not reported yet, with whether the recognizer received it.
+        # Not reported yet, each with whether it was passed to the recognizer.
         self._started: deque[tuple[AudioInput | UnusableFolder, bool]] = deque()
 
     def __call__(self, options: TranscribeOptions) -> None:
@@ -317,7 +322,7 @@ class _Run:
                 yield sys.stdin.buffer if path == STANDARD_INPUT else path
 
     def _current(self) -> str:
-        """Return the path of the recording that the recognizer reports on: the oldest it has."""
+        """Return the path of the recording being transcribed: the first one not reported yet."""
         self._report_skipped()
         return self._started[0][0].audio
 
@@ -362,7 +367,7 @@ def _parse_formats(values: Sequence[str]) -> tuple[str, ...]:
     for name in (part.strip() for value in values for part in value.split(",")):
         if name not in (*FORMATS, ALL_FORMATS):
             choices = ", ".join((*FORMATS, ALL_FORMATS))
-            raise UsageError(f"no output format {name!r}; there are {choices}")
+            raise UsageError(f"unknown output format {name!r}; choose one of {choices}")
         formats += FORMATS if name == ALL_FORMATS else [name]
     return tuple(dict.fromkeys(formats))
 

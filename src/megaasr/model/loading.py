@@ -150,7 +150,7 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
 
     if dtype is not None:
         if dtype not in DTYPES:
-            raise UsageError(f"dtype {dtype!r}: it is one of {', '.join(DTYPES)}")
+            raise UsageError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
         requested: torch.dtype = getattr(torch, dtype)
         return requested
     if device.type == "cuda":

@@ -84,7 +84,7 @@ def require_parent(adapter: Adapter, base: Path) -> None:
     if parent is not None and parent != fingerprint(base):
         raise CheckpointError(
             f"the adapter {adapter.name} was trained on other weights than {base} (on "
-            f"{adapter.base or 'an unnamed model'}); its changes would be noise there"
+            f"{adapter.base or 'an unnamed model'}); so it cannot be used with this base"
         )
 
 

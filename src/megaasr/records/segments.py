@@ -65,7 +65,7 @@ class Segment:
     Attributes:
         start, end: times in seconds from the start of the recording.
         text: transcribed text; empty without speech.
-        language: ISO code, or None if the model detected no speech.
+        language: ISO code; None if the model detected no speech or the segment was not decoded.
         flags: names of facts that a reader should know, such as `token_budget_hit`, `no_speech`.
         route: branch that decoded the segment, `base` or `robust`; None if it was not decoded.
         degraded_probability: the router's probability of degraded audio, 0..1; None without router.

@@ -23,7 +23,8 @@ class Transcript:
 
     Attributes:
         text: texts of all segments, joined.
-        language: ISO code of the language with the longest speech, or None without speech.
+        language: ISO code of the language whose segments are the longest in total; None without
+            speech.
         duration_s: length of the recording in seconds.
         model: name that the model was loaded by.
         segments: segments in order of time, without overlap.
@@ -102,7 +103,9 @@ class Transcript:
             UsageError: the format is unknown.
         """
         if format not in _RENDERERS:
-            raise UsageError(f"no output format {format!r}; there are {', '.join(FORMATS)}")
+            raise UsageError(
+                f"unknown output format {format!r}; choose one of {', '.join(FORMATS)}"
+            )
         return _RENDERERS[format](self)
 
     def save(self, path: str | Path) -> Path:

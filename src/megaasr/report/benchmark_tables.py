@@ -71,7 +71,7 @@ def headline(result: Result, normalizer: str) -> Table:
             f"{100 * result.bootstrap.level:g} % interval",
             *(against if several else []),
             "sub / del / ins %",
-            *(["clips with a failure %"] if result.clips else []),
+            *(["clips with a text failure %"] if result.clips else []),
             "RTFx",
             "failed clips",
         ),

@@ -38,7 +38,7 @@ def side_by_side(results: Sequence[Result], baseline: str | None = None) -> list
     merged = [_merge(members) for members in by_test_set.values()]
     names = dict.fromkeys(system.name for result in merged for system in result.systems)
     if baseline is not None and baseline not in names:
-        raise UsageError(f"no system {baseline} to compare with; there are {', '.join(names)}")
+        raise UsageError(f"unknown baseline {baseline}; choose one of {', '.join(names)}")
     return [_with_baseline(result, baseline) for result in merged]
 
 

@@ -19,7 +19,8 @@ from megaasr.score.predictions import UNUSABLE, Prediction, PredictionLog, Syste
 from megaasr.score.test_set import TestClip, TestSetFile
 
 SAVE_EVERY = 64
-"""Default number of clips to read, transcribe and save together; a kill loses at most so many."""
+"""Default number of clips to read, transcribe and save together; at most this many are lost
+if the process is killed."""
 RUN_FILE, PREDICTIONS_FILE = "run.json", "predictions.jsonl"
 _HASH_SUFFIXES = ("_sha256", "_fingerprint")
 

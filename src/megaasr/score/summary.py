@@ -223,7 +223,7 @@ def comparisons(clips: Sequence[ScoredClip], settings: ScoringSettings) -> list[
     systems = list(clips[0].hypotheses)
     baseline = settings.baseline or systems[0]
     if baseline not in systems:
-        raise UsageError(f"no system {baseline} to compare with; there are {', '.join(systems)}")
+        raise UsageError(f"unknown baseline {baseline}; choose one of {', '.join(systems)}")
     break_downs: dict[str, ClipsByName] = split_into_subgroups(clips)
     return [
         _comparison((by, name), members, (baseline, system), normalizer, settings)

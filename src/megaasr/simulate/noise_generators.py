@@ -42,7 +42,7 @@ def builtin_noise(name: str) -> NDArray[np.int16]:
         UsageError: no built-in noise has this name.
     """
     if name not in _GENERATORS:
-        raise UsageError(f"no built-in noise is called {name}; there are {', '.join(NAMES)}")
+        raise UsageError(f"unknown built-in noise {name}; choose one of {', '.join(NAMES)}")
     noise = _GENERATORS[name](stream(stream_key(0, BUILTIN + name, 0, "noise")))
     levels = np.asarray(np.rint(noise * (PEAK_LEVEL / np.abs(noise).max())), np.int16)
     levels.setflags(write=False)  # shared by all callers in this process

@@ -116,7 +116,7 @@ class Provenance(BaseModel):
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError as error:
-            raise UsageError(f"{path}: there is no such log") from error
+            raise UsageError(f"{path}: there is no such provenance file") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the text"

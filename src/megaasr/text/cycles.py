@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MIN_REPEATS = ((1, 5), (3, 4))
-"""(longest period, repeats): a phrase of at most so many tokens is a cycle from so many repeats."""
+"""Pairs (period, repeats): a phrase of at most `period` tokens is a cycle if it occurs at least
+`repeats` times in a row."""
 MIN_REPEATS_LONG_PHRASE = 3
 """Repeats from which a phrase longer than those in `MIN_REPEATS` is a cycle."""
 _MAX_LETTER_PERIOD, _MIN_LETTER_REPEATS = 4, 8

@@ -148,7 +148,7 @@ def normalizer_version(name: str) -> int:
 
 def _find_normalizer(name: str) -> tuple[int, Callable[[str, str | None], Tokens]]:
     if name not in _NORMALIZERS:
-        raise UsageError(f"no normaliser {name}; there are {', '.join(_NORMALIZERS)}")
+        raise UsageError(f"unknown normaliser {name}; choose one of {', '.join(_NORMALIZERS)}")
     return _NORMALIZERS[name]
 
 

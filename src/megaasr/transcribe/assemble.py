@@ -121,9 +121,9 @@ def _empty_reason(segments: Sequence[Segment], duration_s: float) -> str:
     if all("silent" in segment_flags for segment_flags in flags):
         return "no speech: the recording is silent"
     if any("dropped" in segment_flags for segment_flags in flags):
-        return "what was heard is unreliable, and was dropped as asked"
+        return "all text was unreliable and was removed (--drop-unreliable)"
     if all("no_speech" in segment_flags for segment_flags in flags):
-        return "no speech was heard"
+        return "no speech was detected"
     if any("token_budget_hit" in segment_flags for segment_flags in flags):
         return "the model wrote no words before its token budget ended"
-    return "the model heard speech but wrote no words"
+    return "the model detected speech but recognized no words"

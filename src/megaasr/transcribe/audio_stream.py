@@ -77,7 +77,7 @@ class AudioStream:
             reason = f"cannot be read: {error.strerror or error}"
             raise AudioError(self.name, reason) from error
         if empty:
-            raise AudioEmptyError(self.name, "holds not a single sample; record it again")
+            raise AudioEmptyError(self.name, "contains no samples; record it again")
 
     def _decoded(self) -> Iterator[Samples]:
         if isinstance(self._audio, np.ndarray):

@@ -197,7 +197,7 @@ class LazyModel:
         return self._loaded().calibration(probability)
 
     def bundle(self) -> ModelBundle:
-        """Return a bundle of which all parts are this object."""
+        """Return a bundle whose model, router and calibration load this model on first use."""
         return ModelBundle(self, self, self.calibration)
 
     def _loaded(self) -> ModelBundle:
@@ -212,9 +212,11 @@ def check_route(route: str) -> None:
     """Raise unless a route is one of `RouteChoice`.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the route is unknown.
     """
     from megaasr.route.decision import RouteChoice
 
     if route not in get_args(RouteChoice):
-        raise UsageError(f"route {route!r}: it is one of {', '.join(get_args(RouteChoice))}")
+        raise UsageError(
+            f"unknown route {route!r}; choose one of {', '.join(get_args(RouteChoice))}"
+        )

@@ -13,8 +13,9 @@
 | `language_flip` | 1: the two preceding segments agree on another language | always |
 | `branches_disagree` | error rate between the texts of the base and the robust branch | above |
 
-The command line and the documents call these checks *guards*. All functions are pure; `fallback`
-acts on the failed checks.
+Users set the thresholds with `--guard`. All functions are pure; `fallback` acts on failed checks.
+The checks of one attempt run in `run_checks`; `branches_disagree` compares branches in `assemble`,
+`language_flip` neighbouring segments in `language_switch`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from megaasr.text.cycles import MIN_REPEATS_LONG_PHRASE, find_cycle
 from megaasr.text.normalize import tokens
 
 _WIDE_CHARACTER = 2.5  # a Chinese character is a syllable, an English syllable about 2.5 letters
+_LOWER_BOUNDS = ("speech_not_detected", "low_logprob")  # values below these thresholds fail
 _MIN_ECHO_WORDS = 3  # two consecutive words may match by chance
 
 
@@ -66,9 +68,8 @@ class CheckThresholds:
     @classmethod
     def off(cls) -> CheckThresholds:
         """Return thresholds that disable every check that has one."""
-        lower_bounds = ("speech_not_detected", "low_logprob")
         return cls(
-            **{f.name: -math.inf if f.name in lower_bounds else math.inf for f in fields(cls)}
+            **{f.name: -math.inf if f.name in _LOWER_BOUNDS else math.inf for f in fields(cls)}
         )
 
     def changed(self, settings: Sequence[str]) -> CheckThresholds:
@@ -85,11 +86,13 @@ class CheckThresholds:
             name, equals, value = setting.partition("=")
             name = name.replace("-", "_")
             if not equals or name not in values:
-                raise UsageError(f"guard {setting!r}: write NAME=VALUE, of {', '.join(values)}")
+                raise UsageError(
+                    f"guard {setting!r}: expected NAME=VALUE with NAME one of {', '.join(values)}"
+                )
             try:
                 values[name] = float(value)
             except ValueError as error:
-                raise UsageError(f"guard {setting!r}: {value!r} is no number") from error
+                raise UsageError(f"guard {setting!r}: {value!r} is not a number") from error
         return CheckThresholds(**values)
 
 
@@ -168,7 +171,8 @@ def compression_ratio(text: str) -> float:
 
 
 def count_letters(text: str) -> float:
-    """Return the number of letters and digits of a text; a wide one counts as a syllable."""
+    """Return the number of letters and digits of a text; a wide one (Chinese, Japanese, Korean)
+    counts 2.5."""
     return sum(
         _WIDE_CHARACTER if unicodedata.east_asian_width(char) in "WF" else 1.0
         for char in text

@@ -27,8 +27,8 @@ MIN_DURATION_S = 0.1
 """A recording shorter than this cannot hold a word; it is not decoded."""
 NO_SPEECH_THRESHOLD = 0.02
 """A chunk is not decoded if the probability of speech stays below this value in all its frames. No
-clip of degraded speech up to severity 0.8 does, and one in a hundred above
-(`python -m benchmarks.speech_activity corpus/simulated-dev`)."""
+clip of degraded speech with a severity up to 0.8 stays below it; of more severe ones, one in a
+hundred does (`python -m benchmarks.speech_activity corpus/simulated-dev`)."""
 
 _MIN_CHUNK_S = 15.0  # of every chunk but the last
 _MIN_LAST_CHUNK_S = 1.0
@@ -93,8 +93,9 @@ class Chunk:
     def trimmed(self) -> Samples:
         """Return the samples without long non-speech at either end.
 
-        The models were trained on speech; in a sentence between half minutes of noise they find no
-        words. Non-speech of up to 2 s stays, and without voice-activity detection all of it does.
+        The models were trained on speech; they often recognize nothing in a sentence surrounded by
+        half a minute of noise. Non-speech of up to 2 s stays, and without voice-activity detection
+        all of it does.
         """
         if self.speech is None:
             return self.samples

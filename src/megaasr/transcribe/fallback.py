@@ -93,7 +93,8 @@ class ChunkDecoding:
 
     @property
     def may_improve(self) -> bool:
-        """Whether sampling may help: some attempt failed more than the speech-detection checks."""
+        """Whether sampling may help: an attempt failed a check that does not concern speech
+        detection."""
         return any(set(scored.attempt.failed) - _UNAFFECTED_BY_SAMPLING for scored in self.scored)
 
     def branch_disagreement(self) -> float | None:

@@ -1,4 +1,4 @@
-"""A single segment in another language than its neighbours: is that real? Pure functions.
+"""Decoding a segment again whose language differs from that of the two before it. Pure functions.
 
 A model that identifies the language of every chunk sometimes errs on one of them. A segment whose
 language differs from the two segments before it, which agree, is decoded again with their language

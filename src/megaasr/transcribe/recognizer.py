@@ -63,7 +63,8 @@ class MegaASR:
     """A speech model together with everything that recordings need.
 
     Recordings are split in pauses into chunks of at most 30 s, and chunks of several recordings
-    share batches. Silent chunks and recordings under 0.1 s are not decoded.
+    share batches. Silent chunks, chunks
+    without detected speech, and recordings under 0.1 s are not decoded.
 
     Args:
         model: any `SpeechModel`.
@@ -251,8 +252,8 @@ class MegaASR:
             One transcript for one input, a list for a list. An empty text comes with a `reason`.
 
         Raises:
-            AudioError: a recording cannot be used; the first of a list (but see
-                `transcribe_many`).
+            AudioError: a recording cannot be used; for a list, raised at the first such recording
+                (`transcribe_many` continues).
             ModelError: the model fails.
             UsageError: an argument cannot be used.
         """
@@ -337,7 +338,7 @@ class MegaASR:
                 if len(pending) >= limit:
                     yield from self._decode(pending, sessions, options)
                     limit = self._batch_size * _LOOK_AHEAD_BATCHES
-            if len(sessions) > limit:  # broken and silent files queue behind one that waits
+            if len(sessions) > limit:  # recordings without chunks wait behind one in flight
                 yield from self._decode(pending, sessions, options)
             yield from self._emit_ready(sessions, options)
         yield from self._decode(pending, sessions, options)
@@ -436,7 +437,7 @@ class MegaASR:
     def _decide(self, samples: Samples) -> RouteDecision:
         """Select the branch for a chunk."""
         if self._route in ("base", "robust"):
-            return RouteDecision(self._route, reason="asked for")
+            return RouteDecision(self._route, reason=f"selected by route={self._route}")
         return NO_ROUTER if self._router is None else self._router.decide(samples)
 
 

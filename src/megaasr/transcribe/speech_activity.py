@@ -1,6 +1,6 @@
-"""Voice-activity detection of whole recordings.
+"""Voice-activity detection with a warm-up, so that the first frames are reliable.
 
-Importing this module imports no network; it is loaded when the first audio is examined.
+The network, and torch with it, is loaded at the first call.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class LoudnessAfterDistortion(Primitive):
 
 
 def _set_loudness(x: Samples, target_lufs: float, *, max_peak: float) -> Measurements:
-    """Scale x to the target, or as close to it as its peak may not exceed `max_peak`."""
+    """Scale x to the target, or as close to it as `max_peak` allows."""
     if len(x) < BLOCK:
         return {"skipped": "shorter than 0.4 s, a block of the loudness measure"}
     power = _block_powers(x)
