@@ -136,7 +136,7 @@ def interrupting(step: int) -> Callable[[dict[str, Any]], None]:
 
 @pytest.fixture(scope="module")
 def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of six steps without a break; tests must not write into it."""
+    """An uninterrupted run of six steps; tests must not write into it."""
     folder = tmp_path_factory.mktemp("run") / "straight"
     torch.set_num_threads(1)
     AcceleratorState._reset_state(True)
@@ -145,7 +145,7 @@ def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_same(first: Any, second: Any, where: str = "checkpoint") -> None:
-    """Equal to the last bit, whatever is nested in whatever."""
+    """Assert that two nested values are equal to the last bit."""
     assert type(first) is type(second), where
     if isinstance(first, torch.Tensor):
         assert first.dtype == second.dtype, where
@@ -227,7 +227,7 @@ def test_another_recipe_in_the_same_folder_is_refused(
     assert (finished / "recipe.json").read_bytes() == before
 
 
-def test_a_run_may_be_prolonged(corpus: Path, finished: Path, tmp_path: Path) -> None:
+def test_a_run_can_be_prolonged(corpus: Path, finished: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished, tmp_path / "run"))
     longer = toy_recipe(corpus, "steps=7", "log_steps=7", "evaluate_steps=50", "checkpoint_s=99")
     BaseTrainer(longer, folder).train()
@@ -334,9 +334,7 @@ def test_a_missing_corpus_is_named_with_its_command(
         BaseTrainer(toy_recipe(half), tmp_path / "run")
 
 
-def test_first_steps_without_a_short_clip_are_an_error_not_a_hang(
-    corpus: Path, tmp_path: Path
-) -> None:
+def test_first_steps_without_short_clips_are_an_error(corpus: Path, tmp_path: Path) -> None:
     recipe = toy_recipe(corpus, "short_first_s=0.1")
     with pytest.raises(TrainingError, match=r"no clip of at most 0\.1 s \(short_first_s\)"):
         BaseTrainer(recipe, tmp_path / "run").train()

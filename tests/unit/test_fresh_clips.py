@@ -78,7 +78,7 @@ def recipe(base: Path, speech: Path, **changes: Any) -> SFTRecipe:
     )
 
 
-def test_fresh_clips_are_those_of_the_built_data_set(clean: Path, tmp_path: Path) -> None:
+def test_fresh_clips_equal_those_of_a_built_data_set(clean: Path, tmp_path: Path) -> None:
     build_corpus(clean, tmp_path, SimulatedCorpusRecipe.model_validate(SIMULATION), workers=1)
     built = read_clips([tmp_path])
     features = ClipFeatures(built, AudioGeometry())

@@ -99,7 +99,7 @@ def test_known_texts_need_no_program(cache: Path, request: pytest.FixtureRequest
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_the_cache_is_believed_extended_and_replaced(cache: Path) -> None:
+def test_the_cache_is_used_extended_and_replaced(cache: Path) -> None:
     cache.write_text(json.dumps({"cat": ["m", "j", "aU"], "old": ["x"]}))
     with cache.open() as reader:  # as another process would, in the middle of its work
         assert phonemize(["dog", "cat"], cache) == [["d", "0", "g"], ["m", "j", "aU"]]
@@ -113,7 +113,7 @@ def test_the_cache_is_believed_extended_and_replaced(cache: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_programs")
-def test_a_missing_program_is_named_with_the_mend(cache: Path) -> None:
+def test_a_missing_program_is_named_with_the_command_that_installs_it(cache: Path) -> None:
     cache.write_text('{"cat": ["k", "a", "t"]}')
     with pytest.raises(SynthesisError, match=r"espeak-ng is not installed.*apt-get install"):
         phonemize(["cat", "dog"], cache)

@@ -144,7 +144,7 @@ def test_counts_equal_the_scorers_and_rewards_are_bounded(hypothesis: str, refer
     assert (rewards["total"] > 1 - 1e-6) == (counts.errors == 0)
 
 
-def test_trl_calls_with_columns() -> None:
+def test_trl_passes_columns() -> None:
     conversation = [{"role": "assistant", "content": f"language English<asr_text>{REFERENCE}"}]
     rewards = trl_reward(
         prompts=["p"] * 3,

@@ -140,7 +140,7 @@ OUTPUTS = [
 ]
 
 
-def test_padding_changes_nothing_and_the_audio_everything(
+def test_the_policy_depends_on_the_audio_not_on_padding(
     start: Start, features: list[Features]
 ) -> None:
     tokenizer = start.processor.tokenizer
@@ -164,7 +164,7 @@ def test_padding_changes_nothing_and_the_audio_everything(
     assert float((together * mask).max()) <= 0
 
 
-def test_one_prompt_for_all_copies_equals_a_copy_for_each(
+def test_a_shared_prompt_equals_a_copy_for_each_transcript(
     start: Start, features: list[Features]
 ) -> None:
     model = with_adapter(load_copy(start), "all", LoraRecipe(rank=2, alpha=4, dropout=0.0))
@@ -214,7 +214,9 @@ def test_samples_depend_on_the_seed_not_on_the_batch(
     assert len({sample.ids for of_clip in together for sample in of_clip}) > 3
 
 
-def test_a_cold_draw_is_the_greedy_transcript(start: Start, features: list[Features]) -> None:
+def test_a_sample_at_temperature_zero_is_the_greedy_transcript(
+    start: Start, features: list[Features]
+) -> None:
     cold = engine(start, temperature=1e-4).draw(features, [(0,)] * 3)
     for of_clip, clip in zip(cold, features, strict=True):
         assert len({sample.ids for sample in of_clip}) == 1
@@ -396,7 +398,7 @@ def test_easy_clips_are_subsampled() -> None:
 # The loop
 
 
-def test_every_group_of_layers_moves_and_the_rest_does_not(finished: Path) -> None:
+def test_every_layer_group_is_trained_and_nothing_else(finished: Path) -> None:
     start = read_adapter(Path("src/megaasr/model/shipped/tiny/mega-asr-merged"))
     joined = read_adapter(finished / "adapter")
     moved = set()
@@ -424,7 +426,7 @@ def test_a_step_starts_from_the_policy_that_sampled(finished: Path) -> None:
         assert {"s_generate", "s_score", "s_forward", "s_backward", "s_data"} <= set(row)
 
 
-def test_an_interrupted_run_goes_on_exactly(finished: Path, data: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_exactly(finished: Path, data: Path, tmp_path: Path) -> None:
     class StoppedError(Exception):
         pass
 
@@ -502,7 +504,7 @@ def _toml(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]
             yield f"{before}{name}", json.dumps(value)
 
 
-def test_patience_ends_a_run_that_does_not_get_better(data: Path, tmp_path: Path) -> None:
+def test_patience_ends_a_run_without_improvement(data: Path, tmp_path: Path) -> None:
     def worse(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
         rewards = score_batch(h, r, languages)
         return replace(rewards, total=-rewards.total)
@@ -520,7 +522,7 @@ def test_patience_ends_a_run_that_does_not_get_better(data: Path, tmp_path: Path
     assert json.loads((tmp_path / "best/validation.json").read_text())["step"] == 0
 
 
-def test_there_must_be_something_to_start_from(
+def test_an_adapter_to_start_from_is_required(
     random_checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="train sft"):
@@ -581,9 +583,9 @@ def test_small_samples_what_it_generates_in_any_batch(small_recipe: RLRecipe, da
     assert float(((together - torch.cat(alone)).abs() * mask).max()) < 1e-3
 
 
-def test_small_is_reinforced(small_recipe: RLRecipe, tmp_path: Path) -> None:
+def test_small_is_trained_by_reinforcement_learning(small_recipe: RLRecipe, tmp_path: Path) -> None:
     def by_number(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
-        # A random model says nothing that could be scored: its samples are told apart by number.
+        # A random model outputs no words: here, rewards depend on the index of a sample.
         return replace(score_batch(h, r, languages), total=np.arange(len(h), dtype=float) % 3)
 
     RLTrainer(small_recipe, tmp_path, reward=by_number).train()
@@ -623,7 +625,7 @@ def a_group(rates: Sequence[float], before: float, texts: Sequence[str]) -> Grou
     )
 
 
-def test_the_probe_measures_what_it_says() -> None:
+def test_the_measurements_of_the_probe() -> None:
     groups = [
         a_group([0.5, 0.2], 0.5, ["a", "b"]),  # one is better
         a_group([0.5, 0.5], 0.5, ["a", ""]),  # none is, one is empty
@@ -646,7 +648,7 @@ def test_the_recommended_temperature_explores_without_breaking() -> None:
     assert recommend(tried) == 0.5
 
 
-def test_the_page_shows_groups_and_lets_nothing_run(tmp_path: Path) -> None:
+def test_the_page_shows_groups_and_escapes_texts(tmp_path: Path) -> None:
     log = GroupLog(tmp_path / "groups.jsonl")
     hostile = a_group([0.5, 0.0], 0.5, ["<script>alert(1)</script>", "a b"])
     log.write(5, [hostile])
@@ -682,7 +684,7 @@ def test_the_command_probes_and_draws(
 
 @pytest.mark.slow
 def test_a_planted_reward_is_learnt(data: Path, tmp_path: Path) -> None:
-    """The loop optimises what it is told: to say "the" as often as possible."""
+    """The loop optimises any reward: here, the share of "the"."""
 
     def planted(h: Sequence[str], r: Sequence[str], languages: Any) -> Rewards:
         rewards = score_batch(h, r, languages)

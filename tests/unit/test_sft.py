@@ -123,7 +123,7 @@ def names(base: Path) -> list[str]:
         ("all", 29),
     ],
 )
-def test_a_scope_takes_its_layers(random_checkpoint: Path, scope: Any, count: int) -> None:
+def test_the_layers_of_a_scope(random_checkpoint: Path, scope: Any, count: int) -> None:
     assert len(modules_of(scope, names(random_checkpoint))) == count
 
 
@@ -146,7 +146,7 @@ def test_at_the_released_size_there_are_343_layers() -> None:
     assert len(modules_of("all", (name for name, _ in model.named_modules()))) == 343
 
 
-def test_groups_are_told_by_wrapped_names_too() -> None:
+def test_layer_groups_of_wrapped_names() -> None:
     prefix = "base_model.model.model."
     assert group_of(f"{prefix}language_model.layers.3.mlp.up_proj.lora_A.default.weight") == "llm"
     assert group_of(f"{prefix}audio_tower.layers.3.fc1.lora_B.default.weight") == "encoder"
@@ -154,7 +154,7 @@ def test_groups_are_told_by_wrapped_names_too() -> None:
     assert group_of(f"{prefix}audio_tower.conv2d1") is None
 
 
-def test_every_phase_moves_its_layers_and_only_those(finished: Path) -> None:
+def test_every_phase_trains_its_layers_only(finished: Path) -> None:
     expected = {"acoustic": {"encoder", "aligner"}, "semantic": {"llm"}}
     for phase, groups in expected.items():
         adapter = read_adapter(finished / phase / "adapter")
@@ -179,7 +179,7 @@ def test_stages_hold_exactly_the_clips_below_their_bound(data: Path) -> None:
     assert len(select_clips(clips, None, None, (1,))) == 24
 
 
-def test_what_cannot_be_learnt_from_is_an_error_or_left_out(data: Path, tmp_path: Path) -> None:
+def test_unusable_clips_are_an_error_or_left_out(data: Path, tmp_path: Path) -> None:
     ungraded = [Utterance("a", "a.wav", "x", "en", {"duration_s": 1.0})]
     write_manifest(tmp_path / "m.jsonl", ungraded)
     clips = read_clips([tmp_path / "m.jsonl"])
@@ -195,7 +195,7 @@ def test_what_cannot_be_learnt_from_is_an_error_or_left_out(data: Path, tmp_path
         read_clips([tmp_path / "nothing"])
 
 
-def test_only_the_assistant_s_turn_is_learnt(any_checkpoint: Path, data: Path) -> None:
+def test_only_the_turn_of_the_assistant_has_labels(any_checkpoint: Path, data: Path) -> None:
     builder = InputBuilder.for_model(*read_checkpoint(any_checkpoint, torch.float32))
     tokenizer: Any = builder._tokenizer
     examples = [ClipFeatures(read_clips([data]), builder.geometry)[index] for index in (0, 19)]
@@ -211,7 +211,7 @@ def test_only_the_assistant_s_turn_is_learnt(any_checkpoint: Path, data: Path) -
         assert not batch["attention_mask"][row][last + 1 :].any()
 
 
-def test_a_batch_without_a_readable_clip_teaches_nothing(any_checkpoint: Path) -> None:
+def test_a_batch_without_a_readable_clip_has_no_labels(any_checkpoint: Path) -> None:
     model, processor = read_checkpoint(any_checkpoint, torch.float32)
     collate = Collator(InputBuilder.for_model(model, processor), torch.float32)
     empty = {"features": None, "text": "words", "language": "en"}
@@ -246,7 +246,7 @@ def test_the_prompt_of_training_is_that_of_inference(any_checkpoint: Path) -> No
     assert prompt == inputs["input_ids"][0].tolist()
 
 
-def test_orders_are_by_length_and_follow_from_seed_and_epoch() -> None:
+def test_the_order_is_by_length_and_depends_on_seed_and_epoch() -> None:
     lengths = list(np.random.default_rng(0).uniform(1, 10, 100))
     sampler = LengthSampler(lengths, 8, seed=3)
     first = list(sampler)
@@ -333,7 +333,7 @@ def test_peft_alone_loads_the_joined_adapter(finished: Path, random_checkpoint: 
         assert torch.allclose(change, layer.delta(), atol=1e-5), name
 
 
-def test_an_interrupted_run_goes_on_exactly(
+def test_an_interrupted_run_is_resumed_exactly(
     finished: Path, random_checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     class StoppedError(Exception):
@@ -375,7 +375,7 @@ def test_a_finished_run_is_not_run_again(
     assert (finished / "adapter" / "adapter_model.safetensors").read_bytes() == before
 
 
-def test_metrics_tell_bands_failures_and_throughput(finished: Path) -> None:
+def test_metrics_have_bands_failures_and_throughput(finished: Path) -> None:
     lines = (finished / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     trained = [row for row in rows if "loss" in row]
@@ -406,7 +406,9 @@ def test_an_adapter_refuses_another_base(
         load_model(tmp_path, adapter=finished / "adapter")
 
 
-def test_a_missing_clip_stops_nothing(random_checkpoint: Path, data: Path, tmp_path: Path) -> None:
+def test_a_missing_clip_does_not_stop_a_run(
+    random_checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
     from megaasr.records import read_manifest
 
     clips = [
@@ -458,7 +460,7 @@ def test_two_processes_equal_one(
 # Recipes and adapters
 
 
-def test_the_paper_s_recipe_and_its_plan(random_checkpoint: Path, data: Path) -> None:
+def test_the_recipe_of_the_paper_and_its_plan(random_checkpoint: Path, data: Path) -> None:
     paper = load_recipe(SFTRecipe, "sft-1.7b")
     assert [phase.scope for phase in paper.phases] == ["encoder_aligner", "llm", "all"]
     assert paper.phases[0].stages == (0.3, 0.5, 0.7)
@@ -470,7 +472,7 @@ def test_the_paper_s_recipe_and_its_plan(random_checkpoint: Path, data: Path) ->
     assert "GiB" in plan
 
 
-def test_recipes_that_cannot_be_run_are_refused(random_checkpoint: Path, data: Path) -> None:
+def test_inconsistent_recipes_are_refused(random_checkpoint: Path, data: Path) -> None:
     with pytest.raises(UsageError, match="not a multiple"):
         recipe(random_checkpoint, data, batch_size=6).accumulation(1)
     phase = {"name": "a", "scope": "llm", "stages": [0.7, 0.3]}
@@ -480,14 +482,14 @@ def test_recipes_that_cannot_be_run_are_refused(random_checkpoint: Path, data: P
         recipe(random_checkpoint, data, phases=[{**phase, "stages": [0.7]}] * 2)
 
 
-def test_another_recipe_does_not_go_on_in_the_folder(
+def test_another_recipe_in_the_folder_is_refused(
     finished: Path, random_checkpoint: Path, data: Path
 ) -> None:
     with pytest.raises(TrainingError, match="seed"):
         SFTTrainer(recipe(random_checkpoint, data, seed=6), finished)
 
 
-def test_ranks_of_unlike_layers_survive_the_file(tmp_path: Path) -> None:
+def test_different_ranks_of_layers_are_written_and_read(tmp_path: Path) -> None:
     rng = torch.Generator().manual_seed(0)
 
     def layer(rank: int) -> LowRank:
@@ -520,7 +522,7 @@ def test_the_dry_run_of_the_command(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_goes_on_from_another_run_s_adapter(
+def test_a_run_continues_from_the_adapter_of_another_run(
     finished: Path, random_checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     phases = [{"name": "more", "scope": "llm", "stages": [0.3], "rates": {"llm": 1e-2}}]

@@ -217,7 +217,7 @@ def test_a_damaged_or_foreign_ctranslate2_file_is_named(tmp_path: Path) -> None:
         read_ctranslate2(path)
 
 
-def test_whisper_takes_every_weight_and_its_sizes(whisper: Path) -> None:
+def test_whisper_is_loaded_with_every_weight_and_its_sizes(whisper: Path) -> None:
     model = load_whisper(whisper)
     arrays = read_ctranslate2(whisper / "model.bin")
     assert (model.config.d_model, model.config.encoder_layers) == (WIDTH, LAYERS)
@@ -237,7 +237,7 @@ def test_whisper_without_a_weight_is_refused(whisper: Path, tmp_path: Path) -> N
         load_whisper(tmp_path / "nowhere")
 
 
-def test_the_encoder_is_whispers_above_the_stem(whisper: Path) -> None:
+def test_the_encoder_has_the_layers_of_whisper_above_the_stem(whisper: Path) -> None:
     """Whisper's layers in the native class, fed with Whisper's own stem, give Whisper's frames."""
     teacher = load_whisper(whisper)
     encoder = build_encoder(teacher, 8, 0).eval()
@@ -359,7 +359,7 @@ def test_a_missing_encoder_is_named_and_leaves_no_folder(corpus: Path, tmp_path:
 # The language model.
 
 
-def test_only_the_training_split_is_learnt(sentences: Path) -> None:
+def test_splits_of_sentences_are_disjoint(sentences: Path) -> None:
     train, dev = read_sentences(sentences, "train"), read_sentences(sentences, "dev")
     assert train
     assert dev
@@ -379,7 +379,7 @@ def test_the_language_model_learns(sentences: Path, tmp_path: Path) -> None:
 # Batches.
 
 
-def test_every_example_comes_once_in_an_epoch() -> None:
+def test_an_epoch_has_every_example_once() -> None:
     lengths = np.random.default_rng(0).integers(10, 200, 57).tolist()
     schedule = BatchSchedule(lengths, 500, 1)
     step, epochs = 0, []
@@ -437,7 +437,7 @@ def test_a_decoder_that_was_stopped_continues_exactly(
     assert (again / "model.safetensors").read_bytes() == expected
 
 
-def test_the_model_loads_here_and_in_transformers_alike(model_folder: Path) -> None:
+def test_the_model_gives_the_same_in_transformers(model_folder: Path) -> None:
     ours = load_model(str(model_folder), device="cpu")
     native = Qwen3ASRForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
     samples = np.random.default_rng(1).normal(0, 0.1, 30_000).astype(np.float32)
@@ -470,7 +470,7 @@ def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder:
 def run_folder(
     tmp_path: Path, model_folder: Path, encoder: Path, language_model: Path, corpus: Path
 ) -> Path:
-    """The folder of `mega-asr recipe small`, put together from the runs above."""
+    """A folder like that of `mega-asr recipe small`, composed of the runs above."""
     run = tmp_path / "small"
     runs = {"decoder": model_folder, "stem": encoder, "lm": language_model}
     for name, product in runs.items():

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("fresh_process_state")
 
 
 def hum(seed: int, seconds: float = 1.0) -> NDArray[np.float32]:
-    """What is clean here: a low hum that comes and goes."""
+    """A clean clip of these tests: a low hum of varying level."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     wave = np.sin(2 * np.pi * rng.uniform(150, 250) * time) * (0.6 + 0.4 * np.sin(9 * time))
@@ -105,7 +105,7 @@ def test_labels_of_degraded(data: Path) -> None:
     assert clips[12].severity == 0.1
 
 
-def test_what_is_in_a_degraded_set_is_degraded_unless_it_says_clean(tmp_path: Path) -> None:
+def test_clips_of_a_degraded_set_are_degraded_except_the_scenario_clean(tmp_path: Path) -> None:
     rows = [{}, {"scenario": "clean"}, {"scenario": "noise", "severity": None}]
     listed = [
         Utterance(str(number), f"{number}.wav", "a", "en", row) for number, row in enumerate(rows)
@@ -135,7 +135,7 @@ def test_labels_of_better_come_from_graded_pairs(data: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("bad", "good"), [(3, 7), (7, 3), (4, 4)])
-def test_both_labels_count_the_same(bad: int, good: int) -> None:
+def test_both_labels_are_balanced(bad: int, good: int) -> None:
     clips = [LabelledClip(f"{number}", 1.0, number < bad) for number in range(bad + good)]
     balanced = balance_labels(clips, 1)
     assert sum(clip.robust for clip in balanced) * 2 == len(balanced) == 2 * max(bad, good)
@@ -149,7 +149,7 @@ def spectrum(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.abs(np.fft.rfft(samples)) ** 2
 
 
-def test_what_hard_clips_are() -> None:
+def test_hard_negatives() -> None:
     rng = np.random.default_rng(0)
     voice = (0.1 * rng.standard_normal(RATE)).astype(np.float32)
     for name, change in HARD_NEGATIVES.items():
@@ -178,7 +178,7 @@ def test_only_clean_clips_are_made_hard(data: Path) -> None:
         assert hard[index]["label"] == int(clip.robust)
 
 
-def test_words_of_routing(data: Path) -> None:
+def test_error_rates_of_routing(data: Path) -> None:
     class Oracle(Router):
         def __init__(self) -> None:
             self.threshold = 0.5
@@ -212,7 +212,7 @@ def test_a_toy_learns_both_labels(data: Path, tmp_path: Path) -> None:
     assert router.decide(hum(1)).route == "base"
 
 
-def test_an_interrupted_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_exactly(data: Path, tmp_path: Path) -> None:
     plan = recipe(data, epochs=4, evaluate_steps=4)
     RouterTrainer(plan, tmp_path / "straight").train()
 
@@ -267,7 +267,7 @@ def test_a_run_belongs_to_its_clips(data: Path, tmp_path: Path) -> None:
         RouterTrainer(plan, tmp_path / "run").train()
 
 
-def test_a_broken_dev_clip_ends_no_training(data: Path, tmp_path: Path) -> None:
+def test_a_broken_dev_clip_does_not_end_training(data: Path, tmp_path: Path) -> None:
     listed = [("x", data / "c0.wav"), ("broken", tmp_path / "nothing.wav")]
     clean = [Utterance(name, str(path), "a", "en", {"duration_s": 1.0}) for name, path in listed]
     write_manifest(tmp_path / "dev.jsonl", clean)
@@ -283,7 +283,7 @@ def test_a_broken_dev_clip_ends_no_training(data: Path, tmp_path: Path) -> None:
         classification_metrics(Router.load(tmp_path / "r" / ROUTER_FILE), clips)
 
 
-def test_branches_that_never_differ_on_dev_judge_nothing(data: Path, tmp_path: Path) -> None:
+def test_branches_that_never_differ_on_dev_give_no_label(data: Path, tmp_path: Path) -> None:
     pairs = [{"base": data / "base.jsonl", "robust": data / "robust.jsonl"}]
     same = [{"base": data / "base.jsonl", "robust": data / "base.jsonl"}]
     plan = recipe(data, label="better", pairs=pairs, dev_pairs=same, clean=[], degraded=[])
@@ -304,7 +304,7 @@ def test_incomplete_recipes_are_refused(data: Path, changes: dict[str, Any], mes
         recipe(data, **changes)
 
 
-def test_a_clip_weighs_what_the_wrong_branch_costs() -> None:
+def test_a_clip_is_weighted_by_the_cost_of_the_wrong_branch() -> None:
     pairs = [
         GradedPair(f"{number}", 1.0, 0.5, 10, *errors)
         for number, errors in enumerate([(7, 3), (1, 2), (5, 5)])

@@ -49,7 +49,8 @@ def check_stem(
     """Compare the fitted encoder with Whisper's by Whisper's own decoder; exit 1 if its error rate
     exceeds 1.3 times Whisper's."""
     with needing_libraries():
-        from megaasr.train.small.stem_check import STOP_RATIO, Degradation, check_stem
+        from megaasr.train.small.degradation import Degradation
+        from megaasr.train.small.stem_check import STOP_RATIO, check_stem
     import torch
 
     if threads:

@@ -27,7 +27,7 @@ from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
 from megaasr.folder_claim import FolderClaim
@@ -38,9 +38,9 @@ from megaasr.model.inputs import pad_features
 from megaasr.progress import OnProgress
 from megaasr.records import Utterance, read_manifest
 from megaasr.simulate.scenarios import find_scenario
-from megaasr.simulate.simulator import Simulator
 from megaasr.train.input_check import InputCheck
 from megaasr.train.packing import pack_by_length
+from megaasr.train.small.degradation import Degradation
 
 RECIPE_FILE = "recipe.json"
 _ENCODER_FILE = "model.safetensors"
@@ -205,14 +205,9 @@ def _silence(seconds: float) -> Samples:
 def _degrade(
     samples: Samples, planned: PlannedExample, recipe: FramesRecipe, rng: np.random.Generator
 ) -> Samples:
-    simulator = Simulator()
-    draw = simulator.draw(
-        seed=recipe.seed,
-        scenario=find_scenario(recipe.scenarios[int(rng.integers(len(recipe.scenarios)))]),
-        severity=float(rng.uniform(0.0, recipe.max_severity)),
-        utterance=planned.utterances[0].id,
-    )
-    return simulator.apply(Waveform(samples, SAMPLE_RATE), draw).waveform.samples
+    scenario = recipe.scenarios[int(rng.integers(len(recipe.scenarios)))]
+    degradation = Degradation(scenario, float(rng.uniform(0.0, recipe.max_severity)), recipe.seed)
+    return degradation.apply(samples, planned.utterances[0].id)
 
 
 class FrozenEncoder:

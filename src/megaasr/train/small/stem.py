@@ -29,15 +29,15 @@ from transformers.models.qwen3_asr.configuration_qwen3_asr import Qwen3ASREncode
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import TrainingError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.records import read_manifest
 from megaasr.simulate.scenarios import scenario_names
-from megaasr.simulate.simulator import Simulator
 from megaasr.train.input_check import InputCheck
 from megaasr.train.processor import build_extractor
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
+from megaasr.train.small.degradation import Degradation
 from megaasr.train.small.whisper_teacher import WEIGHTS_FILE, copy_layers, load_whisper
 from megaasr.train.step_loop import LoopRecipe, StepLoop
 
@@ -182,7 +182,6 @@ class CropSource:
         ]
         if not self._paths:
             raise TrainingError(f"{recipe.corpus}: {', '.join(manifests)} hold no clips")
-        self._simulator = Simulator()
         self._scenarios = scenario_names()
 
     def batch(self, indices: Sequence[int]) -> torch.Tensor:
@@ -203,13 +202,9 @@ class CropSource:
         return padded
 
     def _degrade(self, crop: Samples, index: int, rng: np.random.Generator) -> Samples:
-        draw = self._simulator.draw(
-            seed=self._recipe.seed,
-            scenario=self._scenarios[int(rng.integers(len(self._scenarios)))],
-            severity=float(rng.uniform(0.0, self._recipe.max_severity)),
-            utterance=f"crop {index}",
-        )
-        return self._simulator.apply(Waveform(crop, SAMPLE_RATE), draw).waveform.samples
+        scenario = self._scenarios[int(rng.integers(len(self._scenarios)))]
+        severity = float(rng.uniform(0.0, self._recipe.max_severity))
+        return Degradation(scenario, severity, self._recipe.seed).apply(crop, f"crop {index}")
 
 
 class StemTrainer:

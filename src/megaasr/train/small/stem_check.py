@@ -16,11 +16,11 @@ import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from megaasr.audio import files
-from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
-from megaasr.records import Utterance, read_manifest
-from megaasr.simulate.simulator import Simulator
+from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.records import read_manifest
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
 from megaasr.train.input_check import InputCheck
+from megaasr.train.small.degradation import Degradation
 from megaasr.train.small.frames import FrozenEncoder
 from megaasr.train.small.whisper_teacher import WEIGHTS_FILE, load_whisper
 
@@ -34,21 +34,6 @@ _MIN_WINDOW_S, _TAIL_S = 10.0, 1.0
 _TOKENS_PER_S, _MIN_TOKENS, _MAX_TOKENS = 15, 20, 400
 _FRAMES_PER_S = 50
 Encode = Callable[[Samples], torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Degradation:
-    """A degradation of every clip.
-
-    Attributes:
-        scenario: name of the scenario.
-        severity: severity, 0..1.
-        seed: seed of the degradation.
-    """
-
-    scenario: str
-    severity: float
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +77,8 @@ def check_stem(
         TrainingError: encoder, Whisper or manifest are missing; all are named.
         CheckpointError: Whisper's weights are damaged.
     """
+    from tokenizers import Tokenizer
+
     check = InputCheck()
     is_encoder = (encoder / "model.safetensors").is_file()
     check.require(is_encoder, f"{encoder} holds no model", "mega-asr train stem")
@@ -100,8 +87,6 @@ def check_stem(
     command = "make human-test, or mega-asr manifest"
     check.require(manifest.is_file(), f"{manifest} does not exist", command)
     check.finish()
-    from tokenizers import Tokenizer
-
     teacher = load_whisper(whisper)
     tokenizer = Tokenizer.from_file(str(whisper / "tokenizer.json"))
     fitted = FrozenEncoder(encoder)
@@ -112,29 +97,14 @@ def check_stem(
     counts: dict[str, list[ErrorCounts]] = {name: [] for name in encoders}
     utterances = list(read_manifest(manifest))[:limit]
     for utterance in utterances:
-        samples = _samples(manifest.parent, utterance, degradation)
+        samples = files.read(manifest.parent / utterance.audio).samples
+        if degradation is not None:
+            samples = degradation.apply(samples, utterance.id)
         for name, encode in encoders.items():
             tokens = _greedy(teacher, encode(samples))
             text = tokenizer.decode([t for t in tokens if t < _FIRST_SPECIAL])
             counts[name].append(count_errors(utterance.text, text))
     return StemCheck(len(utterances), pooled(counts["whisper"]), pooled(counts["fitted"]))
-
-
-def _samples(folder: Path, utterance: Utterance, degradation: Degradation | None) -> Samples:
-    waveform = files.read(folder / utterance.audio)
-    if degradation is None:
-        return waveform.samples
-    simulator = Simulator()
-    draw = simulator.draw(
-        seed=degradation.seed,
-        scenario=degradation.scenario,
-        severity=degradation.severity,
-        utterance=utterance.id,
-    )
-    samples: Samples = simulator.apply(
-        Waveform(waveform.samples, SAMPLE_RATE), draw
-    ).waveform.samples
-    return samples
 
 
 @torch.inference_mode()
