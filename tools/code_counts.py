@@ -77,6 +77,8 @@ PRIVATE_NAMES = frozenset(
         "share_of",
     ]
 )
+WRITTEN_FIELDS = frozenset({"pieces", "stretch", "thin"})
+"""Fields of files that exist (transcripts, manifests, recipes): their names cannot change."""
 FRAGMENT = re.compile(
     r"(of|about|from|that|which|for|to|in|on|as|with|without|before|after|by|at|whose|where|when)\b"
 )
@@ -164,8 +166,19 @@ def main() -> int:
 
 
 def bound_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Yield the names that a module binds, with their lines."""
+    """Yield the names that a module binds, with their lines, except fields of written files."""
+    fields = {
+        id(statement.target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and statement.target.id in WRITTEN_FIELDS
+    }
     for node in ast.walk(tree):
+        if id(node) in fields:
+            continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name, node.lineno
         elif isinstance(node, ast.arg):

@@ -66,9 +66,9 @@ def draw_error_rates(path: Path) -> None:
         heights = np.array([100 * rate.rate for rate in rates])
         low, high = np.array([rate.interval for rate in rates]).T * 100
         errors = np.array([heights - low, high - heights])
-        places = np.arange(len(groups)) + (i - 1) * width
+        positions = np.arange(len(groups)) + (i - 1) * width
         axis.bar(
-            places, heights, width, color=colour, label=system, yerr=errors, error_kw={"lw": 0.8}
+            positions, heights, width, color=colour, label=system, yerr=errors, error_kw={"lw": 0.8}
         )
     names = [group.name.replace("_", " ").replace(" / simulated", "") for group in groups]
     axis.set_xticks(np.arange(len(groups)), names, fontsize=9)

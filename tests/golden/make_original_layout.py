@@ -44,14 +44,14 @@ def byte_alphabet() -> list[str]:
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     shown = {byte: chr(byte) for byte in plain}
-    shown |= {byte: chr(256 + at) for at, byte in enumerate(others)}
+    shown |= {byte: chr(256 + i) for i, byte in enumerate(others)}
     return [shown[byte] for byte in range(256)]
 
 
 def write_tokenizer() -> dict[str, int]:
     """Write the three files and return the ids of all tokens."""
-    vocab = {token: at for at, token in enumerate(byte_alphabet())}
-    added = {token: len(vocab) + at for at, token in enumerate((*SPECIAL, ASR_TEXT))}
+    vocab = {token: i for i, token in enumerate(byte_alphabet())}
+    added = {token: len(vocab) + i for i, token in enumerate((*SPECIAL, ASR_TEXT))}
     (FOLDER / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     (FOLDER / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     decoder = {
@@ -159,7 +159,7 @@ def main() -> None:
     extractor.save_pretrained(FOLDER)
     stored = {}
     for length_s in LENGTHS_S:
-        found = extractor(
+        features = extractor(
             sound(length_s),
             sampling_rate=16_000,
             padding=True,
@@ -167,7 +167,7 @@ def main() -> None:
             return_attention_mask=True,
             return_tensors="pt",
         )
-        frames = int(found["attention_mask"].sum())
+        frames = int(features["attention_mask"].sum())
         rest = frames % 100
         for _ in range(3):
             rest = (rest + 1) // 2
@@ -176,8 +176,8 @@ def main() -> None:
             out = model.thinker(
                 input_ids=tokens,
                 attention_mask=torch.ones_like(tokens),
-                input_features=found["input_features"],
-                feature_attention_mask=found["attention_mask"],
+                input_features=features["input_features"],
+                feature_attention_mask=features["attention_mask"],
             )
         stored[f"logits_{length_s}"] = out.logits[0, -1].numpy()
         stored[f"ids_{length_s}"] = tokens[0].numpy()

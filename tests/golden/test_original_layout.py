@@ -34,9 +34,9 @@ def with_global_attention() -> Qwen3ASR:
 
 @pytest.mark.parametrize("length_s", made.LENGTHS_S)
 def test_the_logits_of_the_package(with_global_attention: Qwen3ASR, length_s: float) -> None:
-    found = last_logits(with_global_attention, length_s)
+    logits = last_logits(with_global_attention, length_s)
     # 0.0 where this was made; sums of floats may fall differently on other processors.
-    assert np.abs(found - GOLDEN[f"logits_{length_s}"]).max() < 1e-4
+    assert np.abs(logits - GOLDEN[f"logits_{length_s}"]).max() < 1e-4
 
 
 def test_windows_make_a_difference_beyond_8_s() -> None:

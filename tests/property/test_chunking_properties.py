@@ -24,12 +24,13 @@ def recording(seed: int, duration_s: float) -> NDArray[np.float32]:
 
 
 def divided(samples: NDArray[np.float32], sizes: list[int]) -> Iterator[NDArray[np.float32]]:
-    at, turn = 0, 0
-    while at < len(samples):
+    start, turn = 0, 0
+    while start < len(samples):
         size = sizes[turn % len(sizes)]
-        # Another place in memory: sums must not depend on how an array is aligned.
-        yield np.concatenate([np.zeros(turn % 5, np.float32), samples[at : at + size]])[turn % 5 :]
-        at, turn = at + size, turn + 1
+        block = samples[start : start + size]
+        # Another address in memory: sums must not depend on how an array is aligned.
+        yield np.concatenate([np.zeros(turn % 5, np.float32), block])[turn % 5 :]
+        start, turn = start + size, turn + 1
 
 
 SIZES = st.lists(
@@ -39,29 +40,29 @@ SIZES = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), duration_s=st.floats(0, 130), sizes=SIZES)
-def test_any_division_into_blocks_gives_the_same_pieces(
+def test_any_division_into_blocks_gives_the_same_chunks(
     seed: int, duration_s: float, sizes: list[int]
 ) -> None:
     samples = recording(seed, duration_s)
-    whole = list(split_into_chunks([samples]))
-    parts = list(split_into_chunks(divided(samples, sizes)))
-    assert [chunk.offset for chunk in parts] == [chunk.offset for chunk in whole]
-    for part, chunk in zip(parts, whole, strict=True):
-        np.testing.assert_array_equal(part.samples, chunk.samples)
+    expected = list(split_into_chunks([samples]))
+    chunks = list(split_into_chunks(divided(samples, sizes)))
+    assert [chunk.offset for chunk in chunks] == [chunk.offset for chunk in expected]
+    for chunk, expected_chunk in zip(chunks, expected, strict=True):
+        np.testing.assert_array_equal(chunk.samples, expected_chunk.samples)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), duration_s=st.floats(0, 130))
-def test_pieces_joined_are_the_recording(seed: int, duration_s: float) -> None:
+def test_chunks_joined_are_the_recording(seed: int, duration_s: float) -> None:
     samples = recording(seed, duration_s)
     chunks = list(split_into_chunks([samples]))
     np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), samples)
-    at = 0
+    offset = 0
     for chunk in chunks:
-        assert chunk.offset == at
-        assert (chunk.start_s, chunk.end_s) == (at / RATE, (at + len(chunk.samples)) / RATE)
+        assert chunk.offset == offset
+        assert (chunk.start_s, chunk.end_s) == (offset / RATE, (offset + len(chunk.samples)) / RATE)
         assert 0 < len(chunk.samples) <= 30 * RATE
-        at += len(chunk.samples)
+        offset += len(chunk.samples)
     if len(chunks) > 1:
         assert min(len(chunk.samples) for chunk in chunks) >= RATE
         assert all(len(chunk.samples) >= 15 * RATE for chunk in chunks[:-1])

@@ -55,8 +55,8 @@ def extract(geometry: AudioGeometry, samples: int) -> dict[str, torch.Tensor]:
     )
     clip = (0.1 * np.random.default_rng(samples).standard_normal(samples)).astype(np.float32)
     options = {"padding": True, "return_attention_mask": True, "return_tensors": "pt"}
-    found: dict[str, torch.Tensor] = extractor([clip], sampling_rate=16_000, **options)
-    return found
+    features: dict[str, torch.Tensor] = extractor([clip], sampling_rate=16_000, **options)
+    return features
 
 
 @pytest.mark.parametrize("geometry", ALL.values(), ids=ALL)
@@ -72,14 +72,14 @@ def extract(geometry: AudioGeometry, samples: int) -> dict[str, torch.Tensor]:
 def test_frames_and_tokens_are_those_of_extractor_and_encoder(
     geometry: AudioGeometry, samples: int
 ) -> None:
-    found = extract(geometry, samples)
-    frames = int(found["attention_mask"].sum())
+    features = extract(geometry, samples)
+    frames = int(features["attention_mask"].sum())
     assert geometry.frames(samples) == frames
-    width = found["input_features"].shape[2]
+    width = features["input_features"].shape[2]
     assert geometry.padded_frames(frames) == width
     assert geometry.chunk_count(width) * geometry.chunk_frames == width
     with torch.inference_mode():
-        encoded = encoder(geometry)(found["input_features"], found["attention_mask"])
+        encoded = encoder(geometry)(features["input_features"], features["attention_mask"])
     assert len(encoded.last_hidden_state) == geometry.audio_tokens(frames)
 
 

@@ -50,7 +50,7 @@ def load(path: Path) -> Any:
 def test_design_notes_name_files_and_tests_that_exist(note: Path) -> None:
     citations = cited(note.read_text(encoding="utf-8"))
     assert any(path.startswith("tests/") for path, _ in citations), "no test holds the decision"
-    problems = [found for citation in citations if (found := problem(*citation))]
+    problems = [message for citation in citations if (message := problem(*citation))]
     assert not problems
 
 

@@ -172,7 +172,7 @@ def test_markdown_shows_what_was_given() -> None:
     assert re.sub(r"\\(.)", r"\1", plain_markdown("a_b*c <d> | e")) == "a_b*c <d> | e"
 
 
-def drawn(lines: list[ChartLine]) -> Xml.Element:
+def chart_element(lines: list[ChartLine]) -> Xml.Element:
     html = line_chart("rates <in> %", "severity", ["0 to 0.5", "0.5 to 1"], lines)
     return Xml.fromstring(html)
 
@@ -185,7 +185,7 @@ def test_twelve_lines_of_a_chart_can_be_told_apart() -> None:
 
 def test_a_chart_has_a_line_a_band_and_marks_for_each_system() -> None:
     lines = [ChartLine(f"s{n}", [10.0 * n, 20.0], [(5.0, 15.0), (10.0, 40.0)]) for n in range(6)]
-    chart = drawn(lines)
+    chart = chart_element(lines)
     (svg, caption) = chart
     assert svg.get("aria-label") == "rates <in> %"
     groups = [element for element in svg if element.tag == "g"]
@@ -200,7 +200,7 @@ def test_a_chart_has_a_line_a_band_and_marks_for_each_system() -> None:
 
 
 def test_higher_values_are_drawn_higher_and_gaps_are_left_out() -> None:
-    chart = drawn(
+    chart = chart_element(
         [
             ChartLine("a", [10.0, 20.0], [None, None]),
             ChartLine("b", [None, 5.0], [None, (1.0, 9.0)]),

@@ -71,11 +71,11 @@ def test_bench_words(text: str, words: list[str]) -> None:
 def test_known_counts(
     reference: str, hypothesis: str, counts: tuple[int, int, int, int], rate: float
 ) -> None:
-    found = count_errors(reference, hypothesis)
-    assert (found.hits, found.substitutions, found.deletions, found.insertions) == counts
-    assert found.errors == sum(counts[1:])
-    assert found.reference_length == sum(counts[:3])
-    assert found.rate == pytest.approx(rate)
+    counted = count_errors(reference, hypothesis)
+    assert (counted.hits, counted.substitutions, counted.deletions, counted.insertions) == counts
+    assert counted.errors == sum(counts[1:])
+    assert counted.reference_length == sum(counts[:3])
+    assert counted.rate == pytest.approx(rate)
 
 
 def test_counts_of_clips_add_up_to_the_corpus() -> None:
