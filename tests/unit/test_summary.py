@@ -199,7 +199,7 @@ def test_comparisons(result: Result) -> None:
     )
     assert against_robust.baseline == "robust"
     assert against_robust.comparisons[0].difference == pytest.approx(18 / 46)
-    with pytest.raises(UsageError, match="no system x"):
+    with pytest.raises(UsageError, match="unknown baseline x"):
         assemble(TEST_SET, [BASE], ScoringSettings(replications=200, baseline="x"), "")
 
 
