@@ -299,7 +299,7 @@ def test_a_folder_without_recordings_fails(run: Run) -> None:
     Path("empty").mkdir()
     result = run("empty", wav("a.wav"))
     assert (result.status, result.out) == (1, "==> a.wav <==\n200\n")
-    assert "mega-asr: error: empty: a folder without recordings" in result.err
+    assert "mega-asr: error: empty: no recordings (.wav" in result.err
     assert "--recursive" in result.err
 
 

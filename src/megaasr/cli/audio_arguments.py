@@ -47,8 +47,10 @@ def expand(arguments: Sequence[str], *, recursive: bool) -> list[AudioInput | Un
             for audio_input in inputs:
                 by_path.setdefault(os.path.abspath(audio_input.audio), audio_input)  # noqa: PTH100
             if not inputs:
-                where = "in it or below it" if recursive else "in it; --recursive looks below it"
-                reason = f"a folder without recordings (.wav, .flac, .mp3 and the like) {where}"
+                where = (
+                    "or its subfolders" if recursive else "; --recursive searches its subfolders"
+                )
+                reason = f"no recordings (.wav, .flac, .mp3 and the like) in this folder{where}"
                 by_path.setdefault(argument, UnusableFolder(argument, reason))
         elif argument == STANDARD_INPUT:
             by_path.setdefault(argument, AudioInput(argument))

@@ -81,7 +81,12 @@ def read_manifest(path: str | Path) -> Iterator[Utterance]:
                 if not isinstance(record, dict):
                     raise RecordError("the line is not a JSON object")
                 yield Utterance.from_dict(record)
-            except (json.JSONDecodeError, UnicodeDecodeError, RecordError) as error:
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise RecordError(
+                    f"{path}, line {number}: not JSON ({error}); a manifest has one JSON object "
+                    "per line, with id, audio and text"
+                ) from error
+            except RecordError as error:
                 raise RecordError(f"{path}, line {number}: {error}") from error
 
 

@@ -41,7 +41,8 @@ _FAILURE_MEANINGS = {
 _HOW = (
     "Error rates are all errors over all words (or characters) of the references; 0 is perfect, "
     "lower is better. Points are percentage points, negative where the system is better than the "
-    "baseline; P(better) is the share of the bootstrap's draws in which it is."
+    "baseline; P(better) is the share of bootstrap draws in which the system's error rate is lower "
+    "than the baseline's."
 )
 
 

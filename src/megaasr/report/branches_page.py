@@ -40,9 +40,9 @@ def branches_page(
     body += "".join(_recording(recording, threshold, read) for recording in recordings)
     title = f"Base and robust branch of {model}, side by side"
     lead = (
-        "Each segment was transcribed by both branches. The router takes the robust one from a "
-        f"degraded probability of {threshold:g} on. Words that the other branch has in their place "
-        "are struck out, its own are underlined."
+        "Each segment was transcribed by both branches. The router selects the robust branch "
+        f"when P(degraded) is at least {threshold:g}. Underlined: words of this branch only; "
+        "struck out: words of the other branch in their place."
     )
     return plain_page(title, lead, body)
 

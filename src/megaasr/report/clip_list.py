@@ -6,7 +6,7 @@ import json
 
 from megaasr.score.result import Hypothesis, Result, ScoredClip
 
-_FAILED = "no answer"
+_FAILED = "not transcribed"
 """Shown, beside the failures of the text, for a clip on which the system failed."""
 
 

@@ -47,7 +47,8 @@ def heat_map(result: Result, system: str, normalizer: str) -> Table | None:
             rows.append(["+".join(combination) or "no modifier", *cells])
     return Table(
         f"{system}: {measure_name(result)} in % by scenario, normaliser {normalizer}; the "
-        f"strongest colour is {percent(top, 0)} % or more, · is none of the 54, – has no clips",
+        f"strongest colour is {percent(top, 0)} % or more; ·: not one of the 54 scenarios; "
+        "–: no clips",
         ("modifiers", "no anchor", *anchors),
         rows,
     )

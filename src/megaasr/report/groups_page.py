@@ -49,7 +49,7 @@ def groups_page(
     lead = (
         "Transcripts that were sampled for a clip, the best first. Words missing from a transcript "
         "are struck out, wrong and added ones are underlined. The advantage is how much better a "
-        "sample is than its group, in standard deviations; what was cut off does not count."
+        "sample is than its group, in standard deviations; truncated samples do not count."
     )
     return plain_page(f"Groups of {name}", lead, f"<nav>Steps: {links}</nav>{''.join(sections)}")
 
@@ -65,7 +65,7 @@ def _group(group: dict[str, Any], waveform: Waveform | None) -> str:
     for sample in sorted(group["samples"], key=lambda sample: -sample["total"]):
         rewards = "".join(f"<td>{sample[name]:.2f}</td>" for name in _REWARDS)
         words = html_diff(group["reference"], sample["text"], language, "bench")
-        truncated = " <small>cut off</small>" if sample["truncated"] else ""
+        truncated = " <small>truncated</small>" if sample["truncated"] else ""
         rows.append(
             f"<tr><td class=words>{words}{truncated}</td><td>{percent(sample['error_rate'])}</td>"
             f"{rewards}<td>{sample['advantage']:+.2f}</td></tr>"
@@ -80,7 +80,7 @@ def _group(group: dict[str, Any], waveform: Waveform | None) -> str:
     start = f"{escape(group['start_text']) or '<em>nothing</em>'}" + (
         f" ({percent(rate)} % errors)" if rate is not None else ""
     )
-    no_variance = "" if group["spread"] else "<p>No spread: nothing is learnt from this group.</p>"
+    no_variance = "" if group["spread"] else "<p>Zero variance: this group gives no gradient.</p>"
     return (
         f"<article><h3>{escape(group['id'])}</h3>{player}"
         f"<p>Reference: {escape(group['reference']) or '<em>nothing</em>'}<br>"

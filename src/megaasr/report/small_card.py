@@ -64,7 +64,7 @@ Stem: {stem_steps} steps, R² {stem_r2} on dev. Language model: {lm_steps} steps
 `mega-asr recipe small`. Libraries: {versions}.
 
 ## Results
-Greedy decoding, no routing, no retries counted apart; word error rate in per cent with 95 % bootstrap intervals,
+Greedy decoding, no routing, no retries; word error rate in per cent with 95 % bootstrap intervals,
 normaliser `{normalizer}`. The judge is Whisper-base itself (`make judge`).
 
 {tables}

@@ -121,7 +121,8 @@ def _sum_by_block(columns: Sequence[Sequence[int]], blocks: Sequence[str] | None
         counts = " and ".join(f"{len(column)} error counts" for column in errors)
         in_blocks = "" if blocks is None else f" in {labels} blocks"
         raise ValueError(
-            f"{counts} and {len(words)} word counts{in_blocks}: as many of each, not none"
+            f"{counts} and {len(words)} word counts{in_blocks}: every list needs one value per "
+            "clip, and at least one clip"
         )
     table = np.asarray(columns, float)
     if blocks is None:

@@ -267,5 +267,8 @@ def _require_unique(clips: Sequence[TestClip], file: Path) -> None:
     seen: set[str] = set()
     for clip in clips:
         if clip.id in seen:
-            raise UsageError(f"{file}: the id {clip.id} occurs twice; predictions go by it")
+            raise UsageError(
+                f"{file}: the id {clip.id} occurs twice; ids must be unique, because predictions "
+                "are matched by id"
+            )
         seen.add(clip.id)
