@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megaasr.cli.options import Offline
 from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def demo(
         Path | None,
         typer.Option("--output", "-o", help="Write an HTML page with players to this file."),
     ] = None,
-    offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Transcribe the shipped clips with both branches; show references, hypotheses and errors.
 

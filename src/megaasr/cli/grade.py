@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from megaasr.cli.options import BatchSize, Device, Offline, Threads
 from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
         Literal["parquet", "jsonl"],
         typer.Option(help="parquet includes the audio; jsonl refers to it."),
     ] = "parquet",
-    batch_size: Annotated[int, typer.Option(min=1, help="Batch size.")] = 32,
+    batch_size: BatchSize = 32,
     limit: Annotated[int | None, typer.Option(min=1, help="Grade only the first clips.")] = None,
     share: Annotated[
         str | None,
@@ -46,11 +47,9 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
             metavar="I/N", help="Grade only shards I, I+N, ... [default: set by torchrun or SLURM]."
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best available].")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    device: Device = None,
+    threads: Threads = None,
+    offline: Offline = False,
 ) -> None:
     """Decode a data set with the base model, and write the error rate and band of each clip.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from megaasr.cli.options import Offline
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -31,7 +33,7 @@ def inspect(
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print one JSON document per recording.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Measure recordings: speech, loudness, noise, clipping, bandwidth, dropouts, reverberation.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from megaasr.cli.options import AdapterFolder, Offline
 from megaasr.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -18,10 +19,8 @@ def merge(
         str, typer.Argument(help="A model: folder, hub name or shipped.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new checkpoint.")],
-    adapter: Annotated[
-        Path | None, typer.Option(help="Folder of the adapter [default: the model's own].")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    adapter: AdapterFolder = None,
+    offline: Offline = False,
 ) -> None:
     """Merge an adapter into its base: one checkpoint for programs without support for adapters.
 
