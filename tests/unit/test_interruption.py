@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,14 @@ import pytest
 import soundfile
 
 from megaasr.cli.interruption import Interruption
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    """Handle Ctrl-C as Python does by default; what runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class InterruptedFile(io.BytesIO):
