@@ -11,6 +11,7 @@ import pytest
 
 from megaasr.errors import RecordError, UsageError
 from megaasr.records import Segment, Transcript, Utterance, read_manifest, write_manifest
+from megaasr.records.tables import read_utterances
 
 UTTERANCES = [
     Utterance("a-1", "audio/a 1.flac", "Zwölf Boxkämpfer, 你好 \U0001f600!", "de"),
@@ -216,3 +217,29 @@ def test_the_repr_of_a_transcript_is_one_short_line() -> None:
     assert "\n" not in repr(long)
     assert len(repr(long)) < 200
     assert "…" in repr(long)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "audio,text,duration_s\nx.wav,hello there,1.5\n"),
+        ("a.tsv", "path\tsentence\tduration\nx.wav\thello there\t1.5\n"),
+        ("a.jsonl", '{"audio_filepath": "x.wav", "text": "hello there", "duration": 1.5}\n'),
+    ],
+)
+def test_tables_of_other_tools_are_utterances(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    (utterance,) = read_utterances(tmp_path / name)
+    assert (utterance.id, utterance.audio, utterance.text) == ("x.wav", "x.wav", "hello there")
+    assert utterance.extra["duration_s"] == 1.5
+
+
+def test_a_manifest_is_read_alike_by_both_readers(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.jsonl", UTTERANCES)
+    assert list(read_utterances(tmp_path / "m.jsonl")) == UTTERANCES
+
+
+def test_a_row_without_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("audio,words\nx.wav,hello\n")
+    with pytest.raises(RecordError, match="line 2: the text is missing"):
+        list(read_utterances(tmp_path / "a.csv"))

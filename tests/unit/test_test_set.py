@@ -133,7 +133,7 @@ def test_the_hash_is_of_what_is_transcribed(tmp_path: Path) -> None:
         ("", "no clips"),
         ('{"audio": "a", "text": "b"}\n{"text": "b"}\n', "line 2: no audio"),
         ('{"audio": "a"}\n', "line 1: no reference"),
-        ("not json\n", "line 1: no JSON"),
+        ("not json\n", "line 1: not JSON"),
         ("[1]\n", "not a JSON object"),
         ('{"audio": "a", "text": "b"}\n{"audio": "a", "text": "c"}\n', "occurs twice"),
         ('{"audio": "a", "text": "b", "duration": "long"}\n', "not a number"),

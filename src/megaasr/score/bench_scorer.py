@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from megaasr.errors import RecordError
-from megaasr.score.predictions import read_objects
+from megaasr.records.tables import read_objects
 from megaasr.score.subsets import CATEGORIES, parse_subset
 from megaasr.text.error_rate import ErrorCounts, count_errors
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import RecordError
+from megaasr.records.tables import read_objects
 from megaasr.score.result import SettingValue
 
 UNUSABLE = "the audio cannot be used: "
@@ -181,25 +182,3 @@ def read_predictions_file(path: Path) -> dict[str, str]:
             if texts.setdefault(name, text) != text:
                 raise RecordError(f"{path}, line {number}: a second prediction for {name}")
     return texts
-
-
-def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number and object of each line of a JSONL file.
-
-    Raises:
-        RecordError: the file cannot be read, or a line is not a JSON object; names file and line.
-    """
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line.decode("utf-8"))
-                except ValueError as error:
-                    raise RecordError(f"{path}, line {number}: no JSON ({error})") from error
-                if not isinstance(record, dict):
-                    raise RecordError(f"{path}, line {number}: the line is not a JSON object")
-                yield number, record
-    except OSError as error:
-        raise RecordError(f"{path}: {error.strerror or error}") from error

@@ -7,28 +7,23 @@ that names them, or to a root that the caller names.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from megaasr.audio.clips import exists
 from megaasr.errors import RecordError, UsageError
-from megaasr.score.predictions import read_objects
+from megaasr.records.tables import AUDIO_FIELDS, ID_FIELDS, TEXT_FIELDS, read_rows
 from megaasr.score.subsets import CLEAN, category_of_scenario, parse_subset
 
 LISTING_FILE = "simulated.jsonl"
 """The manifest of our simulated data sets (`simulate.corpus.listing`, which needs pyarrow)."""
 
 TestSetKind = Literal["bench", "simulated", "manifest", "table"]
-# Fields that may hold audio path, reference and id; the first that is present counts.
-_AUDIO_FIELDS = ("audio", "audio_path", "audio_filepath", "path", "file")
-_TEXT_FIELDS = ("text", "answer", "transcript", "sentence", "solution")
-_ID_FIELDS = ("id", "name", "index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +122,7 @@ def read_test_set(
     root = audio_root or file.parent
     clips: list[TestClip] = []
     kinds: set[TestSetKind] = set()
-    for number, record in _records(file):
+    for number, record in read_rows(file):
         if limit is not None and len(clips) >= limit:
             break
         try:
@@ -159,32 +154,14 @@ def _find_file(path: Path) -> Path:
     return files[0]
 
 
-def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number and record of each line."""
-    if file.suffix.lower() in {".csv", ".tsv"}:
-        yield from _table_rows(file)
-    else:
-        yield from read_objects(file)
-
-
-def _table_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            rows = csv.DictReader(text, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-            for row in rows:
-                yield rows.line_num, {k: v for k, v in row.items() if k and v is not None}
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RecordError(f"{file} cannot be read as a table: {error}") from error
-
-
 def _parse_record(record: dict[str, Any]) -> tuple[TestSetKind, TestClip]:
-    audio, text = _first(record, _AUDIO_FIELDS), _first(record, _TEXT_FIELDS)
+    audio, text = _first(record, AUDIO_FIELDS), _first(record, TEXT_FIELDS)
     if not isinstance(audio, str) or not audio:
-        raise RecordError(f"no audio: one of {', '.join(_AUDIO_FIELDS)} must be a path")
+        raise RecordError(f"no audio: one of {', '.join(AUDIO_FIELDS)} must be a path")
     if text is None:
-        raise RecordError(f"no reference: one of {', '.join(_TEXT_FIELDS)} must be there")
+        raise RecordError(f"no reference: one of {', '.join(TEXT_FIELDS)} must be there")
     text = _plain(str(text))
-    clip_id = next((record[f] for f in _ID_FIELDS if record.get(f) not in (None, "")), audio)
+    clip_id = next((record[f] for f in ID_FIELDS if record.get(f) not in (None, "")), audio)
     clip = TestClip(
         id=str(clip_id),
         audio=audio,

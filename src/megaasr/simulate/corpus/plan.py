@@ -9,7 +9,8 @@ from pathlib import Path
 
 from megaasr.errors import UsageError
 from megaasr.hashing import file_sha256
-from megaasr.records import Utterance, read_manifest
+from megaasr.records import Utterance
+from megaasr.records.tables import read_utterances
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.mix import draw_scenario, grid_cell
 
@@ -130,7 +131,7 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
     """
     try:
         sha256 = file_sha256(manifest)
-        listed = tuple(read_manifest(manifest))
+        listed = tuple(read_utterances(manifest))
     except OSError as error:
         raise UsageError(f"manifest {manifest}: {error.strerror or error}") from error
     _require_unique(listed, manifest)
