@@ -130,7 +130,7 @@ def test_predictions_of_others(test_set: TestSetFile, tmp_path: Path) -> None:
         ('{"prediction": "a"}', "line 1: a prediction needs"),
         ('{"id": "x", "prediction": 3}', "line 1: a prediction needs"),
         ('{"id": "x", "prediction": "a"}\n{"id": "x", "prediction": "b"}', "line 2: a second"),
-        ("nothing", "no JSON"),
+        ("nothing", "not JSON"),
     ],
 )
 def test_broken_predictions_are_named(tmp_path: Path, line: str, message: str) -> None:
