@@ -7,7 +7,7 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
@@ -22,7 +22,7 @@ from megaasr.transcribe.audio_stream import Audio, AudioStream, is_array_with_ra
 from megaasr.transcribe.bundle import ModelBundle, ModelOptions, RouterLike, open_bundle
 from megaasr.transcribe.checks import ChunkStats
 from megaasr.transcribe.chunking import Chunk, SpeechDetector, skip_flags, split_into_chunks
-from megaasr.transcribe.fallback import DecodeTask, FallbackDecoder
+from megaasr.transcribe.fallback import ChunkDecoding, DecodeTask, FallbackDecoder
 from megaasr.transcribe.language_switch import expected_language, resolve_language_switch
 from megaasr.transcribe.options import DEFAULT_RELIABILITY, DecodeOptions, ReliabilityOptions
 from megaasr.transcribe.session import Outcome, ReadySegment, Session
@@ -56,7 +56,7 @@ class _PendingChunk:
     session: Session
     index: int
     chunk: Chunk
-    flags: tuple[str, ...] = field(default=())
+    flags: tuple[str, ...]
 
 
 class MegaASR:
@@ -374,22 +374,8 @@ class MegaASR:
         chunks = [chunk for chunk in pending if chunk.session.error is None]
         pending.clear()
         for batch in _batches(chunks, self._batch_size):
-            decisions = [self._decide(item.chunk.trimmed()) for item in batch]
-            decodings = self._decoder.decode(
-                [
-                    _task(item.chunk, decision.route, options)
-                    for item, decision in zip(batch, decisions, strict=True)
-                ]
-            )
-            for item, decision, decoding in zip(batch, decisions, decodings, strict=True):
-                segment = assemble_segment(
-                    item.chunk,
-                    decoding,
-                    decision,
-                    reliability=self._reliability,
-                    calibration=self._calibration,
-                    flags=item.flags,
-                )
+            results = self._decode_chunks([(item.chunk, item.flags) for item in batch], options)
+            for item, (segment, decoding) in zip(batch, results, strict=True):
                 item.session.add_result(item.index, segment, item.chunk, item.flags)
                 _LOGGER.debug(
                     "%s, %.2f to %.2f s: %s branch, %d attempts, %s",
@@ -401,6 +387,30 @@ class MegaASR:
                     ", ".join(segment.flags) or "no flags",
                 )
             yield from self._emit_ready(sessions, options)
+
+    def _decode_chunks(
+        self, chunks: Sequence[tuple[Chunk, tuple[str, ...]]], options: DecodeOptions
+    ) -> list[tuple[Segment, ChunkDecoding]]:
+        """Route, decode and assemble chunks, each given with its flags, in one batch."""
+        decisions = [self._decide(chunk.trimmed()) for chunk, _ in chunks]
+        decodings = self._decoder.decode(
+            [
+                _task(chunk, decision.route, options)
+                for (chunk, _), decision in zip(chunks, decisions, strict=True)
+            ]
+        )
+        segments = [
+            assemble_segment(
+                chunk,
+                decoding,
+                decision,
+                reliability=self._reliability,
+                calibration=self._calibration,
+                flags=flags,
+            )
+            for (chunk, flags), decision, decoding in zip(chunks, decisions, decodings, strict=True)
+        ]
+        return list(zip(segments, decodings, strict=True))
 
     def _emit_ready(
         self, sessions: deque[Session], options: DecodeOptions
@@ -421,17 +431,8 @@ class MegaASR:
         expected = expected_language(session.languages, segment)
         if options.language is not None or expected is None or chunk is None:
             return segment
-        decision = self._decide(chunk.trimmed())
-        task = _task(chunk, decision.route, DecodeOptions(expected, options.context))
-        (decoding,) = self._decoder.decode([task])
-        forced = assemble_segment(
-            chunk,
-            decoding,
-            decision,
-            reliability=self._reliability,
-            calibration=self._calibration,
-            flags=ready.flags,
-        )
+        forced_options = DecodeOptions(expected, options.context)
+        ((forced, decoding),) = self._decode_chunks([(chunk, ready.flags)], forced_options)
         return resolve_language_switch(segment, forced, decoding)
 
     def _decide(self, samples: Samples) -> RouteDecision:
