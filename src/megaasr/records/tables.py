@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from megaasr.errors import RecordError
+from megaasr.records.jsonl import parse_objects
 from megaasr.records.utterances import Utterance
 
 # Fields that may hold audio path, reference and id; the first that is present counts.
@@ -69,20 +69,11 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number and object of each line of a JSONL file.
 
     Raises:
-        RecordError: the file cannot be read, or a line is not a JSON object; names file and line.
+        RecordError: the file cannot be read, or a line is not a JSON object; the message names the
+            file and the line.
     """
     try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line.decode("utf-8"))
-                except ValueError as error:
-                    raise RecordError(f"{path}, line {number}: not JSON ({error})") from error
-                if not isinstance(record, dict):
-                    raise RecordError(f"{path}, line {number}: the line is not a JSON object")
-                yield number, record
+        yield from parse_objects(path)
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror or error}") from error
 

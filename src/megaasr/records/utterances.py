@@ -14,6 +14,7 @@ from typing import Any
 
 from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
+from megaasr.records.jsonl import parse_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +72,12 @@ def read_manifest(path: str | Path) -> Iterator[Utterance]:
     Raises:
         RecordError: a line is not an utterance; the message names file and line.
     """
-    # Decoded line by line, so that a byte that is not UTF-8 is blamed on its own line.
-    with Path(path).open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8"))
-                if not isinstance(record, dict):
-                    raise RecordError("the line is not a JSON object")
-                yield Utterance.from_dict(record)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise RecordError(
-                    f"{path}, line {number}: not JSON ({error}); a manifest has one JSON object "
-                    "per line, with id, audio and text"
-                ) from error
-            except RecordError as error:
-                raise RecordError(f"{path}, line {number}: {error}") from error
+    hint = "; a manifest has one JSON object per line, with id, audio and text"
+    for number, record in parse_objects(Path(path), hint=hint):
+        try:
+            yield Utterance.from_dict(record)
+        except RecordError as error:
+            raise RecordError(f"{path}, line {number}: {error}") from error
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
