@@ -5,8 +5,9 @@ Names are imported on first use, so that importing this package does not load th
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from megaasr.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from megaasr.audio.files import blocks, duration_s, from_array, read, resample, write
@@ -46,10 +47,4 @@ _MODULES = {
     "write": "files",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(globals(), _MODULES)

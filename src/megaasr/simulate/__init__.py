@@ -13,8 +13,9 @@ imported on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from megaasr.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from megaasr.simulate.draw import Draw
@@ -43,10 +44,4 @@ _MODULES = {
     "Simulator": "simulator",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(globals(), _MODULES)
