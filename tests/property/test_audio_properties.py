@@ -27,7 +27,7 @@ from megaasr.audio import (
     rms_dbfs,
     write,
 )
-from megaasr.audio.containers import ogg_end
+from megaasr.audio.ogg import find_links
 from megaasr.errors import AudioError
 
 quick = settings(max_examples=40, deadline=None)
@@ -93,7 +93,7 @@ def test_resampling_is_linear(samples: NDArray[np.float32], rate: int, exponent:
 
 
 @quick
-@given(int16_samples, st.integers(1, 8))
+@given(int16_samples, st.sampled_from((1, 2, 3, 4, 5, 7)))  # six and eight are surround sound
 def test_equal_channels_mix_to_one_of_them(samples: NDArray[np.int16], channels: int) -> None:
     many = np.repeat(samples[:, np.newaxis], channels, axis=1)
     expected = from_array(samples, 16_000).samples
@@ -164,16 +164,15 @@ def read_or_refuse(data: bytes) -> None:
 @given(st.floats(0.01, 1))
 def test_cut_ogg_is_noticed_unless_cut_between_pages(kept: float) -> None:
     data = SAMPLES["OGG"][: math.ceil(kept * len(SAMPLES["OGG"]))]
-    end = ogg_end(io.BytesIO(data), len(data))
+    links = find_links(io.BytesIO(data), len(data))
     ends_of_pages = [len(SAMPLES["OGG"])]
     page = SAMPLES["OGG"].find(b"OggS", 1)
     while page > 0:
         ends_of_pages.append(page)
         page = SAMPLES["OGG"].find(b"OggS", page + 1)
-    if end is not None:
-        assert not end.joined
-        # A tail of up to 3 bytes is too short to be told from what players append to files.
-        assert end.cut == all(not 0 <= len(data) - page <= 3 for page in ends_of_pages)
+    if links:
+        assert len(links) == 1
+        assert links[0].cut == (len(data) not in ends_of_pages)
 
 
 @quick

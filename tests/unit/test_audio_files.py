@@ -60,11 +60,19 @@ def sine(rate: int, seconds: float, hertz: float = TONE_HZ, amplitude: float = 0
 def tone(
     rate: int, channels: int, seconds: float = 0.5, *, lossy: bool = False
 ) -> NDArray[np.float64]:
-    """Make [time, channels]; the channels differ in level, so that only their mean is 0.4."""
+    """Make [time, channels]; the channels differ in level, so that only their mix is 0.4.
+
+    Six channels are front left, right, centre, subwoofer, back left, right; in the order of Vorbis
+    (`lossy`) left, centre, right, back left, right, subwoofer.
+    """
     gains = 1 + 0.5 * np.linspace(-1, 1, channels) if channels > 1 else np.ones(1)
-    if lossy and channels == 6:  # encoders take the sixth for the subwoofer, and cut 440 Hz off
-        gains[5] = 0
-    return np.outer(sine(rate, seconds), gains / gains.mean())
+    weights = np.full(channels, 1 / channels)
+    if channels == 6:
+        weights = np.array([0.5, 0.5, 0.7071, 0, 0.3536, 0.3536])
+        if lossy:
+            weights = weights[[0, 2, 1, 4, 5, 3]]
+        gains[weights == 0] = 0 if lossy else 1  # encoders cut 440 Hz off the subwoofer
+    return np.outer(sine(rate, seconds), gains / (gains @ weights))
 
 
 def encode(data: Any, rate: int, file_format: str, subtype: str | None = None) -> bytes:
@@ -102,7 +110,7 @@ def without_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 # --- Formats, rates, channels -----------------------------------------------------------------
 
 EXACT = {  # format, subtype -> largest error of a sample against the sine itself
-    ("WAV", "PCM_U8"): 1.2e-2,
+    ("WAV", "PCM_U8"): 2e-2,
     ("WAV", "PCM_16"): 2e-4,
     ("WAV", "PCM_24"): 2e-4,
     ("WAV", "PCM_32"): 2e-4,
@@ -159,7 +167,7 @@ def test_channels_are_averaged_exactly() -> None:
 
 
 def test_float_files_keep_values_above_full_scale_and_dc() -> None:
-    data = np.array([0.5, -3.25, 40_000.0, 0.5], np.float32)
+    data = np.array([0.5, -3.25, 99.0, 0.5], np.float32)
     assert np.array_equal(read(encode(data, 16_000, "WAV", "FLOAT")).samples, data)
 
 
@@ -405,7 +413,7 @@ def test_mp3_without_length_tag_is_read_to_its_end() -> None:
     assert len(alone) < 15 * 44_100  # libsndfile alone loses a quarter or more: the trap is real
     wave = read(mp3)
     assert wave.duration_s == pytest.approx(20, abs=0.1)
-    assert duration_s(mp3) is None
+    assert duration_s(mp3) == pytest.approx(20, abs=0.1)
     id3v1 = b"TAG" + bytes(125)
     assert abs(read(mp3 + id3v1).samples.size - wave.samples.size) < 2_000
 
@@ -449,19 +457,13 @@ def test_wav_without_sound_but_with_notes_is_empty() -> None:
         read(wav)
 
 
-@needs_ffmpeg
+@pytest.mark.usefixtures("without_ffmpeg")
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-@pytest.mark.filterwarnings("ignore::megaasr.audio.AudioTruncatedWarning")
+@pytest.mark.filterwarnings("error")
 def test_joined_ogg_streams_are_read_to_the_end(subtype: str) -> None:
     joined = joined_ogg(subtype)
-    assert read(joined).duration_s == pytest.approx(5, abs=0.1)
-    assert duration_s(joined) is None
-
-
-@pytest.mark.usefixtures("without_ffmpeg")
-def test_joined_ogg_streams_warn_without_ffmpeg() -> None:
-    with pytest.warns(AudioTruncatedWarning, match="joined"):
-        assert read(joined_ogg("VORBIS")).duration_s == pytest.approx(2, abs=0.01)
+    assert read(joined).duration_s == pytest.approx(5, abs=0.01)
+    assert duration_s(joined) == pytest.approx(5, abs=0.01)
 
 
 def joined_ogg(subtype: str) -> bytes:
@@ -577,9 +579,9 @@ def test_ffmpeg_ends_when_the_caller_stops(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(subprocess, "Popen", remember)
     stream = blocks(path, block_s=0.5)
     next(stream)
-    assert [child.poll() for child in children] == [None]
+    assert children[-1].poll() is None
     stream.close()  # type: ignore[attr-defined]
-    assert children[0].poll() is not None
+    assert all(child.poll() is not None for child in children)
 
 
 @needs_ffmpeg
@@ -592,7 +594,7 @@ def test_cut_m4a(tmp_path: Path) -> None:
         *("-c:a", "aac", "-movflags", "faststart"),
     )
     data = path.read_bytes()
-    with pytest.warns(AudioTruncatedWarning, match="missing"):
+    with pytest.warns(AudioTruncatedWarning, match=r"only 2\.\d+ s of 4\.00 s"):
         wave = read(data[: len(data) * 2 // 3])
     assert 1.5 < wave.duration_s < 3.5
     with pytest.raises(AudioFormatError, match="cut off at its start"):
@@ -783,14 +785,22 @@ def test_undamaged_files_do_not_warn() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_samples_that_are_not_numbers(bad: float, channels: int) -> None:
-    data = np.zeros((7 * 48_000, channels), np.float32)
+def test_samples_that_are_not_numbers_become_silence(bad: float, channels: int) -> None:
+    data = np.full((7 * 48_000, channels), 0.25, np.float32)
     data[6 * 48_000, -1] = bad  # in the second chunk of one channel, the third of two
     source = encode(data, 48_000, "WAV", "FLOAT")
-    with pytest.raises(AudioFormatError, match=r"<bytes>: .* 6\.000 s"):
+    with pytest.warns(AudioTruncatedWarning, match=r"<bytes>: 1 sample is .* 6\.000 s"):
+        wave = read(source, sample_rate=48_000)
+    expected = np.full(7 * 48_000, 0.25, np.float32)
+    expected[6 * 48_000] = 0.25 * (channels - 1) / channels
+    assert np.array_equal(wave.samples, expected)
+
+
+@pytest.mark.filterwarnings("ignore::megaasr.audio.AudioWarning")
+def test_a_file_without_a_single_number_is_refused() -> None:
+    source = encode(np.full(16_000, np.nan), 16_000, "WAV", "FLOAT")
+    with pytest.raises(AudioFormatError, match="none of its samples"):
         read(source)
-    with pytest.raises(AudioFormatError, match=r"<bytes>: .* 6\.000 s"):
-        list(blocks(source, block_s=0.5))
 
 
 @pytest.mark.parametrize("rate", [1_000, 3_999, 192_001, 384_000])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
 import tracemalloc
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +16,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from hanging import HANGING_S
-from megaasr.audio import AudioTruncatedWarning, Waveform
-from megaasr.audio.pcm import warn_truncated
+from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, Waveform
+from megaasr.audio.notes import AudioNotes
 from megaasr.errors import AudioEmptyError, AudioError, AudioNotFoundError, UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.interface import Recognition, Request
@@ -273,7 +271,7 @@ def test_a_broken_file_does_not_stop_the_others(model: ToneModel, tmp_path: Path
 def test_a_file_that_breaks_off_with_an_error_has_no_transcript(
     model: ToneModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def blocks(source: object) -> Iterator[NDArray[np.float32]]:
+    def blocks(source: object, **_: object) -> Iterator[NDArray[np.float32]]:
         yield long_recording((200, 20), (200, 20))
         raise OSError(5, "Input/output error") if source == "disk.wav" else AudioError("b", "bad")
 
@@ -286,23 +284,34 @@ def test_a_file_that_breaks_off_with_an_error_has_no_transcript(
         list(recognizer.segments("disk.wav"))
 
 
-def test_a_truncated_file_is_flagged_and_its_warning_is_passed_on(
-    model: ToneModel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("at_s", "flags"),
+    [(None, [(), ("audio_truncated",)]), (3.0, [("audio_damaged",), ()])],
+)
+def test_a_chunk_with_missing_sound_is_flagged_and_the_warning_is_passed_on(
+    model: ToneModel,
+    monkeypatch: pytest.MonkeyPatch,
+    at_s: float | None,
+    flags: list[tuple[str, ...]],
 ) -> None:
-    def blocks(source: object) -> Iterator[NDArray[np.float32]]:
+    def blocks(source: str, selection: Selection, notes: AudioNotes) -> Iterator[Any]:
+        if at_s is not None:
+            notes.add_missing("damaged", "rubbish inside", decoded_s=41.2, at_s=at_s)
         yield long_recording((200, 20), (100, 20))
-        warn_truncated("a.wav", 41.2, None, "breaks off")
-        warnings.warn("another matter", UserWarning, stacklevel=2)
+        if at_s is None:
+            notes.add_missing("truncated", "breaks off", decoded_s=41.2)
+        notes.add("tracks", "has 2 tracks")
 
     monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transcript = MegaASR(model, batch_size=1).transcribe("a.wav")
-    first, second = caught
-    assert issubclass(first.category, AudioTruncatedWarning)
-    assert "breaks off" in str(first.message)
-    assert str(second.message) == "another matter"
-    assert [segment.flags for segment in transcript.segments] == [(), ("audio_truncated",)]
+    missing, tracks = caught
+    assert issubclass(missing.category, AudioTruncatedWarning)
+    assert str(missing.message).startswith("a.wav: 41.20 s were decoded")
+    assert issubclass(tracks.category, AudioWarning)
+    assert str(tracks.message) == "a.wav: has 2 tracks"
+    assert [segment.flags for segment in transcript.segments] == flags
 
 
 def test_a_truncated_flac_file(model: ToneModel, tmp_path: Path) -> None:
@@ -313,29 +322,6 @@ def test_a_truncated_flac_file(model: ToneModel, tmp_path: Path) -> None:
         warnings.simplefilter("always")
         (outcome,) = MegaASR(model).transcribe_many([path])
     assert outcome.unwrap().flags == ("audio_truncated",)
-
-
-def test_threads_do_not_mix_up_their_warnings(
-    model: ToneModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    complete_file_is_open, truncation_was_noted = threading.Event(), threading.Event()
-
-    def blocks(source: object) -> Iterator[NDArray[np.float32]]:
-        yield tone(200, 1)
-        if source == "truncated.wav":
-            assert complete_file_is_open.wait(HANGING_S)
-            warn_truncated("truncated.wav", 1.0, None, "breaks off")
-            truncation_was_noted.set()
-        else:
-            complete_file_is_open.set()
-            assert truncation_was_noted.wait(HANGING_S)
-
-    monkeypatch.setattr("megaasr.transcribe.audio_stream.blocks", blocks)
-    with warnings.catch_warnings(), ThreadPoolExecutor(2) as pool:
-        warnings.simplefilter("ignore")
-        names = ["truncated.wav", "complete.wav"]
-        truncated, complete = pool.map(MegaASR(model).transcribe, names)
-    assert (truncated.flags, complete.flags) == (("audio_truncated",), ())
 
 
 def test_segments_are_emitted_while_the_recording_is_read(model: ToneModel) -> None:
@@ -407,7 +393,7 @@ def test_memory_does_not_grow_with_the_length(
     block = long_recording((200, 19.4))
 
     def peak_bytes(minutes: int) -> int:
-        def blocks(source: object) -> Iterator[NDArray[np.float32]]:
+        def blocks(source: object, **_: object) -> Iterator[NDArray[np.float32]]:
             for _ in range(3 * minutes):
                 yield block.copy()
 

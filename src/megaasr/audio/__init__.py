@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 from megaasr.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from megaasr.audio.decoding import Selection
     from megaasr.audio.files import blocks, duration_s, from_array, read, resample, write
     from megaasr.audio.measure import active_speech_level_dbfs, peak, rms_dbfs
     from megaasr.audio.source import AudioSource
-    from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
+    from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, AudioWarning, Waveform
 
 __all__ = [
     "SAMPLE_RATE",
     "AudioSource",
     "AudioTruncatedWarning",
+    "AudioWarning",
+    "Selection",
     "Waveform",
     "active_speech_level_dbfs",
     "blocks",
@@ -35,6 +38,8 @@ _MODULES = {
     "SAMPLE_RATE": "waveform",
     "AudioSource": "source",
     "AudioTruncatedWarning": "waveform",
+    "AudioWarning": "waveform",
+    "Selection": "decoding",
     "Waveform": "waveform",
     "active_speech_level_dbfs": "measure",
     "blocks": "files",

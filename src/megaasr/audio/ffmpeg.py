@@ -16,16 +16,25 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.audio.pcm import Pcm, chunk_frames, warn_truncated
+from megaasr.audio.downmix import positions_of_layout
+from megaasr.audio.pcm import CHUNK_VALUES, Ending, Pcm, chunk_frames, with_holes
 from megaasr.audio.source import OpenSource, temporary_folder
-from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, DecoderMissingError
+from megaasr.audio.tracks import Probe, Track
+from megaasr.errors import (
+    AudioEmptyError,
+    AudioError,
+    AudioFormatError,
+    DecoderMissingError,
+    UsageError,
+)
 
 _DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,loas,"
@@ -69,6 +78,9 @@ _CONTAINERS_WITH_LENGTH = ("MP4/M4A/MOV", "MOV", "WebM/Matroska", "WMA/ASF", "AV
 _LOW_SCORE = re.compile(r"detected only with low score of (\d+)")
 _MIN_PROBE_SCORE = 25  # four MPEG frames in a row; random data has one or two, and scores up to 5
 _KEPT_BYTES = 2**16
+_LENGTH_TOLERANCE_S = 0.1
+SILENCE = 1e-3
+"""Peak of a track that holds no sound, -60 dBFS."""
 _AU_HEADER = struct.Struct(">4sIIIII")
 _AU_FLOAT32 = 6
 _INSTALL = (
@@ -96,29 +108,57 @@ def container(head: bytes) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenTrack:
+    """A running decoder of one audio track.
+
+    Attributes:
+        pcm: the decoder. The holes in the track's time stamps are silence.
+        track: what the container states about the track; None if ffprobe is missing.
+        tracks: all audio tracks of the container.
+        silent: tracks that come before it in the order of preference and hold no sound.
+    """
+
+    pcm: Pcm
+    track: Track | None
+    tracks: tuple[Track, ...] = ()
+    silent: tuple[Track, ...] = ()
+
+
 @contextmanager
-def open_pcm(source: OpenSource, reason: str, *, malformed: bool) -> Iterator[Pcm]:
-    """Decode the first audio track with ffmpeg.
+def open_track(
+    source: OpenSource, number: int | None, reason: str, *, malformed: bool
+) -> Iterator[OpenTrack]:
+    """Decode one audio track with ffmpeg.
 
     Args:
         source: the recording.
+        number: place of the track among the audio tracks, from 1 on; None selects the one that
+            players choose, and another if that one is silent.
         reason: why libsndfile could not decode it; used in error messages.
         malformed: whether libsndfile knows the format and found the file to be damaged.
-
-    Yields:
-        The running decoder. If ffmpeg reports damage, an `AudioTruncatedWarning` follows the last
-        chunk; if nothing was decoded, iteration raises AudioEmptyError or AudioFormatError.
 
     Raises:
         DecoderMissingError: ffmpeg is not on the PATH, and could probably decode the content.
         AudioFormatError: not audio, damaged, or without an audio track.
+        AudioEmptyError: the track has no samples; raised by the iteration.
         AudioError: ffmpeg cannot be started.
+        UsageError: there is no track of this number.
     """
     container_name = container(source.head(256))
     program = shutil.which("ffmpeg")
     if program is None:
         _refuse_without_ffmpeg(source.label, container_name, reason, malformed=malformed)
-    with source.on_disk() as path, _started(program, path, source.label) as child:
+    with ExitStack() as stack:
+        path = stack.enter_context(source.on_disk())
+        probe = stack.enter_context(closing(Probe(path, _only_this_file(path))))
+        # Started before the tracks are known, because there is nearly always one.
+        guess = number or 1
+        child = stack.enter_context(_started(program, path, source.label, guess))
+        tracks = probe.tracks()
+        track, silent = _chosen(tracks, number, source.label, program, path)
+        if track is not None and track.number != guess:
+            child = stack.enter_context(_started(program, path, source.label, track.number))
         header = child.stdout.read(_AU_HEADER.size)
         if len(header) < _AU_HEADER.size:
             _refuse(source.label, container_name, reason, child.complaint())
@@ -128,7 +168,22 @@ def open_pcm(source: OpenSource, reason: str, *, malformed: bool) -> Iterator[Pc
         child.stdout.read(offset - _AU_HEADER.size)
         if magic != b".snd" or encoding != _AU_FLOAT32 or not channels or not rate:
             raise AudioError(source.label, "ffmpeg answered in a form that was not asked for")
-        yield Pcm(rate, channels, _chunks(child, rate, channels, source.label))
+        ending = Ending(stated_s=None if track is None else _stated_s(track, container_name))
+        chunks = _chunks(child, rate, channels, source.label, ending)
+        if track is not None:
+            chunks = with_holes(chunks, track.holes, rate, channels)
+        positions = positions_of_layout("" if track is None else track.layout, channels)
+        peak = None
+        if track is not None and track.holds_floats:
+            peak = _peak(program, path, source.label, track.number)
+        pcm = Pcm(rate, channels, positions, chunks, ending, peak)
+        yield OpenTrack(pcm, track, tracks, silent)
+
+
+def tracks_of(source: OpenSource) -> tuple[Track, ...]:
+    """Return the audio tracks that a container states; none if ffprobe is missing or fails."""
+    with source.on_disk() as path, closing(Probe(path, _only_this_file(path))) as probe:
+        return probe.tracks()
 
 
 def duration_s(source: OpenSource) -> float | None:
@@ -155,6 +210,57 @@ def duration_s(source: OpenSource) -> float | None:
             if (seconds := float(word)) > 0:
                 return seconds
     return None
+
+
+def _peak(program: str, path: Path, label: str, number: int) -> float:
+    """Return the largest finite magnitude in a track."""
+    peak = 0.0
+    with _started(program, path, label, number) as child:
+        child.stdout.read(_AU_HEADER.size)
+        while data := child.stdout.read(4 * CHUNK_VALUES):
+            samples = np.frombuffer(data, ">f4", len(data) // 4)
+            peak = max(peak, float(np.abs(samples[np.isfinite(samples)]).max(initial=0.0)))
+    return peak
+
+
+def _stated_s(track: Track, container_name: str | None) -> float | None:
+    """Return the length of a track's sound in seconds, if its container states it reliably."""
+    if track.duration_s is None or container_name not in ("MP4/M4A/MOV", "MOV"):
+        return None
+    return track.duration_s - sum(hole.length_s for hole in track.holes if hole.at_s > 0)
+
+
+def _chosen(
+    tracks: tuple[Track, ...], number: int | None, label: str, program: str, path: Path
+) -> tuple[Track | None, tuple[Track, ...]]:
+    """Return the track to decode, and the silent ones that would have come before it."""
+    if not tracks:
+        if number not in (None, 1):
+            raise UsageError(f"{label}: whether it has a track {number} is unknown without ffprobe")
+        return None, ()
+    if number is not None:
+        if not 1 <= number <= len(tracks):
+            count = "1 audio track" if len(tracks) == 1 else f"{len(tracks)} audio tracks"
+            raise UsageError(f"{label}: has {count}, there is no track {number}")
+        return tracks[number - 1], ()
+    preferred = sorted(tracks, key=lambda track: not track.default)
+    if len(tracks) == 1:
+        return tracks[0], ()
+    for index, track in enumerate(preferred):
+        if not _is_silent(program, path, label, track.number):
+            return track, tuple(preferred[:index])
+    return preferred[0], ()
+
+
+def _is_silent(program: str, path: Path, label: str, number: int) -> bool:
+    """Return whether a track never exceeds the level of silence, or cannot be decoded."""
+    with _started(program, path, label, number) as child:
+        child.stdout.read(_AU_HEADER.size)
+        while data := child.stdout.read(4 * CHUNK_VALUES):
+            samples = np.frombuffer(data, ">f4", len(data) // 4)
+            if samples.size and np.abs(samples).max() > SILENCE:
+                return False
+    return True
 
 
 class _Child:
@@ -201,9 +307,20 @@ def _only_this_file(path: Path) -> list[str]:
 
 
 @contextmanager
-def _started(program: str, path: Path, label: str) -> Iterator[_Child]:
+def _started(program: str, path: Path, label: str, number: int) -> Iterator[_Child]:
+    """Start ffmpeg on the audio track of a number, from 1 on."""
     command = [program, "-nostdin", "-hide_banner", "-v", "level+warning", *_only_this_file(path)]
-    command += ["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    command += [
+        "-map",
+        f"0:a:{number - 1}",
+        "-map_metadata",
+        "-1",
+        "-c:a",
+        "pcm_f32be",
+        "-f",
+        "au",
+        "pipe:1",
+    ]
     with temporary_folder(label) as folder:
         log = folder / "messages"
         try:
@@ -221,7 +338,10 @@ def _started(program: str, path: Path, label: str) -> Iterator[_Child]:
                 process.kill()  # no effect if it has ended; otherwise the caller stopped early
 
 
-def _chunks(child: _Child, rate: int, channels: int, label: str) -> Iterator[NDArray[np.float32]]:
+def _chunks(
+    child: _Child, rate: int, channels: int, label: str, ending: Ending
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the decoded chunks; afterwards `ending` says whether they are all."""
     frame_bytes = 4 * channels
     decoded = 0
     while data := child.stdout.read(chunk_frames(channels) * frame_bytes):
@@ -231,13 +351,18 @@ def _chunks(child: _Child, rate: int, channels: int, label: str) -> Iterator[NDA
             frames = np.frombuffer(data, ">f4", count * channels).astype(np.float32)
             yield frames.reshape(count, channels)
     complaint = child.complaint()
+    ending.decoded_s = decoded / rate
     if decoded and complaint:
-        warn_truncated(label, decoded / rate, None, f"ffmpeg reports: {complaint}")
+        ending.problem = f"ffmpeg reports: {complaint}"
     elif complaint:
         reason = f"damaged, not a single sample could be decoded (ffmpeg: {complaint})"
         raise AudioFormatError(label, f"{reason}; fetch or export it again")
     elif not decoded:
         raise AudioEmptyError(label, "an audio track without a single sample; record it again")
+    elif ending.stated_s is not None and ending.stated_s - ending.decoded_s > _LENGTH_TOLERANCE_S:
+        ending.problem = "the track ends before the length that the file states"
+    if not ending.problem:
+        ending.stated_s = None
 
 
 def _refuse(label: str, container_name: str | None, reason: str, complaint: str) -> NoReturn:

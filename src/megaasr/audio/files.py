@@ -1,54 +1,64 @@
-"""The only place where recordings are decoded, mixed to mono, resampled and written.
+"""Read, resample and write recordings.
 
 libsndfile decodes the formats that it supports and ffmpeg all others; the content of a file
-decides, not its suffix. Mono is the mean of all channels. soxr (quality HQ) resamples: from 48 to
-16 kHz, the response is flat to 0.1 dB up to 7 kHz and below -130 dB from 8.05 kHz on.
+decides, not its suffix. soxr (quality HQ) resamples: from 48 to 16 kHz, the response is flat to
+0.1 dB up to 7 kHz and below -130 dB from 8.05 kHz on.
 """
 
 from __future__ import annotations
 
 import operator
 import os
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from megaasr.atomic import atomic_file
-from megaasr.audio import containers, ffmpeg, sndfile
-from megaasr.audio.pcm import CHUNK_VALUES, Pcm, mono, recut
-from megaasr.audio.source import AudioSource, OpenSource, open_source
+from megaasr.audio import ffmpeg, sndfile
+from megaasr.audio.decoding import EVERYTHING, Selection, decode, resampled_chunks
+from megaasr.audio.division import divide
+from megaasr.audio.downmix import Downmix
+from megaasr.audio.notes import AudioNotes
+from megaasr.audio.pcm import CHUNK_VALUES
+from megaasr.audio.scale import integer_scale
+from megaasr.audio.source import AudioSource, open_source
 from megaasr.audio.waveform import (
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
     SAMPLE_RATE,
+    AudioWarning,
     Samples,
     Waveform,
     require_finite,
     require_mono_float32,
 )
-from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, UsageError
+from megaasr.errors import AudioEmptyError, AudioError, UsageError
 
-MIN_SAMPLE_RATE = 4_000
-MAX_SAMPLE_RATE = 192_000
 _MAX_ARRAY_CHANNELS = 64
-_QUALITY = "HQ"
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 _FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 
 
-def read(source: AudioSource, *, sample_rate: int = SAMPLE_RATE) -> Waveform:
+def read(
+    source: AudioSource,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    selection: Selection = EVERYTHING,
+) -> Waveform:
     """Decode a whole recording to mono at `sample_rate`.
 
     Args:
         source: a path, the bytes of a file, or a binary stream (read to its end).
         sample_rate: sample rate of the result in Hz, 4000 to 192000.
+        selection: audio track and channels.
 
     Returns:
-        The mean of all channels. Full scale is ±1; float files may exceed it.
+        The mix of all channels, or one of them. Full scale is ±1; float files may exceed it.
 
     Raises:
         AudioNotFoundError, AudioEmptyError, AudioFormatError, DecoderMissingError, AudioError:
@@ -57,24 +67,31 @@ def read(source: AudioSource, *, sample_rate: int = SAMPLE_RATE) -> Waveform:
 
     Warns:
         AudioTruncatedWarning: the file is cut off or damaged, and only a part was decoded.
+        AudioWarning: several tracks, channels that cancel each other, samples in another scale.
     """
-    parts = list(blocks(source, sample_rate=sample_rate))
+    parts = list(blocks(source, sample_rate=sample_rate, selection=selection))
     return Waveform(np.concatenate(parts), int(sample_rate))
 
 
 def blocks(
-    source: AudioSource, *, sample_rate: int = SAMPLE_RATE, block_s: float = 30.0
+    source: AudioSource,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    block_s: float = 30.0,
+    selection: Selection = EVERYTHING,
+    notes: AudioNotes | None = None,
 ) -> Iterator[Samples]:
     """Decode a recording block by block, in memory that does not grow with its length.
 
     The concatenated blocks are exactly what `read` returns, whatever `block_s` is. Close or
-    exhaust the iterator to close the file. The first step raises the same errors as `read`; a
-    sample that is not a finite number raises when its block is reached.
+    exhaust the iterator to close the file. The first step raises the same errors as `read`.
 
     Args:
         source: a path, the bytes of a file, or a binary stream (read to its end).
         sample_rate: sample rate of the result in Hz, 4000 to 192000.
         block_s: length of a block in seconds, above 0; the last block may be shorter.
+        selection: audio track and channels.
+        notes: receives what was unusual about the recording.
 
     Yields:
         New float32 arrays of shape [time], never empty.
@@ -82,7 +99,13 @@ def blocks(
     rate = _checked_rate("sample_rate", sample_rate)
     if not 0 < block_s < float("inf"):
         raise UsageError(f"block_s must be above 0 seconds and finite, got {block_s}")
-    return _blocks(source, rate, max(1, round(block_s * rate)))
+    return decode(
+        source,
+        AudioNotes("") if notes is None else notes,
+        sample_rate=rate,
+        block_size=max(1, round(block_s * rate)),
+        selection=selection,
+    )
 
 
 def duration_s(source: AudioSource) -> float | None:
@@ -132,7 +155,7 @@ def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
     chunks = (
         samples[start : start + CHUNK_VALUES] for start in range(0, samples.size, CHUNK_VALUES)
     )
-    return np.concatenate(list(_resampled(chunks, from_rate, to_rate)))
+    return np.concatenate(list(resampled_chunks(chunks, from_rate, to_rate)))
 
 
 def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = None) -> Waveform:
@@ -140,7 +163,8 @@ def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = N
 
     Args:
         array: samples [time] or [time, channels], not [channels, time]; channels are averaged.
-            Floats are used as they are; int16, int32 and uint8 (128 is silence) are scaled to ±1.
+            Floats are used as they are (integers of 16, 24 or 32 bits that were stored as floats
+            are scaled); int16, int32 and uint8 (128 is silence) are scaled to ±1.
         sample_rate: sample rate of `array` in Hz, 4000 to 192000.
         to_rate: sample rate of the result in Hz (the models need `SAMPLE_RATE`); None does not
             resample.
@@ -164,8 +188,12 @@ def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = N
         )
     if not frames.size:
         raise AudioEmptyError("<array>", "no samples")
-    pcm = Pcm(rate, frames.shape[1], iter([frames]))
-    samples = np.concatenate(list(mono(pcm, "<array>")))
+    for channel in frames.T:
+        require_finite(channel, rate, "<array>")
+    if np.issubdtype(frames.dtype, np.floating):
+        frames = _rescaled(frames)
+    mixed = Downmix(frames.shape[1], (), "mix", "<array>")(frames)
+    samples = mixed.astype(np.float32)
     if to_rate is None:
         return Waveform(samples, rate)
     return Waveform(resample(samples, rate, to_rate), int(to_rate))
@@ -239,6 +267,21 @@ def _scaled(array: NDArray[Any]) -> NDArray[Any]:
     raise UsageError(f"array must be float, int16, int32 or uint8, got {array.dtype}")
 
 
+def _rescaled(frames: NDArray[Any]) -> NDArray[Any]:
+    """Scale floats that are integers of 16, 24 or 32 bits to ±1."""
+    peak = float(np.abs(frames).max())
+    scale = integer_scale(peak)
+    if scale == 1:
+        return frames
+    warnings.warn(
+        f"<array>: its float samples reach {peak:.0f} where ±1 is full scale; they are taken for "
+        f"integers and divided by {scale:.0f}",
+        AudioWarning,
+        stacklevel=3,
+    )
+    return frames / scale
+
+
 def _checked_rate(name: str, rate: int) -> int:
     try:
         value = operator.index(rate)  # numpy's integers too
@@ -252,53 +295,12 @@ def _checked_rate(name: str, rate: int) -> int:
 
 def _stated_duration(source: AudioSource) -> float | None:
     with open_source(source) as opened:
+        parts = divide(opened)
+        if parts[0].multiplexed:
+            return None
         try:
-            return sndfile.duration_s(opened)
+            durations = [sndfile.duration_s(part) for part in parts]
         except sndfile.NotDecodableError:
-            return ffmpeg.duration_s(opened)
-
-
-def _blocks(source: AudioSource, rate: int, size: int) -> Iterator[Samples]:
-    with ExitStack() as stack:
-        opened = stack.enter_context(open_source(source))
-        pcm = _decoder(opened, stack)
-        if not MIN_SAMPLE_RATE <= pcm.rate <= MAX_SAMPLE_RATE:
-            raise AudioFormatError(
-                opened.label,
-                f"its sample rate of {pcm.rate} Hz is outside {MIN_SAMPLE_RATE} to "
-                f"{MAX_SAMPLE_RATE} Hz; resample it first, for example with sox",
-            )
-        yield from recut(_resampled(mono(pcm, opened.label), pcm.rate, rate), size)
-
-
-def _decoder(source: OpenSource, stack: ExitStack) -> Pcm:
-    """Start the decoder that can read all of the audio: libsndfile if possible, else ffmpeg."""
-    end = containers.ogg_end(source.file, source.size)
-    try:
-        if end is not None and end.joined and ffmpeg.available():
-            raise sndfile.NotDecodableError("several Ogg streams joined", malformed=False)
-        return stack.enter_context(sndfile.open_pcm(source))
-    except sndfile.NotDecodableError as error:
-        reason, malformed = error.reason, error.malformed
-    return stack.enter_context(ffmpeg.open_pcm(source, reason, malformed=malformed))
-
-
-def _resampled(chunks: Iterator[Samples], from_rate: int, to_rate: int) -> Iterator[Samples]:
-    if from_rate == to_rate:
-        yield from chunks
-        return
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality=_QUALITY)
-    first_sample: Samples | None = None
-    emitted = 0
-    for chunk in chunks:
-        first_sample = chunk[:1] if first_sample is None else first_sample
-        resampled = stream.resample_chunk(chunk)
-        emitted += resampled.size
-        if resampled.size:
-            yield resampled
-    tail = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-    if tail.size:
-        yield tail
-    elif not emitted and first_sample is not None:
-        # Shorter than half an output sample; a recording that is not empty keeps one sample.
-        yield first_sample.copy()
+            return ffmpeg.duration_s(opened) if len(parts) == 1 else None
+        stated = [duration for duration in durations if duration is not None]
+        return sum(stated) if len(stated) == len(parts) else None

@@ -1,25 +1,36 @@
-"""Process the output of a decoder: mix chunks of frames to mono, cut them into blocks."""
+"""The output of a decoder: chunks of frames; repair them, and cut samples into blocks."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.audio.waveform import AudioTruncatedWarning, Samples, require_finite
+from megaasr.audio.tracks import Hole
+from megaasr.audio.waveform import MAX_MAGNITUDE, Samples
 
 CHUNK_VALUES = 2**18
 """Values (frames times channels) in one chunk: 1 MiB, whatever the number of channels."""
 
-# `warnings.catch_warnings` acts on all threads, and would swallow warnings of the others.
-_truncation_messages: ContextVar[list[str] | None] = ContextVar(
-    "_truncation_messages", default=None
-)
+
+@dataclass(slots=True)
+class Ending:
+    """How decoding ended; complete once the chunks are exhausted.
+
+    Attributes:
+        decoded_s: length of the decoded sound in seconds.
+        stated_s: length that the file states in seconds; None if it is unknown.
+        problem: why sound is missing; "" if none is.
+        stopped: whether the missing sound is at the end, and not in between.
+    """
+
+    decoded_s: float = 0.0
+    stated_s: float | None = None
+    problem: str = ""
+    stopped: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +40,19 @@ class Pcm:
     Attributes:
         rate: sample rate of the source in Hz.
         channels: number of channels, at least 1.
+        positions: positions of the channels, such as `FL`; () if they are unknown.
         chunks: float32 arrays [frames, channels] of at least one frame. The decoder may reuse
             their buffer: use or copy a chunk before requesting the next.
+        ending: how decoding ended.
+        float_peak: largest finite magnitude, if the file stores floats; None for all others.
     """
 
     rate: int
     channels: int
+    positions: tuple[str, ...]
     chunks: Iterator[NDArray[np.float32]]
+    ending: Ending
+    float_peak: float | None = None
 
 
 def chunk_frames(channels: int) -> int:
@@ -43,23 +60,74 @@ def chunk_frames(channels: int) -> int:
     return max(1, CHUNK_VALUES // channels)
 
 
-def mono(pcm: Pcm, label: str) -> Iterator[Samples]:
-    """Mix each chunk to mono, the mean of its channels; yields float32 arrays [frames].
+def skipped(chunks: Iterator[NDArray[np.float32]], frames: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the chunks without their first frames."""
+    for chunk in chunks:
+        if frames < len(chunk):
+            yield chunk[frames:]
+        frames = max(0, frames - len(chunk))
 
-    Raises:
-        AudioFormatError: a sample is NaN, infinite or above 1e12 in magnitude; names its time.
+
+def with_holes(
+    chunks: Iterator[NDArray[np.float32]], holes: Sequence[Hole], rate: int, channels: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the chunks with silence where the time stamps have holes.
+
+    Args:
+        chunks: decoded frames [frames, channels].
+        holes: the holes in order.
+        rate: sample rate in Hz.
+        channels: number of channels.
     """
-    offset = 0
-    for chunk in pcm.chunks:
-        # Summed in float64, so that the mean of equal channels is exactly that channel, and no
-        # sum of finite samples overflows (a non-finite sample always leaves a non-finite mean).
-        mixed = chunk[:, 0].astype(np.float64)
-        for channel in range(1, pcm.channels):
-            mixed += chunk[:, channel]
-        mixed /= pcm.channels
-        require_finite(mixed, pcm.rate, label, offset=offset)
-        offset += mixed.size
-        yield mixed.astype(np.float32)
+    waiting = deque(holes)
+    frames = 0
+    for chunk in chunks:
+        while waiting and round(waiting[0].at_s * rate) <= frames + len(chunk):
+            hole = waiting.popleft()
+            split = max(0, round(hole.at_s * rate) - frames)
+            if split:
+                yield chunk[:split]
+                frames += split
+                chunk = chunk[split:]  # noqa: PLW2901 (the rest of it)
+            yield from _silence(round(hole.length_s * rate), channels)
+        if len(chunk):
+            yield chunk
+            frames += len(chunk)
+
+
+def _silence(frames: int, channels: int) -> Iterator[NDArray[np.float32]]:
+    size = chunk_frames(channels)
+    for start in range(0, frames, size):
+        yield np.zeros((min(size, frames - start), channels), np.float32)
+
+
+class Repair:
+    """Replaces samples that are not numbers, and scales integers that were stored as floats.
+
+    Args:
+        scale: factor of all samples.
+
+    Attributes:
+        invalid: number of samples, in any channel, that were replaced by silence.
+        first_invalid: index of the first frame that holds one.
+        frames: number of frames that were processed.
+    """
+
+    def __init__(self, scale: float) -> None:
+        self.invalid = self.first_invalid = self.frames = 0
+        self._scale = np.float32(scale)
+
+    def __call__(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the frames [frames, channels] with finite samples of at most 1e12."""
+        # Avoids a copy: NaN makes both extremes NaN, and comparisons with NaN are false.
+        if not (chunk.max() <= MAX_MAGNITUDE and chunk.min() >= -MAX_MAGNITUDE):
+            valid = np.abs(chunk) <= MAX_MAGNITUDE
+            if not self.invalid:
+                self.first_invalid = self.frames + int(np.argmin(valid.all(axis=1)))
+            self.invalid += int(valid.size - np.count_nonzero(valid))
+            chunk = np.where(valid, chunk, np.float32(0))
+        self.frames += len(chunk)
+        return chunk if self._scale == 1 else chunk * self._scale
 
 
 def recut(chunks: Iterator[Samples], size: int) -> Iterator[Samples]:
@@ -77,33 +145,3 @@ def recut(chunks: Iterator[Samples], size: int) -> Iterator[Samples]:
             count += chunk.size - start
     if pending:
         yield np.concatenate(pending)
-
-
-@contextmanager
-def collect_truncations() -> Iterator[list[str]]:
-    """Collect the messages of `warn_truncated` in this thread; the warnings are issued, too."""
-    messages: list[str] = []
-    token = _truncation_messages.set(messages)
-    try:
-        yield messages
-    finally:
-        _truncation_messages.reset(token)
-
-
-def warn_truncated(label: str, decoded_s: float, stated_s: float | None, reason: str) -> None:
-    """Issue an `AudioTruncatedWarning`: part of the recording could not be decoded.
-
-    Args:
-        label: name of the recording.
-        decoded_s: length of the decoded part in seconds.
-        stated_s: length that the file states in seconds; None if it is unknown.
-        reason: why decoding stopped.
-    """
-    if stated_s is None:
-        extent = f"{decoded_s:.2f} s were decoded, but sound may be missing"
-    else:
-        extent = f"only {decoded_s:.2f} s of {stated_s:.2f} s could be decoded"
-    message = f"{label}: {extent}: {reason}; fetch or export the file again if you can"
-    if (messages := _truncation_messages.get()) is not None:
-        messages.append(message)
-    warnings.warn(message, AudioTruncatedWarning, stacklevel=2)

@@ -12,19 +12,20 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from megaasr.audio import containers
-from megaasr.audio.pcm import Pcm, chunk_frames, warn_truncated
+from megaasr.audio.division import Part
+from megaasr.audio.downmix import positions_of_format, positions_of_mask
+from megaasr.audio.pcm import Ending, Pcm, chunk_frames
 from megaasr.audio.source import OpenSource
-from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError
+from megaasr.errors import AudioError
 
 _MALFORMED = 3  # SF_ERR_MALFORMED_FILE of sndfile.h
 _UNKNOWN_LENGTH = 2**62  # libsndfile reports 2**63 - 1 when a header states no length
 _STREAMED_BYTES = 0x7FFF_0000  # larger lengths are placeholders of programs that wrote to a pipe
-_LENGTH_TOLERANCE_S = 0.1  # a stated length may be off by a codec frame without any loss
+_LENGTH_TOLERANCE_S = 0.05  # a stated length may be off by a codec frame without any loss
+_MPEG_TOLERANCE_S = 0.1  # the encoder's padding, which the frames hold and the sound does not
 _MAX_STALLS = 256  # an MP3 decoder skips 1 KiB of invalid data per stall
-# Ratio of the most to the fewest frames that a file of one size can hold: 40 for 8 to 320 kbit/s.
-_MP3_SIZE_FACTOR = 64
 _LENGTH_LINE = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
+_FLOAT_SUBTYPES = frozenset(("FLOAT", "DOUBLE"))
 
 
 class NotDecodableError(Exception):
@@ -41,25 +42,21 @@ class NotDecodableError(Exception):
         super().__init__(reason)
 
 
-class _CorrectedFile:
-    """The file as it is presented to libsndfile, with errors in its header corrected.
+class _PresentedFile:
+    """The file as it is presented to libsndfile.
 
     It has no `name`, from which soundfile would guess the format, and it stores errors of the
     operating system, which cannot propagate through libsndfile.
 
     Args:
         source: the recording.
-        patch: offset and bytes that replace those of the file.
         size_factor: the file claims to be this many times as large as it is.
     """
 
-    def __init__(
-        self, source: OpenSource, *, patch: tuple[int, bytes] | None = None, size_factor: int = 1
-    ) -> None:
+    def __init__(self, source: OpenSource, *, size_factor: int = 1) -> None:
         self._file: BinaryIO = source.file
         self._real_size = source.size
         self._claimed_size = source.size * size_factor
-        self._patch = patch
         self._error: OSError | KeyboardInterrupt | None = None
         self._file.seek(0)
 
@@ -96,11 +93,6 @@ class _CorrectedFile:
         except (OSError, KeyboardInterrupt) as error:
             self._error = error
             return 0
-        if self._patch is not None:
-            offset, patch = self._patch
-            first, end = max(position, offset), min(position + count, offset + len(patch))
-            for index in range(first, end):
-                buffer[index - position] = patch[index - offset : index - offset + 1]
         return count
 
 
@@ -111,62 +103,75 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextmanager
-def open_pcm(source: OpenSource) -> Iterator[Pcm]:
+def open_pcm(part: Part) -> Iterator[Pcm]:
     """Decode with libsndfile.
 
     Yields:
-        The running decoder. If the file is truncated or damaged, an `AudioTruncatedWarning`
-        follows the last chunk; if nothing was decoded, iteration raises AudioEmptyError or
-        AudioFormatError, and AudioError if the system cannot read the file.
+        The running decoder.
 
     Raises:
         NotDecodableError: libsndfile does not know or not support the content.
+        AudioError: the system cannot read the file; raised by the iteration, too.
     """
-    file, reader, trusted = _open(source)
+    file = _PresentedFile(part.source, size_factor=part.size_factor)
+    reader = _reader(file, part.source.label)
+    peak = None
+    if reader.subtype in _FLOAT_SUBTYPES:
+        with reader:
+            peak = _peak(part, file, reader)
+        file = _PresentedFile(part.source)
+        reader = _reader(file, part.source.label)
     with reader:
-        chunks = _chunks(source, file, reader, trusted=trusted)
-        yield Pcm(int(reader.samplerate), int(reader.channels), chunks)
+        ending = Ending()
+        yield Pcm(
+            rate=int(reader.samplerate),
+            channels=int(reader.channels),
+            positions=_positions(part, reader),
+            chunks=_chunks(part, file, reader, ending),
+            ending=ending,
+            float_peak=peak,
+        )
 
 
-def duration_s(source: OpenSource) -> float | None:
+def can_open(part: Part) -> bool:
+    """Return whether libsndfile knows the content."""
+    try:
+        _reader(_PresentedFile(part.source), part.source.label).close()
+    except NotDecodableError:
+        return False
+    return True
+
+
+def duration_s(part: Part) -> float | None:
     """Return the length that the header states, in seconds, or None if it states none.
 
     Raises:
         NotDecodableError: libsndfile does not know or not support the content.
     """
-    _, reader, trusted = _open(source)
-    with reader:
+    if part.size_factor != 1:
+        return part.counted_s
+    with _reader(_PresentedFile(part.source), part.source.label) as reader:
         frames = int(reader.frames)
-        stated = trusted and 0 < frames < _UNKNOWN_LENGTH
-        end = containers.ogg_end(source.file, source.size)
-        if not stated or (end is not None and end.joined):
-            return None
-        return frames / int(reader.samplerate)
+        return frames / int(reader.samplerate) if 0 < frames < _UNKNOWN_LENGTH else None
 
 
-def _open(source: OpenSource) -> tuple[_CorrectedFile, _Reader, bool]:
-    """Open with the necessary corrections; return also whether the stated length is trusted."""
-    data_length = containers.unfinished_wav_length(source.file, source.size)
-    patch = None if data_length is None else (data_length, b"\xff\xff\xff\xff")
-    file = _CorrectedFile(source, patch=patch)
-    reader = _reader(file, source.label)
-    if reader.format != "MP3":
-        return file, reader, True
-    position = file.tell()
-    length = containers.mpeg_length(source.file, source.size)
-    file.seek(position)
-    if length.trusted:
-        return file, reader, True
-    # Hide the wrong length tag, and claim a size at which every estimate of the length is long
-    # enough: the decoder then continues to the real end. (The tag's frame becomes about 25 ms of
-    # silence.)
-    reader.close()
-    tag_patch = None if length.tag_offset is None else (length.tag_offset, bytes(4))
-    file = _CorrectedFile(source, patch=tag_patch, size_factor=_MP3_SIZE_FACTOR)
-    return file, _reader(file, source.label), False
+def _peak(part: Part, file: _PresentedFile, reader: _Reader) -> float:
+    """Return the largest finite magnitude in a file."""
+    peak = 0.0
+    for chunk in _chunks(part, file, reader, Ending()):
+        peak = max(peak, float(np.abs(chunk[np.isfinite(chunk)]).max(initial=0.0)))
+    return peak
 
 
-def _reader(file: _CorrectedFile, label: str) -> _Reader:
+def _positions(part: Part, reader: _Reader) -> tuple[str, ...]:
+    """Return the positions of the channels."""
+    channels = int(reader.channels)
+    if part.channel_mask is not None:
+        return positions_of_mask(part.channel_mask, channels)
+    return positions_of_format(str(reader.format), channels)
+
+
+def _reader(file: _PresentedFile, label: str) -> _Reader:
     try:
         return _Reader(file)
     except soundfile.LibsndfileError as error:
@@ -176,8 +181,10 @@ def _reader(file: _CorrectedFile, label: str) -> _Reader:
 
 
 def _chunks(
-    source: OpenSource, file: _CorrectedFile, reader: _Reader, *, trusted: bool
+    part: Part, file: _PresentedFile, reader: _Reader, ending: Ending
 ) -> Iterator[NDArray[np.float32]]:
+    """Yield the decoded chunks; afterwards `ending` says whether they are all."""
+    label = part.source.label
     buffer = np.empty((chunk_frames(reader.channels), reader.channels), np.float32)
     decoded = stalls = problem_frame = 0
     problem = ""
@@ -193,40 +200,32 @@ def _chunks(
             count = int(decoded_frames[-1]) + 1 if decoded_frames.size else 0
             problem = problem or str(error.error_string).rstrip(". ")
             problem_frame = decoded + count
-        file.raise_error(source.label)
+        file.raise_error(label)
         stalls = 0 if count else stalls + 1
         if count:
             decoded += count
             yield buffer[:count]
-    file.raise_error(source.label)
-    if reader.format == "MP3" and decoded and problem_frame == decoded:
-        problem = ""  # after the last frame: a tag that a player appended, no lost audio
-    _report_end(source, reader, decoded, problem, trusted=trusted)
+    file.raise_error(label)
+    if part.counted_s is not None and decoded and problem_frame == decoded:
+        problem = ""  # after the last frame of an MP3, whose frames are counted below
+    ending.stopped = not problem or problem_frame == decoded
+    ending.decoded_s = decoded / int(reader.samplerate)
+    ending.stated_s, ending.problem = _missing(part, reader, decoded, problem)
 
 
-def _report_end(
-    source: OpenSource, reader: _Reader, decoded: int, problem: str, *, trusted: bool
-) -> None:
-    """Warn about lost audio; raise if nothing was decoded."""
-    stated = int(reader.frames) if trusted and reader.frames < _UNKNOWN_LENGTH else None
-    if not decoded:
-        if problem or stated:
-            reason = f"damaged, not a single sample could be decoded ({problem or 'cut off'})"
-            raise AudioFormatError(source.label, f"{reason}; fetch or export it again")
-        raise AudioEmptyError(source.label, "a header without a single sample; record it again")
+def _missing(part: Part, reader: _Reader, decoded: int, problem: str) -> tuple[float | None, str]:
+    """Return the length that is stated in seconds, and why sound is missing ("" if none is)."""
     rate = int(reader.samplerate)
+    decoded_s = decoded / rate
+    if part.counted_s is not None:
+        if part.counted_s - decoded_s > _MPEG_TOLERANCE_S + 4 * part.counted_frame_s:
+            return part.counted_s, problem or "the file is damaged"
+        return None, problem
+    stated_s = reader.frames / rate if reader.frames < _UNKNOWN_LENGTH else None
     line = _LENGTH_LINE.search(str(reader.extra_info))
     if line and int(line[2]) < int(line[1]) < _STREAMED_BYTES:
-        stated = round(decoded * int(line[1]) / max(1, int(line[2])))
-        problem = problem or "the file ends before the length that its header states"
-    elif stated is not None and stated - decoded > _LENGTH_TOLERANCE_S * rate:
-        problem = problem or "the file is damaged or ends early"
-    elif (end := containers.ogg_end(source.file, source.size)) is not None and end.joined:
-        stated = None
-        problem = "it is several Ogg streams joined, of which only ffmpeg reads all; install it"
-    elif end is not None and end.cut:
-        stated = None
-        problem = problem or "the file ends in the middle of a page"
-    if problem:
-        stated_s = None if stated is None else stated / rate
-        warn_truncated(source.label, decoded / rate, stated_s, problem)
+        stated_s = decoded_s * int(line[1]) / max(1, int(line[2]))
+        return stated_s, problem or "the file ends before the length that its header states"
+    if stated_s is not None and stated_s - decoded_s > _LENGTH_TOLERANCE_S:
+        return stated_s, problem or "the file is damaged or ends early"
+    return stated_s, problem

@@ -16,6 +16,12 @@ from megaasr.errors import AudioEmptyError, AudioFormatError, UsageError
 SAMPLE_RATE = 16_000
 """Sample rate of the models in Hz."""
 
+MIN_SAMPLE_RATE = 4_000
+"""Lowest sample rate of recordings in Hz."""
+
+MAX_SAMPLE_RATE = 192_000
+"""Highest sample rate of recordings in Hz."""
+
 Samples: TypeAlias = NDArray[np.float32]
 """Mono audio: a float32 array of shape [time]; full scale is ±1."""
 
@@ -24,7 +30,11 @@ MAX_MAGNITUDE = 1e12
 2**31; values far above that are corrupt, and would overflow in the resampler."""
 
 
-class AudioTruncatedWarning(UserWarning):
+class AudioWarning(UserWarning):
+    """A recording is unusual in a way that its user should know; the message names the file."""
+
+
+class AudioTruncatedWarning(AudioWarning):
     """Only part of a damaged or truncated file could be decoded; that part was returned.
 
     The message names the file, how much was decoded, and how the missing part may be recovered.

@@ -9,8 +9,9 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr.audio.decoding import EVERYTHING, Selection
 from megaasr.audio.files import blocks, from_array, resample
-from megaasr.audio.pcm import collect_truncations
+from megaasr.audio.notes import AudioNotes
 from megaasr.audio.source import AudioSource
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
@@ -43,15 +44,22 @@ class AudioStream:
     Args:
         audio: the input.
         sample_rate: samples per second of an array; ignored for inputs that state their own rate.
+        selection: audio track and channels of an encoded recording.
 
     Attributes:
         name: the path as the caller wrote it, or `<bytes>`, `<stream>`, `<array>`.
-        truncated: whether the input breaks off; complete once all blocks have been read.
+        notes: what was unusual about the recording; complete once all blocks have been read.
     """
 
-    def __init__(self, audio: Audio, sample_rate: int | None = None) -> None:
+    def __init__(
+        self,
+        audio: Audio,
+        sample_rate: int | None = None,
+        selection: Selection = EVERYTHING,
+    ) -> None:
         self.name = audio_name(audio)
-        self.truncated = False
+        self.notes = AudioNotes(self.name)
+        self._selection = selection
         self._audio, self._sample_rate = _unpacked(audio, sample_rate)
 
     @property
@@ -87,16 +95,7 @@ class AudioStream:
         if isinstance(self._audio, Waveform):
             samples, rate = self._audio.samples, self._audio.sample_rate
             return iter([samples if rate == SAMPLE_RATE else resample(samples, rate, SAMPLE_RATE)])
-        return self._watching_for_truncation(blocks(self._audio))
-
-    def _watching_for_truncation(self, stream: Iterator[Samples]) -> Iterator[Samples]:
-        while True:
-            with collect_truncations() as messages:
-                block = next(stream, None)
-            self.truncated |= bool(messages)
-            if block is None:
-                return
-            yield block
+        return blocks(self._audio, selection=self._selection, notes=self.notes)
 
 
 def is_array_with_rate(audio: object) -> TypeGuard[tuple[NDArray[np.generic], int]]:

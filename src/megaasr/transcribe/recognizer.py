@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
+from megaasr.audio.notes import AudioNote
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
@@ -358,14 +360,18 @@ class MegaASR:
             session.fail(error)
 
     def _chunks(self, stream: AudioStream) -> Iterator[tuple[Chunk, tuple[str, ...]]]:
-        """Yield the chunks of an input; a truncated input is flagged on its last chunk."""
+        """Yield the chunks of an input, flagged where sound is missing.
+
+        A fault that becomes known when its chunk has been yielded is flagged on the next.
+        """
         previous: Chunk | None = None
+        flagged: set[AudioNote] = set()
         for chunk in split_into_chunks(stream.blocks(), self._detector):
             if previous is not None:
-                yield previous, ()
+                yield previous, _new_flags(stream.notes, flagged, previous.end_s)
             previous = chunk
         if previous is not None:  # only now is the input known to be complete
-            yield previous, ("audio_truncated",) if stream.truncated else ()
+            yield previous, _new_flags(stream.notes, flagged, math.inf)
 
     def _decode(
         self, pending: list[_PendingChunk], sessions: deque[Session], options: DecodeOptions
@@ -448,6 +454,17 @@ def _task(chunk: Chunk, route: Route, options: DecodeOptions) -> DecodeTask:
     stats = ChunkStats(duration_s, options.context, chunk.speech_s, chunk.speech_probability)
     seed = zlib.crc32(samples.tobytes())  # the same audio always gives the same samples
     return DecodeTask(samples, route, stats, language=options.language, seed=seed)
+
+
+def _new_flags(
+    notes: Iterable[AudioNote], flagged: set[AudioNote], end_s: float
+) -> tuple[str, ...]:
+    """Return the flags of faults before `end_s` that are not in `flagged`, and add them to it."""
+    new = [
+        note for note in notes if note.flag and note not in flagged and (note.at_s or 0.0) < end_s
+    ]
+    flagged.update(new)
+    return tuple(dict.fromkeys(note.flag for note in new if note.flag))
 
 
 def _batches(chunks: Sequence[_PendingChunk], size: int) -> list[list[_PendingChunk]]:

@@ -1,0 +1,303 @@
+"""Divide an encoded recording into parts that a decoder can read from start to end.
+
+Decoders stop where a joined file begins, where a header was not brought up to date, or where
+rubbish lies between the frames, and do not say so. Here the structure of the file is followed
+without decoding: every part is a view of the file that the decoder reads to its end, and says how
+much sound it must give. Each claim was checked against libsndfile 1.2.2 and ffmpeg 5.1.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import BinaryIO
+
+from megaasr.audio import mpeg, ogg, riff
+from megaasr.audio.source import OpenSource
+from megaasr.audio.spans import part_of
+
+# Ratio of the most to the fewest frames that a file of one size can hold: 40 for 8 to 320 kbit/s.
+_MPEG_SIZE_FACTOR = 64
+_MIN_GAP_BYTES = 24  # the smallest frame; less is padding
+_SEARCH_BYTES = 16 * 2**20  # before the first frame
+_BLOCK_BYTES = 2**20
+_FLAC = re.compile(rb"fLaC[\x00\x80]\0\0\x22", re.DOTALL)
+_MATROSKA = re.compile(rb"\x1aE\xdf\xa3.{1,40}?(?:webm|matroska)", re.DOTALL)
+_BEGINNING = re.compile(
+    rb"fLaC[\x00\x80]\0\0\x22|OggS\0\x02|RIFF.{4}WAVEfmt |FORM.{4}AIF[FC]COMM"
+    rb"|\0\0\0.ftyp|\x1aE\xdf\xa3.{1,40}?(?:webm|matroska)",
+    re.DOTALL,
+)
+_LONGEST_BEGINNING = 64
+_WAVE_FORMAT_EXTENSIBLE = 0xFFFE
+_AU_STREAMED = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a recording that one decoder can read.
+
+    Attributes:
+        source: the part as a recording of its own.
+        problem: why sound is missing from it, as its structure shows; "" if it is whole.
+        problem_at_s: where, in seconds from the start of the part; None for its end.
+        counted_s: length in seconds by the frames of an MPEG audio file; None for all others.
+        counted_frame_s: length of such a frame in seconds.
+        size_factor: the file must claim to be this many times as large as it is, so that
+            libsndfile's estimate of the length is long enough.
+        channel_mask: positions of the channels as a WAV file states them; None if it does not.
+        multiplexed: whether it holds several streams, of which libsndfile sees one.
+        repaired: what was corrected without losing sound; "" if nothing.
+    """
+
+    source: OpenSource
+    problem: str = ""
+    problem_at_s: float | None = None
+    counted_s: float | None = None
+    counted_frame_s: float = 0.0
+    size_factor: int = 1
+    channel_mask: int | None = None
+    multiplexed: bool = False
+    repaired: str = ""
+
+
+def divide(source: OpenSource) -> list[Part]:
+    """Return the parts of a recording in order, at least one."""
+    source.file.seek(_after_tags(source.file, source.size))
+    head = source.file.read(16)
+    for offset, magic, parts_of in (
+        (0, b"RIFF", _riff_parts),
+        (0, b"RIFX", _riff_parts),
+        (0, b"FORM", _riff_parts),
+        (0, b"OggS", _ogg_parts),
+        (0, b"fLaC", _flac_parts),
+        (0, b"\x1aE\xdf\xa3", _matroska_parts),
+        (4, b"ftyp", _mp4_parts),
+        (0, b".snd", _au_parts),
+        (0, b"\xff", _mpeg_parts),
+    ):
+        if head[offset : offset + len(magic)] == magic:
+            return parts_of(source) or [Part(source)]
+    return [Part(source)]
+
+
+def divide_after_rubbish(source: OpenSource) -> list[Part]:
+    """Return the parts of a recording that begins with something else; empty if none is found."""
+    start = _find_beginning(source)
+    if start is not None:
+        inner = part_of(source, [(start, source.size)])
+        parts = divide(inner)
+    else:
+        streams = mpeg.find_streams(source.file, min(source.size, _SEARCH_BYTES))
+        if not streams:
+            return []
+        start = streams[0].spans[0][0]
+        parts = _mpeg_parts(source, start)
+    if parts and start:
+        skipped = f"{start} bytes before the recording are not sound, and were skipped"
+        parts[0] = replace(parts[0], repaired=skipped)
+    return parts
+
+
+def _find_beginning(source: OpenSource) -> int | None:
+    """Return where the first file that can be recognised begins."""
+    source.file.seek(0)
+    offset, data = 0, b""
+    while offset < _SEARCH_BYTES:
+        block = source.file.read(_BLOCK_BYTES)
+        data = data[-_LONGEST_BEGINNING:] + block
+        match = _BEGINNING.search(data)
+        if match:
+            return offset + match.start() - (len(data) - len(block))
+        if not block:
+            return None
+        offset += len(block)
+    return None
+
+
+def _after_tags(file: BinaryIO, size: int) -> int:
+    """Return the position after the ID3 tags at the start of a file."""
+    position = 0
+    while position < size:
+        file.seek(position)
+        length = mpeg.id3_length(file.read(10))
+        if not length:
+            break
+        position += length
+    return position
+
+
+def _mpeg_parts(source: OpenSource, start: int = 0) -> list[Part]:
+    streams = mpeg.find_streams(source.file, source.size, start)
+    parts = [_mpeg_part(source, stream) for stream in streams]
+    if parts:
+        rest = mpeg.trailing_bytes(source.file, source.size, streams)
+        if rest > streams[-1].bytes_per_s and not parts[-1].problem:
+            seconds = rest / streams[-1].bytes_per_s
+            problem = f"{rest} bytes at the end are not audio (about {seconds:.1f} s)"
+            parts[-1] = replace(parts[-1], problem=problem)
+    return parts
+
+
+def _mpeg_part(source: OpenSource, stream: mpeg.MpegStream) -> Part:
+    gaps = [(samples, length) for samples, length in stream.gaps if length >= _MIN_GAP_BYTES]
+    problem, at_s = "", None
+    if gaps:
+        lost = sum(length for _, length in gaps)
+        at_s = gaps[0][0] / stream.rate
+        problem = (
+            f"{lost} bytes between the frames are not audio, from {at_s:.2f} s on (about "
+            f"{lost / stream.bytes_per_s:.2f} s)"
+        )
+    elif stream.cut:
+        problem = "the file ends in the middle of a frame"
+    counted_s, size_factor = stream.duration_s, 1
+    frame_s = stream.samples / stream.frames / stream.rate
+    patches: list[tuple[int, bytes]] = []
+    if stream.tag_frames is not None and stream.tag_frames > stream.frames:
+        counted_s = stream.tag_frames * frame_s  # the file was cut: its tag states the length
+    elif not stream.tag_is_right:
+        # Hide the wrong length tag; its frame becomes about 25 ms of silence.
+        size_factor = _MPEG_SIZE_FACTOR
+        patches = [] if stream.tag_offset is None else [(stream.tag_offset, bytes(4))]
+    is_complete = not patches and stream.spans[0][0] == 0 and stream.spans[-1][1] == source.size
+    part = (
+        source if is_complete and len(stream.spans) == 1 else part_of(source, stream.spans, patches)
+    )
+    return Part(
+        part,
+        problem,
+        problem_at_s=at_s,
+        counted_s=counted_s,
+        counted_frame_s=frame_s,
+        size_factor=size_factor,
+    )
+
+
+def _riff_parts(source: OpenSource) -> list[Part]:
+    riff_parts = riff.find_parts(source.file, source.size)
+    if len(riff_parts) == 1 and riff_parts[0].length_is_right:
+        return [Part(source, channel_mask=_channel_mask(source.file, *riff_parts[0].header))]
+    parts = []
+    for part in riff_parts:
+        mask = _channel_mask(source.file, *part.header)
+        spans = [part.header, part.sound, part.trailer]
+        length = part.sound[1] - part.sound[0]
+        order = "<" if _starts_with(source.file, part.header[0], b"RIFF") else ">"
+        stated, repaired = part.stated_bytes, ""
+        patches = []
+        if stated <= length:  # else the file was cut, and libsndfile shall say so
+            patches = [(part.length_offset, struct.pack(order + "I", length))]
+        if 0 < stated < length:
+            repaired = (
+                f"its header states {stated} bytes of sound and {length} follow; all of them were "
+                "decoded"
+            )
+        parts.append(Part(part_of(source, spans, patches), channel_mask=mask, repaired=repaired))
+    return parts
+
+
+def _starts_with(file: BinaryIO, position: int, magic: bytes) -> bool:
+    file.seek(position)
+    return file.read(len(magic)) == magic
+
+
+def _channel_mask(file: BinaryIO, start: int, end: int) -> int | None:
+    """Return the positions of the channels that a WAV header states; None if it states none."""
+    file.seek(start)
+    header = file.read(min(end - start, 4096))
+    position = header.find(b"fmt ", 12)
+    if position < 0 or len(header) < position + 32:
+        return None
+    (code,) = struct.unpack_from("<H", header, position + 8)
+    if code != _WAVE_FORMAT_EXTENSIBLE:
+        return None
+    return int(struct.unpack_from("<I", header, position + 28)[0])
+
+
+def _au_parts(source: OpenSource) -> list[Part]:
+    """Return a Sun AU file, whose sound reaches to the end of the file whatever it states."""
+    source.file.seek(0)
+    header = source.file.read(12)
+    if len(header) < 12:
+        return []
+    offset, stated = struct.unpack_from(">II", header, 4)
+    length = source.size - offset
+    if stated >= length or not 0 < length < _AU_STREAMED:
+        return []
+    corrected = part_of(source, [(0, source.size)], [(8, struct.pack(">I", length))])
+    repaired = f"its header states {stated} bytes of sound and {length} follow; all were decoded"
+    return [Part(corrected, repaired=repaired if stated else "")]
+
+
+def _ogg_parts(source: OpenSource) -> list[Part]:
+    links = ogg.find_links(source.file, source.size)
+    parts = []
+    for link in links:
+        problem = ""
+        if link.lost_pages:
+            problem = f"{link.lost_pages} pages are missing from the Ogg stream"
+        elif link.rubbish_bytes:
+            problem = f"{link.rubbish_bytes} bytes between the pages are not audio"
+        elif link.cut:
+            problem = "the file ends in the middle of a page"
+        part = source if len(links) == 1 else part_of(source, [(link.start, link.end)])
+        parts.append(Part(part, problem, multiplexed=len(link.serials) > 1))
+    return parts
+
+
+def _flac_parts(source: OpenSource) -> list[Part]:
+    return _joined_parts(source, _FLAC)
+
+
+def _matroska_parts(source: OpenSource) -> list[Part]:
+    return _joined_parts(source, _MATROSKA)
+
+
+def _joined_parts(source: OpenSource, beginning: re.Pattern[bytes]) -> list[Part]:
+    """Divide joined files of one format by the bytes that each of them begins with."""
+    starts = [0, *(start for start in _occurrences(source.file, beginning) if start > 0)]
+    first = _after_tags(source.file, source.size)
+    starts = [start for start in starts if start == 0 or start > first]
+    return _divided_at(source, starts)
+
+
+def _occurrences(file: BinaryIO, pattern: re.Pattern[bytes]) -> Iterator[int]:
+    file.seek(0)
+    end, data = 0, b""
+    last = -1
+    while block := file.read(_BLOCK_BYTES):
+        data = data[-_LONGEST_BEGINNING:] + block
+        end += len(block)
+        for match in pattern.finditer(data):
+            start = end - len(data) + match.start()
+            if start > last:
+                last = start
+                yield start
+
+
+def _mp4_parts(source: OpenSource) -> list[Part]:
+    """Divide joined MP4 files at their first boxes."""
+    starts = []
+    position = 0
+    while position + 8 <= source.size:
+        source.file.seek(position)
+        header = source.file.read(16)
+        (length,) = struct.unpack_from(">I", header)
+        if length == 1 and len(header) == 16:
+            (length,) = struct.unpack_from(">Q", header, 8)
+        if header[4:8] == b"ftyp":
+            starts.append(position)
+        if length < 8:  # 0: to the end of the file
+            break
+        position += length
+    return _divided_at(source, starts or [0])
+
+
+def _divided_at(source: OpenSource, starts: list[int]) -> list[Part]:
+    if len(starts) < 2:
+        return [Part(source)]
+    return [Part(part_of(source, [span])) for span in pairwise([*starts, source.size])]
