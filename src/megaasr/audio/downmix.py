@@ -1,9 +1,9 @@
 """Mix the channels of a recording to one, so that speech is kept.
 
 Stereo is averaged. Surround sound is mixed by the channels' positions, in the proportions of the
-mix to 1/0 of ITU-R BS.775: dialogue stands in the centre and has the largest weight, and the channel
-for low-frequency effects has none. Channels that cancel each other (one is wired with inverted
-polarity) are detected while the recording is read, and are not added up.
+mix to 1/0 of ITU-R BS.775: dialogue stands in the centre and has the largest weight, and the
+channel for low-frequency effects has none. Channels that cancel each other (one is wired with
+inverted polarity) are detected while the recording is read, and are not added up.
 """
 
 from __future__ import annotations
