@@ -5,6 +5,7 @@ Reads JSON lines `{"index": …}` from standard input, and answers each with a J
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import struct
@@ -159,17 +160,39 @@ def verdict(base: Base, mutation: str, ours: dict[str, Any], ffmpeg_s: float, si
 
 
 WRONG = frozenset(
-    ("crash", "not_finite", "lost", "false_flag", "refused_whole", "short", "burst", "hang", "died")
+    (
+        "crash",
+        "not_finite",
+        "lost",
+        "false_flag",
+        "refused_whole",
+        "short",
+        "burst",
+        "hang",
+        "died",
+        "printed",
+    )
 )
 
 
 def main() -> None:
     """Serve the inputs that the parent asks for."""
     seed, folder = int(sys.argv[1]), Path(sys.argv[2])
-    examiner = Examiner(folder, seed)
-    print(json.dumps({"ready": len(examiner.bases)}), flush=True)
-    for line in sys.stdin:
-        print(json.dumps(examiner.examine(json.loads(line)["index"])), flush=True)
+    with (
+        os.fdopen(os.dup(1), "w") as answers,
+        (folder / f"printed_{os.getpid()}").open("w+b", buffering=0) as printed,
+    ):
+        os.dup2(printed.fileno(), 1)  # C libraries write there, which would spoil transcripts
+        examiner = Examiner(folder, seed)
+        print(json.dumps({"ready": len(examiner.bases)}), file=answers, flush=True)
+        for line in sys.stdin:
+            result = examiner.examine(json.loads(line)["index"])
+            ctypes.CDLL(None).fflush(None)
+            if text := os.pread(printed.fileno(), 1_000, 0):
+                result |= {"verdict": "printed", "printed": text.decode("latin-1")}
+                os.ftruncate(printed.fileno(), 0)
+                os.lseek(printed.fileno(), 0, os.SEEK_SET)
+            print(json.dumps(result), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from megaasr.audio.division import Part
 from megaasr.audio.downmix import positions_of_format, positions_of_mask
+from megaasr.audio.mpeg import id3_length
 from megaasr.audio.pcm import Ending, Pcm, chunk_frames
 from megaasr.audio.scale import FloatLevels
 from megaasr.audio.source import OpenSource
@@ -68,13 +69,26 @@ class _PresentedFile:
         if self._error is not None:
             raise AudioError(label, f"cannot be read: {self._error}") from self._error
 
+    def is_sample_dump(self) -> bool:
+        """Return whether libsndfile would print its complaints to standard output."""
+        head = self._file.read(10)
+        length = id3_length(head)
+        if length:
+            self._file.seek(length)
+            head = self._file.read(2)
+        self._file.seek(0)
+        return head[:2] == b"\xf0\x7e"
+
     def tell(self) -> int:
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._claimed_size}
         target = base[whence] + offset
-        return self._file.seek(target) if target >= 0 else -1  # as C's lseek does
+        try:
+            return self._file.seek(target) if target >= 0 else -1  # as C's lseek does
+        except (OSError, OverflowError):  # a damaged header may point anywhere
+            return -1
 
     def read(self, count: int) -> bytes:
         """Return up to `count` bytes. soundfile requires this method but calls `readinto`."""
@@ -173,6 +187,8 @@ def _positions(part: Part, reader: _Reader) -> tuple[str, ...]:
 
 
 def _reader(file: _PresentedFile, label: str) -> _Reader:
+    if file.is_sample_dump():
+        raise NotDecodableError("MIDI sample dumps are left to ffmpeg", malformed=False)
     try:
         return _Reader(file)
     except soundfile.LibsndfileError as error:
