@@ -108,7 +108,8 @@ def _follower(source: OpenSource, end: int) -> int | None:
         return position
     if position - end >= 3 and BEGINNING.match(bytes(3) + block):
         return position - 3  # the length of a box of MP4 begins with zeros
-    return end if mpeg.begins(file, size, end) else None
+    frames = end + mpeg.id3_length(block) if position == end else end
+    return end if mpeg.begins(file, size, frames) else None
 
 
 def divide_after_rubbish(source: OpenSource) -> list[Part]:

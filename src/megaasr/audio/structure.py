@@ -35,6 +35,7 @@ BEGINNING = re.compile(
 LONGEST_BEGINNING = 64
 
 _MAX_ELEMENTS = 100_000
+_NAME = re.compile(rb"[A-Za-z0-9 \xa9_-]{4}")  # of a box or chunk
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _WAVE64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
 _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
@@ -75,14 +76,14 @@ def _chain(file: BinaryIO, size: int, start: int, header: int, step: Callable[[b
 
 def _caf_step(header: bytes) -> int:
     name, length = struct.unpack(">4sq", header)
-    if not name.isascii() or not name.strip(b"\0"):
+    if not _NAME.fullmatch(name):
         return 0
     return 2**62 if length < 0 else 12 + int(length)
 
 
 def _mp4_step(header: bytes) -> int:
     length, name, large = struct.unpack(">I4sQ", header)
-    if not re.fullmatch(rb"[A-Za-z0-9 \xa9_-]{4}", name):
+    if not _NAME.fullmatch(name):
         return 0
     if length == 0:
         return 2**62  # to the end of the file
@@ -113,7 +114,8 @@ def _ebml_number(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
 
 def _matroska_step(header: bytes) -> int:
     name, name_length = _ebml_number(header, keep_marker=True)
-    if name not in (_EBML, _SEGMENT):
+    if name not in (_NAME = re.compile(rb"[A-Za-z0-9 \xa9_-]{4}")  # of a box or chunk
+_EBML, _SEGMENT):
         return 0
     length, length_length = _ebml_number(header[name_length:], keep_marker=False)
     return 2**62 if length < 0 else name_length + length_length + length
