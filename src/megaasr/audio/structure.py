@@ -114,8 +114,7 @@ def _ebml_number(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
 
 def _matroska_step(header: bytes) -> int:
     name, name_length = _ebml_number(header, keep_marker=True)
-    if name not in (_NAME = re.compile(rb"[A-Za-z0-9 \xa9_-]{4}")  # of a box or chunk
-_EBML, _SEGMENT):
+    if name not in (_EBML, _SEGMENT):
         return 0
     length, length_length = _ebml_number(header[name_length:], keep_marker=False)
     return 2**62 if length < 0 else name_length + length_length + length
