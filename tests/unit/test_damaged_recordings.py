@@ -16,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, blocks, from_array, read
+from megaasr.audio.conditioning import without_hum
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.tracks import parse
 from megaasr.errors import AudioFormatError, UsageError
@@ -355,3 +356,48 @@ def run_ffmpeg(*arguments: str | Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"this ffmpeg cannot encode: {done.stderr.strip()[:80]}")
+
+
+# --- Hum and offset ---------------------------------------------------------------------------
+
+
+def tone(hertz: float, amplitude: float, seconds: float) -> NDArray[np.float32]:
+    times = np.arange(round(seconds * RATE)) / RATE
+    return (amplitude * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
+
+
+def conditioned(samples: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], AudioNotes]:
+    notes = AudioNotes("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = without_hum((samples[i : i + size] for i in range(0, len(samples), size)), notes)
+        return np.concatenate(list(parts)), notes
+
+
+@pytest.mark.parametrize("size", [1_000, 160_000, 500_000])
+@pytest.mark.parametrize("disturbance", ["offset", "50 Hz", "60 Hz"])
+def test_hum_and_offset_stronger_than_speech_are_removed(disturbance: str, size: int) -> None:
+    speech = noise(25.0)[:, 0] + tone(440, 0.2, 25.0)
+    speech -= speech.mean()
+    if disturbance == "offset":
+        disturbed = speech + np.float32(0.5)
+    else:
+        disturbed = speech + tone(float(disturbance.split()[0]), 0.6, 25.0)
+    cleaned, notes = conditioned(disturbed, size)
+    assert len(cleaned) == len(speech)
+    assert kinds(notes) == ["filtered"]
+    difference = cleaned - speech
+    assert np.sqrt(np.mean(difference**2)) < 0.02  # the noise below 100 Hz is removed, too
+    spectrum = np.abs(np.fft.rfft(cleaned * np.hanning(len(cleaned)))) / len(cleaned)
+    assert spectrum[round(440 * 25)] == pytest.approx(0.2 / 4, rel=0.02)
+    assert spectrum[round(55 * 25) - 130 : round(55 * 25) + 130].max() < 3e-4
+
+
+@pytest.mark.parametrize("size", [1_000, 500_000])
+def test_everything_else_is_passed_on_unchanged(size: int) -> None:
+    speech = noise(25.0)[:, 0] + tone(50, 0.1, 25.0) + np.float32(0.02)
+    unchanged, notes = conditioned(speech, size)
+    assert np.array_equal(unchanged, speech)
+    assert not notes
+    silence = np.full(30_000, 1e-5, np.float32)
+    assert np.array_equal(conditioned(silence, size)[0], silence)

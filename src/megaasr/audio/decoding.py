@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -16,10 +16,11 @@ import soxr
 
 from megaasr.audio import ffmpeg, sndfile
 from megaasr.audio.division import Part, divide, divide_after_rubbish
-from megaasr.audio.downmix import ChannelChoice, Downmix
+from megaasr.audio.downmix import Downmix
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.pcm import Ending, Pcm, Repair, recut, skipped
 from megaasr.audio.scale import integer_scale
+from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.source import AudioSource, OpenSource, open_source
 from megaasr.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
 from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, UsageError
@@ -27,23 +28,6 @@ from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, UsageE
 _QUALITY = "HQ"
 _MIN_MORE_S = 0.05  # that ffmpeg must decode beyond libsndfile's end
 _MIN_JUMP_S = 0.5  # of time stamps, to be worth a note
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What is heard of a recording.
-
-    Attributes:
-        track: number of the audio track, from 1 on; None selects the one that players choose, and
-            another if that one is silent.
-        channels: `mix`, `left`, `right`, or the number of a channel from 1 on.
-    """
-
-    track: int | None = None
-    channels: ChannelChoice = "mix"
-
-
-EVERYTHING = Selection()
 
 
 def decode(

@@ -1,7 +1,7 @@
 """Mix the channels of a recording to one, so that speech is kept.
 
 Stereo is averaged. Surround sound is mixed by the channels' positions, in the proportions of the
-mix to 1/0 of ITU-R BS.775: dialogue stands in the centre and has the largest weight, and the channel
+mix to 1/0 of ITU-R BS.775: dialogue stands in the centre and has the largest weight; the channel
 for low-frequency effects has none. Channels that cancel each other (one is wired with inverted
 polarity) are detected while the recording is read, and are not added up.
 """
@@ -9,16 +9,12 @@ polarity) are detected while the recording is read, and are not added up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr.audio.selection import ChannelChoice
 from megaasr.errors import UsageError
-
-ChannelChoice: TypeAlias = Literal["mix", "left", "right"] | int
-"""What to use of several channels: their mix, the first, the second, or one by its number from 1
-on."""
 
 _WEIGHTS = {
     **dict.fromkeys(("FC",), 0.7071),

@@ -9,9 +9,10 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.audio.decoding import EVERYTHING, Selection
+from megaasr.audio.conditioning import without_hum
 from megaasr.audio.files import blocks, from_array, resample
 from megaasr.audio.notes import AudioNotes
+from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.source import AudioSource
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
@@ -44,7 +45,7 @@ class AudioStream:
     Args:
         audio: the input.
         sample_rate: samples per second of an array; ignored for inputs that state their own rate.
-        selection: audio track and channels of an encoded recording.
+        selection: audio track and channels.
 
     Attributes:
         name: the path as the caller wrote it, or `<bytes>`, `<stream>`, `<array>`.
@@ -76,7 +77,7 @@ class AudioStream:
         """
         empty = True
         try:
-            for block in self._decoded():
+            for block in without_hum(self._decoded(), self.notes):
                 empty = empty and not len(block)
                 yield block
         except OSError as error:
@@ -91,7 +92,13 @@ class AudioStream:
         if isinstance(self._audio, np.ndarray):
             if self._sample_rate is None:
                 raise UsageError("an array needs its sample_rate, in samples per second")
-            return iter([from_array(self._audio, self._sample_rate, to_rate=SAMPLE_RATE).samples])
+            waveform = from_array(
+                self._audio,
+                self._sample_rate,
+                to_rate=SAMPLE_RATE,
+                channels=self._selection.channels,
+            )
+            return iter([waveform.samples])
         if isinstance(self._audio, Waveform):
             samples, rate = self._audio.samples, self._audio.sample_rate
             return iter([samples if rate == SAMPLE_RATE else resample(samples, rate, SAMPLE_RATE)])
