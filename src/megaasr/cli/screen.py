@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megaasr.records import Segment, Transcript
-from megaasr.records.subtitles import live_line, single_line
+from megaasr.records.subtitles import live_lines, single_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -94,10 +94,10 @@ class Screen:
 
     def segment(self, audio: str, segment: Segment) -> None:
         """Show a segment that has just become final."""
-        self._advance(audio, segment.end)
+        self._advance(audio, segment.end if segment.chunk_end is None else segment.chunk_end)
         if self._content is StdoutContent.SEGMENTS and segment.text:
             self._print_heading(audio)
-            self._print(live_line(segment))
+            self._print(live_lines(segment))
 
     def transcript(self, audio: str, transcript: Transcript) -> None:
         """Show a finished recording, with a note if it has no text, and a warning if segments are

@@ -13,7 +13,9 @@ from megaasr.errors import UsageError
 from megaasr.records.segments import Segment
 from megaasr.records.subtitles import render_srt, render_tsv, render_txt, render_vtt
 
-TRANSCRIPT_SCHEMA = 1
+TRANSCRIPT_SCHEMA = 2
+"""Version of the JSON document. 2: `segments[].start` and `end` are those of the words; in 1 they
+were the bounds of the chunk, now `chunk_start` and `chunk_end`."""
 _SHOWN_CHARACTERS = 60
 
 

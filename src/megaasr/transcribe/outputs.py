@@ -30,7 +30,7 @@ from pathlib import Path, PurePosixPath
 
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
-from megaasr.records import Transcript
+from megaasr.records import TRANSCRIPT_SCHEMA, Transcript
 
 INDEX_NAME = ".mega-asr.jsonl"
 """Name of the index in every output folder. It may be deleted; `--resume` then starts again."""
@@ -88,7 +88,8 @@ class OutputFolder:
     ) -> None:
         self._folder = folder
         self._formats = tuple(formats)
-        canonical = json.dumps(settings, sort_keys=True)
+        # Files of an earlier schema are made again: their times mean something else.
+        canonical = json.dumps({"schema": TRANSCRIPT_SCHEMA, **settings}, sort_keys=True)
         self._settings_hash = hashlib.sha256(canonical.encode()).hexdigest()
         self._index_path = folder / INDEX_NAME
         self._names: dict[str, str] = {}
