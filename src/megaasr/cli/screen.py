@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from megaasr import strict_json
 from megaasr.records import Segment, Transcript
 from megaasr.records.subtitles import live_lines, single_line
 
@@ -182,7 +182,7 @@ class Screen:
         """Print a document on one line, with escapes for all characters that could break it."""
         # For characters missing in stdout's encoding, Python would write escapes unknown to JSON.
         unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        line = json.dumps(document, ensure_ascii=not unicode)
+        line = strict_json.dumps(document, ensure_ascii=not unicode)
         self._print(_NOT_PRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line))
 
     def _print(self, line: str) -> None:
