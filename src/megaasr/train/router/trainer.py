@@ -12,6 +12,7 @@ A run folder holds:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,7 @@ def _manifests(recipe: RouterRecipe) -> list[Path]:
 
 
 def _rank(metrics: dict[str, Any]) -> tuple[float, float]:
-    auc = metrics["auc"]  # null in the file, NaN before, if the clips are all clean or all degraded
+    auc = metrics["auc"]  # null or NaN if the clips are all clean or all degraded
     return float(metrics["accuracy"]), 0.0 if auc is None or math.isnan(auc) else float(auc)
 
 
