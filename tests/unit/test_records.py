@@ -130,12 +130,14 @@ _UNKNOWN = {
     "words": [],
     "checks": [],
     "attempts": [],
+    "chunk_start": None,
+    "chunk_end": None,
 }
 
 
 def test_the_document_of_a_transcript_is_stable() -> None:
     golden = {
-        "schema": 1,
+        "schema": 2,
         "audio": "talk.wav",
         "text": "Hello. Да.",
         "language": "en",
@@ -186,7 +188,7 @@ def test_the_document_of_a_transcript_is_stable() -> None:
 def test_an_empty_transcript_says_why() -> None:
     empty = Transcript("", None, 2.0, "tiny", reason="no speech was detected")
     assert empty.to_dict() == {
-        "schema": 1,
+        "schema": 2,
         "audio": None,
         "text": "",
         "language": None,

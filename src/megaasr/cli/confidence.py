@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megaasr import strict_json
 from megaasr.cli.options import BatchSize
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def confidence(
         "error_before": expected_calibration_error(probabilities, correct),
         "error_after": expected_calibration_error(confidences, correct),
     }
-    write_atomically(output / "reliability.json", json.dumps(report, indent=1) + "\n")
+    write_atomically(output / "reliability.json", strict_json.dumps(report, indent=1) + "\n")
     typer.echo(
         f"{len(probabilities)} words, {100 * correct.mean():.1f} % right; calibration error "
         f"{100 * report['error_before']:.1f} before, {100 * report['error_after']:.1f} after "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from megaasr import strict_json
 from megaasr.cli.options import Offline
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def inspect(
     All measures are estimates. Only the first half hour of a longer recording is measured. With a
     model that has a router, its probability of degraded audio over time is shown, too.
     """
-    import json
     from dataclasses import asdict
 
     from megaasr.audio.files import read
@@ -72,7 +72,7 @@ def inspect(
             tips.append("The router rates it as degraded, although no single measure stands out.")
         if json_lines:
             document = {"audio": path, **asdict(quality), "degraded": degraded, "advice": tips}
-            typer.echo(json.dumps(document, ensure_ascii=False))
+            typer.echo(strict_json.dumps(document, ensure_ascii=False))
         else:
             _show(path, quality, degraded, tips)
         if picture is not None:

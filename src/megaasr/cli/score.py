@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from megaasr import strict_json
 
 if TYPE_CHECKING:
     from megaasr.score.bench_scorer import Bucket, Scores
@@ -40,7 +41,7 @@ def score(
         "normalized": score_records(records, _SECOND_NORMALIZER),
     }
     if as_json:
-        typer.echo(json.dumps(scores, indent=2, ensure_ascii=False))
+        typer.echo(strict_json.dumps(scores, indent=2, ensure_ascii=False))
         return
     _show(scores["bench"], scores["normalized"])
 

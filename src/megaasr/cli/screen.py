@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from megaasr import strict_json
 from megaasr.records import Segment, Transcript
-from megaasr.records.subtitles import live_line, single_line
+from megaasr.records.subtitles import live_lines, single_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -94,10 +94,10 @@ class Screen:
 
     def segment(self, audio: str, segment: Segment) -> None:
         """Show a segment that has just become final."""
-        self._advance(audio, segment.end)
+        self._advance(audio, segment.end if segment.chunk_end is None else segment.chunk_end)
         if self._content is StdoutContent.SEGMENTS and segment.text:
             self._print_heading(audio)
-            self._print(live_line(segment))
+            self._print(live_lines(segment))
 
     def transcript(self, audio: str, transcript: Transcript) -> None:
         """Show a finished recording, with a note if it has no text, and a warning if segments are
@@ -182,7 +182,7 @@ class Screen:
         """Print a document on one line, with escapes for all characters that could break it."""
         # For characters missing in stdout's encoding, Python would write escapes unknown to JSON.
         unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        line = json.dumps(document, ensure_ascii=not unicode)
+        line = strict_json.dumps(document, ensure_ascii=not unicode)
         self._print(_NOT_PRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line))
 
     def _print(self, line: str) -> None:

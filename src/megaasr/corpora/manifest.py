@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
@@ -99,7 +99,9 @@ def make_manifest(
     log = output.with_suffix(".errors.jsonl")
     log.unlink(missing_ok=True)
     if problems:
-        write_atomically(log, "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in problems))
+        write_atomically(
+            log, "".join(strict_json.dumps(p, ensure_ascii=False) + "\n" for p in problems)
+        )
     return ManifestSummary(len(utterances), audio_s, log if problems else None, len(problems))
 
 

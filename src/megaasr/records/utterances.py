@@ -6,12 +6,12 @@ columns of a later step survive the tools of an earlier one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
 from megaasr.records.jsonl import parse_objects
@@ -84,5 +84,5 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a JSONL manifest atomically, one utterance a line."""
     with atomic_file(Path(path)) as lines:
         for utterance in utterances:
-            line = json.dumps(utterance.to_dict(), ensure_ascii=False) + "\n"
+            line = strict_json.dumps(utterance.to_dict(), ensure_ascii=False) + "\n"
             lines.write(line.encode("utf-8"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from megaasr import __version__
+from megaasr import __version__, strict_json
 from megaasr.report import benchmark_tables as tables
 from megaasr.report.charts import ChartLine, line_chart
 from megaasr.report.clip_cards import Cards
@@ -228,7 +227,9 @@ def _provenance(result: Result) -> str:
     }
     for system in result.systems:
         device = f", on {system.device}" if system.device else ""
-        facts[f"system {system.name}"] = f"{system.kind}{device}: {json.dumps(system.settings)}"
+        facts[f"system {system.name}"] = (
+            f"{system.kind}{device}: {strict_json.dumps(system.settings)}"
+        )
     if test_set.unusable:
         facts["clips that could not be read"] = "; ".join(
             f"{clip}: {reason}" for clip, reason in test_set.unusable.items()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.score.result import Result
 from megaasr.score.test_set import TestClip
@@ -68,5 +68,7 @@ def file_stem(name: str) -> str:
 
 def _write(path: Path, rows: list[dict[str, object]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_atomically(
+        path, "".join(strict_json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    )
     return path

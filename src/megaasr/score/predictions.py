@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from megaasr import strict_json
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import RecordError
 from megaasr.records.tables import read_objects
@@ -112,7 +113,9 @@ class PredictionLog:
         """Append predictions by clip; they are in the file when this returns."""
         if self._path is not None:
             lines = [
-                json.dumps({"system": system, "id": clip, **asdict(prediction)}, ensure_ascii=False)
+                strict_json.dumps(
+                    {"system": system, "id": clip, **asdict(prediction)}, ensure_ascii=False
+                )
                 for clip, prediction in predictions.items()
             ]
             with self._path.open("a", encoding="utf-8", errors="backslashreplace") as log:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from megaasr import strict_json
 from megaasr.errors import RecordError
 from megaasr.text.error_rate import ErrorCounts
 
@@ -307,6 +307,6 @@ class Result(_Record):
         """Return the document with one clip per line, so that it can be searched and compared."""
         document = self.model_dump(mode="json")
         clips = document.pop("clips")
-        head = json.dumps(document, ensure_ascii=False, indent=1)
-        lines = ",\n".join(json.dumps(clip, ensure_ascii=False) for clip in clips)
+        head = strict_json.dumps(document, ensure_ascii=False, indent=1)
+        lines = ",\n".join(strict_json.dumps(clip, ensure_ascii=False) for clip in clips)
         return f'{head[:-2]},\n "clips": [\n{lines}\n]}}\n'

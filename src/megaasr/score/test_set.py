@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from megaasr import strict_json
 from megaasr.audio.clips import exists
 from megaasr.errors import RecordError, UsageError
 from megaasr.records.tables import AUDIO_FIELDS, ID_FIELDS, TEXT_FIELDS, read_rows
@@ -89,7 +90,7 @@ class TestSetFile:
     def sha256(self) -> str:
         """Hash of id, audio path, text and language of all clips."""
         rows = [[clip.id, clip.audio, clip.text, clip.language] for clip in self.clips]
-        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(strict_json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
     def require_audio(self) -> None:
         """Check that audio files exist; single missing files are reported later.

@@ -80,8 +80,10 @@ def measure_word_probabilities(
             continue
         words = [word for segment in outcome.transcript.segments for word in segment.words]
         flags = correct_words(clip.text, [word.text for word in words], clip.language)
-        if flags is not None:
-            probabilities += [word.confidence or 0.0 for word in words]
+        # A model that gives no probabilities has words without confidence.
+        confidences = [word.confidence for word in words if word.confidence is not None]
+        if flags is not None and len(confidences) == len(words):
+            probabilities += confidences
             correct += flags
     if not probabilities:
         raise UsageError(f"{test_set.path}: not a word was recognised")

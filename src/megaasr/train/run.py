@@ -24,6 +24,7 @@ import torch
 from pydantic import ValidationError
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.config import Recipe
 from megaasr.errors import TrainingError
@@ -97,7 +98,7 @@ class RunFolder:
         self._claim(recipe)
         if main:
             remove_leftovers(path)
-            write_atomically(path / "versions.json", json.dumps(_versions(), indent=2))
+            write_atomically(path / "versions.json", strict_json.dumps(_versions(), indent=2))
 
     def claim_data(self, *files: Path) -> None:
         """Record the hashes of the files that training depends on, or check that they agree.
@@ -118,13 +119,13 @@ class RunFolder:
         if recorded is not None:
             claim.require_same(recorded, hashes)
         if self._main:
-            write_atomically(claim.path, json.dumps(hashes, indent=2))
+            write_atomically(claim.path, strict_json.dumps(hashes, indent=2))
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to the metrics and pass it to the callback."""
         if self._main:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(row) + "\n")
+                lines.write(strict_json.dumps(row) + "\n")
             self._on_metrics(row)
 
     def forget_after(self, step: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.atomic import write_atomically
 from megaasr.audio.clips import read_clip
@@ -119,7 +119,7 @@ class BestAdapter:
         is_best = is_better(metrics, best, self.failures) or (best or {}).get("step") == step
         if is_best:
             self.write(adapter(), self.folder)
-            row = json.dumps({"step": step, **metrics})
+            row = strict_json.dumps({"step": step, **metrics})
             write_atomically(self.folder / "validation.json", row)
         return is_best
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -58,8 +59,14 @@ class TranscribeOptions:
 
     def settings(self) -> Mapping[str, object]:
         """Return the options as JSON values; equal settings give equal transcripts."""
+        reliability = asdict(self.reliability)
+        # JSON has no infinity, and inf and -inf are different thresholds.
+        thresholds = {
+            name: limit if math.isfinite(limit) else str(limit)
+            for name, limit in reliability["thresholds"].items()
+        }
         return {
             "model": self.model.identity(),
             **asdict(self.decode),
-            "reliability": asdict(self.reliability),
+            "reliability": {**reliability, "thresholds": thresholds},
         }

@@ -28,9 +28,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
-from megaasr.records import Transcript
+from megaasr.records import TRANSCRIPT_SCHEMA, Transcript
 
 INDEX_NAME = ".mega-asr.jsonl"
 """Name of the index in every output folder. It may be deleted; `--resume` then starts again."""
@@ -88,7 +89,8 @@ class OutputFolder:
     ) -> None:
         self._folder = folder
         self._formats = tuple(formats)
-        canonical = json.dumps(settings, sort_keys=True)
+        # Files of an earlier schema are made again: their times mean something else.
+        canonical = strict_json.dumps({"schema": TRANSCRIPT_SCHEMA, **settings}, sort_keys=True)
         self._settings_hash = hashlib.sha256(canonical.encode()).hexdigest()
         self._index_path = folder / INDEX_NAME
         self._names: dict[str, str] = {}
@@ -178,7 +180,7 @@ class OutputFolder:
 
     def _append(self, entry: _Entry) -> None:
         with self._index_path.open("a", encoding="utf-8", errors="backslashreplace") as index:
-            index.write(json.dumps(asdict(entry)) + "\n")
+            index.write(strict_json.dumps(asdict(entry)) + "\n")
         self._entries[entry.audio] = entry
 
     def _input_hash(self, recording: AudioInput) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.audio import files
 from megaasr.audio.encoding import encode
 from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
@@ -94,7 +94,7 @@ class ClipMaker:
             "copy": draw.copy_index,
             "speed": draw.speed,
             "draw": draw.to_json(),
-            "notes": json.dumps(simulated.measurements, ensure_ascii=False),
+            "notes": strict_json.dumps(simulated.measurements, ensure_ascii=False),
             "parent_id": utterance.id,
             "parent_audio": utterance.audio,
             "clipped_samples": simulated.clipped_samples,

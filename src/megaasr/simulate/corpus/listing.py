@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.simulate.corpus.columns import AUDIO
 from megaasr.simulate.corpus.shards import BrokenSource, read_rows
@@ -34,7 +34,7 @@ def write_listing(
             for number, row in enumerate(read_rows(output / shard, audio=False)):
                 location = {AUDIO: f"{shard}#{number}", "shard": shard, "row": number}
                 record = {"id": row["id"], **location, **row}
-                lines.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
+                lines.write((strict_json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
                 on_row(record)
 
 
@@ -73,4 +73,4 @@ class ErrorLog:
 
 
 def _line(broken: BrokenSource) -> str:
-    return json.dumps(asdict(broken), ensure_ascii=False) + "\n"
+    return strict_json.dumps(asdict(broken), ensure_ascii=False) + "\n"

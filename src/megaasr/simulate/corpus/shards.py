@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
 from megaasr.simulate.corpus.columns import AUDIO, Columns, ColumnType, features_json
@@ -100,7 +101,7 @@ def write_shard(
         ShardNotWrittenError: the file cannot be written.
     """
     audio_s = sum(row["duration_s"] for row in rows)
-    metadata = json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
+    metadata = strict_json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
     size_bytes = write_rows(path, rows, columns.types, {_METADATA_KEY: metadata.encode()})
     return ShardInfo(head, len(rows), audio_s, size_bytes)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.simulate.mix import Mix, group_of
 from megaasr.simulate.scenarios import CLEAN, scenario_names
@@ -85,7 +85,7 @@ def write_summary(output: Path, summary: dict[str, Any]) -> str | None:
         OSError: a file cannot be written.
     """
     file, picture = output / SUMMARY_FILE, output / PICTURE_FILE
-    text = json.dumps(summary, indent=2) + "\n"
+    text = strict_json.dumps(summary, indent=2) + "\n"
     unchanged = file.is_file() and file.read_text(encoding="utf-8") == text
     problem = None
     if not (unchanged and picture.is_file()):

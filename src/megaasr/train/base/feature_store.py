@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
 from megaasr.model.geometry import AudioGeometry
@@ -166,4 +167,4 @@ def _compute_shard(shard: _Shard) -> None:
         np.save(file, np.concatenate(features))
     ids = [clip.id for clip in shard.utterances]
     index = {"ids": ids, "frames": [len(frames) for frames in features]}
-    write_atomically(shard.path.with_suffix(".json"), json.dumps(index))
+    write_atomically(shard.path.with_suffix(".json"), strict_json.dumps(index))

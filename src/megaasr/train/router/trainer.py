@@ -12,7 +12,7 @@ A run folder holds:
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import Trainer, TrainingArguments, set_seed
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
 from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
@@ -184,7 +185,7 @@ class RouterTrainer:
         return read_json(self.run.path / RESULTS_FILE)
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
-        write_atomically(self.run.path / RESULTS_FILE, json.dumps(metrics, indent=1) + "\n")
+        write_atomically(self.run.path / RESULTS_FILE, strict_json.dumps(metrics, indent=1) + "\n")
 
 
 def _check_inputs(recipe: RouterRecipe) -> None:
@@ -218,7 +219,8 @@ def _manifests(recipe: RouterRecipe) -> list[Path]:
 
 
 def _rank(metrics: dict[str, Any]) -> tuple[float, float]:
-    return float(metrics["accuracy"]), float(metrics["auc"])
+    auc = metrics["auc"]  # null or NaN if the clips are all clean or all degraded
+    return float(metrics["accuracy"]), 0.0 if auc is None or math.isnan(auc) else float(auc)
 
 
 def _arguments(recipe: RouterRecipe, folder: Path, steps: int) -> TrainingArguments:

@@ -25,6 +25,7 @@ from pydantic import Field
 from transformers import Qwen3ASRFeatureExtractor
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
@@ -313,7 +314,7 @@ def _claim(output: Path, recipe: FramesRecipe) -> None:
     values["encoder_sha256"] = file_sha256(recipe.encoder / _ENCODER_FILE)
     mismatch = "holds frames of another recipe or encoder"
     claim = FolderClaim(output, RECIPE_FILE, mismatch, error=TrainingError)
-    claim.claim(json.dumps(values, indent=2))
+    claim.claim(strict_json.dumps(values, indent=2))
 
 
 def _is_current(index: Path, manifest: Path) -> bool:
@@ -343,7 +344,7 @@ def _encode_manifest(recipe: FramesRecipe, name: str, output: Path) -> None:
             for example, values in zip(planned, frames, strict=True)
         ],
     }
-    write_atomically(shard.with_suffix(".json"), json.dumps(index))
+    write_atomically(shard.with_suffix(".json"), strict_json.dumps(index))
 
 
 def _speech_s(example: PlannedExample) -> float:
