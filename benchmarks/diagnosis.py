@@ -2,9 +2,9 @@
 
 `python -m benchmarks.diagnosis MANIFEST...`, with manifests of clean speech that name a speaker
 (`mega-asr synthesize speech`, `python -m megaasr.corpora.human`). Every clip is measured as it is
-and under each condition. Speakers are divided into two halves by a hash: the thresholds of
-`megaasr.audio.diagnosis` were chosen on half A, and half B shows what they are worth. It measures
-no time and is therefore not among the benchmarks.
+and under each condition. Speakers are divided into two halves by a hash, so that a threshold can
+be changed by looking at half A and judged by half B. It measures no time and is therefore not among
+the benchmarks.
 """
 
 from __future__ import annotations

@@ -26,7 +26,16 @@ def segment(base: str, robust: str, probability: float | None) -> Segment:
         Attempt("base", 0.0, 1, base, -0.4),
         Attempt("base", 0.7, 1, "sampled words do not count", -2.0),
     )
-    return Segment(0.0, 3.0, base, "en", degraded_probability=probability, attempts=attempts)
+    return Segment(
+        0.0,
+        3.0,
+        base,
+        "en",
+        route="base",
+        degraded_probability=probability,
+        confidence=0.62,
+        attempts=attempts,
+    )
 
 
 def recording(*segments: Segment, reference: str | None, audio: str = "a.wav") -> BranchComparison:
@@ -49,7 +58,8 @@ def test_the_three_texts_of_a_recording() -> None:
         "robust", 0.5
     )  # the better one for the recording
     assert comparison.segments[1].disagreement == 0.75
-    assert comparison.segments[0].base_logprob == -0.4
+    assert comparison.segments[0].kept_branch == "base"
+    assert comparison.segments[0].confidence == 0.62
 
 
 def test_a_segment_that_was_not_decoded_has_no_texts() -> None:

@@ -97,7 +97,7 @@ class Screen:
         self._advance(audio, segment.end)
         if self._content is StdoutContent.SEGMENTS and segment.text:
             self._print_heading(audio)
-            self._print(live_line(segment))
+            self._print(f"{live_line(segment)}{_doubt(segment)}")
 
     def transcript(self, audio: str, transcript: Transcript) -> None:
         """Show a finished recording, with a note if it has no text, and a warning if segments are
@@ -225,6 +225,16 @@ class Screen:
             done = self._finished_s + position_s
         files = f"{self._finished}/{self._total} files  {single_line(audio)[-40:]}"
         self._progress.update(task, completed=done, description=files)
+
+
+def _doubt(segment: Segment) -> str:
+    """Return the mark of a text that may be wrong, with the reasons; empty if there are none."""
+    if "unreliable" not in segment.flags:
+        return ""
+    reasons = [check.flag.replace("_", " ") for check in segment.checks]
+    if segment.confidence is not None:
+        reasons.append(f"confidence {segment.confidence:.2f}")
+    return f"  [unreliable: {', '.join(reasons)}]"
 
 
 def _progress(total: int, durations: dict[str, float] | None) -> Progress:
