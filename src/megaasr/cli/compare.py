@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from megaasr.cli.options import BatchSize, Device, ForcedLanguage, Offline, Rout
 from megaasr.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from megaasr.audio.waveform import Waveform
@@ -114,40 +114,76 @@ def _show_recordings(recordings: Sequence[BranchComparison], threshold: float) -
             ("base", {"ratio": 1}),
             ("robust", {"ratio": 1}),
             ("routed", {}),
+            ("confidence", {"justify": "right"}),
         ):
             table.add_column(name, **options)
         for segment in recording.segments:
-            probability = segment.degraded_probability
             base, robust = segment.base_text, segment.robust_text
             table.add_row(
                 f"{segment.start:.1f} s",
-                "–" if probability is None else f"{probability:.2f}",
-                _branch_cell(robust, base, segment.language, segment.base_logprob),
-                _branch_cell(base, robust, segment.language, segment.robust_logprob),
+                _two_digits(segment.degraded_probability),
+                *_branch_texts(recording, base, robust, segment.language),
                 segment.routed_branch(threshold),
+                _two_digits(segment.confidence),
             )
         console.print(table)
         if recording.reference is not None:
-            rates = [
-                f"{name} {100 * recording.count_errors(recording.text(name, threshold)).rate:.1f} %"
-                for name in ("base", "robust", "routed")
-            ]
-            console.print(f"reference: {recording.reference}", markup=False, highlight=False)
-            console.print(f"errors: {', '.join(rates)}", markup=False, highlight=False)
-    console.print("{words that the other branch does not have}", markup=False, highlight=False)
+            _show_errors(console, recording, threshold)
+    explanation = "confidence: of the text that transcribe --route both keeps"
+    if any(recording.reference is None for recording in recordings):
+        explanation += "; {words that the other branch does not have}"
+    if any(recording.reference is not None for recording in recordings):
+        explanation += "; [-missing-] and {+wrong+} words against the reference"
+    console.print(explanation, markup=False, highlight=False)
 
 
-def _branch_cell(other_text: str, text: str, language: str | None, logprob: float | None) -> Text:
-    """Return a branch's text, with the words marked that the other branch does not have."""
+def _two_digits(probability: float | None) -> str:
+    return "–" if probability is None else f"{probability:.2f}"
+
+
+def _branch_texts(
+    recording: BranchComparison, base: str, robust: str, language: str | None
+) -> tuple[Text, Text]:
+    """Return both texts of a segment, marked against each other, or against the reference if it is
+    that of the only segment."""
+    from rich.text import Text
+
+    from megaasr.report.word_diff import terminal_diff, terminal_differences
+
+    reference = recording.reference
+    if reference is None:
+        return (
+            terminal_differences(base, robust, language),
+            terminal_differences(robust, base, language),
+        )
+    if len(recording.segments) == 1:
+        return (
+            terminal_diff(reference, base, recording.language),
+            terminal_diff(reference, robust, recording.language),
+        )
+    return Text(base), Text(robust)
+
+
+def _show_errors(console: Console, recording: BranchComparison, threshold: float) -> None:
+    """Print the reference and the error rates, and for several segments the errors themselves."""
     from megaasr.report.word_diff import terminal_diff
 
-    cell = terminal_diff(other_text, text, language, deletions=False)
-    if logprob is not None:
-        cell.append(f"\nmean token probability: {100 * math.exp(logprob):.0f} %", style="dim")
-    return cell
+    reference = recording.reference or ""
+    rates = {
+        name: 100 * recording.count_errors(recording.text(name, threshold)).rate
+        for name in ("base", "robust", "routed")
+    }
+    console.print(f"reference: {reference}", markup=False, highlight=False)
+    if len(recording.segments) > 1:
+        for name in ("base", "robust"):
+            line = terminal_diff(reference, recording.text(name, threshold), recording.language)
+            console.print(f"{name}: ", line, sep="")
+    shown = ", ".join(f"{name} {rate:.1f} %" for name, rate in rates.items())
+    console.print(f"errors: {shown}", markup=False, highlight=False)
 
 
 def _show_scores(scores: BranchScores) -> None:
+    from megaasr.report.threshold_wording import describe_best_threshold
     from megaasr.score.branches import SYSTEMS
 
     for system in SYSTEMS:
@@ -161,8 +197,4 @@ def _show_scores(scores: BranchScores) -> None:
             )
         typer.echo(line)
     if scores.best_threshold is not None:
-        lowest = min(rate for _, rate in scores.sweep)
-        typer.echo(
-            f"best threshold on these recordings: {scores.best_threshold:.3f} "
-            f"({100 * lowest:.1f} %), used: {scores.threshold:g}"
-        )
+        typer.echo(describe_best_threshold(scores))

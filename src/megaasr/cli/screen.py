@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STOPPED = "stopped by an error"
 """Status of a run that an error ended."""
+DOUBTFUL_CONFIDENCE = 0.5
+"""Calibrated confidence below which a text is marked: more of its words are wrong than right."""
 # Characters that control a terminal or break a line, and that JSON does not escape.
 _NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
@@ -97,7 +99,7 @@ class Screen:
         self._advance(audio, segment.end if segment.chunk_end is None else segment.chunk_end)
         if self._content is StdoutContent.SEGMENTS and segment.text:
             self._print_heading(audio)
-            self._print(live_lines(segment))
+            self._print(f"{live_lines(segment)}{_doubt(segment)}")
 
     def transcript(self, audio: str, transcript: Transcript) -> None:
         """Show a finished recording, with a note if it has no text, and a warning if segments are
@@ -124,6 +126,14 @@ class Screen:
             count = f"{len(unreliable)} of {len(transcript.segments)} segments"
             dropped = " and left out" if "dropped" in transcript.flags else ""
             self.warn(f"{audio}: {count} unreliable{dropped} ({', '.join(flags)})")
+        doubtful = [s.confidence for s in transcript.segments if _is_doubtful(s)]
+        if doubtful:
+            count = f"{len(doubtful)} of {len(transcript.segments)} segments"
+            lowest = min(value for value in doubtful if value is not None)
+            self.warn(
+                f"{audio}: {count} doubtful (confidence below {DOUBTFUL_CONFIDENCE:g}, the lowest "
+                f"{lowest:.2f}): more words may be wrong than right"
+            )
         truncated = sum("token_budget_hit" in segment.flags for segment in transcript.segments)
         if truncated:
             count = f"{truncated} of {len(transcript.segments)} segments"
@@ -225,6 +235,24 @@ class Screen:
             done = self._finished_s + position_s
         files = f"{self._finished}/{self._total} files  {single_line(audio)[-40:]}"
         self._progress.update(task, completed=done, description=files)
+
+
+def _doubt(segment: Segment) -> str:
+    """Return the mark of a text that may be wrong, with the reasons; empty if there are none."""
+    reasons = [check.flag.replace("_", " ") for check in segment.checks]
+    if segment.confidence is not None:
+        reasons.append(f"confidence {segment.confidence:.2f}")
+    if "unreliable" in segment.flags:
+        return f"  [unreliable: {', '.join(reasons)}]"
+    return f"  [doubtful: {reasons[-1]}]" if _is_doubtful(segment) else ""
+
+
+def _is_doubtful(segment: Segment) -> bool:
+    """Return whether more words of a text are expected to be wrong than right, although it passed
+    the checks."""
+    if not segment.text or segment.confidence is None or "unreliable" in segment.flags:
+        return False
+    return segment.confidence < DOUBTFUL_CONFIDENCE
 
 
 def _progress(total: int, durations: dict[str, float] | None) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from megaasr.report.condition_tables import category_table
+from megaasr.report.condition_tables import adds_to_break_down, category_table
 from megaasr.report.tables import Cell, Table
 from megaasr.report.wording import format_interval, measure_name, percent
 from megaasr.score.result import (
@@ -37,8 +37,20 @@ BREAK_DOWNS = {
 _DOCUMENT_BREAK_DOWNS = ("category", "severity", "size", "difficulty", "voice")
 
 
-def headline(result: Result, normalizer: str) -> Table:
-    """Return one row per system: rate, interval, comparison with the baseline, failures."""
+def headlines(result: Result) -> list[Table]:
+    """Return the headline table of every normaliser; what none of them changes is in the first."""
+    first, *others = result.normalizers
+    return [headline(result, first), *(headline(result, n, details=False) for n in others)]
+
+
+def headline(result: Result, normalizer: str, *, details: bool = True) -> Table:
+    """Return one row per system: rate, interval, comparison with the baseline, failures.
+
+    Args:
+        result: the benchmark.
+        normalizer: name of a normaliser.
+        details: include what does not depend on the normaliser: speed and failures.
+    """
     several = len(result.systems) > 1
     rows: list[list[Cell | str]] = []
     for system in result.systems:
@@ -51,9 +63,8 @@ def headline(result: Result, normalizer: str) -> Table:
                 format_interval(rate.interval),
                 *(_against_baseline(result, system.name, normalizer) if several else []),
                 _error_shares(rate),
-                *([_failing_share(result, system.name)] if result.clips else []),
-                rtfx,
-                str(system.failed),
+                *([_failing_share(result, system.name)] if result.clips and details else []),
+                *([rtfx, str(system.failed)] if details else []),
             ]
         )
     against = [f"points against {result.baseline}", "P(better)", "p", "significant"]
@@ -71,9 +82,8 @@ def headline(result: Result, normalizer: str) -> Table:
             f"{100 * result.bootstrap.level:g} % interval",
             *(against if several else []),
             "sub / del / ins %",
-            *(["clips with a text failure %"] if result.clips else []),
-            "RTFx",
-            "failed clips",
+            *(["clips with a text failure %"] if result.clips and details else []),
+            *(["RTFx", "failed clips"] if details else []),
         ),
         rows,
     )
@@ -144,8 +154,8 @@ def all_tables(result: Result) -> list[Table]:
     normalizer = result.headline_normalizer
     return _present(
         [
-            *(headline(result, name) for name in result.normalizers),
-            category_table(result),
+            *headlines(result),
+            category_table(result) if adds_to_break_down(result) else None,
             *(break_down(result, by, normalizer) for by in BREAK_DOWNS),
             failures(result, normalizer),
             routing(result),

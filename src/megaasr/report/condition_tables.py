@@ -79,11 +79,7 @@ def category_table(result: Result) -> Table | None:
     """
     groups = {group.name: group for group in result.groups_by("category")}
     measured = {name.partition(" / ")[0] for name in groups}
-    comparable = (
-        result.test_set.kind == "bench"
-        and PUBLISHED_NORMALIZER in result.normalizers
-        and len(measured & set(CATEGORIES)) > len(CATEGORIES) // 2
-    )
+    comparable = _is_comparable(result)
     shown = [category for category in (CLEAN, *CATEGORIES) if category in measured]
     shown += sorted(measured - set(shown))
     if comparable:
@@ -102,6 +98,23 @@ def category_table(result: Result) -> Table | None:
         )
     rows = [*_published_rows(), *ours] if comparable else ours
     return Table(caption, ("system", *shown), rows)
+
+
+def adds_to_break_down(result: Result) -> bool:
+    """Return whether the table by category shows more than the break-down by category: published
+    figures, or real and simulated clips side by side."""
+    has_origins = any(" / " in group.name for group in result.groups_by("category"))
+    return category_table(result) is not None and (has_origins or _is_comparable(result))
+
+
+def _is_comparable(result: Result) -> bool:
+    """Return whether the published figures may be shown beside ours."""
+    measured = {group.name.partition(" / ")[0] for group in result.groups_by("category")}
+    return (
+        result.test_set.kind == "bench"
+        and PUBLISHED_NORMALIZER in result.normalizers
+        and len(measured & set(CATEGORIES)) > len(CATEGORIES) // 2
+    )
 
 
 def _published_rows() -> list[list[Cell | str]]:

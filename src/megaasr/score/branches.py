@@ -1,6 +1,6 @@
 """The base and the robust branch side by side on the same recordings, and what routing makes of it.
 
-Without references: where the branches disagree, and how confident each is. With references: error
+Without references: where the branches disagree. With references: error
 rates of both branches, of routing, and of an oracle; and the best threshold on these recordings.
 """
 
@@ -28,7 +28,10 @@ class BranchSegment:
     Attributes:
         start, end: seconds from the start of the recording.
         base_text, robust_text: the text that each branch recognised.
-        base_logprob, robust_logprob: mean log-probability of each text's tokens; None if unknown.
+        kept_branch: branch whose text `mega-asr transcribe --route both` keeps; None if the segment
+            was not decoded.
+        confidence: calibrated probability, 0..1, that a word of the kept text is correct, the mean
+            over its words; None if unknown. It is the confidence of `mega-asr transcribe`.
         language: ISO code of the text that the recogniser kept; None if it recognised no speech.
         degraded_probability: the router's probability, 0..1, of degraded audio; None without a
             router.
@@ -38,8 +41,8 @@ class BranchSegment:
     end: float
     base_text: str
     robust_text: str
-    base_logprob: float | None
-    robust_logprob: float | None
+    kept_branch: str | None
+    confidence: float | None
     language: str | None
     degraded_probability: float | None
 
@@ -147,8 +150,8 @@ def compare_branches(
                 end=segment.end,
                 base_text=base.text if base else "",
                 robust_text=robust.text if robust else "",
-                base_logprob=base.mean_logprob if base else None,
-                robust_logprob=robust.mean_logprob if robust else None,
+                kept_branch=segment.route,
+                confidence=segment.confidence,
                 language=segment.language,
                 degraded_probability=segment.degraded_probability,
             )
