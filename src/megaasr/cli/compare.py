@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from megaasr.cli.audio_arguments import UnusableFolder, expand
+from megaasr.cli.languages import forced_language
 from megaasr.cli.options import BatchSize, Device, ForcedLanguage, Offline, RouterThreshold
 from megaasr.errors import AudioError, UsageError
 
@@ -31,7 +32,8 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     references: Annotated[
         Path | None,
         typer.Option(
-            help="JSONL or CSV file with the recordings' audio and text (the correct transcript).",
+            help="JSONL, CSV or TSV file with the recordings' audio and text (the correct "
+            "transcript), or those of segments of them (offset and duration).",
             exists=True,
         ),
     ] = None,
@@ -51,7 +53,12 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     paired tests, and the router's threshold that would have been best on these recordings.
     """
     from megaasr.route.decision import THRESHOLD
-    from megaasr.score.branches import compare_branches, match_references, score_branches
+    from megaasr.score.branches import (
+        compare_branches,
+        match_references,
+        score_branches,
+        split_into_segments,
+    )
     from megaasr.score.systems import InferenceOptions, load_both_branches
     from megaasr.score.test_set import read_test_set
 
@@ -60,14 +67,15 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     paths = [item.audio for item in inputs if not isinstance(item, UnusableFolder)]
     if unusable:
         raise UsageError(f"{unusable[0].audio}: {unusable[0].reason}")
+    code = forced_language(language)
     clips = read_test_set(references).clips if references is not None else ()
+    paths = split_into_segments(paths, clips)
     clip_of_path = match_references(paths, clips) if clips else dict.fromkeys(paths)
-    options = InferenceOptions(device, language, offline, batch_size)
+    options = InferenceOptions(device, code, offline, batch_size)
     asr = load_both_branches(model, options, threshold=threshold)
     recordings: list[BranchComparison] = []
-    for path, outcome in zip(
-        paths, asr.transcribe_many(list(paths), language=language), strict=True
-    ):
+    outcomes = asr.transcribe_many([_audio(path) for path in paths], language=code)
+    for path, outcome in zip(paths, outcomes, strict=True):
         if outcome.error is not None:
             typer.echo(f"mega-asr: error: {outcome.error}", err=True)
         else:
@@ -91,12 +99,19 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
         raise typer.Exit(1)
 
 
+def _audio(path: str) -> str | Waveform:
+    """Return what the recogniser reads: the path of a recording, or the samples of a segment."""
+    from megaasr.audio.clips import read_clip
+    from megaasr.audio.segments import parse_segment
+
+    return path if parse_segment(path) is None else read_clip(Path(), path)
+
+
 def _read(path: str) -> Waveform | None:
-    from megaasr.audio.files import read
-    from megaasr.audio.waveform import SAMPLE_RATE
+    from megaasr.audio.clips import read_clip
 
     try:
-        return read(path, sample_rate=SAMPLE_RATE)
+        return read_clip(Path(), path)
     except AudioError:
         return None
 

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import UsageError
+from megaasr.text.languages import canonical_language
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,12 +70,12 @@ def language_name(language: str) -> str:
     """Return the model's name of a language.
 
     Args:
-        language: ISO code or English name, in upper or lower case.
+        language: any name of the language, see `text.languages.canonical_language`.
 
     Raises:
         UsageError: the language is not one of the model's 30.
     """
-    code = _CODES.get(language.strip().lower(), language.strip().lower())
+    code = canonical_language(language)
     if code not in LANGUAGE_NAMES:
         supported = ", ".join(f"{code} ({name})" for code, name in LANGUAGE_NAMES.items())
         raise UsageError(f"unknown language {language!r}; Qwen3-ASR knows {supported}")
