@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -213,3 +214,43 @@ def test_a_cycle_is_one_and_none_is_longer(text: list[str]) -> None:
         default=0,
     )
     assert (cycle.length if cycle else 0) == longest
+
+
+INVISIBLE = st.sampled_from("\u00ad\u200c\u200d\u2060\ufeff\u200e\u202c")
+latest = st.sampled_from(["bench", "basic", "whisper-en", "zh", "default"])
+spoken = st.text(
+    st.one_of(
+        st.sampled_from("今天好ガ한ab cdEFIıçéñßüकष'می .,!?12"),
+        st.characters(categories=["L", "N", "Zs"], max_codepoint=0xFFFF),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(spoken, languages, latest, st.lists(st.tuples(st.integers(0, 30), INVISIBLE), max_size=5))
+def test_what_cannot_be_seen_changes_nothing(
+    text: str, language: str | None, normalizer: str, inserted: list[tuple[int, str]]
+) -> None:
+    changed = text
+    for position, character in inserted:
+        changed = changed[:position] + character + changed[position:]
+    assert tokens(changed, language, normalizer) == tokens(text, language, normalizer)
+
+
+@settings(max_examples=300, deadline=None)
+@given(spoken, languages, latest, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
+def test_the_form_of_letters_changes_nothing(
+    text: str, language: str | None, normalizer: str, form: Any
+) -> None:
+    changed = unicodedata.normalize(form, text)
+    assert tokens(changed, language, normalizer) == tokens(text, language, normalizer)
+
+
+@settings(max_examples=200, deadline=None)
+@given(spoken, languages, latest, st.sampled_from("’‘ʼʻ＇′`´"))
+def test_every_apostrophe_is_an_apostrophe(
+    text: str, language: str | None, normalizer: str, apostrophe: str
+) -> None:
+    changed = text.replace("'", apostrophe)
+    assert tokens(changed, language, normalizer) == tokens(text, language, normalizer)

@@ -92,8 +92,10 @@ def test_the_languages_of_the_model_have_its_names() -> None:
         assert english_name(code) == name
         assert language_name(name.upper()) == name
     assert language_name("zho-Hans") == "Chinese"
-    with pytest.raises(UsageError, match=r"unknown language 'Ukrainian'; .* de \(German\), el"):
+    with pytest.raises(UsageError, match=r"does not know Ukrainian \(uk\); .* de \(German\), el"):
         language_name("Ukrainian")
+    with pytest.raises(UsageError, match=r"unknown language 'Klingon'; .* de \(German\), el"):
+        language_name("Klingon")
 
 
 def test_equal_names_are_scored_equally() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from megaasr.audio.waveform import Waveform
     from megaasr.score.branches import BranchComparison, BranchScores
+    from megaasr.text.error_rate import ErrorCounts
 
 app = typer.Typer(add_completion=False)
 
@@ -144,7 +145,7 @@ def _show_recordings(recordings: Sequence[BranchComparison], threshold: float) -
         console.print(table)
         if recording.reference is not None:
             rates = [
-                f"{name} {100 * recording.count_errors(recording.text(name, threshold)).rate:.1f} %"
+                f"{name} {_percent(recording.count_errors(recording.text(name, threshold)))}"
                 for name in ("base", "robust", "routed")
             ]
             console.print(f"reference: {recording.reference}", markup=False, highlight=False)
@@ -162,12 +163,19 @@ def _branch_cell(other_text: str, text: str, language: str | None, logprob: floa
     return cell
 
 
+def _percent(counts: ErrorCounts) -> str:
+    """Return an error rate; if the reference has no words, how many were inserted."""
+    if not counts.reference_length:
+        return f"n/a ({counts.insertions} words inserted without speech)"
+    return f"{100 * counts.rate:.1f} %"
+
+
 def _show_scores(scores: BranchScores) -> None:
     from megaasr.score.branches import SYSTEMS
 
     for system in SYSTEMS:
         counts, (low, high) = scores.counts[system], scores.intervals[system]
-        line = f"{system}: {100 * counts.rate:.1f} % (95 % {100 * low:.1f} to {100 * high:.1f})"
+        line = f"{system}: {_percent(counts)} (95 % {100 * low:.1f} to {100 * high:.1f})"
         against = scores.against_base.get(system)
         if against is not None:
             line += (

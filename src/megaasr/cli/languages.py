@@ -16,8 +16,9 @@ def forced_language(language: str | None) -> str | None:
     Raises:
         UsageError: the model does not know the language; the message lists those that it knows.
     """
-    code = canonical_language(language)
-    return None if code is None else language_code(language_name(code))
+    if language is None or canonical_language(language) is None:
+        return None
+    return language_code(language_name(language))
 
 
 def unknown_languages(languages: Iterable[str | None]) -> None:

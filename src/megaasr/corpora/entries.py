@@ -21,6 +21,7 @@ class CorpusEntry:
         language: name of the language in the corpus; None for noise. Manifests have its code.
         start_s, end_s: bounds of the segment in seconds; None for the complete file.
         extra: further columns of the manifest (`speaker`, `split`, `category`).
+        problem: why the entry cannot be used; None if the listing has all that is needed.
     """
 
     id: str
@@ -30,6 +31,7 @@ class CorpusEntry:
     start_s: float | None = None
     end_s: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

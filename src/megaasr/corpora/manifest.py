@@ -113,6 +113,9 @@ def _locate(
     """
     recording: Waveform | None = None
     for entry in entries:
+        if entry.problem is not None:
+            yield entry, entry.problem
+            continue
         try:
             if entry.start_s is None or entry.end_s is None:
                 yield entry, (path, files.duration_s(path) or files.read(path).duration_s)

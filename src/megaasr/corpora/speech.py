@@ -56,17 +56,18 @@ def common_voice(root: Path, split: str | None) -> Iterator[CorpusEntry]:
         )
     for name in select_splits(split, tables, root) if split is not None else standard:
         # Quotation marks are part of the sentences.
-        for _, row in read_rows(root / f"{name}.tsv"):
-            text, audio = row.get("sentence"), row.get("path")
-            if not text or not audio:
-                continue
+        for number, row in read_rows(root / f"{name}.tsv"):
+            text, audio = row.get("sentence", ""), row.get("path", "")
+            line = f"{name}.tsv, line {number}"
+            missing = [column for column in ("path", "sentence") if not row.get(column)]
             language = row.get("locale") or root.name
             yield CorpusEntry(
-                Path(audio).stem,
+                Path(audio).stem or line,
                 root / "clips" / audio,
                 text.strip(),
                 language,
                 extra={"speaker": row.get("client_id", "")[:16], "split": name},
+                problem=f"{line} has no {' and no '.join(missing)}" if missing else None,
             )
 
 
