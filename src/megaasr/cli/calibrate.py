@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaasr.atomic import write_atomically
+from megaasr.cli.languages import forced_language, unknown_languages
 from megaasr.cli.options import BatchSize, Device, ForcedLanguage, Offline
 from megaasr.errors import UsageError
 
@@ -25,7 +26,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     data: Annotated[
         Path,
         typer.Option(
-            help="Clips with references: a JSONL or CSV file, or a data set.", exists=True
+            help="Clips with references: a JSONL, CSV or TSV file, or a data set.", exists=True
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
@@ -50,7 +51,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     Both branches transcribe every clip; the threshold is fitted by the error rate that routing
     gives, and evaluated by cross-validation. Writes profile.json (for `mega-asr transcribe
     --profile` and MegaASR.load), calibration.html (the error rate at every threshold) and
-    clips.jsonl, from which a killed run resumes.
+    clips.jsonl, from which a killed run resumes. Clips that cannot be transcribed are left out and
+    listed, and the exit status is 1.
     """
     from megaasr.cli.progress import progress_bar
     from megaasr.hub import HubOptions
@@ -64,21 +66,23 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.score.systems import InferenceOptions, load_both_branches
     from megaasr.score.test_set import read_test_set
 
+    code = forced_language(language)
     test_set = read_test_set(data, limit=limit)
+    unknown_languages(clip.language for clip in test_set.clips)
     hashes = part_hashes(find_model_parts(model, HubOptions(offline)))
     router = hashes.get("router_sha256")
     if router is None:
         raise UsageError(f"{model} has no router; there is no threshold to fit")
     block_of_clip = [clip.block(blocks) for clip in test_set.clips]
     test_set.require_audio()
-    settings = {"model": model, **hashes, "language": language, "data": test_set.sha256}
+    settings = {"model": model, **hashes, "language": code, "data": test_set.sha256}
     output.mkdir(parents=True, exist_ok=True)
     errors = BranchErrors(test_set, output / CLIPS_FILE, settings)
     if errors.missing:
-        options = InferenceOptions(device, language, offline, batch_size)
+        options = InferenceOptions(device, code, offline, batch_size)
         with progress_bar("clips") as advance:
             errors.measure(
-                lambda: load_both_branches(model, options), language=language, on_progress=advance
+                lambda: load_both_branches(model, options), language=code, on_progress=advance
             )
     for name, reason in errors.failed.items():
         typer.echo(f"{name} is left out: {reason}", err=True)
@@ -101,6 +105,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     if errors.failed:
         count = len(errors.failed)
         typer.echo(f"{count} clip{'s' if count > 1 else ''} could not be transcribed", err=True)
+        raise typer.Exit(1)
 
 
 def _measured(data: Path, calibration: RoutingCalibration) -> dict[str, Any]:

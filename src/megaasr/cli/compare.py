@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from megaasr.cli.audio_arguments import UnusableFolder, expand
+from megaasr.cli.languages import forced_language
 from megaasr.cli.options import BatchSize, Device, ForcedLanguage, Offline, RouterThreshold
 from megaasr.errors import AudioError, UsageError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from megaasr.audio.waveform import Waveform
     from megaasr.score.branches import BranchComparison, BranchScores
+    from megaasr.text.error_rate import ErrorCounts
 
 app = typer.Typer(add_completion=False)
 
@@ -31,7 +33,8 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     references: Annotated[
         Path | None,
         typer.Option(
-            help="JSONL or CSV file with the recordings' audio and text (the correct transcript).",
+            help="JSONL, CSV or TSV file with the recordings' audio and text (the correct "
+            "transcript), or those of segments of them (offset and duration).",
             exists=True,
         ),
     ] = None,
@@ -51,7 +54,12 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     paired tests, and the router's threshold that would have been best on these recordings.
     """
     from megaasr.route.decision import THRESHOLD
-    from megaasr.score.branches import compare_branches, match_references, score_branches
+    from megaasr.score.branches import (
+        compare_branches,
+        match_references,
+        score_branches,
+        split_into_segments,
+    )
     from megaasr.score.systems import InferenceOptions, load_both_branches
     from megaasr.score.test_set import read_test_set
 
@@ -60,14 +68,15 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     paths = [item.audio for item in inputs if not isinstance(item, UnusableFolder)]
     if unusable:
         raise UsageError(f"{unusable[0].audio}: {unusable[0].reason}")
+    code = forced_language(language)
     clips = read_test_set(references).clips if references is not None else ()
+    paths = split_into_segments(paths, clips)
     clip_of_path = match_references(paths, clips) if clips else dict.fromkeys(paths)
-    options = InferenceOptions(device, language, offline, batch_size)
+    options = InferenceOptions(device, code, offline, batch_size)
     asr = load_both_branches(model, options, threshold=threshold)
     recordings: list[BranchComparison] = []
-    for path, outcome in zip(
-        paths, asr.transcribe_many(list(paths), language=language), strict=True
-    ):
+    outcomes = asr.transcribe_many([_audio(path) for path in paths], language=code)
+    for path, outcome in zip(paths, outcomes, strict=True):
         if outcome.error is not None:
             typer.echo(f"mega-asr: error: {outcome.error}", err=True)
         else:
@@ -91,12 +100,19 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
         raise typer.Exit(1)
 
 
+def _audio(path: str) -> str | Waveform:
+    """Return what the recogniser reads: the path of a recording, or the samples of a segment."""
+    from megaasr.audio.clips import read_clip
+    from megaasr.audio.segments import parse_segment
+
+    return path if parse_segment(path) is None else read_clip(Path(), path)
+
+
 def _read(path: str) -> Waveform | None:
-    from megaasr.audio.files import read
-    from megaasr.audio.waveform import SAMPLE_RATE
+    from megaasr.audio.clips import read_clip
 
     try:
-        return read(path, sample_rate=SAMPLE_RATE)
+        return read_clip(Path(), path)
     except AudioError:
         return None
 
@@ -170,7 +186,7 @@ def _show_errors(console: Console, recording: BranchComparison, threshold: float
 
     reference = recording.reference or ""
     rates = {
-        name: 100 * recording.count_errors(recording.text(name, threshold)).rate
+        name: _percent(recording.count_errors(recording.text(name, threshold)))
         for name in ("base", "robust", "routed")
     }
     console.print(f"reference: {reference}", markup=False, highlight=False)
@@ -178,8 +194,15 @@ def _show_errors(console: Console, recording: BranchComparison, threshold: float
         for name in ("base", "robust"):
             line = terminal_diff(reference, recording.text(name, threshold), recording.language)
             console.print(f"{name}: ", line, sep="")
-    shown = ", ".join(f"{name} {rate:.1f} %" for name, rate in rates.items())
+    shown = ", ".join(f"{name} {rate}" for name, rate in rates.items())
     console.print(f"errors: {shown}", markup=False, highlight=False)
+
+
+def _percent(counts: ErrorCounts) -> str:
+    """Return an error rate; if the reference has no words, how many were inserted."""
+    if not counts.reference_length:
+        return f"n/a ({counts.insertions} words inserted without speech)"
+    return f"{100 * counts.rate:.1f} %"
 
 
 def _show_scores(scores: BranchScores) -> None:
@@ -188,7 +211,7 @@ def _show_scores(scores: BranchScores) -> None:
 
     for system in SYSTEMS:
         counts, (low, high) = scores.counts[system], scores.intervals[system]
-        line = f"{system}: {100 * counts.rate:.1f} % (95 % {100 * low:.1f} to {100 * high:.1f})"
+        line = f"{system}: {_percent(counts)} (95 % {100 * low:.1f} to {100 * high:.1f})"
         against = scores.against_base.get(system)
         if against is not None:
             line += (

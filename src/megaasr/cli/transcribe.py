@@ -18,12 +18,13 @@ from megaasr.cli.audio_arguments import (
     stated_durations,
 )
 from megaasr.cli.interruption import Interruption
+from megaasr.cli.languages import forced_language
 from megaasr.cli.screen import STOPPED, Screen, StdoutContent
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.hub import SHIPPED, SHIPPED_LANGUAGES
-from megaasr.model.prompt import language_code, language_name
+from megaasr.model.prompt import language_name
 from megaasr.records import FORMATS
 from megaasr.transcribe.bundle import LazyModel, ModelOptions
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
@@ -63,7 +64,11 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         ),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="ISO code or English name to force [default: detected].")
+        str | None,
+        typer.Option(
+            help="Language to force: a code or a name, such as zh, zho, zh-CN or Chinese "
+            "[default: detected]."
+        ),
     ] = None,
     output_dir: Annotated[
         Path | None,
@@ -193,8 +198,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         )
     formats = _parse_formats(output_format or [ALL_FORMATS])
     writing = output_dir is not None or bool(output_format)
-    if language is not None:
-        language_name(language)  # an unknown one is noticed before the model is loaded
+    code = forced_language(language)  # an unknown one is noticed before the model is loaded
     if resume and not writing:
         raise UsageError("--resume needs files to skip: add -o FOLDER or -f FORMAT")
     content, bar = _what_to_show(json_lines, verbose, writing=writing)
@@ -222,7 +226,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         guards.append(f"low_logprob={logprob_threshold}")
     transcribe_options = TranscribeOptions(
         model_options,
-        DecodeOptions(language, context or initial_prompt),
+        DecodeOptions(code, context or initial_prompt),
         ReliabilityOptions(
             vad=not no_vad,
             thresholds=CheckThresholds().changed(guards),
@@ -245,8 +249,8 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
                 f"{argument}: recordings in its subfolders are left out; --recursive includes them"
             )
     languages = SHIPPED_LANGUAGES.get(model_options.name)
-    if language is not None and languages and language_code(language) not in languages:
-        supported = ", ".join(language_name(code) for code in languages)
+    if code is not None and languages and code not in languages:
+        supported = ", ".join(language_name(known_code) for known_code in languages)
         screen.warn(
             f"{model_options.name} knows {supported} only; with --language {language} its text is "
             "meaningless"

@@ -18,6 +18,7 @@ from megaasr.corpora.entries import CorpusEntry, Layout
 from megaasr.errors import AudioError, UsageError
 from megaasr.progress import OnAudioProgress
 from megaasr.records import Utterance, write_manifest
+from megaasr.text.languages import canonical_language
 
 _TOLERANCE_S = 0.1
 """Segments may exceed their recording by this many seconds, because listed times are rounded."""
@@ -114,6 +115,9 @@ def _locate(
     """
     recording: Waveform | None = None
     for entry in entries:
+        if entry.problem is not None:
+            yield entry, entry.problem
+            continue
         try:
             if entry.start_s is None or entry.end_s is None:
                 yield entry, (path, files.duration_s(path) or files.read(path).duration_s)
@@ -159,5 +163,9 @@ def _relative_to(folder: Path) -> Callable[[Path], str]:
 def _utterance(entry: CorpusEntry, audio: str, seconds: float) -> Utterance:
     extra: dict[str, Any] = {**entry.extra, "duration_s": round(seconds, 4)}
     return Utterance(
-        id=entry.id, audio=audio, text=entry.text, language=entry.language, extra=extra
+        id=entry.id,
+        audio=audio,
+        text=entry.text,
+        language=canonical_language(entry.language),
+        extra=extra,
     )

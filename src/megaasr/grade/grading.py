@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from megaasr.audio.clips import clip_bytes
 from megaasr.audio.files import read
+from megaasr.audio.segments import parse_segment
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import AudioError, UsageError
-from megaasr.grade.bands import grade
+from megaasr.grade.bands import NORMALIZER, grade
 from megaasr.grade.shards import GradeFolder, ShardAssignment, relative_audio, require_unique
 from megaasr.hashing import file_sha256
 from megaasr.model.interface import Request, Route, SpeechModel
 from megaasr.progress import OnRemarkedProgress
-from megaasr.records import Utterance, read_manifest
+from megaasr.records import Utterance
+from megaasr.records.tables import read_utterances
 
 Container = Literal["parquet", "jsonl"]
 """File format of the shards: `parquet` includes the audio, `jsonl` refers to it."""
@@ -63,7 +66,8 @@ class Grading:
     """Grades a data set.
 
     Args:
-        manifest: JSONL manifest, or the folder of a simulated data set.
+        manifest: JSONL manifest or another table of clips (`records.tables`), or the folder of a
+            simulated data set.
         folder: output folder.
         model: name of the model, for the records.
         fingerprint: fingerprint of the model's weights.
@@ -93,7 +97,7 @@ class Grading:
         if not path.is_file():
             raise UsageError(f"there is no manifest {path}")
         self._manifest, self._model, self._container = path, model, container
-        self._utterances = list(read_manifest(path))[:limit]
+        self._utterances = list(islice(read_utterances(path), limit))
         if not self._utterances:
             raise UsageError(f"{path} lists no clips")
         require_unique(self._utterances, path)
@@ -106,6 +110,7 @@ class Grading:
             "container": container,
             "model": model,
             "fingerprint": fingerprint,
+            "normalizer": NORMALIZER,
         }
         self._folder = GradeFolder(folder, identity, -(-len(self._utterances) // shard_size))
         self._columns = self._find_columns() if container == "parquet" else {}
@@ -195,6 +200,8 @@ class Grading:
         table = []
         for index, (row, encoded) in enumerate(zip(rows, encoded_clips, strict=True)):
             suffix = Path(row["audio"].partition("#")[0]).suffix
+            if parse_segment(row["audio"]) is not None:
+                suffix = ".flac"
             path = row["id"].replace("/", "_") + (".flac" if suffix == ".parquet" else suffix)
             values = {key: convert(row.get(key), type_) for key, type_ in self._columns.items()}
             table.append({**values, "audio": {"bytes": encoded, "path": path}})

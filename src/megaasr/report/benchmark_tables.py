@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from megaasr.report.condition_tables import adds_to_break_down, category_table
 from megaasr.report.tables import Cell, Table
-from megaasr.report.wording import format_interval, measure_name, percent
+from megaasr.report.wording import format_interval, measure_name, percent, rate_percent
 from megaasr.score.result import (
     FAILURES,
     OVERALL,
@@ -59,7 +59,7 @@ def headline(result: Result, normalizer: str, *, details: bool = True) -> Table:
         rows.append(
             [
                 Cell(system.name, note=_settings(system.settings)),
-                Cell(percent(rate.rate, 2), strong=True),
+                Cell(rate_percent(rate, 2), note=_without_speech(rate), strong=True),
                 format_interval(rate.interval),
                 *(_against_baseline(result, system.name, normalizer) if several else []),
                 _error_shares(rate),
@@ -197,7 +197,19 @@ def overview(results: Sequence[Result]) -> Table:
 
 
 def _overview_cell(rate: Rate | None) -> str:
-    return "–" if rate is None else f"{percent(rate.rate, 2)} ({format_interval(rate.interval)})"
+    if rate is None or not rate.is_defined:
+        return "–" if rate is None else rate_percent(rate)
+    return f"{percent(rate.rate, 2)} ({format_interval(rate.interval)})"
+
+
+def _without_speech(rate: Rate) -> str:
+    """Return how many words were inserted in clips without speech, which the rate counts."""
+    if not rate.clips_without_speech:
+        return ""
+    return (
+        f"{rate.inserted_without_speech} words inserted in {rate.clips_without_speech} clips "
+        "without speech"
+    )
 
 
 def _present(tables: Iterable[Table | None]) -> list[Table]:
@@ -208,6 +220,8 @@ def _rate_cell(result: Result, group: Subgroup, system: str, normalizer: str) ->
     if system not in group.rates:
         return Cell("–")
     rate = group.rates[system][normalizer]
+    if not rate.is_defined:
+        return Cell(rate_percent(rate))
     comparison = _find_comparison(
         result=result, by=group.by, name=group.name, system=system, normalizer=normalizer
     )

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from megaasr.report.published import SOURCE, published_results
 from megaasr.report.tables import Cell, Table
-from megaasr.report.wording import format_interval, measure_name, percent
+from megaasr.report.wording import format_interval, measure_name, percent, rate_percent
 from megaasr.score.result import Rate, Result, Subgroup
 from megaasr.score.subsets import CATEGORIES
 from megaasr.simulate.conditions import CONDITIONS
@@ -60,6 +60,8 @@ def _scenario_name(anchor: str | None, modifiers: tuple[str, ...]) -> str:
 
 
 def _heat_cell(name: str, rate: Rate | None, top: float) -> Cell:
+    if rate is not None and not rate.is_defined:
+        return Cell("n/a", note=f"{name}: {rate_percent(rate)}")
     if rate is None:
         return Cell("–" if name in {CLEAN, *scenario_names()} else "·")
     note = f"{name}: {rate.clips} clips, interval {format_interval(rate.interval)} %"
@@ -138,7 +140,7 @@ def _our_rows(
     rows: list[list[Cell | str]] = []
     for system in result.systems:
         rates = {
-            name: percent(group.rates[system.name][normalizer].rate, 2)
+            name: rate_percent(group.rates[system.name][normalizer], 2)
             for name, group in groups.items()
             if system.name in group.rates
         }

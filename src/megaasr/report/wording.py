@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from megaasr.score.result import Result
+from megaasr.score.result import Rate, Result
 
 _MEASURES = {
     "WER": "word error rate",
@@ -24,6 +24,18 @@ def percent(rate: float, digits: int = 1) -> str:
         digits: digits after the point.
     """
     return f"{100 * rate:.{digits}f}"
+
+
+def rate_percent(rate: Rate, digits: int = 1) -> str:
+    """Return an error rate in per cent, or `n/a` with the errors if the references have no words.
+
+    Args:
+        rate: the rate of some clips.
+        digits: digits after the point.
+    """
+    if not rate.is_defined:
+        return f"n/a, {rate.counts[3]} inserted"
+    return percent(rate.rate, digits)
 
 
 def format_interval(interval: tuple[float, float]) -> str:

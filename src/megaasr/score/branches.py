@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from megaasr.audio.segments import parse_segment, recording_of
 from megaasr.errors import UsageError
 from megaasr.records import Attempt, Transcript
 from megaasr.score.intervals import PairedComparison, bootstrap_interval, paired_bootstrap
@@ -167,6 +168,26 @@ def compare_branches(
     )
 
 
+def split_into_segments(audios: Sequence[str], clips: Iterable[TestClip]) -> list[str]:
+    """Replace each recording of which references list segments by these segments, in order.
+
+    Args:
+        audios: paths of recordings.
+        clips: clips with references.
+    """
+    by_recording: dict[str, list[str]] = {}
+    for clip in clips:
+        segment = parse_segment(clip.audio)
+        if segment is not None:
+            fragment = clip.audio.removeprefix(segment.recording)
+            by_recording.setdefault(Path(segment.recording).name, []).append(fragment)
+    return [
+        f"{audio}{fragment}"
+        for audio in audios
+        for fragment in by_recording.get(Path(audio).name, [""])
+    ]
+
+
 def match_references(
     audios: Sequence[str], clips: Iterable[TestClip]
 ) -> dict[str, TestClip | None]:
@@ -184,8 +205,10 @@ def match_references(
     """
     by_name: dict[str, TestClip] = {}
     for clip in clips:
-        for name in (clip.id, Path(clip.audio).stem, Path(clip.audio).name, clip.audio):
-            by_name[name] = clip
+        clip_names = [clip.id, Path(clip.audio).name, clip.audio]
+        if recording_of(clip.audio) == clip.audio:
+            clip_names.append(Path(clip.audio).stem)
+        by_name |= dict.fromkeys(clip_names, clip)
     matches: dict[str, TestClip | None] = {}
     for audio in audios:
         path = Path(audio)

@@ -34,9 +34,13 @@ class Rate(_Record):
     Attributes:
         clips: number of clips.
         counts: the clips' pooled error counts.
-        rate: errors per reference token; 0 is perfect, may exceed 1 (`ErrorCounts.rate`).
+        rate: errors per reference token; 0 is perfect, may exceed 1 (`ErrorCounts.rate`). It means
+            nothing if the references have no tokens (`is_defined`).
         interval: low and high end of the bootstrap interval over clips (or blocks).
         failures: share of the clips, 0..1, with each kind of failure.
+        clips_without_speech: number of clips whose reference has no tokens.
+        inserted_without_speech: tokens that the system recognised in these clips; they are among
+            the insertions in `counts`.
     """
 
     clips: int
@@ -44,6 +48,13 @@ class Rate(_Record):
     rate: float
     interval: tuple[float, float]
     failures: dict[str, float]
+    clips_without_speech: int = 0
+    inserted_without_speech: int = 0
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is anything to divide the errors by: the references have tokens."""
+        return ErrorCounts(*self.counts).reference_length > 0
 
 
 class Hypothesis(_Record):

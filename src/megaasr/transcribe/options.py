@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from megaasr.text.languages import canonical_language
 from megaasr.transcribe.bundle import ModelOptions
 from megaasr.transcribe.checks import DEFAULT_THRESHOLDS, CheckThresholds
 
@@ -35,12 +36,16 @@ class DecodeOptions:
     """What the model is told about the speech.
 
     Attributes:
-        language: ISO code to force; None lets the model identify the language of each chunk.
+        language: language to force, by any name (`text.languages.canonical_language`), which is
+            replaced by its code; None or `auto` lets the model identify the language of each chunk.
         context: free text that biases the model: names, domain terms, preceding text.
     """
 
     language: str | None = None
     context: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "language", canonical_language(self.language))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from typing import Any
 
 from megaasr import strict_json
 from megaasr.audio import files
+from megaasr.audio.clips import read_clip
 from megaasr.audio.encoding import encode
+from megaasr.audio.segments import parse_segment
 from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
 from megaasr.errors import AudioError
 from megaasr.simulate.corpus.columns import AUDIO, Columns
@@ -42,19 +44,24 @@ class ClipMaker:
         """Decode a clean clip to 16 kHz mono.
 
         Args:
-            audio: path of the clip, relative to `folder`.
+            audio: path of the clip, or the name of a segment, relative to `folder`.
 
         Raises:
             AudioError: the clip is damaged, too long, or truncated (its text would contain words
                 that are missing from the audio).
         """
         path, limit_s = self.folder / audio, self.recipe.max_source_s
+        segment = parse_segment(audio)
         # Check the length that the header states first, to avoid decoding hours of audio.
-        _require_short(path, files.duration_s(path) if limit_s else None, limit_s)
+        if segment is None:
+            _require_short(path, files.duration_s(path) if limit_s else None, limit_s)
         with warnings.catch_warnings():
             warnings.simplefilter("error", AudioTruncatedWarning)
             try:
-                waveform = files.read(path, sample_rate=SAMPLE_RATE)
+                if segment is None:
+                    waveform = files.read(path, sample_rate=SAMPLE_RATE)
+                else:
+                    waveform = read_clip(self.folder, audio)
             except AudioTruncatedWarning as warning:
                 raise AudioError(path, str(warning).removeprefix(f"{path}: ")) from warning
         _require_short(path, waveform.duration_s, limit_s)
