@@ -206,8 +206,8 @@ def test_the_options_of_transcribe_in_its_own_texts_are_its_own() -> None:
         for parameter in command.params
         for option in parameter.opts
     }
-    places = ("cli/transcribe.py", "cli/whisper_options.py", "cli/screen.py", "transcribe/")
-    named = [entry for entry in named_options() if entry[0].startswith(places)]
+    prefixes = ("cli/transcribe.py", "cli/whisper_options.py", "cli/screen.py", "transcribe/")
+    named = [entry for entry in named_options() if entry[0].startswith(prefixes)]
     assert named
     # Those of `ffmpeg -ss` have one dash, so that they do not count.
     assert [entry for entry in named if entry[1] not in options] == []

@@ -19,7 +19,7 @@ from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, blocks
 from megaasr.audio.conditioning import without_hum
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.tracks import parse
-from megaasr.errors import AudioFormatError, UsageError
+from megaasr.errors import AudioError, AudioFormatError
 
 RATE = 16_000
 DATA = Path(__file__).parents[1] / "data" / "damaged"
@@ -228,9 +228,9 @@ def test_one_channel(choice: Any, index: int) -> None:
 
 
 def test_a_channel_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="has 1 channel, there is no channel 'right'"):
+    with pytest.raises(AudioError, match="has 1 channel, there is no channel 'right'"):
         decode(encode(noise(1.0), "WAV"), channels="right")
-    with pytest.raises(UsageError, match="has 2 channels, there is no channel 3"):
+    with pytest.raises(AudioError, match="has 2 channels, there is no channel 3"):
         decode(encode(noise(1.0, 2), "WAV"), channels=3)
 
 
@@ -242,9 +242,9 @@ def test_a_silent_default_track_does_not_win() -> None:
     silent, notes = decode(DATA / "twotracks_silent_first.m4a", track=1)
     assert np.abs(silent).max() < 1e-3
     assert not notes
-    with pytest.raises(UsageError, match="has 2 audio tracks, there is no track 3"):
+    with pytest.raises(AudioError, match="has 2 audio tracks, there is no track 3"):
         decode(DATA / "twotracks_silent_first.m4a", track=3)
-    with pytest.raises(UsageError, match="has 1 audio track, there is no track 2"):
+    with pytest.raises(AudioError, match="has 1 audio track, there is no track 2"):
         decode(encode(noise(1.0), "WAV"), track=2)
 
 

@@ -24,6 +24,7 @@ _PASS_HZ = 100.0
 _ATTENUATION_DB = 70.0
 _LOW_HZ = 70.0
 _MIN_POWER = 1e-8  # -80 dBFS
+_MIN_SAMPLES = SAMPLE_RATE // 10  # shorter sounds are low by chance
 
 
 def without_hum(blocks: Iterator[Samples], notes: AudioNotes) -> Iterator[Samples]:
@@ -49,7 +50,7 @@ def without_hum(blocks: Iterator[Samples], notes: AudioNotes) -> Iterator[Sample
             if not noted:
                 notes.add(
                     "filtered",
-                    "an offset or hum below 70 Hz is stronger than the speech; it was filtered out",
+                    "an offset or hum below 70 Hz is stronger than all other sound; it was removed",
                 )
                 noted = True
             yield _filtered(before, current, after, taps)
@@ -70,6 +71,8 @@ def low_power_share(samples: Samples) -> float:
 
 def _is_hum(samples: Samples) -> bool:
     """Return whether the sound below 70 Hz is stronger than the rest, and not silence."""
+    if len(samples) < _MIN_SAMPLES:
+        return False
     power = float(np.mean(np.square(samples, dtype=np.float64)))
     return power > _MIN_POWER and low_power_share(samples) > 0.5
 

@@ -6,8 +6,9 @@ libsndfile cannot or stops early; samples are repaired, mixed to mono and resamp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 
@@ -23,7 +24,7 @@ from megaasr.audio.scale import integer_scale
 from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.source import AudioSource, OpenSource, open_source
 from megaasr.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
-from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, UsageError
+from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError
 
 _QUALITY = "HQ"
 _MIN_MORE_S = 0.05  # that ffmpeg must decode beyond libsndfile's end
@@ -51,8 +52,8 @@ def decode(
         New float32 arrays of shape [time], never empty.
 
     Raises:
-        AudioError: nothing could be decoded, or the file cannot be read.
-        UsageError: the recording has no such track or channel.
+        AudioError: nothing could be decoded, the file cannot be read, or it has no such track or
+            channel.
     """
     with open_source(source) as opened:
         notes.label = opened.label
@@ -63,6 +64,25 @@ def decode(
             for block in resampled_chunks(chunks, rate, sample_rate)
         )
         yield from recut(resampled, block_size)
+
+
+def channel_count(source: AudioSource, track: int | None = None) -> int:
+    """Return the number of channels of a recording; of joined files, those of the first.
+
+    Args:
+        source: a path, the bytes of a file, or a binary stream (read to its end).
+        track: number of the audio track, from 1 on; None selects as `Selection` does.
+
+    Raises:
+        AudioError: the recording cannot be decoded, or has no such track.
+    """
+    with open_source(source) as opened, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come when it is decoded
+        part = _parts(opened)[0]
+        decoders = _decoders(part, AudioNotes(""), Selection(track), 0.0, last=True)
+        with closing(decoders):
+            pcm, _ = next(decoders)
+            return pcm.channels
 
 
 def resampled_chunks(chunks: Iterator[Samples], from_rate: int, to_rate: int) -> Iterator[Samples]:
@@ -134,7 +154,7 @@ def _parts(source: OpenSource) -> list[Part]:
 
 def _decoders(
     part: Part, notes: AudioNotes, selection: Selection, offset_s: float, *, last: bool
-) -> Iterator[tuple[Pcm, float]]:
+) -> Generator[tuple[Pcm, float]]:
     """Yield the decoders that together read a part, and the full scale of their samples."""
     reason, malformed = "several streams in one file", False
     try:
@@ -143,7 +163,7 @@ def _decoders(
         with sndfile.open_pcm(part) as pcm:
             if selection.track not in (None, 1):
                 label = part.source.label
-                raise UsageError(f"{label}: has 1 audio track, there is no track {selection.track}")
+                raise AudioError(label, f"has 1 audio track, there is no track {selection.track}")
             scale = _note_scale(pcm.float_peak, notes)
             yield pcm, scale
         ending = pcm.ending

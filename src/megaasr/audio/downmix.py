@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.selection import ChannelChoice
-from megaasr.errors import UsageError
+from megaasr.errors import AudioError
 
 _WEIGHTS = {
     **dict.fromkeys(("FC",), 0.7071),
@@ -101,7 +101,7 @@ class Downmix:
         cancelled: whether channels cancelled each other somewhere, and the mix was not used there.
 
     Raises:
-        UsageError: the recording has no such channel.
+        AudioError: the recording has no such channel.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Downmix:
             index = choice - 1
         if choice != "mix" and not 0 <= index < channels:
             count = "1 channel" if channels == 1 else f"{channels} channels"
-            raise UsageError(f"{label}: has {count}, there is no channel {choice!r}")
+            raise AudioError(label, f"has {count}, there is no channel {choice!r}")
         self._single = 0 if channels == 1 else index
         self._mixes = [_mix_weights(channels, positions)] if self._single < 0 else []
         if self._mixes and channels == 2:

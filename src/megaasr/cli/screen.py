@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from types import TracebackType
@@ -50,6 +50,7 @@ class Screen:
         durations: returns the stated length in seconds of every recording, by path, or None if
             some are unknown; called only if the bar is shown. The bar then counts seconds of
             audio, otherwise files.
+        by_channel: recordings have a transcript for each channel, so that texts have headings.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Screen:
         *,
         bar: bool,
         durations: Callable[[], dict[str, float] | None] = lambda: None,
+        by_channel: bool = False,
     ) -> None:
         self._content = content
         self._total = total
@@ -69,6 +71,7 @@ class Screen:
         if bar and sys.stderr.isatty():
             self._durations = durations()
             self._progress = _progress(total, self._durations)
+        self._by_channel = by_channel
         self._heading: str | None = None  # the recording whose text was printed last
         self._transcribed = self._skipped = self._failed = 0
         self._audio_s = 0.0
@@ -101,12 +104,23 @@ class Screen:
             self._print_heading(audio)
             self._print(f"{live_lines(segment)}{_doubt(segment)}")
 
-    def transcript(self, audio: str, transcript: Transcript) -> None:
+    def transcripts(self, audio: str, transcripts: Sequence[Transcript]) -> None:
         """Show a finished recording, with a note if it has no text, and a warning if segments are
-        unreliable or words may be missing."""
+        unreliable or words may be missing.
+
+        Args:
+            audio: path of the recording.
+            transcripts: its transcript, or one for each of its channels.
+        """
         self._transcribed += 1
-        self._audio_s += transcript.duration_s
+        self._audio_s += transcripts[0].duration_s
         self._finish(audio)
+        for transcript in transcripts:
+            name = audio if transcript.channel is None else f"{audio} ({transcript.channel})"
+            self._show_transcript(name, transcript)
+
+    def _show_transcript(self, audio: str, transcript: Transcript) -> None:
+        """Show a transcript under a name."""
         if self._content is StdoutContent.JSON:
             self._print_json(transcript.to_dict())
         elif self._content is StdoutContent.TEXT:
@@ -182,8 +196,8 @@ class Screen:
         typer.echo(f"{status}, {line}" if status else line, err=True)
 
     def _print_heading(self, audio: str) -> None:
-        """Print the name of the recording whose text follows, if there are several recordings."""
-        if self._total > 1 and audio != self._heading:
+        """Print the name of the recording or channel whose text follows, if there are several."""
+        if (self._total > 1 or self._by_channel) and audio != self._heading:
             gap = "" if self._heading is None else "\n"
             self._print(f"{gap}==> {single_line(audio)} <==")
         self._heading = audio

@@ -6,10 +6,11 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from megaasr.audio.selection import ChannelChoice, Selection
 from megaasr.cli import options
 from megaasr.cli.audio_arguments import (
     UnusableFolder,
@@ -32,6 +33,7 @@ from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
 if TYPE_CHECKING:
     from megaasr.transcribe.audio_stream import Audio
     from megaasr.transcribe.options import TranscribeOptions
+    from megaasr.transcribe.recognizer import MegaASR
     from megaasr.transcribe.session import Outcome
 
 
@@ -39,6 +41,9 @@ app = typer.Typer(add_completion=False)
 
 ALL_FORMATS = "all"
 """Value of `--output-format` that stands for every format."""
+
+EACH_CHANNEL = "each"
+"""Value of `--channels` that transcribes each channel for itself."""
 
 _DEMONSTRATION_MODEL = (
     "without --model this is tiny, a demonstration model that cannot transcribe people; for real "
@@ -90,6 +95,22 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of the audio track, from 1 on [default: the one that players choose, or "
+            "another if that one is silent].",
+        ),
+    ] = None,
+    channels: Annotated[
+        str,
+        typer.Option(
+            metavar="mix|left|right|each|N",
+            help="What to use of several channels: their mix, one of them, or each for itself, "
+            "which gives a transcript per channel.",
+        ),
+    ] = "mix",
     context: Annotated[
         str, typer.Option("--context", help="Names and terms that bias the model.")
     ] = "",
@@ -233,6 +254,8 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             retry=not no_retry,
             drop_unreliable=drop_unreliable,
         ),
+        Selection(track, "mix" if channels == EACH_CHANNEL else _parse_channel(channels)),
+        each_channel=channels == EACH_CHANNEL,
     )
     folder = None
     if writing:
@@ -240,7 +263,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         folder.assign_names(
             [recording for recording in inputs if isinstance(recording, AudioInput)]
         )
-    screen = Screen(content, len(inputs), bar=bar, durations=lambda: stated_durations(inputs))
+    screen = Screen(
+        content,
+        len(inputs),
+        bar=bar,
+        durations=lambda: stated_durations(inputs),
+        by_channel=channels == EACH_CHANNEL,
+    )
     if model is None:
         screen.note(_DEMONSTRATION_MODEL)
     for argument in audio if not recursive else ():
@@ -294,13 +323,7 @@ class _Run:
         try:
             with self._screen, Interruption() as interruption:
                 asr = MegaASR.from_bundle(model.bundle(), options.model, options.reliability)
-                outcomes = asr.transcribe_many(
-                    self._audios(),
-                    language=options.decode.language,
-                    context=options.decode.context,
-                    on_segment=lambda _, segment: self._screen.segment(self._current(), segment),
-                )
-                for outcome in outcomes:
+                for outcome in self._outcomes(asr, options):
                     self._report(outcome)
                     interruption.check()
                 self._report_skipped()
@@ -310,6 +333,26 @@ class _Run:
             raise
         finally:
             self._screen.summarize(status, loading_s=model.loading_s)
+
+    def _outcomes(self, asr: MegaASR, options: TranscribeOptions) -> Iterator[Outcome]:
+        """Yield the results in the order of the inputs; segments are shown before them."""
+        language, context = options.decode.language, options.decode.context
+        if not options.each_channel:
+            yield from asr.transcribe_many(
+                self._audios(),
+                language=language,
+                context=context,
+                selection=options.selection,
+                on_segment=lambda _, segment: self._screen.segment(self._current(), segment),
+            )
+            return
+        track = options.selection.track
+        for audio in self._audios():
+            outcome = asr.channel_outcome(audio, track=track, language=language, context=context)
+            for transcript in outcome.transcripts() if outcome.error is None else ():
+                for segment in transcript.segments:
+                    self._screen.segment(f"{self._current()} ({transcript.channel})", segment)
+            yield outcome
 
     def _audios(self) -> Iterator[Audio]:
         """Yield the recordings that have to be transcribed."""
@@ -346,16 +389,34 @@ class _Run:
         if outcome.error is not None:
             self._screen.fail(recording.audio, outcome.error.reason)
             return
-        transcript = outcome.unwrap().with_audio(recording.audio)
+        transcripts = [
+            transcript.with_audio(recording.audio) for transcript in outcome.transcripts()
+        ]
         if self._folder is not None and isinstance(recording, AudioInput):
             try:
-                self._folder.write(recording, transcript)
+                self._folder.write(recording, transcripts)
             except OSError as error:
                 file = f"{error.filename}: " if error.filename else ""
                 reason = f"the transcript cannot be written: {file}{error.strerror or error}"
                 self._screen.fail(recording.audio, reason)
                 return
-        self._screen.transcript(recording.audio, transcript)
+        self._screen.transcripts(recording.audio, transcripts)
+
+
+def _parse_channel(text: str) -> ChannelChoice:
+    """Return the value of `--channels`.
+
+    Raises:
+        UsageError: it is neither a name nor a number from 1 on.
+    """
+    if text in ("mix", "left", "right"):
+        return cast("ChannelChoice", text)
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise UsageError(
+        f"--channels {text}: choose mix, left, right, {EACH_CHANNEL}, or the number of a channel "
+        "from 1 on"
+    )
 
 
 def _parse_formats(values: Sequence[str]) -> tuple[str, ...]:

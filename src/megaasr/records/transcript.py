@@ -32,6 +32,8 @@ class Transcript:
         segments: segments in order of time, without overlap.
         reason: explanation of an empty `text`; None otherwise.
         audio: path of the recording as the caller wrote it; None if it did not come from a file.
+        channel: name of the channel, `left` for example, if each was transcribed for itself.
+        notes: what was unusual about the recording, one sentence each.
     """
 
     text: str
@@ -41,6 +43,8 @@ class Transcript:
     segments: tuple[Segment, ...] = ()
     reason: str | None = None
     audio: str | None = None
+    channel: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return the beginning of the text and what it belongs to, on one line."""
@@ -66,11 +70,13 @@ class Transcript:
         return {
             "schema": TRANSCRIPT_SCHEMA,
             "audio": self.audio,
+            "channel": self.channel,
             "text": self.text,
             "language": self.language,
             "duration_s": self.duration_s,
             "model": self.model,
             "reason": self.reason,
+            "notes": list(self.notes),
             "word_times": "interpolated",
             "segments": [strict_json.finite(asdict(segment)) for segment in self.segments],
         }

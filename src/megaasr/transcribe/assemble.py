@@ -83,7 +83,12 @@ def assemble_segment(
 
 
 def assemble_transcript(
-    segments: Sequence[Segment], *, duration_s: float, model: str, audio: str | None
+    segments: Sequence[Segment],
+    *,
+    duration_s: float,
+    model: str,
+    audio: str | None,
+    notes: Sequence[str] = (),
 ) -> Transcript:
     """Return the transcript of one recording.
 
@@ -92,6 +97,7 @@ def assemble_transcript(
         duration_s: length of the recording in seconds.
         model: name of the model.
         audio: path of the recording; None if it did not come from a file.
+        notes: what was unusual about the recording.
     """
     text = join_texts((segment.text, segment.language) for segment in segments)
     return Transcript(
@@ -102,6 +108,7 @@ def assemble_transcript(
         segments=tuple(segments),
         reason=None if text else _empty_reason(segments, duration_s),
         audio=audio,
+        notes=tuple(notes),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.text.languages import canonical_language
 from megaasr.transcribe.bundle import ModelOptions
 from megaasr.transcribe.checks import DEFAULT_THRESHOLDS, CheckThresholds
@@ -56,11 +57,15 @@ class TranscribeOptions:
         model: the model to load, and how to load it.
         decode: what the model is told about the speech.
         reliability: voice-activity detection, quality checks and retries.
+        selection: audio track and channels.
+        each_channel: transcribe each channel for itself, whatever `selection` says of channels.
     """
 
     model: ModelOptions = field(default_factory=ModelOptions)
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     reliability: ReliabilityOptions = DEFAULT_RELIABILITY
+    selection: Selection = EVERYTHING
+    each_channel: bool = False
 
     def settings(self) -> Mapping[str, object]:
         """Return the options as JSON values; equal settings give equal transcripts."""
@@ -74,4 +79,6 @@ class TranscribeOptions:
             "model": self.model.identity(),
             **asdict(self.decode),
             "reliability": {**reliability, "thresholds": thresholds},
+            "selection": asdict(self.selection),
+            "each_channel": self.each_channel,
         }
