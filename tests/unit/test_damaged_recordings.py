@@ -16,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, blocks, from_array, read
-from megaasr.audio.conditioning import without_hum
+from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.tracks import parse
 from megaasr.errors import AudioError, AudioFormatError
@@ -370,7 +370,8 @@ def conditioned(samples: NDArray[np.float32], size: int) -> tuple[NDArray[np.flo
     notes = AudioNotes("")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        parts = without_hum((samples[i : i + size] for i in range(0, len(samples), size)), notes)
+        blocks = (samples[i : i + size] for i in range(0, len(samples), size))
+        parts = without_low_frequencies(blocks, notes)
         return np.concatenate(list(parts)), notes
 
 

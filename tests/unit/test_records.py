@@ -139,11 +139,13 @@ def test_the_document_of_a_transcript_is_stable() -> None:
     golden = {
         "schema": 2,
         "audio": "talk.wav",
+        "channel": None,
         "text": "Hello. Да.",
         "language": "en",
         "duration_s": 61.25,
         "model": "tiny",
         "reason": None,
+        "notes": [],
         "word_times": "interpolated",
         "segments": [
             {
@@ -190,11 +192,13 @@ def test_an_empty_transcript_says_why() -> None:
     assert empty.to_dict() == {
         "schema": 2,
         "audio": None,
+        "channel": None,
         "text": "",
         "language": None,
         "duration_s": 2.0,
         "model": "tiny",
         "reason": "no speech was detected",
+        "notes": [],
         "word_times": "interpolated",
         "segments": [],
     }

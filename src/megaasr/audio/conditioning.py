@@ -27,12 +27,14 @@ _MIN_POWER = 1e-8  # -80 dBFS
 _MIN_SAMPLES = SAMPLE_RATE // 10  # shorter sounds are low by chance
 
 
-def without_hum(blocks: Iterator[Samples], notes: AudioNotes) -> Iterator[Samples]:
+def without_low_frequencies(
+    blocks: Iterator[Samples], notes: AudioNotes | None = None
+) -> Iterator[Samples]:
     """Yield a recording without hum and offset where they are stronger than the rest.
 
     Args:
         blocks: consecutive parts of the recording, float32 [time], 16 kHz.
-        notes: receives a note if something was removed.
+        notes: receives a note if something was removed; None for none.
 
     Yields:
         Windows of 10 s, the last one perhaps shorter; as many samples as came in.
@@ -47,7 +49,7 @@ def without_hum(blocks: Iterator[Samples], notes: AudioNotes) -> Iterator[Sample
         following = next(windows, None)
         if _is_hum(current):
             after = np.zeros(0, np.float32) if following is None else following[:margin]
-            if not noted:
+            if notes is not None and not noted:
                 notes.add(
                     "filtered",
                     "an offset or hum below 70 Hz is stronger than all other sound; it was removed",

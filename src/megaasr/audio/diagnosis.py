@@ -111,7 +111,7 @@ def _scale(quality: Quality) -> Iterator[Problem]:
         yield Problem(
             "over_full_scale",
             f"Samples reach {quality.peak_dbfs:+.0f} dBFS, far above full scale: a float file with "
-            "integer values. Scale it first: ffmpeg -i IN -af "
+            "integer values. transcribe scales it; for other programs: ffmpeg -i IN -af "
             f"volume={-quality.peak_dbfs - 1:.0f}dB -c:a pcm_s16le OUT.wav.",
         )
     speech = _speech_level(quality)
@@ -122,8 +122,8 @@ def _scale(quality: Quality) -> Iterator[Problem]:
         yield Problem(
             "offset",
             f"The waveform has an offset of {quality.offset:.2f} of full scale (DC), usually from "
-            "a faulty sound card or cable. A high-pass removes it: ffmpeg -i IN -af "
-            "highpass=f=60 OUT.wav.",
+            "a faulty sound card or cable. transcribe removes it where it is stronger than the "
+            "speech; for other programs: ffmpeg -i IN -af highpass=f=60 OUT.wav.",
         )
     hum = quality.hum
     if hum is not None and hum.dbfs > speech + _HUM_TO_SPEECH_DB:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.diagnosis import Problem, SpeechOutlook, diagnose
 from megaasr.audio.files import read
-from megaasr.audio.hum import find_hum, without_hum
 from megaasr.audio.quality import Quality, measure_quality, scaled_mono
-from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.audio.waveform import Samples
 from megaasr.transcribe.checks import DEFAULT_THRESHOLDS
 from megaasr.transcribe.chunking import NO_SPEECH_THRESHOLD, SPEECH_THRESHOLD
 from megaasr.transcribe.speech_activity import detect_speech
@@ -52,9 +52,8 @@ def inspect_recording(audio: str) -> Inspection:
     """
     channels, rate = _read_channels(audio)
     mono = scaled_mono(channels, rate)
-    hum = find_hum(mono)
-    # Hum would hide the speech from the detector.
-    speech = detect_speech(mono if hum is None else without_hum(mono, SAMPLE_RATE, hum))
+    # As in transcription: strong hum would hide the speech from the detector.
+    speech = detect_speech(np.concatenate(list(without_low_frequencies(iter([mono])))))
     quality = measure_quality(channels, rate, mono, speech >= SPEECH_THRESHOLD)
     probability = float(speech.max(initial=0.0))
     outlook = SpeechOutlook(

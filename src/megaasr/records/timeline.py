@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import accumulate
 
 from megaasr.records.segments import Segment, Word
 from megaasr.text.graphemes import split_clusters
@@ -51,11 +51,11 @@ class Timeline:
         words = [word for word in segment.words if count_visible(word.text)]
         if all(word.start is None and word.end is None for word in words):
             return cls((0, length), (segment.start,), (segment.end,), has_word_times=False)
-        total = np.cumsum([0, *(count_visible(word.text) for word in words)])
-        positions = np.rint(total * (length / total[-1])).astype(int)
-        starts, ends = _complete(words, total.tolist(), segment)
+        total = list(accumulate((count_visible(word.text) for word in words), initial=0))
+        positions = [round(count * (length / total[-1])) for count in total]
+        starts, ends = _complete(words, total, segment)
         kept = [i for i in range(len(words)) if positions[i] < positions[i + 1]]
-        bounds = (*(int(positions[i]) for i in kept), length)
+        bounds = (*(positions[i] for i in kept), length)
         return cls(
             bounds,
             tuple(starts[i] for i in kept),
@@ -115,7 +115,7 @@ class Timeline:
 
     def _word(self, position: int) -> int:
         """Return the index of the word that the character after a position belongs to."""
-        return int(np.searchsorted(self.positions, position, side="right")) - 1
+        return bisect_right(self.positions, position) - 1
 
     def _within(self, index: int, position: int) -> float:
         """Return the time of a position within a word or at its boundaries."""
@@ -143,13 +143,21 @@ def _complete(
     before = (-1e-9, min(segment.start, anchors[0][1]))
     after = (total[-1] + 1e-9, max(segment.end, anchors[-1][1]))
     anchor_positions, anchor_times = zip(before, *anchors, after, strict=True)
-    estimates = np.interp(positions, anchor_positions, np.maximum.accumulate(anchor_times))
+    ordered_times = list(accumulate(anchor_times, max))
     complete = [
-        float(estimate) if time is None else time
-        for estimate, time in zip(estimates, times, strict=True)
+        _interpolated(position, anchor_positions, ordered_times) if time is None else time
+        for position, time in zip(positions, times, strict=True)
     ]
-    ordered = np.maximum.accumulate(complete).tolist()
+    ordered = list(accumulate(complete, max))
     return ordered[::2], ordered[1::2]
+
+
+def _interpolated(position: int, positions: Sequence[float], times: Sequence[float]) -> float:
+    """Return the time of a position between positions with known times, which do not decrease."""
+    right = min(bisect_right(positions, position), len(positions) - 1)
+    left = right - 1
+    share = (position - positions[left]) / (positions[right] - positions[left])
+    return times[left] + share * (times[right] - times[left])
 
 
 def _inseparable_parts(text: str) -> list[str]:

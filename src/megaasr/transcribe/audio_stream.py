@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.audio.conditioning import without_hum
+from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.decoding import channel_count
 from megaasr.audio.files import blocks, from_array, resample
 from megaasr.audio.notes import AudioNotes
@@ -81,7 +81,8 @@ class AudioStream:
         """
         empty = True
         try:
-            for block in self.meter.measured(without_hum(self._decoded(), self.notes)):
+            conditioned = without_low_frequencies(self._decoded(), self.notes)
+            for block in self.meter.measured(conditioned):
                 empty = empty and not len(block)
                 yield block
         except OSError as error:
