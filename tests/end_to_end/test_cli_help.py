@@ -177,7 +177,7 @@ SOURCE = Path(megaasr.__file__).parent
 
 
 def named_options() -> Iterator[tuple[str, str]]:
-    """Yield (place, option) for every option that a text in the package names."""
+    """Yield (location, option) for every option that a text in the package names."""
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -206,8 +206,8 @@ def test_the_options_of_transcribe_in_its_own_texts_are_its_own() -> None:
         for parameter in command.params
         for option in parameter.opts
     }
-    places = ("cli/transcribe.py", "cli/whisper_options.py", "cli/screen.py", "transcribe/")
-    named = [entry for entry in named_options() if entry[0].startswith(places)]
+    paths = ("cli/transcribe.py", "cli/whisper_options.py", "cli/screen.py", "transcribe/")
+    named = [entry for entry in named_options() if entry[0].startswith(paths)]
     assert named
     # Those of `ffmpeg -ss` have one dash, so that they do not count.
     assert [entry for entry in named if entry[1] not in options] == []
