@@ -1,8 +1,8 @@
 """Decides whether an adapter's `adapter_config.json` describes a change that we reproduce exactly.
 
-The keys are those of PEFT's `LoraConfig` up to version 0.21. A key is accepted with the values under
-which B A, times its scale, is the whole difference to the base; every other value, and every key
-that is not known here, is refused: it may change the base, the scale, or when the adapter acts.
+The keys are those of PEFT's `LoraConfig` up to version 0.21. A key is accepted with the values
+under which B A, times its scale, is the whole difference to the base; every other value, and every
+key that is not known here, is refused: it may change the base, the scale, or when the adapter acts.
 """
 
 from __future__ import annotations
