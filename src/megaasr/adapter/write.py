@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from megaasr import strict_json
-from megaasr.adapter.peft_layout import CONFIG_FILE, FINGERPRINT_KEY, WEIGHTS_FILE, Adapter, LowRank
+from megaasr.adapter.peft_config import CONFIG_FILE
+from megaasr.adapter.peft_layout import FINGERPRINT_KEY, WEIGHTS_FILE, Adapter, LowRank
 from megaasr.atomic import atomic_file, write_atomically
 
 

@@ -53,8 +53,9 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     blocks: Annotated[
         str | None,
         typer.Option(
-            help="Field of the records (such as speaker) whose clips belong together; the "
-            "bootstrap draws them together."
+            help="Field of the records (such as speaker) whose clips are not independent; they "
+            "are drawn together. id: every clip by itself [default: the copies of one sentence, "
+            "by parent_id or text]."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 1,
@@ -139,20 +140,20 @@ def _show_failures(result: Result, system: str) -> None:
 
 def _show(result: Result) -> None:
     """Print the headline rates and comparisons."""
+    from megaasr.score.intervals import TOO_FEW
+
     for system in result.systems:
         for normalizer, rate in result.overall.rates[system.name].items():
             version = f"{normalizer} version {result.normalizers[normalizer]}"
+            clips = f"{rate.clips} clips, {rate.blocks} independent"
             if rate.is_defined:
-                low, high = rate.interval
+                interval = TOO_FEW if rate.interval is None else _points(rate.interval, ".2f")
                 typer.echo(
-                    f"{system.name}: {100 * rate.rate:.2f} % ({version}; 95 % interval "
-                    f"{100 * low:.2f} to {100 * high:.2f}), {rate.clips} clips"
+                    f"{system.name}: {100 * rate.rate:.2f} % ({version}; 95 % interval: "
+                    f"{interval}), {clips}"
                 )
             else:
-                typer.echo(
-                    f"{system.name}: n/a ({version}; the references have no words), "
-                    f"{rate.clips} clips"
-                )
+                typer.echo(f"{system.name}: n/a ({version}; the references have no words), {clips}")
         if rate.clips_without_speech:
             typer.echo(
                 f"{system.name}: {rate.inserted_without_speech} words inserted in "
@@ -163,10 +164,30 @@ def _show(result: Result) -> None:
             typer.echo(f"{system.name}: {system.rtfx:.1f} times real time on {system.device}")
     for comparison in result.comparisons:
         if comparison.by == "overall":
-            low, high = comparison.interval
-            typer.echo(
+            line = (
                 f"{comparison.system} against {comparison.baseline} ({comparison.normalizer}): "
-                f"{100 * comparison.difference:+.2f} points "
-                f"({100 * low:+.2f} to {100 * high:+.2f}), "
-                f"better with probability {comparison.probability_of_improvement:.3f}"
+                f"{100 * comparison.difference:+.2f} points"
             )
+            if comparison.interval is None:
+                line += f" ({TOO_FEW} to compare)"
+            else:
+                line += (
+                    f" ({_points(comparison.interval, '+.2f')}), better with probability "
+                    f"{comparison.probability_of_improvement:.3f}, p {comparison.p_value:.2g}"
+                )
+            typer.echo(line)
+    blocks, least = result.overall.rates[result.systems[0].name], result.bootstrap.min_blocks
+    count = next(iter(blocks.values())).blocks
+    if least is not None and count is not None and count < least:
+        typer.echo(
+            f"{TOO_FEW}: {count} independent ones, and intervals and comparisons need {least}. "
+            "Copies of one sentence count once; --blocks id counts every clip, which makes "
+            "intervals too narrow where copies share errors",
+            err=True,
+        )
+
+
+def _points(interval: tuple[float, float], form: str) -> str:
+    """Return both ends of an interval in per cent."""
+    low, high = (format(100 * end, form) for end in interval)
+    return f"{low} to {high}"

@@ -43,6 +43,13 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
         typer.Option("--output", "-o", help="Write an HTML page with players to this file."),
     ] = None,
     threshold: RouterThreshold = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            help="Field of the references (such as speaker) whose recordings are not independent "
+            "[default: the copies of one sentence]."
+        ),
+    ] = None,
     language: ForcedLanguage = None,
     batch_size: BatchSize = 8,
     device: Device = None,
@@ -54,6 +61,7 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     paired tests, and the router's threshold that would have been best on these recordings.
     """
     from megaasr.route.decision import THRESHOLD
+    from megaasr.score.blocks import blocks_of
     from megaasr.score.branches import (
         compare_branches,
         match_references,
@@ -87,7 +95,8 @@ def compare(  # noqa: PLR0913, PLR0917 (options)
     _show_recordings(recordings, used_threshold)
     scores = None
     if any(recording.reference is not None for recording in recordings):
-        scores = score_branches(recordings, used_threshold)
+        labelled = [clip for r in recordings if (clip := clip_of_path[r.audio]) is not None]
+        scores = score_branches(recordings, used_threshold, blocks=blocks_of(labelled, blocks))
         _show_scores(scores)
     if page is not None:
         from megaasr.atomic import write_atomically
@@ -207,17 +216,15 @@ def _percent(counts: ErrorCounts) -> str:
 
 def _show_scores(scores: BranchScores) -> None:
     from megaasr.report.threshold_wording import describe_best_threshold
+    from megaasr.report.wording import format_interval
     from megaasr.score.branches import SYSTEMS
 
     for system in SYSTEMS:
-        counts, (low, high) = scores.counts[system], scores.intervals[system]
-        line = f"{system}: {_percent(counts)} (95 % {100 * low:.1f} to {100 * high:.1f})"
+        interval = format_interval(scores.intervals[system])
+        line = f"{system}: {_percent(scores.counts[system])} (95 %: {interval})"
         against = scores.against_base.get(system)
         if against is not None:
-            line += (
-                f"; {100 * against.difference:+.1f} points against base "
-                f"({100 * against.low:+.1f} to {100 * against.high:+.1f}, p {against.p_value:.2g})"
-            )
+            line += f"; points against base: {against.describe()}"
         typer.echo(line)
     if scores.best_threshold is not None:
         typer.echo(describe_best_threshold(scores))

@@ -101,6 +101,12 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
         f"{output}: {report.clips} clips, {report.audio_s / 3600:.2f} h, {report.shards} shards; "
         f"{report.sources_broken} sources failed"
     )
+    if report.clips_without_effect:
+        typer.echo(
+            f"{report.clips_without_effect} clips are left out, since their noise would be silent: "
+            f"see {output / 'errors.jsonl'}",
+            err=True,
+        )
     if report.sources_broken:
         typer.echo(f"failed: see {output / 'errors.jsonl'}", err=True)
         raise typer.Exit(1)

@@ -167,10 +167,8 @@ def _curves(result: Result, by: str, normalizer: str) -> str:
     for system in result.systems:
         rates = [group.rates.get(system.name, {}).get(normalizer) for group in groups]
         values = [None if rate is None else 100 * rate.rate for rate in rates]
-        bands = [
-            None if rate is None else (100 * rate.interval[0], 100 * rate.interval[1])
-            for rate in rates
-        ]
+        intervals = [None if rate is None else rate.interval for rate in rates]
+        bands = [ends and (100 * ends[0], 100 * ends[1]) for ends in intervals]
         lines.append(ChartLine(system.name, values, bands))
     name = tables.BREAK_DOWNS[by].lower()
     level = f"{100 * result.bootstrap.level:g} %"
@@ -225,6 +223,7 @@ def _break_downs(result: Result, normalizer: str) -> str:
 
 def _provenance(result: Result) -> str:
     test_set, bootstrap = result.test_set, result.bootstrap
+    least = "" if bootstrap.min_blocks is None else f"; none below {bootstrap.min_blocks} blocks"
     facts = {
         "command": result.command,
         "finished": result.finished,
@@ -233,8 +232,8 @@ def _provenance(result: Result) -> str:
         ),
         "normalisers": ", ".join(f"{name} {v}" for name, v in result.normalizers.items()),
         "intervals": (
-            f"bootstrap over {bootstrap.blocks or 'clips'}, {bootstrap.replications} draws, seed "
-            f"{bootstrap.seed}, {100 * bootstrap.level:g} %; comparisons on the same draws"
+            f"{bootstrap.method} over {bootstrap.blocks or 'clips'}, {bootstrap.replications} "
+            f"draws, seed {bootstrap.seed}, {100 * bootstrap.level:g} %{least}"
         ),
         "machine": ", ".join(f"{k} {v}" for k, v in result.machine.items() if v is not None),
         "versions": ", ".join(f"{k} {v}" for k, v in result.versions.items()),

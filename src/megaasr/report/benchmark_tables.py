@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from megaasr.report.condition_tables import adds_to_break_down, category_table
 from megaasr.report.tables import Cell, Table
 from megaasr.report.wording import format_interval, measure_name, percent, rate_percent
+from megaasr.score.intervals import TOO_FEW
 from megaasr.score.result import (
     FAILURES,
     OVERALL,
@@ -227,8 +228,10 @@ def _rate_cell(result: Result, group: Subgroup, system: str, normalizer: str) ->
     )
     star = note = ""
     if comparison is not None:
-        star = "*" if comparison.p_value < SIGNIFICANT else ""
-        note = f"{100 * comparison.difference:+.1f} points, p {comparison.p_value:.4f}"
+        star = "*" if comparison.is_significant(SIGNIFICANT) else ""
+        p_value = comparison.p_value
+        tested = TOO_FEW if p_value is None else f"p {p_value:.4f}"
+        note = f"{100 * comparison.difference:+.1f} points, {tested}"
     return Cell(f"{percent(rate.rate)}{star} ({format_interval(rate.interval)})", note=note)
 
 
@@ -238,12 +241,16 @@ def _against_baseline(result: Result, system: str, normalizer: str) -> list[str]
     )
     if comparison is None:
         return ["baseline" if system == result.baseline else "–", "–", "–", "–"]
+    difference = f"{100 * comparison.difference:+.2f}"
+    better, p_value = comparison.probability_of_improvement, comparison.p_value
+    if comparison.interval is None or better is None or p_value is None:
+        return [f"{difference} ({TOO_FEW})", "–", "–", TOO_FEW]
     low, high = (f"{100 * end:+.2f}" for end in comparison.interval)
     return [
-        f"{100 * comparison.difference:+.2f} ({low} to {high})",
-        f"{comparison.probability_of_improvement:.3f}",
-        f"{comparison.p_value:.4f}",
-        "yes" if comparison.p_value < SIGNIFICANT else "no",
+        f"{difference} ({low} to {high})",
+        f"{better:.3f}",
+        f"{p_value:.4f}",
+        "yes" if comparison.is_significant(SIGNIFICANT) else "no",
     ]
 
 

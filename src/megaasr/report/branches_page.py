@@ -53,12 +53,7 @@ def _scores(scores: BranchScores) -> str:
     for system in SYSTEMS:
         counts = scores.counts[system]
         against = scores.against_base.get(system)
-        difference = (
-            f"{100 * against.difference:+.2f} ({100 * against.low:+.2f} to "
-            f"{100 * against.high:+.2f}), p {against.p_value:.3g}"
-            if against
-            else ""
-        )
+        difference = against.describe() if against else ""
         rows.append(
             f"<tr><th scope=row>{system}</th><td>{percent(counts.rate)}</td>"
             f"<td>{format_interval(scores.intervals[system])}</td><td>{counts.substitutions}</td>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from megaasr.score.intervals import TOO_FEW
 from megaasr.score.result import Rate, Result
 
 _MEASURES = {
@@ -38,7 +39,9 @@ def rate_percent(rate: Rate, digits: int = 1) -> str:
     return percent(rate.rate, digits)
 
 
-def format_interval(interval: tuple[float, float]) -> str:
-    """Return the low and high end of an interval of rates (0..1) in per cent."""
+def format_interval(interval: tuple[float, float] | None) -> str:
+    """Return both ends of an interval of rates (0..1) in per cent; None: too few clips for one."""
+    if interval is None:
+        return TOO_FEW
     low, high = interval
     return f"{percent(low)} to {percent(high)}"

@@ -113,7 +113,7 @@ class BranchScores:
     Attributes:
         threshold: the router's threshold that `routed` uses.
         counts: pooled error counts by system (`SYSTEMS`).
-        intervals: 95 % interval of each system's error rate.
+        intervals: 95 % interval of each system's error rate; None with too few recordings.
         against_base: paired comparison of `robust` and `routed` with `base`.
         sweep: pairs of a threshold and the error rate of routing with it.
         best_threshold: the threshold with the fewest errors; of several, the one closest to 0.5.
@@ -122,7 +122,7 @@ class BranchScores:
 
     threshold: float
     counts: Mapping[str, ErrorCounts]
-    intervals: Mapping[str, tuple[float, float]]
+    intervals: Mapping[str, tuple[float, float] | None]
     against_base: Mapping[str, PairedComparison]
     sweep: tuple[tuple[float, float], ...]
     best_threshold: float | None
@@ -226,6 +226,7 @@ def score_branches(
     recordings: Sequence[BranchComparison],
     threshold: float,
     *,
+    blocks: Sequence[str] | None = None,
     seed: int = 1,
     replications: int = 10_000,
 ) -> BranchScores:
@@ -234,24 +235,35 @@ def score_branches(
     Args:
         recordings: recordings that both branches transcribed; at least one has a reference.
         threshold: the router's threshold, 0..1.
+        blocks: the block of each recording with a reference; recordings of a block are drawn
+            together. None: those with the same reference are a block.
         seed: seed of the bootstrap.
-        replications: number of bootstrap replications over recordings.
+        replications: number of bootstrap replications over blocks.
     """
     labelled = [recording for recording in recordings if recording.reference is not None]
     by_system = {system: _error_counts(labelled, system, threshold) for system in SYSTEMS}
     words = [count.reference_length for count in by_system["base"]]
+    if blocks is None:
+        blocks = [" ".join((r.reference or "").casefold().split()) or r.audio for r in labelled]
     errors = {system: [count.errors for count in counts] for system, counts in by_system.items()}
     sweep = tuple(_sweep(labelled))
     return BranchScores(
         threshold=threshold,
         counts={system: pooled(counts) for system, counts in by_system.items()},
         intervals={
-            system: bootstrap_interval(errors[system], words, seed=seed, replications=replications)
+            system: bootstrap_interval(
+                errors[system], words, seed=seed, replications=replications, blocks=blocks
+            )
             for system in SYSTEMS
         },
         against_base={
             system: paired_bootstrap(
-                errors["base"], errors[system], words, seed=seed, replications=replications
+                errors["base"],
+                errors[system],
+                words,
+                seed=seed,
+                replications=replications,
+                blocks=blocks,
             )
             for system in ("robust", "routed")
         },

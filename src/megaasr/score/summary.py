@@ -6,8 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from megaasr.errors import UsageError
+from megaasr.score.blocks import SENTENCES, blocks_of
 from megaasr.score.groups import ClipsByName, split_into_subgroups
-from megaasr.score.intervals import bootstrap_interval, paired_bootstrap
+from megaasr.score.intervals import (
+    MIN_BLOCKS,
+    bootstrap_interval,
+    count_blocks,
+    paired_bootstrap,
+)
 from megaasr.score.predictions import Prediction
 from megaasr.score.result import (
     FAILURES,
@@ -40,8 +46,8 @@ class ScoringSettings:
         seed: seed of the bootstrap draws.
         replications: number of bootstrap draws.
         level: probability mass inside an interval, 0..1.
-        blocks: field of the records (such as `speaker`) whose clips are drawn together; None draws
-            single clips.
+        blocks: field of the records (such as `speaker`) whose clips are drawn together; None for
+            the copies of one sentence, see `megaasr.score.blocks`.
         baseline: name of the system that others are compared with; None for the first.
         normalizer_version: version of the rules of the normalisers; None for the latest.
     """
@@ -69,7 +75,9 @@ class ScoringSettings:
             seed=self.seed,
             replications=self.replications,
             level=self.level,
-            blocks=self.blocks,
+            blocks=self.blocks or SENTENCES,
+            min_blocks=MIN_BLOCKS,
+            method="bootstrap-t",
         )
 
 
@@ -94,6 +102,7 @@ def score_clips(
         system: _hypotheses(clips, [by_clip[clip.id] for clip in clips], normalizers)
         for system, by_clip in predictions.items()
     }
+    block_of_clip = blocks_of(clips, settings.blocks)
     scored = []
     for index, clip in enumerate(clips):
         measured = [by_clip[clip.id].duration_s for by_clip in predictions.values()]
@@ -112,7 +121,7 @@ def score_clips(
                 snr_db=clip.snr_db,
                 base_error_rate=clip.base_error_rate,
                 held_out_voice=clip.held_out_voice,
-                block=clip.block(settings.blocks),
+                block=block_of_clip[index],
                 hypotheses={system: rows[index] for system, rows in hypotheses.items()},
             )
         )
@@ -210,7 +219,7 @@ def _rate(
     counts = [hypothesis.errors(normalizer) for hypothesis in hypotheses]
     total = pooled(counts)
     without_speech = [count for count in counts if not count.reference_length]
-    low, high = bootstrap_interval(
+    interval = bootstrap_interval(
         [count.errors for count in counts],
         [count.reference_length for count in counts],
         seed=settings.seed,
@@ -222,7 +231,8 @@ def _rate(
         clips=len(clips),
         counts=_as_tuple(total),
         rate=total.rate,
-        interval=(low, high),
+        interval=interval,
+        blocks=count_blocks(len(clips), _blocks(clips)),
         failures={
             kind: sum(kind in hypothesis.failures for hypothesis in hypotheses) / len(hypotheses)
             for kind in FAILURES
@@ -284,7 +294,8 @@ def _comparison(
         system=systems[1],
         normalizer=normalizer,
         difference=comparison.difference,
-        interval=(comparison.low, comparison.high),
+        interval=comparison.interval,
         probability_of_improvement=comparison.probability_of_improvement,
         p_value=comparison.p_value,
+        blocks=comparison.blocks,
     )

@@ -56,19 +56,6 @@ class TestClip:
     held_out_voice: bool | None = None
     record: Mapping[str, Any] | None = None
 
-    def block(self, field: str | None) -> str | None:
-        """Return the clip's value of the record field that `--blocks` names; None without a field.
-
-        Raises:
-            UsageError: the record has no such field.
-        """
-        if field is None:
-            return None
-        value = (self.record or {}).get(field)
-        if value is None:
-            raise UsageError(f"clip {self.id} has no field {field}, which --blocks asks for")
-        return str(value)
-
 
 @dataclass(frozen=True, slots=True)
 class TestSetFile:

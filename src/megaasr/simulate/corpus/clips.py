@@ -13,15 +13,20 @@ from megaasr.audio.clips import read_clip
 from megaasr.audio.encoding import encode
 from megaasr.audio.segments import parse_segment
 from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
-from megaasr.errors import AudioError
+from megaasr.errors import AudioError, MegaASRError
 from megaasr.simulate.corpus.columns import AUDIO, Columns
 from megaasr.simulate.corpus.plan import PlannedClip, file_stem
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.primitives.loudness import lufs_or_none
+from megaasr.simulate.primitives.noise import SILENT_NOISE
 from megaasr.simulate.simulator import Simulator
 
 Row = dict[str, Any]
 """A row of a shard: values by column name."""
+
+
+class NoEffectError(MegaASRError):
+    """A clip cannot be degraded as its label would say; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class ClipMaker:
             source: its clean audio at 16 kHz.
 
         Raises:
+            NoEffectError: a noise of the draw is silent throughout, so the label would be wrong.
             UsageError: a noise or room response is missing.
         """
         recipe, utterance = self.recipe, clip.utterance
@@ -88,6 +94,9 @@ class ClipMaker:
             speed_range=recipe.speed_range,
         )
         simulated = self.simulator.apply(source, draw)
+        for measured in simulated.measurements:
+            if SILENT_NOISE in str(measured.get("skipped", "")):
+                raise NoEffectError(str(measured["skipped"]))
         name = f"{file_stem(clip.id)}.{recipe.format}"
         return {
             "id": clip.id,

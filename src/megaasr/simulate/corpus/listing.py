@@ -9,7 +9,7 @@ from pathlib import Path
 from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.simulate.corpus.columns import AUDIO
-from megaasr.simulate.corpus.shards import BrokenSource, read_rows
+from megaasr.simulate.corpus.shards import NO_EFFECT, BrokenSource, read_rows
 
 LISTING_FILE = "simulated.jsonl"
 ERRORS_FILE = "errors.jsonl"
@@ -47,6 +47,11 @@ class ErrorLog:
 
     def __len__(self) -> int:
         return len(self._seen)
+
+    @property
+    def clips_without_effect(self) -> int:
+        """Number of single clips that were left out, because their degradation has no effect."""
+        return sum(broken.reason.startswith(NO_EFFECT) for broken in self._seen.values())
 
     def rewrite(self, broken: Iterable[BrokenSource]) -> None:
         """Write the file anew with these sources, even if there are none.

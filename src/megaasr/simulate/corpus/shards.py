@@ -24,12 +24,16 @@ _AUDIO_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _METADATA_KEY = b"megaasr"
 
 
+NO_EFFECT = "no effect: "
+"""How the reason begins if a single clip is left out, and not its source."""
+
+
 @dataclass(frozen=True, slots=True)
 class BrokenSource:
-    """An utterance whose audio cannot be used.
+    """An utterance whose audio cannot be used, or a clip whose degradation has no effect.
 
     Attributes:
-        id: id of the utterance.
+        id: id of the utterance, or of the clip.
         file: path of its audio, as in the manifest.
         reason: the problem, and how to fix it.
     """
