@@ -189,7 +189,7 @@ def test_json_lines(run: Run) -> None:
     result = run(wav("a.wav"), "b.wav", wav("c.wav", 3000), "--json-lines")
     a, b, c = (json.loads(line) for line in result.out.splitlines())
     assert result.status == 1
-    assert (a["audio"], a["text"], a["schema"]) == ("a.wav", "200", 1)
+    assert (a["audio"], a["text"], a["schema"]) == ("a.wav", "200", 2)
     assert list(b) == ["audio", "error"]
     assert b["audio"] == "b.wav"
     assert (c["text"], c["reason"]) == ("", "no speech was detected")
