@@ -25,7 +25,7 @@ def shown(content: StdoutContent, capsys: pytest.CaptureFixture[str]) -> tuple[s
     with Screen(content, 1, bar=False) as screen:
         for segment in segments:
             screen.segment("a.wav", segment)
-        screen.transcript("a.wav", Transcript("…", "en", 12.0, "tiny", segments))
+        screen.transcripts("a.wav", [Transcript("…", "en", 12.0, "tiny", segments)])
     captured = capsys.readouterr()
     return captured.out, captured.err
 

@@ -98,14 +98,14 @@ def test_transcripts_of_any_numbers_are_json(
     ]
     assert transcript.to_dict() == document
     with Screen(StdoutContent.JSON, 1, bar=False) as screen:
-        screen.transcript("a.wav", transcript)
+        screen.transcripts("a.wav", [transcript])
     assert loads(capsys.readouterr().out) == document
 
     recording = tmp_path / "a.wav"
     recording.write_bytes(b"sound")
     folder = OutputFolder(tmp_path / "out", ("json",), {"threshold": value})
     folder.assign_names([AudioInput(str(recording))])
-    folder.write(AudioInput(str(recording)), transcript)
+    folder.write(AudioInput(str(recording)), [transcript])
     for line in (tmp_path / "out" / INDEX_NAME).read_text().splitlines():
         loads(line)
     loads((tmp_path / "out" / "a.json").read_text())

@@ -271,7 +271,7 @@ def _note_samples(
     notes: AudioNotes, repair: Repair, downmix: Downmix, pcm: Pcm, offset_s: float
 ) -> None:
     """Note samples that were replaced, and channels that cancel each other."""
-    if repair.invalid:
+    if repair.invalid and repair.invalid < repair.frames * pcm.channels:
         first_s = offset_s + repair.first_invalid / pcm.rate
         count = "1 sample is" if repair.invalid == 1 else f"{repair.invalid} samples are"
         notes.add(

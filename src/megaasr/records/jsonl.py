@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.errors import RecordError
 from megaasr.records.lines import read_lines
 
@@ -31,7 +32,7 @@ def parse_objects(path: Path, *, hint: str = "") -> Iterator[tuple[int, dict[str
         try:
             record = _DECODER.decode(line)
             if "\\u" in line:
-                json.dumps(record, ensure_ascii=False).encode()
+                strict_json.dumps(record, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise RecordError(
                 f"{path}, line {number}: half of a surrogate pair ({error.object[error.start]!r}) "

@@ -271,8 +271,8 @@ def _read_index(path: Path) -> Iterator[_Entry]:
         for line in lines:
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 record = json.loads(line)
-                channels = tuple(record.get("channels", ()))
                 formats = tuple(record["formats"])
+                channels = tuple(record.get("channels", ()))
                 entry = _Entry(**{**record, "formats": formats, "channels": channels})
                 name = PurePosixPath(entry.name)
                 outside = ".." in name.parts or name.is_absolute()
