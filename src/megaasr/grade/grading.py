@@ -11,6 +11,7 @@ from typing import Any, Literal
 from megaasr.audio.clips import clip_bytes
 from megaasr.audio.files import read
 from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.corpora.clip_check import NOTHING_LEFT_OUT, LeftOut, find_problem
 from megaasr.errors import AudioError, UsageError
 from megaasr.grade.bands import grade
 from megaasr.grade.shards import GradeFolder, ShardAssignment, relative_audio, require_unique
@@ -47,9 +48,10 @@ class Graded:
     Attributes:
         done: whether the shards of all processes are finished and the listing is written.
         clips: number of clips that were graded or failed in this run.
-        failed: number of clips that could not be read in this run.
+        failed: number of clips that could not be used in this run.
         audio_s: seconds of audio that were decoded.
         seconds: time that the run took.
+        left_out: the clips without a grade, of all runs and processes together, once all are done.
     """
 
     done: bool
@@ -57,6 +59,7 @@ class Graded:
     failed: int
     audio_s: float
     seconds: float
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 class Grading:
@@ -138,9 +141,21 @@ class Grading:
             clips += len(rows)
             failed += sum("error" in row for row in rows)
             on_progress(clips, total, f"{audio_s / seconds:.1f} times real time")
+        done = self._folder.finish()
         return Graded(
-            done=self._folder.finish(), clips=clips, failed=failed, audio_s=audio_s, seconds=seconds
+            done=done,
+            clips=clips,
+            failed=failed,
+            audio_s=audio_s,
+            seconds=seconds,
+            left_out=self._left_out() if done else NOTHING_LEFT_OUT,
         )
+
+    def _left_out(self) -> LeftOut:
+        """Return the clips without a grade, of all runs and processes together."""
+        rows = list(self._folder.rows())
+        problems = tuple((row["id"], "cannot be graded") for row in rows if "error" in row)
+        return LeftOut(len(rows), problems)
 
     def _shard(self, number: int) -> list[Utterance]:
         return self._utterances[number * self._size : (number + 1) * self._size]
@@ -155,10 +170,11 @@ class Grading:
             try:
                 encoded = clip_bytes(self._manifest.parent, clip.audio)
                 samples = read(encoded).samples
-                if samples.size > MAX_S * SAMPLE_RATE:
-                    raise AudioError(clip.audio, f"longer than {MAX_S:.0f} s; cut it first")
             except (AudioError, OSError) as error:
                 failed.append({"id": clip.id, "audio": clip.audio, "error": str(error)})
+                continue
+            if problem := self._find_problem(clip, samples.size):
+                failed.append({"id": clip.id, "audio": clip.audio, "error": problem})
                 continue
             clips.append(clip)
             encoded_clips.append(encoded)
@@ -172,6 +188,12 @@ class Grading:
         self._folder.finish_shard(number, [*rows, *failed])
         audio_s = sum(request.samples.size for request in requests) / SAMPLE_RATE
         return [*rows, *failed], audio_s
+
+    def _find_problem(self, clip: Utterance, samples: int) -> str | None:
+        stated_s = clip.extra.get("duration_s")
+        stated_s = float(stated_s) if isinstance(stated_s, int | float) else None
+        problem = find_problem(samples, clip.text, stated_s, max_s=MAX_S)
+        return None if problem is None else f"{clip.audio}: {problem}"
 
     def _row(self, clip: Utterance) -> dict[str, Any]:
         audio = relative_audio(clip, self._manifest, self._folder.folder)

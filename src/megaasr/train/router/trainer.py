@@ -39,6 +39,7 @@ from megaasr.train.router.data import (
     oversample_by_error_gap,
     read_labelled,
     read_pairs,
+    usable_clips,
 )
 from megaasr.train.router.metrics import (
     classification_metrics,
@@ -103,7 +104,8 @@ class RouterTrainer:
     ) -> None:
         _check_inputs(recipe)
         self.recipe = recipe
-        self._dev_pairs = read_pairs(recipe.dev_pairs)
+        self._dev_pairs, dev_left_out = usable_clips(read_pairs(recipe.dev_pairs))
+        dev_left_out.require(recipe.max_left_out, "dev_pairs")
         self._clips, self._dev, self._clean = self._read_clips()
         if not self._dev:
             raise TrainingError(
@@ -111,6 +113,7 @@ class RouterTrainer:
             )
         self.run = RunFolder(run_dir, recipe, on_metrics=on_metrics)
         self.run.claim_data(*_manifests(recipe))
+        self.run.record_clips(self.left_out)
         set_seed(recipe.seed)
         network = AudioQualityClassifier(RouterSizes(**recipe.sizes.model_dump()), recipe.dropout)
         self._objective = _Objective(network, recipe.label_smoothing)
@@ -131,16 +134,20 @@ class RouterTrainer:
         trainer.train(resume_from_checkpoint=checkpoint)
         if not self.router_file.is_file():  # a user deleted it; the last weights are left
             self._validate(self._steps)
-        return TrainingResult(self.router_file, self._best_metrics() or {})
+        return TrainingResult(self.router_file, self._best_metrics() or {}, self.left_out)
 
     def _read_clips(self) -> tuple[list[LabelledClip], list[LabelledClip], list[LabelledClip]]:
         """Return the training clips, the dev clips, and the clean ones among the latter."""
         recipe = self.recipe
         if recipe.label == "better":
-            clips = oversample_by_error_gap(read_pairs(recipe.pairs))
-            return clips, label_better_branch(self._dev_pairs), []
-        dev = read_labelled(recipe.dev_clean, recipe.dev_degraded)
-        clips = balance_labels(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
+            pairs, self.left_out = usable_clips(read_pairs(recipe.pairs))
+            self.left_out.require(recipe.max_left_out, "pairs")
+            return oversample_by_error_gap(pairs), label_better_branch(self._dev_pairs), []
+        dev, dev_left_out = usable_clips(read_labelled(recipe.dev_clean, recipe.dev_degraded))
+        dev_left_out.require(recipe.max_left_out, "dev_clean and dev_degraded")
+        labelled, self.left_out = usable_clips(read_labelled(recipe.clean, recipe.degraded))
+        self.left_out.require(recipe.max_left_out, "clean and degraded")
+        clips = balance_labels(labelled, recipe.seed)
         clean = [clip for clip in dev if not clip.robust]
         return clips, balance_labels(dev, recipe.seed), clean
 
