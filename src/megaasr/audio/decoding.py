@@ -20,7 +20,7 @@ from megaasr.audio.division import Part, divide, divide_after_rubbish
 from megaasr.audio.downmix import Downmix
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.pcm import Ending, Pcm, Repair, recut, skipped
-from megaasr.audio.scale import integer_scale
+from megaasr.audio.scale import MAX_FLOAT_PEAK, FloatLevels
 from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.source import AudioSource, OpenSource, open_source
 from megaasr.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
@@ -139,8 +139,8 @@ def _mono_streams(
     if offset_s and not valid:
         raise AudioFormatError(
             source.label,
-            "none of its samples is a level of sound (NaN, infinite or above 1e12); the file was "
-            "written wrongly, export it again",
+            f"none of its samples is a level of sound (NaN, infinite or above {MAX_FLOAT_PEAK:g} "
+            "times full scale); the file was written wrongly, export it again",
         )
 
 
@@ -164,7 +164,7 @@ def _decoders(
             if selection.track not in (None, 1):
                 label = part.source.label
                 raise AudioError(label, f"has 1 audio track, there is no track {selection.track}")
-            scale = _note_scale(pcm.float_peak, notes)
+            scale = _note_scale(pcm.float_levels, notes)
             yield pcm, scale
         ending = pcm.ending
     except sndfile.NotDecodableError as error:
@@ -186,7 +186,7 @@ def _decoders(
         return
     with ffmpeg.open_track(part.source, selection.track, reason, malformed=malformed) as opened:
         _note_track(notes, opened, selection)
-        yield opened.pcm, _note_scale(opened.pcm.float_peak, notes)
+        yield opened.pcm, _note_scale(opened.pcm.float_levels, notes)
         _note_missing(notes, part, opened.pcm.ending, offset_s, last=last)
 
 
@@ -236,13 +236,13 @@ def _require_sound(label: str, ending: Ending) -> None:
     raise AudioEmptyError(label, "a header without a single sample; record it again")
 
 
-def _note_scale(peak: float | None, notes: AudioNotes) -> float:
-    """Return the full scale of float samples with this peak, and note one that is not 1."""
-    scale = 1.0 if peak is None else integer_scale(peak)
-    if scale != 1:
+def _note_scale(levels: FloatLevels | None, notes: AudioNotes) -> float:
+    """Return the full scale of float samples with these levels, and note one that is not 1."""
+    scale = 1.0 if levels is None else levels.full_scale
+    if levels is not None and scale != 1:
         notes.add(
             "rescaled",
-            f"its float samples reach {peak:.0f} where ±1 is full scale; they are taken for "
+            f"its float samples reach {levels.peak:.0f} where ±1 is full scale; they are taken for "
             f"integers and divided by {scale:.0f}",
         )
     return scale
@@ -276,7 +276,8 @@ def _note_samples(
         count = "1 sample is" if repair.invalid == 1 else f"{repair.invalid} samples are"
         notes.add(
             "damaged",
-            f"{count} not a level of sound (NaN, infinite or above 1e12), from {first_s:.3f} s on; "
+            f"{count} not a level of sound (NaN, infinite or above {MAX_FLOAT_PEAK:g} "
+            f"times full scale), from {first_s:.3f} s on; "
             "silence was put there; the file was written wrongly, export it again",
             first_s,
         )

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from megaasr.audio import mpeg, ogg, riff
 from megaasr.audio.source import OpenSource
 from megaasr.audio.spans import part_of
+from megaasr.audio.structure import BEGINNING, LONGEST_BEGINNING, end_of
 
 # Ratio of the most to the fewest frames that a file of one size can hold: 40 for 8 to 320 kbit/s.
 _MPEG_SIZE_FACTOR = 64
@@ -26,12 +27,6 @@ _SEARCH_BYTES = 16 * 2**20  # before the first frame
 _BLOCK_BYTES = 2**20
 _FLAC = re.compile(rb"fLaC[\x00\x80]\0\0\x22", re.DOTALL)
 _MATROSKA = re.compile(rb"\x1aE\xdf\xa3.{1,40}?(?:webm|matroska)", re.DOTALL)
-_BEGINNING = re.compile(
-    rb"fLaC[\x00\x80]\0\0\x22|OggS\0\x02|RIFF.{4}WAVEfmt |FORM.{4}AIF[FC]COMM"
-    rb"|\0\0\0.ftyp|\x1aE\xdf\xa3.{1,40}?(?:webm|matroska)",
-    re.DOTALL,
-)
-_LONGEST_BEGINNING = 64
 _WAVE_FORMAT_EXTENSIBLE = 0xFFFE
 _AU_STREAMED = 0xFFFFFFFF
 
@@ -66,6 +61,22 @@ class Part:
 
 def divide(source: OpenSource) -> list[Part]:
     """Return the parts of a recording in order, at least one."""
+    parts: list[Part] = []
+    start = 0
+    while True:
+        rest = part_of(source, [(start, source.size)]) if start else source
+        new, end = _divide_one_format(rest)
+        follower = _follower(rest, end)
+        if follower is None:
+            return parts + new
+        if new[-1].source is rest:
+            new[-1] = replace(new[-1], source=part_of(rest, [(0, end)]))
+        parts += new
+        start += follower
+
+
+def _divide_one_format(source: OpenSource) -> tuple[list[Part], int]:
+    """Return the parts up to where the container ends, and the position of that end."""
     source.file.seek(_after_tags(source.file, source.size))
     head = source.file.read(16)
     for offset, magic, parts_of in (
@@ -80,8 +91,28 @@ def divide(source: OpenSource) -> list[Part]:
         (0, b"\xff", _mpeg_parts),
     ):
         if head[offset : offset + len(magic)] == magic:
-            return parts_of(source) or [Part(source)]
-    return [Part(source)]
+            parts, end = parts_of(source)
+            return parts or [Part(source)], end
+    return [Part(source)], end_of(source.file, source.size)
+
+
+def _follower(source: OpenSource, end: int) -> int | None:
+    """Return where another recording begins behind the end of a container; None if none does."""
+    file, size = source.file, source.size
+    if not 0 < end < size:
+        return None
+    position = _after_zeros(file, end)
+    file.seek(position)
+    block = file.read(LONGEST_BEGINNING)
+    if BEGINNING.match(block):
+        return position
+    if position - end >= 3 and BEGINNING.match(bytes(3) + block):
+        return position - 3  # the length of a box of MP4 begins with zeros
+    if block[:1] == b"\xff":
+        streams = mpeg.find_streams(file, min(size, end + _SEARCH_BYTES), end)
+        if streams and streams[0].spans[0][0] == end:
+            return end
+    return None
 
 
 def divide_after_rubbish(source: OpenSource) -> list[Part]:
@@ -95,11 +126,22 @@ def divide_after_rubbish(source: OpenSource) -> list[Part]:
         if not streams:
             return []
         start = streams[0].spans[0][0]
-        parts = _mpeg_parts(source, start)
+        parts, _ = _mpeg_parts(source, start)
     if parts and start:
         skipped = f"{start} bytes before the recording are not sound, and were skipped"
         parts[0] = replace(parts[0], repaired=skipped)
     return parts
+
+
+def _after_zeros(file: BinaryIO, position: int) -> int:
+    """Return the position of the first byte that is not 0, or the end of the file."""
+    file.seek(position)
+    while block := file.read(_BLOCK_BYTES):
+        rest = block.lstrip(b"\0")
+        if rest:
+            return position + len(block) - len(rest)
+        position += len(block)
+    return position
 
 
 def _find_beginning(source: OpenSource) -> int | None:
@@ -108,8 +150,8 @@ def _find_beginning(source: OpenSource) -> int | None:
     offset, data = 0, b""
     while offset < _SEARCH_BYTES:
         block = source.file.read(_BLOCK_BYTES)
-        data = data[-_LONGEST_BEGINNING:] + block
-        match = _BEGINNING.search(data)
+        data = data[-LONGEST_BEGINNING:] + block
+        match = BEGINNING.search(data)
         if match:
             return offset + match.start() - (len(data) - len(block))
         if not block:
@@ -130,7 +172,7 @@ def _after_tags(file: BinaryIO, size: int) -> int:
     return position
 
 
-def _mpeg_parts(source: OpenSource, start: int = 0) -> list[Part]:
+def _mpeg_parts(source: OpenSource, start: int = 0) -> tuple[list[Part], int]:
     streams = mpeg.find_streams(source.file, source.size, start)
     parts = [_mpeg_part(source, stream) for stream in streams]
     if parts:
@@ -139,7 +181,8 @@ def _mpeg_parts(source: OpenSource, start: int = 0) -> list[Part]:
             seconds = rest / streams[-1].bytes_per_s
             problem = f"{rest} bytes at the end are not audio (about {seconds:.1f} s)"
             parts[-1] = replace(parts[-1], problem=problem)
-    return parts
+        return parts, streams[-1].spans[-1][1]
+    return parts, source.size
 
 
 def _mpeg_part(source: OpenSource, stream: mpeg.MpegStream) -> Part:
@@ -163,6 +206,8 @@ def _mpeg_part(source: OpenSource, stream: mpeg.MpegStream) -> Part:
         # Hide the wrong length tag; its frame becomes about 25 ms of silence.
         size_factor = _MPEG_SIZE_FACTOR
         patches = [] if stream.tag_offset is None else [(stream.tag_offset, bytes(4))]
+    # Without side information, a frame is silence.
+    patches += [(_inside(stream.spans, start), bytes(length)) for start, length in stream.orphans]
     is_complete = not patches and stream.spans[0][0] == 0 and stream.spans[-1][1] == source.size
     part = (
         source if is_complete and len(stream.spans) == 1 else part_of(source, stream.spans, patches)
@@ -177,10 +222,18 @@ def _mpeg_part(source: OpenSource, stream: mpeg.MpegStream) -> Part:
     )
 
 
-def _riff_parts(source: OpenSource) -> list[Part]:
+def _inside(spans: list[tuple[int, int]], position: int) -> int:
+    """Return a position of the file as one in the joined spans."""
+    return sum(min(end, position) - start for start, end in spans if start < position)
+
+
+def _riff_parts(source: OpenSource) -> tuple[list[Part], int]:
     riff_parts = riff.find_parts(source.file, source.size)
+    if not riff_parts:
+        return [], end_of(source.file, source.size)
+    end = max(riff_parts[-1].trailer[1], riff_parts[-1].sound[1])
     if len(riff_parts) == 1 and riff_parts[0].length_is_right:
-        return [Part(source, channel_mask=_channel_mask(source.file, *riff_parts[0].header))]
+        return [Part(source, channel_mask=_channel_mask(source.file, *riff_parts[0].header))], end
     parts = []
     for part in riff_parts:
         mask = _channel_mask(source.file, *part.header)
@@ -197,7 +250,7 @@ def _riff_parts(source: OpenSource) -> list[Part]:
                 "decoded"
             )
         parts.append(Part(part_of(source, spans, patches), channel_mask=mask, repaired=repaired))
-    return parts
+    return parts, end
 
 
 def _starts_with(file: BinaryIO, position: int, magic: bytes) -> bool:
@@ -218,43 +271,51 @@ def _channel_mask(file: BinaryIO, start: int, end: int) -> int | None:
     return int(struct.unpack_from("<I", header, position + 28)[0])
 
 
-def _au_parts(source: OpenSource) -> list[Part]:
+def _au_parts(source: OpenSource) -> tuple[list[Part], int]:
     """Return a Sun AU file, whose sound reaches to the end of the file whatever it states."""
     source.file.seek(0)
     header = source.file.read(12)
     if len(header) < 12:
-        return []
+        return [], source.size
     offset, stated = struct.unpack_from(">II", header, 4)
     length = source.size - offset
     if stated >= length or not 0 < length < _AU_STREAMED:
-        return []
+        return [], source.size
+    if stated and _follower(source, offset + stated) is not None:
+        return [Part(source)], offset + stated
     corrected = part_of(source, [(0, source.size)], [(8, struct.pack(">I", length))])
     repaired = f"its header states {stated} bytes of sound and {length} follow; all were decoded"
-    return [Part(corrected, repaired=repaired if stated else "")]
+    return [Part(corrected, repaired=repaired if stated else "")], source.size
 
 
-def _ogg_parts(source: OpenSource) -> list[Part]:
+def _ogg_parts(source: OpenSource) -> tuple[list[Part], int]:
     links = ogg.find_links(source.file, source.size)
     parts = []
     for link in links:
         problem = ""
+        at_s = link.lost_at / link.rate if link.lost_at is not None and link.rate else None
         if link.lost_pages:
             problem = f"{link.lost_pages} pages are missing from the Ogg stream"
+        elif link.bad_pages:
+            count = "1 page" if link.bad_pages == 1 else f"{link.bad_pages} pages"
+            problem = f"{count} of the Ogg stream were damaged and left out"
         elif link.rubbish_bytes:
             problem = f"{link.rubbish_bytes} bytes between the pages are not audio"
         elif link.cut:
             problem = "the file ends in the middle of a page"
         part = source if len(links) == 1 else part_of(source, [(link.start, link.end)])
-        parts.append(Part(part, problem, multiplexed=len(link.serials) > 1))
-    return parts
+        multiplexed = len(link.serials) > 1
+        parts.append(Part(part, problem, problem_at_s=at_s, multiplexed=multiplexed))
+    return parts, links[-1].end if links else source.size
 
 
-def _flac_parts(source: OpenSource) -> list[Part]:
-    return _joined_parts(source, _FLAC)
+def _flac_parts(source: OpenSource) -> tuple[list[Part], int]:
+    return _joined_parts(source, _FLAC), source.size
 
 
-def _matroska_parts(source: OpenSource) -> list[Part]:
-    return _joined_parts(source, _MATROSKA)
+def _matroska_parts(source: OpenSource) -> tuple[list[Part], int]:
+    parts = _joined_parts(source, _MATROSKA)
+    return parts, end_of(source.file, source.size) if len(parts) == 1 else source.size
 
 
 def _joined_parts(source: OpenSource, beginning: re.Pattern[bytes]) -> list[Part]:
@@ -270,7 +331,7 @@ def _occurrences(file: BinaryIO, pattern: re.Pattern[bytes]) -> Iterator[int]:
     end, data = 0, b""
     last = -1
     while block := file.read(_BLOCK_BYTES):
-        data = data[-_LONGEST_BEGINNING:] + block
+        data = data[-LONGEST_BEGINNING:] + block
         end += len(block)
         for match in pattern.finditer(data):
             start = end - len(data) + match.start()
@@ -279,22 +340,8 @@ def _occurrences(file: BinaryIO, pattern: re.Pattern[bytes]) -> Iterator[int]:
                 yield start
 
 
-def _mp4_parts(source: OpenSource) -> list[Part]:
-    """Divide joined MP4 files at their first boxes."""
-    starts = []
-    position = 0
-    while position + 8 <= source.size:
-        source.file.seek(position)
-        header = source.file.read(16)
-        (length,) = struct.unpack_from(">I", header)
-        if length == 1 and len(header) == 16:
-            (length,) = struct.unpack_from(">Q", header, 8)
-        if header[4:8] == b"ftyp":
-            starts.append(position)
-        if length < 8:  # 0: to the end of the file
-            break
-        position += length
-    return _divided_at(source, starts or [0])
+def _mp4_parts(source: OpenSource) -> tuple[list[Part], int]:
+    return [Part(source)], end_of(source.file, source.size)
 
 
 def _divided_at(source: OpenSource, starts: list[int]) -> list[Part]:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from megaasr.audio.downmix import positions_of_layout
 from megaasr.audio.pcm import CHUNK_VALUES, Ending, Pcm, chunk_frames, with_holes
+from megaasr.audio.scale import FloatLevels
 from megaasr.audio.source import OpenSource, temporary_folder
 from megaasr.audio.tracks import Probe, Track
 from megaasr.errors import (
@@ -171,10 +172,10 @@ def open_track(
         if track is not None:
             chunks = with_holes(chunks, track.holes, rate, channels)
         positions = positions_of_layout("" if track is None else track.layout, channels)
-        peak = None
+        levels = None
         if track is not None and track.holds_floats:
-            peak = _peak(program, path, source.label, track.number)
-        pcm = Pcm(rate, channels, positions, chunks, ending, peak)
+            levels = _levels(program, path, source.label, track.number)
+        pcm = Pcm(rate, channels, positions, chunks, ending, levels)
         yield OpenTrack(pcm, track, tracks, silent)
 
 
@@ -210,15 +211,14 @@ def duration_s(source: OpenSource) -> float | None:
     return None
 
 
-def _peak(program: str, path: Path, label: str, number: int) -> float:
-    """Return the largest finite magnitude in a track."""
-    peak = 0.0
+def _levels(program: str, path: Path, label: str, number: int) -> FloatLevels:
+    """Return the levels of all samples of a track."""
+    levels = FloatLevels()
     with _started(program, path, label, number) as child:
         child.stdout.read(_AU_HEADER.size)
-        while data := child.stdout.read(4 * CHUNK_VALUES):
-            samples = np.frombuffer(data, ">f4", len(data) // 4)
-            peak = max(peak, float(np.abs(samples[np.isfinite(samples)]).max(initial=0.0)))
-    return peak
+        while len(data := child.stdout.read(4 * CHUNK_VALUES)) >= 4:
+            levels.add(np.frombuffer(data, ">f4", len(data) // 4))
+    return levels
 
 
 def _stated_s(track: Track, container_name: str | None) -> float | None:
@@ -307,7 +307,9 @@ def _only_this_file(path: Path) -> list[str]:
 @contextmanager
 def _started(program: str, path: Path, label: str, number: int) -> Iterator[_Child]:
     """Start ffmpeg on the audio track of a number, from 1 on."""
-    command = [program, "-nostdin", "-hide_banner", "-v", "level+warning", *_only_this_file(path)]
+    # Frames whose checksum is wrong are reported; without this they are decoded without a word.
+    command = [program, "-nostdin", "-hide_banner", "-v", "level+warning"]
+    command += ["-err_detect", "crccheck", *_only_this_file(path)]
     command += [
         "-map",
         f"0:a:{number - 1}",

@@ -25,7 +25,7 @@ from megaasr.audio.division import divide
 from megaasr.audio.downmix import Downmix
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.pcm import CHUNK_VALUES
-from megaasr.audio.scale import integer_scale
+from megaasr.audio.scale import FloatLevels
 from megaasr.audio.selection import EVERYTHING, ChannelChoice, Selection
 from megaasr.audio.source import AudioSource, open_source
 from megaasr.audio.waveform import (
@@ -277,8 +277,9 @@ def _scaled(array: NDArray[Any]) -> NDArray[Any]:
 
 def _rescaled(frames: NDArray[Any]) -> NDArray[Any]:
     """Scale floats that are integers of 16, 24 or 32 bits to ±1."""
-    peak = float(np.abs(frames).max())
-    scale = integer_scale(peak)
+    levels = FloatLevels()
+    levels.add(frames)
+    peak, scale = levels.peak, levels.full_scale
     if scale == 1:
         return frames
     warnings.warn(

@@ -32,6 +32,7 @@ _HAS_FRAMES = 1
 _BLOCK_BYTES = 2**20
 _SURE_RUN = 4  # frames in a row; two bytes of random data look like a header once in 2,000 bytes
 _RESUME_RUN = 2  # with the properties that the frames before have
+_MAX_RESERVOIR_BYTES = 511
 _MAX_FRAME_BYTES = 2_881  # 320 kbit/s at 32 kHz would need 1,441; layer II of 384 kbit/s 1,729
 
 
@@ -92,6 +93,8 @@ class MpegStream:
         gaps: number of samples before each interruption by bytes that are neither frames nor
             tags, and the length of the interruption in bytes.
         cut: whether the last frame is incomplete.
+        orphans: position and length of the side information of frames that begin in bytes that are
+            missing.
     """
 
     rate: int
@@ -103,6 +106,7 @@ class MpegStream:
     tag_frames: int | None = None
     gaps: list[tuple[int, int]] = field(default_factory=list)
     cut: bool = False
+    orphans: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def duration_s(self) -> float:
@@ -223,6 +227,7 @@ def _add_run(
         streams.append(stream)
     elif not _only_tags(window, previous_end, start):
         stream.gaps.append((stream.samples, start - previous_end))
+    stream.orphans += _orphans(window, start)
     size, kinds = window.size, _KINDS
     while position + 4 <= size:
         data, index = window.bytes_from(position, _TAG_BYTES)
@@ -256,6 +261,32 @@ def _add_run(
             index += follower.length
         position = begin + index
     stream.spans.append((run_start, position))
+
+
+def _orphans(window: _Window, position: int) -> list[tuple[int, int]]:
+    """Return position and length of the side information of frames that lack their beginning.
+
+    The data of a layer III frame may begin up to 511 bytes before it, in the frames before. Behind
+    an interruption those bytes are missing, and decoders make loud noise of others.
+    """
+    orphans = []
+    kept = 0
+    while kept < _MAX_RESERVOIR_BYTES:
+        data, index = window.bytes_from(position, 8)
+        kind = _KINDS.get(data[index + 1] << 8 | data[index + 2]) if len(data) > index + 7 else None
+        if kind is None or data[index] != 0xFF or kind.family & 3 != 1:
+            break
+        first_version, mono = kind.family >> 2 & 3 == 3, data[index + 3] >> 6 == 3
+        offset = 4 if data[index + 1] & 1 else 6  # a checksum follows the header
+        length = (17 if mono else 32) if first_version else (9 if mono else 17)
+        begin = data[index + offset]
+        if first_version:
+            begin = begin << 1 | data[index + offset + 1] >> 7
+        if begin > kept:
+            orphans.append((position + offset, length))
+        kept += kind.length - offset - length
+        position += kind.length
+    return orphans
 
 
 def _length_tag(data: bytes, index: int, kind: _FrameKind) -> tuple[int, int | None] | None:

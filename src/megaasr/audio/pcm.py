@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr.audio.scale import MAX_FLOAT_PEAK, FloatLevels
 from megaasr.audio.tracks import Hole
-from megaasr.audio.waveform import MAX_MAGNITUDE, Samples
+from megaasr.audio.waveform import Samples
 
 CHUNK_VALUES = 2**18
 """Values (frames times channels) in one chunk: 1 MiB, whatever the number of channels."""
@@ -44,7 +45,7 @@ class Pcm:
         chunks: float32 arrays [frames, channels] of at least one frame. The decoder may reuse
             their buffer: use or copy a chunk before requesting the next.
         ending: how decoding ended.
-        float_peak: largest finite magnitude, if the file stores floats; None for all others.
+        float_levels: levels of the samples, if the file stores floats; None for all others.
     """
 
     rate: int
@@ -52,7 +53,7 @@ class Pcm:
     positions: tuple[str, ...]
     chunks: Iterator[NDArray[np.float32]]
     ending: Ending
-    float_peak: float | None = None
+    float_levels: FloatLevels | None = None
 
 
 def chunk_frames(channels: int) -> int:
@@ -116,12 +117,13 @@ class Repair:
     def __init__(self, scale: float) -> None:
         self.invalid = self.first_invalid = self.frames = 0
         self._scale = np.float32(scale)
+        self._limit = np.float32(MAX_FLOAT_PEAK / scale)
 
     def __call__(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the frames [frames, channels] with finite samples of at most 1e12."""
+        """Return the frames [frames, channels] with finite samples of at most 100."""
         # Avoids a copy: NaN makes both extremes NaN, and comparisons with NaN are false.
-        if not (chunk.max() <= MAX_MAGNITUDE and chunk.min() >= -MAX_MAGNITUDE):
-            valid = np.abs(chunk) <= MAX_MAGNITUDE
+        if not (chunk.max() <= self._limit and chunk.min() >= -self._limit):
+            valid = np.abs(chunk) <= self._limit
             if not self.invalid:
                 self.first_invalid = self.frames + int(np.argmin(valid.all(axis=1)))
             self.invalid += int(valid.size - np.count_nonzero(valid))

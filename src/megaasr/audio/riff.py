@@ -136,7 +136,7 @@ def _trailer_end(file: BinaryIO, size: int, end: int, order: str, sound_name: by
             if chunk is not None:
                 break
         else:
-            return size
+            return position  # rubbish, or a file of another format
         name, length = chunk
         if name in (sound_name, b"RIFF", b"RIFX", b"FORM", b"RF64"):
             return position + padding

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from megaasr.audio.division import Part
 from megaasr.audio.downmix import positions_of_format, positions_of_mask
 from megaasr.audio.pcm import Ending, Pcm, chunk_frames
+from megaasr.audio.scale import FloatLevels
 from megaasr.audio.source import OpenSource
 from megaasr.errors import AudioError
 
@@ -115,10 +116,10 @@ def open_pcm(part: Part) -> Iterator[Pcm]:
     """
     file = _PresentedFile(part.source, size_factor=part.size_factor)
     reader = _reader(file, part.source.label)
-    peak = None
+    levels = None
     if reader.subtype in _FLOAT_SUBTYPES:
         with reader:
-            peak = _peak(part, file, reader)
+            levels = _levels(part, file, reader)
         file = _PresentedFile(part.source)
         reader = _reader(file, part.source.label)
     with reader:
@@ -129,7 +130,7 @@ def open_pcm(part: Part) -> Iterator[Pcm]:
             positions=_positions(part, reader),
             chunks=_chunks(part, file, reader, ending),
             ending=ending,
-            float_peak=peak,
+            float_levels=levels,
         )
 
 
@@ -155,12 +156,12 @@ def duration_s(part: Part) -> float | None:
         return frames / int(reader.samplerate) if 0 < frames < _UNKNOWN_LENGTH else None
 
 
-def _peak(part: Part, file: _PresentedFile, reader: _Reader) -> float:
-    """Return the largest finite magnitude in a file."""
-    peak = 0.0
+def _levels(part: Part, file: _PresentedFile, reader: _Reader) -> FloatLevels:
+    """Return the levels of all samples of a file."""
+    levels = FloatLevels()
     for chunk in _chunks(part, file, reader, Ending()):
-        peak = max(peak, float(np.abs(chunk[np.isfinite(chunk)]).max(initial=0.0)))
-    return peak
+        levels.add(chunk)
+    return levels
 
 
 def _positions(part: Part, reader: _Reader) -> tuple[str, ...]:

@@ -132,12 +132,6 @@ class RunFolder:
             text = strict_json.dumps(left_out.to_dict(), indent=2, ensure_ascii=False)
             write_atomically(self.path / "clips.json", text + "\n")
 
-    def record_clips(self, left_out: LeftOut) -> None:
-        """Write `clips.json`: how many clips there are, which are left out, and why."""
-        if self._main:
-            text = json.dumps(left_out.to_dict(), indent=2, ensure_ascii=False)
-            write_atomically(self.path / "clips.json", text + "\n")
-
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to the metrics and pass it to the callback."""
         if self._main:

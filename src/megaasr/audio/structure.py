@@ -1,0 +1,183 @@
+"""Where a container ends by its own account, and what files begin with.
+
+What follows the end of a container is another file, a tag, or rubbish; decoders ignore it.
+
+Sources: EBU Tech 3306 (RF64), Sony Wave64, Apple's Core Audio Format, RFC 8794 (EBML), ISO 14496-12
+(MP4), Advanced Systems Format, section 2, OpenDML (AVI).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+BEGINNING = re.compile(
+    rb"fLaC[\x00\x80]\0\0\x22"
+    rb"|OggS\0\x02"
+    rb"|R(?:IFF|F64).{4}(?:WAVE(?:fmt |ds64|JUNK|bext)|AVI LIST)"
+    rb"|RIFX.{4}WAVEfmt "
+    rb"|FORM.{4}AIF[FC](?:COMM|FVER)"
+    rb"|\0\0\0.ftyp"
+    rb"|\x1aE\xdf\xa3.{1,40}?(?:webm|matroska)"
+    rb"|caff\0\x01\0[\0\x01]desc"
+    rb"|riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c"
+    rb"|wvpk.{4}[\x02-\x10]\x04\0\0"
+    rb"|TTA1[\x01\x02]\0"
+    rb"|FLV\x01[\x01\x04\x05]\0\0\0\x09"
+    rb"|\.snd\0\0[\0-\x10].{5}\0\0\0[\x01-\x1b]\0[\0-\x02].{2}\0\0\0[\x01-\x08]"
+    rb"|#!AMR(?:-WB)?\n",
+    re.DOTALL,
+)
+"""What recordings begin with, where it is long enough not to occur by chance."""
+LONGEST_BEGINNING = 64
+
+_MAX_ELEMENTS = 100_000
+_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+_WAVE64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
+_ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+
+
+def end_of(file: BinaryIO, size: int) -> int:
+    """Return where the container at the start of a file ends; `size` if that is unknown."""
+    file.seek(0)
+    head = file.read(16)
+    for offset, magic, measure in _MEASURES:
+        if head[offset : offset + len(magic)] == magic:
+            return min(size, measure(file, size))
+    return size
+
+
+def _chain(file: BinaryIO, size: int, start: int, header: int, step: Callable[[bytes], int]) -> int:
+    """Follow elements whose headers state their lengths.
+
+    Args:
+        file: the container.
+        size: length of the file in bytes.
+        start: position of the first element.
+        header: length of an element's header in bytes.
+        step: returns the length of an element with its header; 0 or less at what is none.
+    """
+    position = start
+    for _ in range(_MAX_ELEMENTS):
+        if position + header > size:
+            break
+        file.seek(position)
+        length = step(file.read(header))
+        if length <= 0:
+            break
+        position += length
+    return position
+
+
+def _caf_step(header: bytes) -> int:
+    name, length = struct.unpack(">4sq", header)
+    if not name.isascii() or not name.strip(b"\0"):
+        return 0
+    return 2**62 if length < 0 else 12 + int(length)
+
+
+def _mp4_step(header: bytes) -> int:
+    length, name, large = struct.unpack(">I4sQ", header)
+    if not re.fullmatch(rb"[A-Za-z0-9 \xa9_-]{4}", name) or BEGINNING.match(header):
+        return 0
+    if length == 0:
+        return 2**62  # to the end of the file
+    return int(large if length == 1 else length) if length == 1 or length >= 8 else 0
+
+
+def _mp4_end(file: BinaryIO, size: int) -> int:
+    def step(header: bytes) -> int:
+        # Only the first box may be `ftyp`: another one begins another file.
+        file_type = header[4:8] == b"ftyp"
+        if file_type and not steps:
+            steps.append(True)
+            return int(struct.unpack_from(">I", header)[0])
+        return 0 if file_type else _mp4_step(header)
+
+    steps: list[bool] = []
+    return _chain(file, size, 0, 16, step)
+
+
+def _asf_step(header: bytes) -> int:
+    (length,) = struct.unpack_from("<Q", header, 16)
+    return int(length) if length >= 24 else 0
+
+
+def _asf_end(file: BinaryIO, size: int) -> int:
+    def step(header: bytes) -> int:
+        if header.startswith(_ASF) and steps:
+            return 0
+        steps.append(True)
+        return _asf_step(header)
+
+    steps: list[bool] = []
+    return _chain(file, size, 0, 24, step)
+
+
+def _avi_step(header: bytes) -> int:
+    name, length, form = struct.unpack("<4sI4s", header)
+    return 8 + int(length) + length % 2 if name == b"RIFF" and form in (b"AVI ", b"AVIX") else 0
+
+
+def _avi_end(file: BinaryIO, size: int) -> int:
+    def step(header: bytes) -> int:
+        if header[8:] == b"AVI " and steps:
+            return 0
+        steps.append(True)
+        return _avi_step(header)
+
+    steps: list[bool] = []
+    return _chain(file, size, 0, 12, step)
+
+
+def _ebml_number(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
+    """Return a number of variable length and its length in bytes; -1 for an unknown size."""
+    length = 9 - data[0].bit_length() if data and data[0] else 0
+    if not length or len(data) < length:
+        return 0, 0
+    value = int.from_bytes(data[:length], "big")
+    if keep_marker:
+        return value, length
+    value &= (1 << 7 * length) - 1
+    return (-1 if value == (1 << 7 * length) - 1 else value), length
+
+
+def _matroska_end(file: BinaryIO, size: int) -> int:
+    def step(header: bytes) -> int:
+        name, name_length = _ebml_number(header, keep_marker=True)
+        if name not in (_EBML, _SEGMENT) or (name == _EBML and steps):
+            return 0
+        steps.append(True)
+        length, length_length = _ebml_number(header[name_length:], keep_marker=False)
+        return 2**62 if length < 0 else name_length + length_length + length
+
+    steps: list[bool] = []
+    return _chain(file, size, 0, 12, step)
+
+
+def _stated_at(offset: int, form: str, added: int) -> Callable[[BinaryIO, int], int]:
+    """Return a reader of the container's length from its header."""
+
+    def read(file: BinaryIO, size: int) -> int:
+        file.seek(offset)
+        data = file.read(struct.calcsize(form))
+        if len(data) < struct.calcsize(form):
+            return size
+        (length,) = struct.unpack(form, data)
+        return int(length) + added if length + added > offset else size
+
+    return read
+
+
+_MEASURES: tuple[tuple[int, bytes, Callable[[BinaryIO, int], int]], ...] = (
+    (0, b"caff", lambda file, size: _chain(file, size, 8, 12, _caf_step)),
+    (0, _WAVE64, _stated_at(16, "<Q", 0)),
+    (0, b"RF64", _stated_at(20, "<Q", 8)),
+    (0, b"\x1aE\xdf\xa3", _matroska_end),
+    (4, b"ftyp", _mp4_end),
+    (8, b"AVI ", _avi_end),
+    (0, _ASF, _asf_end),
+)
