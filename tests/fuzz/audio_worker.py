@@ -75,7 +75,7 @@ def by_ffmpeg(path: Path) -> float:
     return (len(output) - offset) / 4 / channels / rate if rate and channels else 0.0
 
 
-class Examiner:
+class Checker:
     """Decodes inputs with both decoders, and judges the results.
 
     Args:
@@ -89,7 +89,7 @@ class Examiner:
         self._path = folder / f"input_{os.getpid()}"
         self._trusted: dict[str, bool] = {}
 
-    def examine(self, index: int) -> dict[str, Any]:
+    def check(self, index: int) -> dict[str, Any]:
         """Decode one input with both, and return the result."""
         base, mutation, data = mutated(self.bases, self._seed, index)
         ffmpeg_s = 0.0
@@ -104,7 +104,7 @@ class Examiner:
             "container": base.container,
             "mutation": mutation,
             "bytes": len(data),
-            "verdict": verdict(base, mutation, ours, ffmpeg_s, len(data)),
+            "outcome": outcome(base, mutation, ours, ffmpeg_s, len(data)),
             "ffmpeg_s": round(ffmpeg_s, 3),
             **ours,
         }
@@ -125,7 +125,7 @@ def joined_s(base: Base, mutation: str, size: int) -> float:
     return base.length_s + LENGTH_S if mutation.startswith("join_") else 0.0
 
 
-def verdict(base: Base, mutation: str, ours: dict[str, Any], ffmpeg_s: float, size: int) -> str:
+def outcome(base: Base, mutation: str, ours: dict[str, Any], ffmpeg_s: float, size: int) -> str:
     """Return what is wrong with a result, or a word for how it is right.
 
     Wrong are: `crash`, `not_finite`, `lost` (less sound than ffmpeg's, and no flag), `false_flag`
@@ -163,10 +163,10 @@ WRONG = frozenset(
 def main() -> None:
     """Serve the inputs that the parent asks for."""
     seed, folder = int(sys.argv[1]), Path(sys.argv[2])
-    examiner = Examiner(folder, seed)
-    print(json.dumps({"ready": len(examiner.bases)}), flush=True)
+    checker = Checker(folder, seed)
+    print(json.dumps({"ready": len(checker.bases)}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(examiner.examine(json.loads(line)["index"])), flush=True)
+        print(json.dumps(checker.check(json.loads(line)["index"])), flush=True)
 
 
 if __name__ == "__main__":
