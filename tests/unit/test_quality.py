@@ -215,7 +215,7 @@ def test_offset_and_scale_are_named_and_change_nothing_else(
     soundfile.write(tmp_path / "scale.wav", 32767 * voice, rate, "FLOAT")
     inspection = inspect_recording(str(tmp_path / "scale.wav"))
     assert [problem.name for problem in inspection.problems] == ["over_full_scale"]
-    assert "volume=-" in inspection.problems[0].advice
+    assert "divided by 32768. transcribe does so" in inspection.problems[0].advice
     soundfile.write(tmp_path / "quiet.wav", 0.003 * voice, rate, "FLOAT")
     assert inspected(tmp_path / "quiet.wav") == {"quiet"}
 
@@ -274,3 +274,19 @@ def test_too_little_audio_is_an_error() -> None:
         measure_quality(np.zeros(100), RATE, np.zeros(100, np.float32), np.zeros(1, bool))
     with pytest.raises(UsageError, match=r"\[channels, time\]"):
         measure_balance(np.zeros((2, 0)), RATE)
+
+
+def test_what_decoding_tells_is_named(tmp_path: Path) -> None:
+    damaged = Path(__file__).parents[1] / "data" / "damaged"
+    (missing,) = inspect_recording(str(damaged / "y_zero1000.mp3")).problems
+    assert missing.name == "missing_sound"
+    assert "from 7.42 s on" in missing.advice
+    noise = 0.1 * np.random.default_rng(1).standard_normal(3 * RATE)
+    soundfile.write(tmp_path / "stale.wav", noise, RATE)
+    stale = bytearray((tmp_path / "stale.wav").read_bytes())
+    offset = stale.index(b"data") + 4
+    stale[offset : offset + 4] = (32_000).to_bytes(4, "little")
+    (tmp_path / "stale.wav").write_bytes(stale)
+    inspection = inspect_recording(str(tmp_path / "stale.wav"))
+    assert inspection.problems[0].name == "repaired_file"
+    assert inspection.quality.duration_s == pytest.approx(3.0)

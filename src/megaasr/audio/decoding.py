@@ -66,8 +66,8 @@ def decode(
         yield from recut(resampled, block_size)
 
 
-def channel_count(source: AudioSource, track: int | None = None) -> int:
-    """Return the number of channels of a recording; of joined files, those of the first.
+def source_format(source: AudioSource, track: int | None = None) -> tuple[int, int]:
+    """Return number of channels and sample rate in Hz of a recording; of joined files, the first's.
 
     Args:
         source: a path, the bytes of a file, or a binary stream (read to its end).
@@ -82,7 +82,7 @@ def channel_count(source: AudioSource, track: int | None = None) -> int:
         decoders = _decoders(part, AudioNotes(""), Selection(track), 0.0, last=True)
         with closing(decoders):
             pcm, _ = next(decoders)
-            return pcm.channels
+            return pcm.channels, pcm.rate
 
 
 def resampled_chunks(chunks: Iterator[Samples], from_rate: int, to_rate: int) -> Iterator[Samples]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.audio.conditioning import without_low_frequencies
-from megaasr.audio.decoding import channel_count
+from megaasr.audio.decoding import source_format
 from megaasr.audio.files import blocks, from_array, resample
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.selection import EVERYTHING, Selection
@@ -132,7 +132,7 @@ def channel_streams(
     else:
         if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             source = source.read()  # once for all channels
-        count = channel_count(source, track)
+        count, _ = source_format(source, track)
     streams = [
         AudioStream(source, rate, Selection(track, number)) for number in range(1, count + 1)
     ]
