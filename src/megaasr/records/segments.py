@@ -63,8 +63,8 @@ class Segment:
     """A part of a recording of at most 30 s, and its text.
 
     Attributes:
-        start, end: where the words are spoken, in seconds from the start of the recording; without
-            text the bounds of the chunk.
+        start, end: times of the first and the last word in seconds from the start of the
+            recording; without text the bounds of the chunk.
         text: transcribed text; empty without speech.
         language: ISO code; None if the model detected no speech or the segment was not decoded.
         flags: names of facts that a reader should know, such as `token_budget_hit`, `no_speech`.

@@ -109,12 +109,12 @@ def _words(transcript: Transcript) -> list[_TimedWord]:
     """Return the words of a transcript that have times, normalised for comparison."""
     return [
         _TimedWord(
-            segment_index,
-            index,
-            "".join(tokens(word.text, segment.language, "basic")),
-            word.start,
-            word.end,
-            word.text.endswith(_SENTENCE_ENDS),
+            segment=segment_index,
+            index=index,
+            key="".join(tokens(word.text, segment.language, "basic")),
+            start=word.start,
+            end=word.end,
+            ends_sentence=word.text.endswith(_SENTENCE_ENDS),
         )
         for segment_index, segment in enumerate(transcript.segments)
         for index, word in enumerate(segment.words)

@@ -355,11 +355,11 @@ class MegaASR:
         What one channel hears of another's speaker is told once, see `megaasr.transcribe.channels`.
 
         Args:
-            audio: as for `transcribe`.
+            audio: a recording in any form that `transcribe` takes.
             sample_rate: samples per second of an array.
             track: number of the audio track, from 1 on; None selects as `Selection` does.
-            language: as for `transcribe`.
-            context: as for `transcribe`.
+            language: ISO code to force; None lets the model identify the language of each chunk.
+            context: free text that biases the model: names, domain terms, preceding text.
 
         Returns:
             One transcript for each channel, with its name as `channel`: `left` and `right` of two,
