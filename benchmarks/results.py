@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import NAMES, ROOT, BenchmarkError, Table, benchmark
+from megaasr import strict_json
 
 SCHEMA = 1
 BUSY_CORES = 0.25
@@ -47,7 +48,7 @@ def add(path: Path, entry: Entry) -> None:
     entries[entry["benchmark"]] = entry
     ordered = [entries[name] for name in NAMES if name in entries]
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema": SCHEMA, "entries": ordered}, indent=1, ensure_ascii=False)
+    text = strict_json.dumps({"schema": SCHEMA, "entries": ordered}, indent=1, ensure_ascii=False)
     write_atomically(path, text + "\n")
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from audio_geometries import GEOMETRIES
+
 # Set before torch is imported, and inherited by child processes: `make test` runs the tests in
 # several processes, and each of them may start more.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,13 +25,6 @@ SENTENCES = (
     "My sister was reading a letter when it began to rain.",
     "Where did they park the old van?",
 )
-
-GEOMETRIES: dict[str, dict[str, int]] = {
-    "qwen3-asr": {},
-    # 400 mel frames and 50 audio tokens a second; no clip fills the one chunk of 32 s.
-    "small": {"hop_samples": 40, "chunk_frames": 12_800, "window_frames": 12_800},
-}
-"""Audio geometries that all code must support, as fields of `ArchitectureRecipe`."""
 
 
 @pytest.fixture(scope="session")

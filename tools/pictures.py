@@ -64,7 +64,9 @@ def draw_error_rates(path: Path) -> None:
     for i, (system, colour) in enumerate(SYSTEMS.items()):
         rates = [group.rates[system]["bench"] for group in groups]
         heights = np.array([100 * rate.rate for rate in rates])
-        low, high = np.array([rate.interval for rate in rates]).T * 100
+        # A rate of too few clips has no interval, and no whisker.
+        ends = [rate.interval or (rate.rate, rate.rate) for rate in rates]
+        low, high = np.array(ends).T * 100
         errors = np.array([heights - low, high - heights])
         positions = np.arange(len(groups)) + (i - 1) * width
         axis.bar(

@@ -5,10 +5,11 @@ They keep their imports inside, in the order in which a user's program would hav
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from megaasr import strict_json
 
 
 def peak_mb() -> float:
@@ -29,4 +30,4 @@ def peak_mb() -> float:
 
 def report(**fields: Any) -> None:
     """Print the measurements and the peak memory of this process as a JSON object."""
-    print(json.dumps({**fields, "peak_mb": round(peak_mb(), 1)}))
+    print(strict_json.dumps({**fields, "peak_mb": round(peak_mb(), 1)}))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from benchmarks.children import report
+from megaasr import strict_json
 
 if TYPE_CHECKING:
     from megaasr import Segment
@@ -39,7 +39,7 @@ def main(model: str, device: str, file: str, total_s: str = "0") -> None:
         transcribe_s=time.perf_counter() - loaded,
         audio_s=transcript.duration_s,
         segments=len(transcript.segments),
-        text_bytes=len(json.dumps(transcript.to_dict(), ensure_ascii=False).encode()),
+        text_bytes=len(strict_json.dumps(transcript.to_dict(), ensure_ascii=False).encode()),
     )
 
 

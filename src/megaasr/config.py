@@ -7,7 +7,6 @@ suggest the closest field, so that a misspelt key never costs hours of training.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,17 +17,18 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from megaasr import strict_json
 from megaasr.errors import UsageError
 
 
 class Recipe(BaseModel):
     """Base class of all recipes and of the tables in them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def resolved_json(self) -> str:
         """Return the complete recipe, including defaults, as JSON with a stable order."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        return strict_json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
 
 
 R = TypeVar("R", bound=Recipe)

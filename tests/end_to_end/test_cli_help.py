@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+import megaasr
 from megaasr.cli.main import COMMANDS, main
 
 # Libraries for audio, arrays and models, which may be imported only once a command runs.
@@ -161,3 +164,50 @@ def test_a_command_goes_before_a_folder_of_the_same_name(
         main(["score", "--help"])
     assert ended.value.code == 0
     assert "Usage: mega-asr score" in capsys.readouterr().out
+
+
+# Options that are no command's: of mega-asr itself, of torchrun, of modules that are run by
+# `python -m`, and of the programs that these modules call.
+FOREIGN_OPTIONS = {"--help", "--version", "--nproc-per-node", "--standalone"}
+FOREIGN_MODULES = (
+    *("corpora/human/", "packages.py", "report/readme.py", "synthesize/kokoro.py"),
+    *("synthesize/voices.py", "train/base/phonemes.py", "train/rl/reward_adapters.py"),
+)
+SOURCE = Path(megaasr.__file__).parent
+
+
+def named_options() -> Iterator[tuple[str, str]]:
+    """Yield (place, option) for every option that a text in the package names."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", node.value):
+                    yield f"{path.relative_to(SOURCE)}:{node.lineno}", option
+
+
+def test_texts_name_only_options_that_exist() -> None:
+    options = {
+        option
+        for _, command in all_commands()
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    named = list(named_options())
+    assert len(named) > 100
+    unknown = [entry for entry in named if entry[1] not in options | FOREIGN_OPTIONS]
+    assert [entry for entry in unknown if not entry[0].startswith(FOREIGN_MODULES)] == []
+
+
+def test_the_options_of_transcribe_in_its_own_texts_are_its_own() -> None:
+    options = {
+        option
+        for names, command in all_commands()
+        if names == ["transcribe"]
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    prefixes = ("cli/transcribe.py", "cli/whisper_options.py", "cli/screen.py", "transcribe/")
+    named = [entry for entry in named_options() if entry[0].startswith(prefixes)]
+    assert named
+    # Those of `ffmpeg -ss` have one dash, so that they do not count.
+    assert [entry for entry in named if entry[1] not in options] == []

@@ -65,7 +65,10 @@ def inputs(folder: Path) -> None:
     lines = [{"id": name, "audio": name, "text": "?"} for name in ("a.wav", "b.flac")]
     (folder / "clean.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "talks.csv").write_text("audio,text\na.wav,one two\nb.flac,three four\n")
-    theirs = [{"audio": "a.wav", "text": "one two", "pred_text": "one"}]
+    theirs = [
+        {"audio": "a.wav", "text": "one two", "pred_text": "one"},
+        {"audio": "b.flac", "text": "three four", "pred_text": "three for"},
+    ]
     (folder / "theirs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in theirs))
 
 

@@ -38,7 +38,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, index: int) -> dict[str, Any]:
-        """Return the result for an input; its verdict is `died` or `hang` if there is none."""
+        """Return the result for an input; its outcome is `died` or `hang` if there is none."""
         process = self._process or self._start()
         assert process.stdin is not None
         process.stdin.write(json.dumps({"index": index}).encode() + b"\n")
@@ -51,7 +51,7 @@ class Worker:
         process.kill()
         process.communicate()
         self._process = None
-        return {"index": index, "verdict": "hang" if hung else "died", "rc": process.returncode}
+        return {"index": index, "outcome": "hang" if hung else "died", "rc": process.returncode}
 
     def close(self) -> int:
         """End the child, and return its exit status, which shows crashes at exit."""
@@ -96,7 +96,7 @@ def fuzz(
                 finished.append(_completed(result, bases, seed))
         if status := worker.close():
             with lock:
-                finished.append({"index": -1, "verdict": "died", "rc": status, "at_exit": True})
+                finished.append({"index": -1, "outcome": "died", "rc": status, "at_exit": True})
 
     threads = [Thread(target=serve, args=(Worker(seed, folder, limit_s),)) for _ in range(workers)]
     for thread in threads:
@@ -119,19 +119,19 @@ def _completed(result: dict[str, Any], bases: list[Base], seed: int) -> dict[str
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """Return the counts of the verdicts by mutation and by container, as Markdown."""
-    verdicts = sorted({result["verdict"] for result in results})
+    """Return the counts of the outcomes by mutation and by container, as Markdown."""
+    outcomes = sorted({result["outcome"] for result in results})
     lines = []
     for key, names in (
         ("mutation", list(MUTATIONS)),
         ("container", sorted({result.get("container", "exit") for result in results})),
     ):
-        lines += [f"| {key} | inputs | {' | '.join(verdicts)} |"]
-        lines += ["|---|" + "---:|" * (len(verdicts) + 1)]
+        lines += [f"| {key} | inputs | {' | '.join(outcomes)} |"]
+        lines += ["|---|" + "---:|" * (len(outcomes) + 1)]
         for name in names:
-            counts = Counter(r["verdict"] for r in results if r.get(key, "exit") == name)
+            counts = Counter(r["outcome"] for r in results if r.get(key, "exit") == name)
             if counts:
-                cells = [str(counts[verdict] or "") for verdict in verdicts]
+                cells = [str(counts[outcome] or "") for outcome in outcomes]
                 lines.append(f"| {name} | {counts.total()} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
@@ -160,13 +160,13 @@ def main() -> int:
         keywords = {"workers": options.workers, "limit_s": options.limit_s}
         for result in fuzz(indices, options.seed, folder, **keywords):
             results.append(result)
-            if result["verdict"] in WRONG:
+            if result["outcome"] in WRONG:
                 print(json.dumps(result), file=sys.stderr, flush=True)
             if options.output is not None:
                 with options.output.open("a") as output:
                     output.write(json.dumps(result) + "\n")
     print(table(results))
-    wrong = sum(result["verdict"] in WRONG for result in results)
+    wrong = sum(result["outcome"] in WRONG for result in results)
     print(f"{len(results)} inputs, {wrong} wrong")
     return bool(wrong)
 

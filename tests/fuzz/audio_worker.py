@@ -77,7 +77,7 @@ def by_ffmpeg(path: Path) -> float:
     return (len(output) - offset) / 4 / channels / rate if rate and channels else 0.0
 
 
-class Examiner:
+class Checker:
     """Decodes inputs with both decoders, and judges the results.
 
     Args:
@@ -91,7 +91,7 @@ class Examiner:
         self._folder = folder
         self._path = folder / f"input_{os.getpid()}"
 
-    def examine(self, index: int) -> dict[str, Any]:
+    def check(self, index: int) -> dict[str, Any]:
         """Decode one input with both, and return the result."""
         base, mutation, data = mutated(self.bases, self._seed, index)
         known = self._ffmpeg_knows(base)
@@ -105,7 +105,7 @@ class Examiner:
             "container": base.container,
             "mutation": mutation,
             "bytes": len(data),
-            "verdict": verdict(base, mutation, ours, ffmpeg_s, len(data)),
+            "outcome": outcome(base, mutation, ours, ffmpeg_s, len(data)),
             "ffmpeg_s": round(ffmpeg_s, 3),
             **ours,
         }
@@ -127,7 +127,7 @@ def joined_s(base: Base, mutation: str, size: int) -> float:
     return base.length_s + LENGTH_S if mutation.startswith("join_") else 0.0
 
 
-def verdict(base: Base, mutation: str, ours: dict[str, Any], ffmpeg_s: float, size: int) -> str:
+def outcome(base: Base, mutation: str, ours: dict[str, Any], ffmpeg_s: float, size: int) -> str:
     """Return what is wrong with a result, or a word for how it is right.
 
     Wrong are: `crash`, `not_finite`, `lost` (less sound than ffmpeg's, and no flag), `false_flag`
@@ -183,10 +183,10 @@ def main() -> None:
         (folder / f"printed_{os.getpid()}").open("w+b", buffering=0) as printed,
     ):
         os.dup2(printed.fileno(), 1)  # C libraries write there, which would spoil transcripts
-        examiner = Examiner(folder, seed)
-        print(json.dumps({"ready": len(examiner.bases)}), file=answers, flush=True)
+        checker = Checker(folder, seed)
+        print(json.dumps({"ready": len(checker.bases)}), file=answers, flush=True)
         for line in sys.stdin:
-            result = examiner.examine(json.loads(line)["index"])
+            result = checker.check(json.loads(line)["index"])
             ctypes.CDLL(None).fflush(None)
             if text := os.pread(printed.fileno(), 1_000, 0):
                 result |= {"verdict": "printed", "printed": text.decode("latin-1")}

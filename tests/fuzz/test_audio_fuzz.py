@@ -13,7 +13,7 @@ import pytest
 from audio_bases import Base, sound
 from audio_fuzz import fuzz, table
 from audio_mutations import MUTATIONS, mutated
-from audio_worker import WRONG, Examiner
+from audio_worker import WRONG, Checker
 
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the ffmpeg program is not installed"
@@ -41,9 +41,9 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("first", range(0, 64, 8))
 def test_some_inputs(first: int, small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    examiner = Examiner(small_folder, SEED)
+    checker = Checker(small_folder, SEED)
     for index in range(first, first + 8):
-        result = examiner.examine(index)
+        result = checker.check(index)
         assert result["verdict"] not in WRONG, json.dumps(result, indent=1)
 
 

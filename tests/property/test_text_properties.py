@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +43,7 @@ def plain_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
 @given(reference=TEXTS, hypothesis=TEXTS)
 def test_counts_are_minimal_and_complete(reference: str, hypothesis: str) -> None:
     reference_tokens, hypothesis_tokens = bench_words(reference), bench_words(hypothesis)
-    counts = count_errors(reference, hypothesis)
+    counts = count_errors(reference, hypothesis, normalizer="bench@1")
     assert counts.errors == plain_distance(reference_tokens, hypothesis_tokens)
     assert counts.hits + counts.substitutions + counts.deletions == len(reference_tokens)
     assert counts.hits + counts.substitutions + counts.insertions == len(hypothesis_tokens)
@@ -63,7 +64,7 @@ def test_swapping_the_texts_keeps_the_errors(first: str, second: str) -> None:
 @settings(deadline=None)
 @given(reference=TEXTS, hypothesis=TEXTS)
 def test_the_alignment_is_what_was_counted(reference: str, hypothesis: str) -> None:
-    steps = align(reference, hypothesis)
+    steps = align(reference, hypothesis, normalizer="bench@1")
     assert [s.reference for s in steps if s.reference is not None] == bench_words(reference)
     assert [s.hypothesis for s in steps if s.hypothesis is not None] == bench_words(hypothesis)
     for step in steps:
@@ -81,7 +82,7 @@ def test_the_alignment_is_what_was_counted(reference: str, hypothesis: str) -> N
             ]
         )
     kinds = Counter(step.kind for step in steps)
-    counts = count_errors(reference, hypothesis)
+    counts = count_errors(reference, hypothesis, normalizer="bench@1")
     assert kinds["hit"] == counts.hits
     assert kinds["substitution"] == counts.substitutions
     assert kinds["deletion"] == counts.deletions
@@ -105,22 +106,30 @@ def test_words_hold_no_punctuation_and_normalising_twice_is_once(text: str) -> N
     assert not any(unicodedata.category(c).startswith("P") for word in words for c in word)
     assert all(word and not any(c.isspace() for c in word) for word in words)
     assert bench_words(" ".join(words)) == words
-    assert count_errors(text, " ".join(words)).errors == 0
+    assert count_errors(text, " ".join(words), normalizer="bench@1").errors == 0
 
 
 mixed = st.text(
     st.one_of(
-        st.sampled_from("今天天气很好のカ漢ab cdEF,.!？。１２3 'ß"),
+        st.sampled_from(
+            "今天天气很好のカ漢ab cdEFIİı,.!？。１２3 'ß’ʼ\u00ad\u200c\u200d\u2060\u0301\u0307"
+        ),
         st.characters(exclude_categories=["Cs"]),
     ),
     max_size=60,
 )
-languages = st.sampled_from(["en", "zh", "ja", "de", "th", None])
-named = st.sampled_from(["bench", "basic", "whisper-en", "zh", "default"])
+languages = st.sampled_from(["en", "zh", "ja", "de", "th", "tr", None])
+named = st.sampled_from(
+    [
+        f"{name}@{version}"
+        for name in ("bench", "basic", "whisper-en", "zh", "default")
+        for version in (1, 2)
+    ]
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(mixed, languages, st.sampled_from(["bench", "basic"]))
+@given(mixed, languages, st.sampled_from(["bench@1", "bench@2", "basic@1", "basic@2"]))
 def test_normalising_again_changes_nothing(
     text: str, language: str | None, normalizer: str
 ) -> None:
@@ -205,3 +214,43 @@ def test_a_cycle_is_one_and_none_is_longer(text: list[str]) -> None:
         default=0,
     )
     assert (cycle.length if cycle else 0) == longest
+
+
+INVISIBLE = st.sampled_from("\u00ad\u200c\u200d\u2060\ufeff\u200e\u202c")
+latest = st.sampled_from(["bench", "basic", "whisper-en", "zh", "default"])
+spoken = st.text(
+    st.one_of(
+        st.sampled_from("今天好ガ한ab cdEFIıçéñßüकष'می .,!?12"),
+        st.characters(categories=["L", "N", "Zs"], max_codepoint=0xFFFF),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(spoken, languages, latest, st.lists(st.tuples(st.integers(0, 30), INVISIBLE), max_size=5))
+def test_what_cannot_be_seen_changes_nothing(
+    text: str, language: str | None, normalizer: str, inserted: list[tuple[int, str]]
+) -> None:
+    changed = text
+    for position, character in inserted:
+        changed = changed[:position] + character + changed[position:]
+    assert tokens(changed, language, normalizer) == tokens(text, language, normalizer)
+
+
+@settings(max_examples=300, deadline=None)
+@given(spoken, languages, latest, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
+def test_the_form_of_letters_changes_nothing(
+    text: str, language: str | None, normalizer: str, form: Any
+) -> None:
+    changed = unicodedata.normalize(form, text)
+    assert tokens(changed, language, normalizer) == tokens(text, language, normalizer)
+
+
+@settings(max_examples=200, deadline=None)
+@given(spoken, languages, latest, st.sampled_from("’‘ʼʻ＇′`´"))
+def test_every_apostrophe_is_an_apostrophe(
+    text: str, language: str | None, normalizer: str, apostrophe: str
+) -> None:
+    changed = text.replace("'", apostrophe)
+    assert tokens(changed, language, normalizer) == tokens(text, language, normalizer)

@@ -159,7 +159,7 @@ def test_two_names_of_a_layer_are_added(tmp_path: Path) -> None:
     [
         ({"use_dora": True}, "use_dora"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
-        ({"bias": "all"}, "biases"),
+        ({"bias": "all"}, "bias is .all.: trained biases"),
         ({"r": None}, "r is missing"),
         ({"r": 3}, "has rank 4, adapter_config.json says 3"),
     ],

@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
-from conftest import GEOMETRIES
+from audio_geometries import GEOMETRIES
 from hanging import HANGING_S
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform

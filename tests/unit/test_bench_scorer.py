@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from megaasr.errors import RecordError
+from megaasr.records.fields import PREDICTION_FIELDS
 from megaasr.score.bench_scorer import bench_language, read_answers, score_records
 from megaasr.score.predictions import read_predictions_file
 
@@ -35,6 +36,8 @@ def test_the_four_published_clips() -> None:
         "errors": 18,
         "reference_length": 62,
         "count": 4,
+        "clips_without_speech": 0,
+        "inserted_without_speech": 0,
     }
     assert scores["by_language"] == {"en": scores["overall"]}
     breakdown = scores["breakdown"]
@@ -66,7 +69,7 @@ def test_the_four_published_clips() -> None:
     [
         ("今天，天气很好。", "今天天气很好", 0, 6),
         ("今天天气很好", "今 天 天 汽 很 好 ！", 1, 6),
-        ("价格是１２３元", "价格是123元", 3, 7),  # full-width digits are other characters
+        ("价格是１２３元", "价格是123元", 0, 7),  # in version 1, other characters: 3 errors
         ("打开WiFi设置", "打开wifi设置", 2, 8),  # case counts in Chinese, letters one by one
         ("你好", "", 2, 2),
         ("你好", None, 2, 2),
@@ -79,7 +82,9 @@ def test_chinese(answer: str, prediction: str | None, errors: int, length: int) 
     assert (scores["overall"]["errors"], scores["overall"]["reference_length"]) == (errors, length)
     assert scores["by_language"]["zh"] == scores["breakdown"]["noise"]["real"]
     if length == 0:
-        assert scores["overall"]["error_rate"] == 0.0
+        assert scores["overall"]["error_rate"] is None
+        assert scores["overall"]["clips_without_speech"] == 1
+        assert scores["overall"]["inserted_without_speech"] == errors
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,7 @@ def test_chinese(answer: str, prediction: str | None, errors: int, length: int) 
     [
         ("Don't stop", "dont stop", 2, 3),  # don t stop against dont stop
         ("It's 5 o'clock.", "it s 5 o clock", 0, 5),
-        ("Ｈello there", "hello there", 1, 2),  # full-width H is another letter
+        ("Ｈello there", "hello there", 0, 2),  # in version 1, another letter: 1 error
         ("hello 世界", "hello 世 界", 2, 2),
         ("one two three", "one three", 1, 3),
         ("", "two words", 2, 0),
@@ -123,12 +128,21 @@ def test_where_records_go() -> None:
         ({"subset": "sim-en-noise", "language": "zh"}, "en"),
         ({"lang": "cn"}, "zh"),
         ({"language": "English"}, "en"),
-        ({"subset": "zh"}, "en"),  # no dash: the published rule sees no language
-        ({}, "en"),
+        ({"language": "deu"}, "de"),
+        ({"language": "auto", "locale": "ja-JP"}, "ja"),
+        ({"subset": "zh"}, None),  # no dash: the published rule sees no language
+        ({}, None),
     ],
 )
-def test_language(fields: dict[str, str], language: str) -> None:
-    assert bench_language(fields) == language
+def test_language(fields: dict[str, str], language: str | None) -> None:
+    assert bench_language({"answer": "hello", **fields}) == language
+
+
+def test_version_1_gives_the_published_numbers() -> None:
+    full_width = record("价格是１２３元", "价格是123元", "real-zh-noise")
+    assert score_records([full_width], "bench@1")["overall"]["errors"] == 3
+    assert score_records([full_width], "bench@2")["overall"]["errors"] == 0
+    assert score_records([full_width]) == score_records([full_width], "bench@2")
 
 
 def test_other_forms_and_broken_files(tmp_path: Path) -> None:
@@ -155,5 +169,34 @@ def test_a_hypothesis_is_a_prediction_and_without_any_there_is_no_score(tmp_path
     path.write_text('{"id": "1", "answer": "hello world", "hypothesis": "hello world"}\n')
     assert score_records(read_answers(path))["overall"]["errors"] == 0
     path.write_text('{"id": "1", "answer": "hello world", "transcription": "hello world"}\n')
-    with pytest.raises(RecordError, match=r"no record has a prediction.*pred_text or hypothesis"):
+    with pytest.raises(
+        RecordError, match=r"1 of 1 records have no prediction \(1\); .*pred_text, hypothesis"
+    ):
+        read_answers(path)
+    lines = [f'{{"id": "{number}", "answer": "a"}}' for number in range(7)]
+    path.write_text("\n".join([*lines, '{"answer": "a", "prediction": ""}', '{"answer": "a"}']))
+    with pytest.raises(RecordError, match=r"8 of 9 records have no .* \(0, 1, 2, 3, 4, …\)"):
+        read_answers(path)
+
+
+@pytest.mark.parametrize("name", PREDICTION_FIELDS)
+def test_every_name_of_a_prediction_is_read_by_score_and_bench(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.jsonl"
+    path.write_text(json.dumps({"id": "1", "answer": "hello world", name: "hello word"}))
+    assert score_records(read_answers(path))["overall"]["errors"] == 1
+    assert read_predictions_file(path) == {"1": "hello word"}
+
+
+def test_two_predictions_that_differ_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.jsonl"
+    path.write_text('{"answer": "a", "prediction": "", "pred_text": "a", "id": "x"}\n')
+    for read in (read_answers, read_predictions_file):
+        with pytest.raises(RecordError, match="line 1: prediction and pred_text differ"):
+            read(path)
+
+
+def test_an_id_that_occurs_twice_is_not_scored_twice(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.jsonl"
+    path.write_text('{"id": "x", "text": "a", "hyp": "a"}\n' * 2)
+    with pytest.raises(RecordError, match="line 2: the id x occurs twice, first in line 1"):
         read_answers(path)

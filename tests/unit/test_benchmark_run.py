@@ -128,7 +128,7 @@ def test_predictions_of_others(test_set: TestSetFile, tmp_path: Path) -> None:
     [
         ('{"id": "1.wav"}', "line 1: a prediction needs"),
         ('{"prediction": "a"}', "line 1: a prediction needs"),
-        ('{"id": "x", "prediction": 3}', "line 1: a prediction needs"),
+        ('{"id": "x", "prediction": 3}', "line 1: prediction is 3, not a string"),
         ('{"id": "x", "prediction": "a"}\n{"id": "x", "prediction": "b"}', "line 2: a second"),
         ("nothing", "not JSON"),
     ],

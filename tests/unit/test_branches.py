@@ -11,6 +11,7 @@ from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
 from megaasr.records import Attempt, Segment, Transcript
 from megaasr.report.branches_page import branches_page
+from megaasr.report.threshold_wording import describe_best_threshold
 from megaasr.score.branches import (
     BranchComparison,
     compare_branches,
@@ -26,7 +27,16 @@ def segment(base: str, robust: str, probability: float | None) -> Segment:
         Attempt("base", 0.0, 1, base, -0.4),
         Attempt("base", 0.7, 1, "sampled words do not count", -2.0),
     )
-    return Segment(0.0, 3.0, base, "en", degraded_probability=probability, attempts=attempts)
+    return Segment(
+        0.0,
+        3.0,
+        base,
+        "en",
+        route="base",
+        degraded_probability=probability,
+        confidence=0.62,
+        attempts=attempts,
+    )
 
 
 def recording(*segments: Segment, reference: str | None, audio: str = "a.wav") -> BranchComparison:
@@ -49,7 +59,8 @@ def test_the_three_texts_of_a_recording() -> None:
         "robust", 0.5
     )  # the better one for the recording
     assert comparison.segments[1].disagreement == 0.75
-    assert comparison.segments[0].base_logprob == -0.4
+    assert comparison.segments[0].kept_branch == "base"
+    assert comparison.segments[0].confidence == 0.62
 
 
 def test_a_segment_that_was_not_decoded_has_no_texts() -> None:
@@ -113,3 +124,35 @@ def test_the_page_is_whole_and_hostile_words_are_inert(tmp_path: Path) -> None:
     )
     assert "disagree most" in unlabelled
     assert "<audio" not in unlabelled
+
+
+def test_the_page_marks_errors_against_the_reference_and_has_the_calibrated_confidence() -> None:
+    def page(*recordings: BranchComparison) -> str:
+        return branches_page(list(recordings), None, "tiny", 0.5, lambda _: None)
+
+    labelled = page(recording(CLEAN, reference="the cat sat"))
+    assert "<dd class=diff>the cat sat</dd>" in labelled
+    assert "the <del>cat</del> <ins>bat</ins> sat" in labelled
+    assert "<mark>" not in labelled
+    assert "confidence 0.62 (text of base)" in labelled
+    unlabelled = page(recording(CLEAN, reference=None))
+    assert "the <mark>bat</mark> sat" in unlabelled
+    assert "<del>" not in unlabelled
+    several = page(recording(CLEAN, NOISY, reference="the cat sat the hat is red"))
+    assert "the cat sat <del>the</del> hat <del>is</del> <del>red</del>" in several
+    assert several.count("<summary>By segment</summary>") == 1
+
+
+def test_a_threshold_is_named_only_if_it_helps() -> None:
+    helps = score_branches(
+        [
+            recording(CLEAN, reference="the cat sat"),
+            recording(NOISY, reference="the hat is red", audio="b.wav"),
+        ],
+        0.9,
+        replications=100,
+    )
+    assert "would have been 0.500 (0.0 %)" in describe_best_threshold(helps)
+    useless = score_branches([recording(NOISY, reference="the hat is red")], 0.5, replications=100)
+    assert "No threshold" in describe_best_threshold(useless)
+    assert "robust branch alone (0.0 %)" in describe_best_threshold(useless)

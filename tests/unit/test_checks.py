@@ -13,15 +13,17 @@ from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition, Request
 from megaasr.route.decision import NO_ROUTER, RouteChoice
 from megaasr.text.error_rate import disagreement
+from megaasr.text.normalize import tokens
 from megaasr.transcribe.checks import (
     CheckThresholds,
     ChunkStats,
     compression_ratio,
-    context_echo,
     count_letters,
+    few_words,
     run_checks,
 )
 from megaasr.transcribe.chunking import split_into_chunks
+from megaasr.transcribe.context_echo import context_echo
 from megaasr.transcribe.fallback import TEMPERATURES, ChunkDecoding, DecodeTask, FallbackDecoder
 from megaasr.transcribe.options import ReliabilityOptions
 from megaasr.transcribe.recognizer import MegaASR
@@ -50,6 +52,11 @@ def test_a_good_text_passes() -> None:
         ("phrase_cycle", replace(FINE, text="and then we go " * 3), replace(STATS, duration_s=9)),
         ("compression_ratio", replace(FINE, text="la " * 60), replace(STATS, duration_s=30)),
         ("characters_per_s", FINE, replace(STATS, duration_s=0.5)),
+        (
+            "few_words_in_speech",
+            replace(FINE, text="Thank you."),
+            replace(STATS, duration_s=30, speech_s=29.0),
+        ),
         ("low_logprob", replace(FINE, mean_logprob=-1.2), STATS),
         ("context_echo", FINE, replace(STATS, context="Kettle. The kettle is on the table!")),
     ],
@@ -94,10 +101,124 @@ def test_without_speech_detection_its_checks_pass() -> None:
 def test_measures() -> None:
     assert compression_ratio("abc" * 200) > 10
     assert compression_ratio(FINE.text) < 1.5
-    assert context_echo(["a", "b", "c", "d"], "x a b c y", "en") == 0.75
-    assert context_echo(["a", "b"], "a b", "en") == 0.0  # two words may match by chance
     assert disagreement("one two", "one two", "en") == 0.0
     assert disagreement("one two three four", "", "en") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "speech_s"),
+    [
+        ("Thank you.", 29.0),
+        ("Thank you.", 5.0),
+        ("Vielen Dank.", 6.5),
+        ("谢谢大家。", 8.0),
+        ("ご視聴ありがとう", 12.0),
+        ("감사합니다.", 8.0),
+        ("ขอบคุณครับ", 8.0),
+        ("धन्यवाद।", 8.0),
+        ("شكرا لكم", 8.0),
+        ("...", 4.0),
+    ],
+)
+def test_too_little_text_for_the_speech_is_flagged(text: str, speech_s: float) -> None:
+    stats = replace(STATS, duration_s=speech_s + 1, speech_s=speech_s)
+    assert flags(replace(FINE, text=text, language="xx"), stats) == ["few_words_in_speech"]
+
+
+@pytest.mark.parametrize(
+    ("text", "speech_s"),
+    [
+        ("Thank you.", 1.5),
+        ("Yes.", 2.5),  # "Um … yes"
+        ("It is 1984.", 3.5),
+        ("50%", 3.0),
+        ("我想去公园散步。", 3.5),
+        ("散歩に行きたいです", 4.0),
+        ("제 할머니가 번역하고 있어요", 5.0),
+        ("ผมคิดว่าคุณยายของผมกำลังแปลบทความ", 5.0),
+        ("मेरी दादी अनुवाद कर रही हैं", 4.0),
+        ("أعتقد أن جدتي تترجم مقالا", 5.0),
+        ("A slow and careful reader said this line.", 8.0),
+    ],
+)
+def test_slow_speech_in_any_script_is_not(text: str, speech_s: float) -> None:
+    stats = replace(STATS, duration_s=speech_s + 1, speech_s=speech_s)
+    assert flags(replace(FINE, text=text, language="xx"), stats) == []
+
+
+def test_too_little_text_is_decoded_again() -> None:
+    def result_for(request: Request) -> Recognition:
+        short = request.samples.size < 16_000 * 6
+        return replace(FINE, text="Nobody has seen him since then." if short else "Thank you.")
+
+    decoding, _ = decode(result_for, speech_s=5.5)
+    assert decoding.attempts[0].failed == ("few_words_in_speech",)
+    assert decoding.best.attempt.pieces == 2
+    assert not decoding.unreliable
+
+
+def test_few_words_without_much_speech_are_no_measurement() -> None:
+    assert few_words("Yes.", 1.9) == math.inf
+    assert few_words("Yes.", 3.0) == pytest.approx(3.0)
+
+
+NAMES = "Kubernetes, Prometheus, Grafana, Istio"
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "speech_s"),
+    [
+        ("Grafana, Istio, Kubernetes, Prometheus.", NAMES, 3.0),  # another order
+        ("Kubernetes Prometheus Grafana Istio " * 2, NAMES, 5.0),  # twice
+        ("Kubernetes, Prometheus, Grafana.", NAMES, 2.5),  # three in order
+        ("Istio, Grafana.", NAMES, 9.0),  # two, for nine seconds of speech
+        ("Istio, Grafana.", NAMES, 0.1),  # two, where nobody speaks
+        ("Prometheus Kubernetes.", "Kubernetes, Prometheus", 1.5),
+        ("Kubernetes Prometheus Kubernetes Prometheus.", "Kubernetes, Prometheus", 3.0),
+        ("Prometheus and Grafana, Istio, Kubernetes.", NAMES, 3.5),
+        ("The kettle is on the table.", "Kettle. The kettle is on the table!", 2.0),
+    ],
+)
+def test_an_echo_of_the_context_is_flagged_in_any_order(
+    text: str, context: str, speech_s: float
+) -> None:
+    words = tokens(text, "en")
+    assert context_echo(words, context, "en", speech_s) >= LIMITS.context_echo
+    assert context_echo(words, "", "en", speech_s) == 0.0
+    stats = replace(STATS, duration_s=10.0, context=context, speech_s=speech_s)
+    assert "context_echo" in flags(replace(FINE, text=text), stats)
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "speech_s"),
+    [
+        ("Kubernetes.", NAMES, 1.0),
+        ("Kubernetes.", NAMES, 6.0),
+        ("Istio, Grafana.", NAMES, 1.5),  # two terms that take as long as was spoken
+        ("Ada Lovelace.", "Ada Lovelace", 1.2),
+        ("Ask Ada Lovelace.", "Ada Lovelace", 1.4),
+        ("We moved Kubernetes next to Grafana.", NAMES, 3.0),
+        ("It is on the table.", "The kettle stood on the table. It is a good one.", 1.3),
+    ],
+)
+def test_a_speaker_may_say_words_of_the_context(text: str, context: str, speech_s: float) -> None:
+    assert context_echo(tokens(text, "en"), context, "en", speech_s) < LIMITS.context_echo
+
+
+def test_an_echo_in_chinese_is_one_of_terms_and_not_of_characters() -> None:
+    context = "人工智能，深度学习，语音识别"
+    reordered, spoken = tokens("语音识别，人工智能，深度学习", "zh"), tokens("语音识别", "zh")
+    assert context_echo(reordered, context, "zh", 3.0) == 1.0
+    assert context_echo(spoken, context, "zh", 1.0) == 0.0
+    assert context_echo(spoken, context, "zh", 9.0) == 1.0
+    single = tokens("学工音度人", "zh")  # characters of the context, but no term of it
+    assert context_echo(single, context, "zh", 9.0) == 0.0
+
+
+def test_measures_of_the_echo() -> None:
+    assert context_echo(["a", "b", "c", "d"], "x a b c y", "en", 0.5) == 0.75
+    assert context_echo(["a", "b"], "a b c", "en", 0.5) == 0.0  # two may match by chance
+    assert context_echo([], "a b", "en", 0.5) == 0.0
 
 
 def test_thresholds_can_be_changed_by_name() -> None:
@@ -108,6 +229,8 @@ def test_thresholds_can_be_changed_by_name() -> None:
         LIMITS.changed(["loops=3"])
     with pytest.raises(UsageError, match="not a number"):
         LIMITS.changed(["phrase_cycle=many"])
+    with pytest.raises(UsageError, match="nan is no threshold"):
+        LIMITS.changed(["low_logprob=nan"])
 
 
 class RiggedModel:

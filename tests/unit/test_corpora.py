@@ -316,3 +316,22 @@ def test_the_command_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]
             main(["manifest", *arguments])
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("corpora", ["common-voice"], indirect=True)
+def test_rows_without_a_sentence_are_told_and_ragged_rows_refused(
+    corpora: Path, tmp_path: Path
+) -> None:
+    head = "client_id\tpath\tsentence\tlocale"
+    rows = ["abc\tone.mp3\tJa\tzh-CN", "abc\ttwo.mp3\t\tzh-CN", "abc\t\tNein\tzh-CN"]
+    text(corpora / "dev.tsv", head, *rows)
+    output = tmp_path / "m.jsonl"
+    written = make_manifest(LAYOUTS["common-voice"], corpora, output, split="dev")
+    assert [(u.text, u.language) for u in read_manifest(output)] == [("Ja", "zh")]
+    assert written.problems is not None
+    problems = written.problems.read_text()
+    assert "dev.tsv, line 3 has no sentence" in problems
+    assert "dev.tsv, line 4 has no path" in problems
+    text(corpora / "dev.tsv", head, *rows, "abc\tone.mp3\tJa")
+    with pytest.raises(RecordError, match=r"dev.tsv, line 5: 3 cells, but the header has 4"):
+        make_manifest(LAYOUTS["common-voice"], corpora, output, split="dev")

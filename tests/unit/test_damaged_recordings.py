@@ -18,6 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, blocks, from_array, read
+from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.ogg import checksum
 from megaasr.audio.tracks import parse
@@ -317,9 +318,9 @@ def test_one_channel(choice: Any, index: int) -> None:
 
 
 def test_a_channel_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="has 1 channel, there is no channel 'right'"):
+    with pytest.raises(AudioError, match="has 1 channel, there is no channel 'right'"):
         decode(encode(noise(1.0), "WAV"), channels="right")
-    with pytest.raises(UsageError, match="has 2 channels, there is no channel 3"):
+    with pytest.raises(AudioError, match="has 2 channels, there is no channel 3"):
         decode(encode(noise(1.0, 2), "WAV"), channels=3)
 
 
@@ -331,9 +332,9 @@ def test_a_silent_default_track_does_not_win() -> None:
     silent, notes = decode(DATA / "twotracks_silent_first.m4a", track=1)
     assert np.abs(silent).max() < 1e-3
     assert not notes
-    with pytest.raises(UsageError, match="has 2 audio tracks, there is no track 3"):
+    with pytest.raises(AudioError, match="has 2 audio tracks, there is no track 3"):
         decode(DATA / "twotracks_silent_first.m4a", track=3)
-    with pytest.raises(UsageError, match="has 1 audio track, there is no track 2"):
+    with pytest.raises(AudioError, match="has 1 audio track, there is no track 2"):
         decode(encode(noise(1.0), "WAV"), track=2)
 
 
@@ -456,3 +457,49 @@ def run_ffmpeg(*arguments: str | Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"this ffmpeg cannot encode: {done.stderr.strip()[:80]}")
+
+
+# --- Hum and offset ---------------------------------------------------------------------------
+
+
+def tone(hertz: float, amplitude: float, seconds: float) -> NDArray[np.float32]:
+    times = np.arange(round(seconds * RATE)) / RATE
+    return (amplitude * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
+
+
+def conditioned(samples: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], AudioNotes]:
+    notes = AudioNotes("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        blocks = (samples[i : i + size] for i in range(0, len(samples), size))
+        parts = without_low_frequencies(blocks, notes)
+        return np.concatenate(list(parts)), notes
+
+
+@pytest.mark.parametrize("size", [1_000, 160_000, 500_000])
+@pytest.mark.parametrize("disturbance", ["offset", "50 Hz", "60 Hz"])
+def test_hum_and_offset_stronger_than_speech_are_removed(disturbance: str, size: int) -> None:
+    speech = noise(25.0)[:, 0] + tone(440, 0.2, 25.0)
+    speech -= speech.mean()
+    if disturbance == "offset":
+        disturbed = speech + np.float32(0.5)
+    else:
+        disturbed = speech + tone(float(disturbance.removesuffix(" Hz")), 0.6, 25.0)
+    cleaned, notes = conditioned(disturbed, size)
+    assert len(cleaned) == len(speech)
+    assert kinds(notes) == ["filtered"]
+    difference = cleaned - speech
+    assert np.sqrt(np.mean(difference**2)) < 0.02  # the noise below 100 Hz is removed, too
+    spectrum = np.abs(np.fft.rfft(cleaned * np.hanning(len(cleaned)))) / len(cleaned)
+    assert spectrum[440 * 25] == pytest.approx(0.2 / 4, rel=0.02)
+    assert spectrum[55 * 25 - 130 : 55 * 25 + 130].max() < 3e-4
+
+
+@pytest.mark.parametrize("size", [1_000, 500_000])
+def test_everything_else_is_passed_on_unchanged(size: int) -> None:
+    speech = noise(25.0)[:, 0] + tone(50, 0.1, 25.0) + np.float32(0.02)
+    unchanged, notes = conditioned(speech, size)
+    assert np.array_equal(unchanged, speech)
+    assert not notes
+    silence = np.full(30_000, 1e-5, np.float32)
+    assert np.array_equal(conditioned(silence, size)[0], silence)

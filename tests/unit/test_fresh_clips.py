@@ -69,6 +69,7 @@ def recipe(base: Path, speech: Path, **changes: Any) -> SFTRecipe:
             "evaluate_clips": 4,
             "loader_workers": 1,
             "log_steps": 1,
+            "max_left_out": 0.25,  # one source of five is missing
             "phases": [
                 {"name": "one", "scope": "llm", "fresh": 12, "rates": {"llm": 1e-2}},
                 {"name": "two", "scope": "llm", "fresh": 8, "rates": {"llm": 1e-2}},
@@ -108,7 +109,11 @@ def test_a_run_on_fresh_clips_is_resumed_exactly(
     random_checkpoint: Path, clean: Path, tmp_path: Path
 ) -> None:
     plan = recipe(random_checkpoint, clean)
-    straight = SFTTrainer(plan, tmp_path / "straight").train().path
+    trainer = SFTTrainer(plan, tmp_path / "straight")
+    assert trainer.data.left_out.problems == (("u3", "cannot be read"),)
+    counts = [len(trainer.data.stages(number)[0]) for number in (0, 1)]
+    assert all(clip.text for number in (0, 1) for clip in trainer.data.stages(number)[0].clips)
+    straight = trainer.train().path
 
     def stop(row: dict[str, Any]) -> None:
         if row["phase"] == "two" and row["step"] == 1 and "loss" in row:
@@ -125,7 +130,8 @@ def test_a_run_on_fresh_clips_is_resumed_exactly(
     assert all(torch.equal(expected[key], weights[key]) for key in expected)
     rows = [json.loads(line) for line in (tmp_path / "straight/metrics.jsonl").open()]
     trained = [row for row in rows if "loss" in row]
-    assert [row["clips"] for row in trained] == [12] * 3 + [8] * 2
+    assert sum(counts) == 16  # a fifth of 20 clips has the missing source
+    assert [row["clips"] for row in trained] == [n for n in counts for _ in range(round(n / 4))]
     parts = ("share_data", "share_forward", "share_backward")
     for row in trained:
         assert row["share_forward"] > 0
@@ -135,7 +141,14 @@ def test_a_run_on_fresh_clips_is_resumed_exactly(
 
 
 def test_recipes_say_what_fresh_clips_need(random_checkpoint: Path, clean: Path) -> None:
-    assert "simulated while training: 12 clips" in describe_plan(recipe(random_checkpoint, clean))
+    plan = recipe(random_checkpoint, clean)
+    usable = supply(clean)
+    assert usable.leave_out_unusable(0.25).problems == (("u3", "cannot be read"),)
+    count = len(usable.clips(12))
+    assert 8 <= count < 12  # those of the missing source are left out
+    assert f"simulated while training: {count} clips" in describe_plan(plan)
+    with pytest.raises(TrainingError, match="1 of 5 clips cannot be used, more than 5 %"):
+        describe_plan(recipe(random_checkpoint, clean, max_left_out=0.05))
     with pytest.raises(ValueError, match="no speech"):
         recipe(random_checkpoint, clean, clean=None)
     with pytest.raises(ValueError, match="data: there is none"):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
 
-from megaasr.score.intervals import bootstrap_interval, paired_bootstrap
+from megaasr.score.intervals import (
+    MIN_BLOCKS,
+    PairedComparison,
+    bootstrap_interval,
+    paired_bootstrap,
+)
 
 
 def clips(count: int, seed: int = 0, rate: float = 0.2) -> tuple[list[int], list[int]]:
@@ -19,25 +25,40 @@ def clips(count: int, seed: int = 0, rate: float = 0.2) -> tuple[list[int], list
 def plain_interval(
     errors: list[int], words: list[int], draws: int, level: float
 ) -> tuple[float, float]:
-    """Draw clips one by one with another generator; percentiles by sorting."""
+    """Bootstrap-t by a plain loop, with another generator and percentiles by sorting."""
     chance = random.Random(99)
-    rates = []
+    rate, error = plain_error(errors, words)
+    deviations = []
     for _ in range(draws):
-        errors_drawn = words_drawn = 0
-        for _ in errors:
-            clip = chance.randrange(len(errors))
-            errors_drawn += errors[clip]
-            words_drawn += words[clip]
-        rates.append(errors_drawn / words_drawn)
-    rates.sort()
+        indices = [chance.randrange(len(errors)) for _ in errors]
+        drawn_rate, drawn_error = plain_error(
+            [errors[k] for k in indices], [words[k] for k in indices]
+        )
+        deviations.append((drawn_rate - rate) / max(drawn_error, 0.2 * error))
+    deviations.sort()
     tail = (1 - level) / 2
-    return rates[round(tail * (draws - 1))], rates[round((1 - tail) * (draws - 1))]
+    least, most = deviations[round(tail * (draws - 1))], deviations[round((1 - tail) * (draws - 1))]
+    return rate - most * error, rate - least * error
+
+
+def plain_error(errors: list[int], words: list[int]) -> tuple[float, float]:
+    """A pooled rate and its standard error."""
+    rate = sum(errors) / sum(words)
+    squares = sum((e - rate * w) ** 2 for e, w in zip(errors, words, strict=True))
+    return rate, (squares * len(errors) / (len(errors) - 1)) ** 0.5 / sum(words)
+
+
+def interval(errors: list[int], words: list[int], **options: Any) -> tuple[float, float]:
+    """Return an interval that must exist."""
+    ends = bootstrap_interval(errors, words, **options)
+    assert ends is not None
+    return ends
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_equals_a_plain_loop(level: float) -> None:
     errors, words = clips(60)
-    low, high = bootstrap_interval(errors, words, seed=3, level=level)
+    low, high = interval(errors, words, seed=3, level=level)
     plain_low, plain_high = plain_interval(errors, words, 4_000, level)
     # Monte-Carlo error of a percentile: a few hundredths of the interval's width.
     assert low == pytest.approx(plain_low, abs=0.08 * (high - low))
@@ -55,15 +76,15 @@ def test_depends_on_the_seed_only() -> None:
 def test_contains_the_rate_and_narrows_with_the_level() -> None:
     errors, words = clips(100)
     rate = sum(errors) / sum(words)
-    wide = bootstrap_interval(errors, words, seed=1, level=0.99)
-    narrow = bootstrap_interval(errors, words, seed=1, level=0.5)
+    wide = interval(errors, words, seed=1, level=0.99)
+    narrow = interval(errors, words, seed=1, level=0.5)
     assert wide[0] < narrow[0] < rate < narrow[1] < wide[1]
 
 
 def test_shrinks_with_the_square_root_of_the_clips() -> None:
     errors, words = clips(50)
-    few = bootstrap_interval(errors, words, seed=1, replications=4_000)
-    many = bootstrap_interval(errors * 16, words * 16, seed=1, replications=4_000)
+    few = interval(errors, words, seed=1, replications=4_000)
+    many = interval(errors * 16, words * 16, seed=1, replications=4_000)
     assert (few[1] - few[0]) / (many[1] - many[0]) == pytest.approx(4.0, rel=0.1)
 
 
@@ -71,38 +92,41 @@ def test_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(300):
         errors, words = clips(60, seed=seed, rate=0.3)
-        low, high = bootstrap_interval(errors, words, seed=seed, replications=400, level=0.9)
+        low, high = interval(errors, words, seed=seed, replications=400, level=0.9)
         covered += low <= 0.3 <= high
     assert 0.83 <= covered / 300 <= 0.95
 
 
-def test_two_clips_have_three_rates() -> None:
-    # The pooled rate is 0, 1/2 or 1 with probabilities 1/4, 1/2 and 1/4.
-    assert bootstrap_interval([0, 1], [1, 1], seed=1) == (0.0, 1.0)
-    assert bootstrap_interval([0, 1], [1, 1], seed=1, level=0.4) == (0.5, 0.5)
+def test_too_few_blocks_have_no_interval() -> None:
+    errors, words = clips(MIN_BLOCKS)
+    assert bootstrap_interval(errors, words, seed=1) is not None
+    assert bootstrap_interval(errors[1:], words[1:], seed=1) is None
+    copies = [str(n // 2) for n in range(MIN_BLOCKS)]
+    assert bootstrap_interval(errors, words, seed=1, blocks=copies) is None
+    assert bootstrap_interval(errors, words, seed=1, blocks=copies, min_blocks=10) is not None
+    assert bootstrap_interval([1], [2], seed=1, min_blocks=1) is None  # no spread at all
 
 
 def test_words_are_pooled_not_clips() -> None:
-    # A clip of 99 words without errors weighs more than a wrong one of one word.
-    low, high = bootstrap_interval([0, 1], [99, 1], seed=1, level=0.4)
-    assert (low, high) == pytest.approx((0.01, 0.01))
+    # Long clips without errors weigh more than wrong ones of one word.
+    low, high = interval([0, 1] * 20, [99, 1] * 20, seed=1)
+    assert low < 0.01 < high < 0.02
 
 
 @pytest.mark.parametrize(
-    ("errors", "words", "expected"),
+    ("errors", "words", "low", "high"),
     [
-        ([3], [10], (0.3, 0.3)),
-        ([0, 0, 0], [5, 6, 7], (0.0, 0.0)),
-        ([5, 6], [5, 6], (1.0, 1.0)),
-        ([4, 4], [2, 2], (2.0, 2.0)),
-        ([0, 0], [0, 0], (0.0, 0.0)),
-        ([2], [0], (2.0, 2.0)),  # nothing was said, two words were heard
+        (0, 5, 0.0, 0.088),  # 1 - 0.025^(1 / 40): as many unseen clips may be wrong
+        (5, 5, 0.912, 1.0),
+        (4, 2, 1.824, 2.0),
+        (0, 0, 0.0, 0.088),
     ],
 )
-def test_degenerate_sets(
-    errors: list[int], words: list[int], expected: tuple[float, float]
+def test_clips_that_are_all_alike_have_an_interval_of_some_width(
+    errors: int, words: int, low: float, high: float
 ) -> None:
-    assert bootstrap_interval(errors, words, seed=1, replications=50) == expected
+    ends = interval([errors] * 40, [words] * 40, seed=1, replications=50)
+    assert ends == pytest.approx((low, high), abs=5e-4)
 
 
 @pytest.mark.parametrize(("errors", "words"), [([], []), ([1, 2], [3]), ([], [1])])
@@ -113,16 +137,15 @@ def test_counts_must_belong_together(errors: list[int], words: list[int]) -> Non
 
 
 def test_blocks_are_drawn_whole() -> None:
-    # Two speakers, one all wrong, one all right: with blocks a draw is 0, 0.5 or 1.
-    errors, words = [1] * 50 + [0] * 50, [1] * 100
-    speakers = ["a"] * 50 + ["b"] * 50
-    assert bootstrap_interval(errors, words, seed=1, blocks=speakers) == (0.0, 1.0)
-    low, high = bootstrap_interval(errors, words, seed=1)
-    assert 0.39 < low < 0.42
-    assert 0.58 < high < 0.61
-    # A block for each clip is no blocks, but for the order of the draws.
-    alone = bootstrap_interval(errors, words, seed=1, blocks=[f"{i:03d}" for i in range(100)])
-    assert alone == (low, high)
+    # 40 speakers with 5 clips each, half of them all wrong: as wide as 40 clips, not as 200.
+    errors, words = [n // 5 % 2 for n in range(200)], [1] * 200
+    speakers = [f"{n // 5:03d}" for n in range(200)]
+    by_speaker = interval(errors, words, seed=1, blocks=speakers)
+    alone = interval(errors, words, seed=1)
+    assert by_speaker[1] - by_speaker[0] == pytest.approx(5**0.5 * (alone[1] - alone[0]), rel=0.1)
+    assert by_speaker == pytest.approx(interval([0, 5] * 20, [5] * 40, seed=1))
+    # A block for each clip is no blocks.
+    assert interval(errors, words, seed=1, blocks=[f"{n:03d}" for n in range(200)]) == alone
 
 
 def test_a_paired_comparison_sees_what_intervals_do_not() -> None:
@@ -132,11 +155,12 @@ def test_a_paired_comparison_sees_what_intervals_do_not() -> None:
     after = np.maximum(before - (rng.random(400) < 0.1), 0)  # one error less on a tenth of clips
     comparison = paired_bootstrap(before.tolist(), after.tolist(), words, seed=1)
     assert comparison.difference == pytest.approx((after.sum() - before.sum()) / 4000)
-    assert comparison.low < comparison.difference < comparison.high < 0
+    assert comparison.interval is not None
+    assert comparison.interval[0] < comparison.difference < comparison.interval[1] < 0
     assert comparison.probability_of_improvement == 1.0
-    assert comparison.p_value == 1e-4  # 1 / replications
-    ours = bootstrap_interval(after.tolist(), words, seed=1)
-    theirs = bootstrap_interval(before.tolist(), words, seed=1)
+    assert comparison.p_value == 1 / 10_001  # 1 / (replications + 1)
+    ours = interval(after.tolist(), words, seed=1)
+    theirs = interval(before.tolist(), words, seed=1)
     assert theirs[0] < ours[1]  # the plain intervals overlap
 
 
@@ -147,18 +171,55 @@ def test_a_comparison_turned_round() -> None:
     forward = paired_bootstrap(first, second, words, seed=3)
     backward = paired_bootstrap(second, first, words, seed=3)
     assert forward.difference == pytest.approx(-backward.difference)
-    assert (forward.low, forward.high) == pytest.approx((-backward.high, -backward.low))
-    assert forward.probability_of_improvement == pytest.approx(
-        1 - backward.probability_of_improvement
-    )
-    assert forward.p_value == pytest.approx(backward.p_value)
+    assert forward.interval is not None
+    assert backward.interval is not None
+    assert forward.interval == pytest.approx([-end for end in reversed(backward.interval)])
+    assert (forward.probability_of_improvement or 0) + (
+        backward.probability_of_improvement or 0
+    ) == pytest.approx(1)
+    assert forward.p_value == backward.p_value
 
 
 def test_equal_systems_do_not_differ() -> None:
-    errors = [1, 0, 2, 5]
-    comparison = paired_bootstrap(errors, errors, [5, 5, 5, 5], seed=1)
-    assert (comparison.difference, comparison.low, comparison.high) == (0.0, 0.0, 0.0)
+    errors = [1, 0, 2, 5] * 10
+    comparison = paired_bootstrap(errors, errors, [5] * 40, seed=1)
     assert (comparison.probability_of_improvement, comparison.p_value) == (0.5, 1.0)
+    assert comparison.difference == 0
+    assert comparison.interval == pytest.approx((-0.088, 0.088), abs=5e-4)
+
+
+def test_the_interval_excludes_no_difference_where_the_test_does() -> None:
+    rng = np.random.default_rng(4)
+    kinds = set()
+    for seed in range(60):
+        first, second = rng.poisson(1.6, 30).tolist(), rng.poisson(1.0, 30).tolist()
+        comparison = paired_bootstrap(first, second, [10] * 30, seed=seed, replications=2_000)
+        assert comparison.interval is not None
+        low, high = comparison.interval
+        assert comparison.p_value is not None
+        if abs(comparison.p_value - 0.05) > 0.01:
+            assert (comparison.p_value < 0.05) == (low > 0 or high < 0)
+            kinds.add(comparison.is_significant(0.05))
+    assert kinds == {False, True}
+
+
+def test_few_differing_clips_are_no_evidence() -> None:
+    """Of 40 clips, 4 differ, all in favour of the system: the sign test says p = 1 / 8."""
+    better = paired_bootstrap([3] * 4 + [0] * 36, [0] * 40, [10] * 40, seed=1)
+    assert better.p_value == pytest.approx(0.125, abs=0.02)
+    assert better.interval is not None
+    assert better.interval[1] >= 0
+
+
+def test_a_comparison_of_too_few_clips_says_so() -> None:
+    comparison = paired_bootstrap([1, 2, 3], [0, 0, 0], [10, 10, 10], seed=1)
+    assert comparison == PairedComparison(-0.2, 3)
+    assert comparison.interval is None
+    assert not comparison.is_significant(0.05)
+    assert comparison.describe() == "-20.00 (too few clips)"
+    enough = paired_bootstrap([1, 2, 3] * 10, [0, 0, 1] * 10, [10] * 30, seed=1)
+    assert enough.is_significant(0.05)
+    assert "too few" not in enough.describe()
 
 
 def test_p_values_are_uniform_where_nothing_differs() -> None:
@@ -167,7 +228,7 @@ def test_p_values_are_uniform_where_nothing_differs() -> None:
     for seed in range(200):
         first, second = rng.poisson(2, 100).tolist(), rng.poisson(2, 100).tolist()
         comparison = paired_bootstrap(first, second, [10] * 100, seed=seed, replications=500)
-        small += comparison.p_value < 0.1
+        small += comparison.is_significant(0.1)
     assert 6 <= small <= 36  # 20 expected; 0.1 % of tries fall outside
 
 

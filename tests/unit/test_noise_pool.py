@@ -20,6 +20,7 @@ import soundfile
 
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, RecordError, UsageError
+from megaasr.simulate.noise_generators import NAMES
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.primitives import AdditiveNoise
 from megaasr.simulate.sample_cache import SampleCache
@@ -434,3 +435,71 @@ def test_names_in_other_scripts_are_spelt_one_way(tmp_path: Path) -> None:
     pool = NoisePool.from_folders([tmp_path / "Gera\u0308usche"], tmp_path / "store")
     assert pool.categories == ["Ger\u00e4usche"]
     assert pool.choose("pool", rng()) == "Ger\u00e4usche/雨.wav"
+
+
+def bark(path: Path, seconds: float = 60.0) -> Path:
+    """Write a recording of half a second of sound at both ends, and silence between."""
+    samples = np.zeros(round(seconds * RATE))
+    samples[: RATE // 2] = samples[-RATE // 2 :] = noise(0.5, 1)
+    write(path, samples)
+    return path
+
+
+def test_no_draw_falls_into_the_silence_of_a_recording(tmp_path: Path) -> None:
+    bark(tmp_path / "noises" / "bark.flac")
+    simulator = Simulator(NoisePool.from_folders([tmp_path / "noises"], tmp_path / "cache"))
+    speech = Waveform((0.1 * np.random.default_rng(3).standard_normal(3 * RATE)).astype("f4"), RATE)
+    offsets = set()
+    for number in range(40):
+        for scenario in ("noise", "far_field+noise"):
+            draw = simulator.draw(
+                seed=1, scenario=scenario, severity=0.5, utterance="u", copy_index=number
+            )
+            assert draw == simulator.draw(
+                seed=1, scenario=scenario, severity=0.5, utterance="u", copy_index=number
+            )
+            result = simulator.apply(speech, draw)
+            assert not any("skipped" in measured for measured in result.measurements)
+            assert np.abs(result.waveform.samples - speech.samples).max() > 0.01
+            offsets |= {s.offset_samples for s in draw.steps if isinstance(s, AdditiveNoise)}
+    assert len(offsets) > 5
+    assert all(offset < RATE // 2 or offset >= 59.4 * RATE for offset in offsets)
+
+
+def test_offsets_at_which_a_noise_sounds_stay(tmp_path: Path, folder: Path) -> None:
+    pool = NoisePool.from_folders([folder], tmp_path / "cache")
+    for name in ("noises/street/cars.wav", "builtin:babble", "builtin:crackle"):
+        for offset in range(0, len(pool.samples(name)), 1_237):
+            assert (
+                pool.sounding_offset(name, offset, stream(stream_key(1, "u", 0, "never read")))
+                == offset
+            )
+
+
+def test_built_in_noises_sound_everywhere() -> None:
+    """Within 35 dB in every 0.1 s, so that no draw with them has ever to be moved."""
+    for name in NAMES:
+        samples = NoisePool().samples(f"builtin:{name}").astype(np.float64)
+        sums = np.cumsum(np.square(np.concatenate([samples, samples[:1600]])))
+        powers = (sums[1600:] - sums[:-1600]) / 1600
+        assert powers.min() > 10**-3.5 * np.square(samples).mean(), name
+
+
+def test_what_is_no_sound_is_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "noises"
+    write(root / "offset.wav", np.full(RATE, 0.4))
+    write(root / "hiss_on_offset.wav", np.full(RATE, 0.4) + 1e-6 * noise(1.0, 2), subtype="FLOAT")
+    infinite = np.full(RATE, np.inf)
+    write(root / "infinite.wav", infinite, subtype="FLOAT")
+    write(root / "shifted.wav", 0.5 + noise(1.0, 4))
+    pool = NoisePool.from_folders([root], tmp_path / "cache")
+    assert [recording.name for recording in pool.recorded.index.recordings] == [  # type: ignore[union-attr]
+        "noises/shifted.wav"
+    ]
+    reasons = {failure.name: failure.reason for failure in pool.failures}
+    assert "constant offset" in reasons["noises/offset.wav"]
+    assert "constant offset" in reasons["noises/hiss_on_offset.wav"]
+    assert "noises/infinite.wav" in reasons
+    # An offset would set the ratio of speech to noise; without it the noise does.
+    shifted = pool.samples("noises/shifted.wav")
+    assert abs(float(shifted.mean())) < 0.001 * np.abs(shifted).max()

@@ -55,7 +55,7 @@ def names(*inputs: AudioInput) -> list[str]:
 
 def transcribe(folder: OutputFolder, recording: AudioInput) -> None:
     folder.hash_input(recording)
-    folder.write(recording, HELLO)
+    folder.write(recording, [HELLO])
 
 
 def test_files_are_named_as_whisper_names_them() -> None:
@@ -69,7 +69,7 @@ def test_files_are_named_as_whisper_names_them() -> None:
 def test_every_format_is_written() -> None:
     recording = make_recording("a.wav")
     folder = open_folder(recording, formats=("txt", "srt", "vtt", "tsv", "json"))
-    paths = folder.write(recording, HELLO)
+    paths = folder.write(recording, [HELLO])
     assert [path.name for path in paths] == ["a.txt", "a.srt", "a.vtt", "a.tsv", "a.json"]
     assert json.loads(paths[-1].read_text()) == HELLO.to_dict()
     assert sorted(path.name for path in Path("out").iterdir()) == sorted(
@@ -204,7 +204,7 @@ def test_a_pipe_is_not_read_for_its_hash() -> None:
     recording = AudioInput("pipe.wav")
     folder = open_folder(recording)
     folder.hash_input(recording)  # reading would block forever
-    folder.write(recording, HELLO)
+    folder.write(recording, [HELLO])
     assert not open_folder(recording).is_done(recording)
 
 
@@ -320,7 +320,8 @@ for number in count():
     folder.assign_names([recording])
     folder.hash_input(recording)
     text = f"{number} " * 20_000
-    folder.write(recording, Transcript(text, "en", 1.0, "m", (Segment(0.0, 1.0, text, "en"),)))
+    transcript = Transcript(text, "en", 1.0, "m", (Segment(0.0, 1.0, text, "en"),))
+    folder.write(recording, [transcript])
     print(number, flush=True)
 """
 

@@ -189,16 +189,13 @@ def test_groups_have_their_clips_words_and_errors(results: dict[str, Any]) -> No
         assert group["hits"] == words - substitutions - deletions
         errors = substitutions + deletions + insertions
         assert group["rate"] == pytest.approx(errors / words, abs=1e-5)
-        low, high = group["interval"]
-        assert low <= group["rate"] <= high
-    assert rates["generator, held-out voices"]["interval"][0] < 0.4
-    assert rates["generator, held-out voices"]["interval"][1] > 0.4
+        assert group["interval"] is None  # of so few clips
 
 
 def test_clips_without_speech_and_budget_hits_are_counted(results: dict[str, Any]) -> None:
     nonspeech = results["nonspeech"]
     assert (nonspeech["clips"], nonspeech["with_words"], nonspeech["rate"]) == (4, 1, 0.25)
-    assert nonspeech["interval"] == [0.0, 0.75]  # 4 draws of 4: all wrong has p = 0.4 %
+    assert nonspeech["interval"] is None
     assert results["token_budget_hits"] == 2
     assert results["audio_s"] == round(sum(extra["duration_s"] for _, _, extra in CASES), 1)
     assert (results["schema"], results["normalizer"]) == (1, "bench")
@@ -222,7 +219,7 @@ def test_long_manifests_are_read_in_parts(tmp_path: Path) -> None:
     cases = [speech(f"number {n}", f"number {n}") for n in range(150)]
     manifest = write_corpus(tmp_path, cases)
     model, progress = LevelModel([hypothesis for _, hypothesis, _ in cases]), []
-    result, _ = measure_model(
+    result, test_set = measure_model(
         model, manifest, on_progress=lambda done, total, remark: progress.append((done, total))
     )
     assert sum(model.batches) == 150
@@ -230,6 +227,8 @@ def test_long_manifests_are_read_in_parts(tmp_path: Path) -> None:
     assert max(model.batches) <= 128
     assert progress[-1] == (150, 150)
     assert result.overall.rates["levels"]["bench"].rate == 0
+    summary = summarize(result, test_set.clips)
+    assert summary["word_error_rate"]["generator, trained voices"]["interval"] == [0.0, 0.02429]
 
 
 def test_a_missing_file_is_named(manifest: Path) -> None:
@@ -280,7 +279,7 @@ def test_the_card_shows_every_fact(results: dict[str, Any]) -> None:
         if name not in MADE_FROM_RESULTS:
             assert format(values[name], form) in card, name
     assert results_table(results) in card
-    assert "Words on 1 of 4 clips without speech (25.0 %, interval 0.0 to 75.0)." in card
+    assert "Words on 1 of 4 clips without speech (25.0 %, interval too few clips)." in card
     assert "The token budget ended the text of 2 clips." in card
     assert card.startswith("---\nlicense: apache-2.0\n")
 
@@ -311,12 +310,11 @@ def test_the_table_has_a_row_per_group(results: dict[str, Any]) -> None:
         name, *values = [cell.strip() for cell in row.strip("|").split("|")]
         cells[name] = values
     assert list(cells) == list(GROUPS)
-    low, high = results["word_error_rate"]["generator, held-out voices"]["interval"]
     assert cells["generator, held-out voices"] == [
         "5",
         "10",
         "40.0",
-        f"{100 * low:.1f} to {100 * high:.1f}",
+        "too few clips",
         "0",
         "3",
         "1",

@@ -21,7 +21,7 @@ from megaasr.audio.notes import AudioNotes
 from megaasr.errors import AudioEmptyError, AudioError, AudioNotFoundError, UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.interface import Recognition, Request
-from megaasr.records import Segment, Transcript
+from megaasr.records import Segment, Transcript, Word
 from megaasr.route.decision import NO_ROUTER
 from megaasr.text.languages import join_texts
 from megaasr.transcribe.recognizer import MegaASR
@@ -83,7 +83,19 @@ def test_a_path_gives_a_transcript(model: ToneModel, tmp_path: Path) -> None:
         language="en",
         duration_s=1.5,
         model="tones",
-        segments=(Segment(0.0, 1.5, "200", "en", route="base", route_reason=NO_ROUTER.reason),),
+        segments=(
+            Segment(
+                0.0,
+                1.5,
+                "200",
+                "en",
+                route="base",
+                route_reason=NO_ROUTER.reason,
+                words=(Word("200", 0.0, 1.5),),
+                chunk_start=0.0,
+                chunk_end=1.5,
+            ),
+        ),
         reason=None,
         audio=str(path),
     )
@@ -135,10 +147,14 @@ def test_long_recordings_are_split_and_joined(model: ToneModel) -> None:
     transcript = MegaASR(model).transcribe(audio, sample_rate=RATE)
     assert [segment.text for segment in transcript.segments] == ["200", "100", "150"]
     assert transcript.text == "200 100 150"
-    assert transcript.segments[0].end == pytest.approx(20.3, abs=0.05)
-    assert transcript.segments[-1].end == transcript.duration_s == pytest.approx(51.8)
-    ends = [segment.end for segment in transcript.segments]
-    assert [segment.start for segment in transcript.segments] == [0.0, *ends[:-1]]
+    segments = transcript.segments
+    assert segments[0].chunk_end == pytest.approx(20.3, abs=0.05)
+    assert segments[-1].chunk_end == transcript.duration_s == pytest.approx(51.8)
+    ends = [segment.chunk_end for segment in segments]
+    assert [segment.chunk_start for segment in segments] == [0.0, *ends[:-1]]  # without gaps
+    # The times of a segment are those of its sound, not those of its chunk.
+    assert [segment.start for segment in segments] == pytest.approx([0, 20.6, 41.2], abs=0.05)
+    assert [segment.end for segment in segments] == pytest.approx([20, 40.6, 51.2], abs=0.06)
 
 
 def test_the_language_is_the_one_with_the_most_speech(model: ToneModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ from megaasr.report.clip_cards import SHOWN, Cards
 from megaasr.report.clip_list import inert_json
 from megaasr.report.condition_tables import category_table, heat_map
 from megaasr.report.published import published_results
+from megaasr.report.sounds import SoundSearch
 from megaasr.report.tables import Cell, Table, plain_markdown
 from megaasr.report.word_diff import html_diff
 from megaasr.score.result import Result
@@ -183,17 +185,25 @@ def test_twelve_lines_of_a_chart_can_be_told_apart() -> None:
     assert len(set(keys)) == 12
 
 
-def test_a_chart_has_a_line_a_band_and_marks_for_each_system() -> None:
+def test_a_chart_has_a_line_marks_and_a_label_for_each_system() -> None:
     lines = [ChartLine(f"s{n}", [10.0 * n, 20.0], [(5.0, 15.0), (10.0, 40.0)]) for n in range(6)]
     chart = chart_element(lines)
     (svg, caption) = chart
     assert svg.get("aria-label") == "rates <in> %"
-    groups = [element for element in svg if element.tag == "g"]
+    groups = [g for g in svg if g.tag == "g" and any(p.get("class") == "mark" for p in g)]
     marks = [[p.get("d") for p in g if p.get("class") == "mark"] for g in groups]
     assert [len(element) for element in marks] == [2] * 6
     # Told apart without colour: the shape after the place is another for each.
     assert len({re.sub(r"M[-\d. ]+", "", element[0] or "", count=1) for element in marks}) == 6
-    assert len([element for element in svg if (element.get("class") or "").startswith("band")]) == 6
+    bands = [element for element in svg if (element.get("class") or "").startswith("band")]
+    assert bands == []  # those of six systems would cover each other
+    few = chart_element(lines[:3])[0]
+    assert len([e for e in few if (e.get("class") or "").startswith("band")]) == 3
+    labels = [e for e in svg.iter("text") if e.get("class") == "label"]
+    assert sorted(str(label.text) for label in labels) == [f"s{n}" for n in range(6)]
+    heights = sorted(float(label.get("y") or 0) for label in labels)
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 16  # none covers another
+    assert len(chart_element(lines[:1])[0].findall(".//text[@class='label']")) == 0
     assert [("".join(li.itertext())).strip() for li in caption.iter("li")] == [
         line.name for line in lines
     ]
@@ -214,7 +224,7 @@ def test_higher_values_are_drawn_higher_and_gaps_are_left_out() -> None:
 
 def test_a_diff_marks_what_is_wrong() -> None:
     diff = html_diff("one two three four", "one too three five four", "en", "bench")
-    assert diff == "one <del>two</del><ins>too</ins> three <ins>five</ins> four"
+    assert diff == "one <del>two</del> <ins>too</ins> three <ins>five</ins> four"
     assert html_diff("one two", "two", "en", "bench") == "<del>one</del> two"
     assert html_diff("今天好", "今好", "zh", "bench") == "今<del>天</del>好"
     assert html_diff("", "", "en", "bench") == "<em>nothing</em>"
@@ -234,9 +244,9 @@ def test_json_cannot_leave_its_element() -> None:
 
 
 def test_cards_are_ranked_and_have_sound_where_there_is_some(folder: Path, result: Result) -> None:
-    cards = Cards(result, "bench", folder, prefix="r0")
+    cards = Cards(result, "bench", SoundSearch(folder), prefix="r0")
     worst = cards.worst()
-    assert "the best system here" in worst
+    assert "the system with the lowest one" in worst
     ids = re.findall(r"<h4>(.*?)</h4>", worst)
     by_id = {clip.id: clip.hypotheses["robust"].errors("bench").rate for clip in result.clips}
     assert [by_id[clip_id] for clip_id in ids] == sorted(by_id.values(), reverse=True)[:SHOWN]
@@ -260,7 +270,7 @@ def test_the_clips_behind_the_baseline_are_listed(folder: Path, result: Result) 
     }
     worse = [value for value in surplus.values() if value > 0]
     assert worse
-    cards = Cards(result, "bench", folder, prefix="r0")
+    cards = Cards(result, "bench", SoundSearch(folder), prefix="r0")
     listed = cards.behind("robust", 4)
     ids = re.findall(r"<h4>(.*?)</h4>", listed)
     assert [surplus[clip_id] for clip_id in ids] == sorted(worse, reverse=True)[:4]
@@ -269,18 +279,21 @@ def test_the_clips_behind_the_baseline_are_listed(folder: Path, result: Result) 
     for system in ("nobody", result.baseline):
         with pytest.raises(UsageError, match="robust"):
             cards.behind(system, 4)
-    assert "Behind the baseline" in benchmark_page([result], folder, BehindBaseline("robust", 4))
-    assert "Behind the baseline" not in benchmark_page([result], folder)
+    assert "Behind the baseline" in benchmark_page(
+        [result], SoundSearch(folder), BehindBaseline("robust", 4)
+    )
+    assert "Behind the baseline" not in benchmark_page([result], SoundSearch(folder))
 
 
 def test_many_test_sets_share_the_cards(result: Result, folder: Path) -> None:
     assert (
-        Cards(result, "bench", folder, prefix="r0", parts=3).worst().count("<article") == SHOWN // 3
+        Cards(result, "bench", SoundSearch(folder), prefix="r0", parts=3).worst().count("<article")
+        == SHOWN // 3
     )
 
 
 def test_the_page_allows_its_own_style_and_script_only(result: Result, folder: Path) -> None:
-    page = benchmark_page([result], folder)
+    page = benchmark_page([result], SoundSearch(folder))
     (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', page)
     for kind in ("style", "script"):
         (content,) = re.findall(rf"<{kind}>(.*?)</{kind}>", page, flags=re.DOTALL)
@@ -294,7 +307,7 @@ def test_the_page_allows_its_own_style_and_script_only(result: Result, folder: P
 
 def test_two_test_sets_have_a_table_of_both(folder: Path, result: Result) -> None:
     other = example_result(folder, clips=40, systems=("base",), sounds=0, name="other.jsonl")
-    page = benchmark_page([result, other], folder)
+    page = benchmark_page([result, other], SoundSearch(folder))
     assert "All test sets: error rate in % with interval" in page
     assert page.index("All test sets") < page.index("<h2>made-up.jsonl") < page.index("<h2>other")
     assert column(overview([result, other]), "system") == ["base", "robust", "routed"]
@@ -302,7 +315,7 @@ def test_two_test_sets_have_a_table_of_both(folder: Path, result: Result) -> Non
 
 
 def test_a_result_without_clips_still_has_its_tables(folder: Path, result: Result) -> None:
-    page = benchmark_page([result.without_clips()], folder)
+    page = benchmark_page([result.without_clips()], SoundSearch(folder))
     assert "normaliser bench" in page
     assert "All clips</h3>" not in page
     assert "Worst clips" not in page

@@ -216,3 +216,28 @@ def test_damaged_responses_are_refused(rooms: MeasuredRooms, tmp_path: Path) -> 
     samples.write_bytes(samples.read_bytes()[:-4])
     with pytest.raises(RecordError, match="build it again"):
         rooms.response(rooms.names[0])
+
+
+def test_what_has_no_reverberation_is_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "rooms"
+    root.mkdir()
+    impulse = np.zeros(RATE)
+    impulse[100] = 0.9
+    not_numbers = room(0.5)
+    not_numbers[7] = np.nan
+    for name, response in (
+        ("hall", room(0.5)),
+        ("impulse", impulse),
+        ("offset", np.full(RATE, 0.4)),
+        ("nan", not_numbers),
+    ):
+        soundfile.write(root / f"{name}.wav", response, RATE, subtype="FLOAT")
+    rooms = MeasuredRooms.from_folders([root], tmp_path / "cache")
+    reasons = {failure.name: failure.reason for failure in rooms.failures}
+    assert "rooms/hall.wav" in rooms.names
+    assert "nothing follows the direct sound" in reasons["rooms/impulse.wav"]
+    assert "constant offset" in reasons["rooms/offset.wav"]
+    if "rooms/nan.wav" in rooms.names:  # where decoding replaces what is no number
+        assert np.isfinite(rooms.response("rooms/nan.wav")).all()
+    else:
+        assert "rooms/nan.wav" in reasons

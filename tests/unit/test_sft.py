@@ -211,14 +211,12 @@ def test_only_the_turn_of_the_assistant_has_labels(any_checkpoint: Path, data: P
         assert not batch["attention_mask"][row][last + 1 :].any()
 
 
-def test_a_batch_without_a_readable_clip_has_no_labels(any_checkpoint: Path) -> None:
+def test_a_batch_without_a_readable_clip_is_an_error(any_checkpoint: Path) -> None:
     model, processor = read_checkpoint(any_checkpoint, torch.float32)
     collate = Collator(InputBuilder.for_model(model, processor), torch.float32)
     empty = {"features": None, "text": "words", "language": "en"}
-    batch = collate([empty, empty])
-    assert bool((batch["labels"] == IGNORE).all())
-    with torch.inference_mode():
-        assert model(**batch).logits.isfinite().all()
+    with pytest.raises(TrainingError, match="no clip of a batch can be read any more"):
+        collate([empty, empty])
     good = {"features": np.zeros((30, 128), np.float32), "text": "words", "language": "en"}
     assert len(collate([empty, good])["input_ids"]) == 1
 
@@ -418,8 +416,27 @@ def test_a_missing_clip_does_not_stop_a_run(
     clips[0] = Utterance("gone", "gone.wav", "x", "en", clips[0].extra)
     write_manifest(tmp_path / "graded.jsonl", clips)
     phases = [{"name": "one", "scope": "llm", "stages": [0.3], "rates": {"llm": 1e-3}}]
-    plan = recipe(random_checkpoint, tmp_path, phases=phases)
-    assert SFTTrainer(plan, tmp_path / "run").train().path.is_dir()
+    plan = recipe(random_checkpoint, tmp_path, phases=phases, max_left_out=0.25)
+    result = SFTTrainer(plan, tmp_path / "run").train()
+    assert result.path.is_dir()
+    assert result.left_out.problems == (("gone", "cannot be read"),)
+    recorded = json.loads((tmp_path / "run" / "clips.json").read_text())
+    assert recorded["left_out"] == 1
+    assert recorded["reasons"] == {"cannot be read": 1}
+
+
+def test_clips_that_cannot_be_read_are_an_error_and_leave_no_folder(
+    random_checkpoint: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It trained to loss 0.0, wrote an adapter and ended with 0."""
+    gone = [Utterance(f"u{n}", f"{n}.wav", "x", "en", {"duration_s": 1.0}) for n in range(8)]
+    write_manifest(tmp_path / "gone.jsonl", gone)
+    phases = [{"name": "one", "scope": "llm", "stages": [None], "rates": {"llm": 1e-3}}]
+    plan = recipe(random_checkpoint, data, phases=phases)
+    plan = plan.model_copy(update={"data": (tmp_path / "gone.jsonl",)})
+    with pytest.raises(TrainingError, match="no clip can be used: 8 cannot be read"):
+        SFTTrainer(plan, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_processes_equal_one(

@@ -44,6 +44,7 @@ from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe  # noqa: E402
 from megaasr.simulate.corpus.sources import open_sources  # noqa: E402
 from megaasr.simulate.corpus.webdataset import export_webdataset  # noqa: E402
 from megaasr.simulate.draw import Draw  # noqa: E402
+from megaasr.simulate.noise_pool import NoisePool  # noqa: E402
 from megaasr.simulate.simulator import Simulator  # noqa: E402
 
 RATE = 16_000
@@ -718,3 +719,50 @@ def test_the_degraded_test_set_has_every_scenario_and_severity() -> None:
     recipe = load_recipe(SimulatedCorpusRecipe, "simulate-degraded-test")
     assert len({cell.scenario for cell in recipe.mix.cells}) == 55
     assert recipe.num_clips == 4 * len(recipe.mix.cells) == 1760
+
+
+def test_noise_of_single_sounds_is_in_every_clip(manifest: Path, tmp_path: Path) -> None:
+    """Half a second of sound in a minute of silence: 37 of 40 clips labelled noise were clean."""
+    (tmp_path / "noises").mkdir()
+    samples = np.zeros(60 * RATE)
+    samples[: RATE // 2] = 0.3 * np.random.default_rng(1).standard_normal(RATE // 2)
+    samples[-100:] = 0.1
+    soundfile.write(tmp_path / "noises" / "bark.flac", samples, RATE)
+    settings = [f"noise=['{tmp_path / 'noises'}']", "num_clips=24", "seed=1", "mix.kind='listed'"]
+    settings += ["mix.scenarios=['noise', 'noise+echo']", "severity=0.5"]
+    recipe = load_recipe(SimulatedCorpusRecipe, "simulate-default", settings)
+    report = build_corpus(manifest, tmp_path / "out", recipe, workers=1)
+    assert report.clips_without_effect == 0
+    assert report.clips > 12
+    numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert numbers["clips_without_effect"] == 0
+    notes = [u.extra["notes"] for u in read_manifest(tmp_path / "out" / "simulated.jsonl")]
+    assert not any("silent" in note for note in notes)
+    # A clip of 0.2 s is too short for a measure of loudness, which is counted.
+    assert numbers["clips_with_skipped_steps"] == sum("skipped" in note for note in notes) < 5
+
+
+def test_a_clip_whose_noise_is_silent_is_left_out_and_counted(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The net below the draw: clips that an offset in silence would leave clean."""
+    (tmp_path / "noises").mkdir()
+    samples = np.zeros(60 * RATE)
+    samples[: RATE // 2] = 0.3 * np.random.default_rng(1).standard_normal(RATE // 2)
+    samples[-100:] = 0.1
+    soundfile.write(tmp_path / "noises" / "bark.flac", samples, RATE)
+    monkeypatch.setattr(NoisePool, "sounding_offset", lambda pool, name, offset, rng: 10 * RATE)
+    settings = [f"noise=['{tmp_path / 'noises'}']", "num_clips=16", "seed=1", "mix.kind='listed'"]
+    settings += ["mix.scenarios=['noise', 'echo']", "severity=0.5"]
+    recipe = load_recipe(SimulatedCorpusRecipe, "simulate-default", settings)
+    report = build_corpus(manifest, tmp_path / "out", recipe, workers=1)
+    lines = (tmp_path / "out" / "errors.jsonl").read_text().splitlines()
+    silent = [row for line in lines if (row := json.loads(line))["reason"].startswith("no effect")]
+    assert report.clips_without_effect == len(silent) > 2
+    assert "is silent from sample 160000" in silent[0]["reason"]
+    assert report.sources_broken == 2
+    numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert numbers["clips_without_effect"] == len(silent)
+    assert set(numbers["scenarios"]) == {"echo"}
+    again = build_corpus(manifest, tmp_path / "out", recipe, workers=1)
+    assert again.clips_without_effect == report.clips_without_effect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from megaasr.errors import RecordError, UsageError
 from megaasr.report.benchmark_tables import document_tables
 from megaasr.score.assembly import SystemPredictions, assemble
+from megaasr.score.blocks import blocks_of
 from megaasr.score.exports import write_leaderboard, write_submission
 from megaasr.score.groups import split_into_subgroups
 from megaasr.score.oracle import choose_best
@@ -193,7 +195,8 @@ def test_comparisons(result: Result) -> None:
         ("base", "robust", "default"),
     ]
     assert overall[0].difference == pytest.approx(-18 / 46)
-    assert overall[0].interval[1] < 0
+    assert overall[0].interval is overall[0].p_value is None  # of 5 clips nothing more is said
+    assert (overall[0].blocks, overall[0].is_significant(0.05)) == (2, False)
     against_robust = assemble(
         TEST_SET, [BASE, ROBUST], ScoringSettings(replications=200, baseline="robust"), ""
     )
@@ -227,8 +230,56 @@ def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> 
 def test_the_same_seed_gives_the_same_result(result: Result) -> None:
     again = assemble(TEST_SET, [BASE, ROBUST], QUICK, "mega-asr bench …")
     assert again.model_copy(update={"finished": result.finished}) == result
-    other_seed = assemble(TEST_SET, [BASE, ROBUST], ScoringSettings(seed=2, replications=200), "")
-    assert other_seed.groups[0] != result.groups[0]
+    texts = [" ".join([f"n{n}", *WORDS.split()[: n % 9]]) for n in range(30)]
+    clips = tuple(replace(CLIPS[0], id=text, text=text) for text in texts)
+    many = TestSetFile(Path("x.jsonl"), Path(), "table", clips)
+    system = SystemPredictions("s", "file", {c.id: Prediction("one two three") for c in clips})
+    first, second = (assemble(many, [system], ScoringSettings(seed, 200), "") for seed in (1, 2))
+    assert first.overall.rates["s"]["bench"].blocks == 30
+    assert first.groups[0] != second.groups[0]
+
+
+def test_copies_of_a_sentence_are_a_block() -> None:
+    def record(name: str, text: str, **fields: object) -> TestClip:
+        return TestClip(name, f"{name}.wav", text, record=fields)
+
+    clips = (
+        record("a", "Red boats."),
+        record("a-0", "Red boats.", parent_id="a"),
+        record("b", "red  boats."),  # another recording, with degraded copies of its own
+        record("b-0", "Red boats.", parent_id="b"),
+        record("c", "Blue cars."),
+        record("d", "blue CARS."),
+        record("e", ""),
+        record("f", ""),
+        record("x", "other", parent_id="gone", speaker="s"),
+        record("y", "other", parent_id="gone", speaker="s"),
+    )
+    assert blocks_of(clips) == ["a", "a", "b", "b", "c", "c", "e", "f", "x", "x"]
+    assert blocks_of(clips, "id") == [clip.id for clip in clips]
+    assert blocks_of(clips[-2:], "speaker") == ["s", "s"]
+    with pytest.raises(UsageError, match="clip a has no field speaker"):
+        blocks_of(clips, "speaker")
+
+
+def test_copies_do_not_make_a_star() -> None:
+    """60 copies of 3 sentences, all better: one sentence each is what was tested."""
+    texts = ["one two three", "four five six", "seven eight nine"]
+    clips = tuple(TestClip(f"c{n}", f"c{n}.wav", texts[n % 3]) for n in range(60))
+    worse = SystemPredictions("worse", "file", {c.id: Prediction("one") for c in clips})
+    better = SystemPredictions("better", "file", {c.id: Prediction(c.text) for c in clips})
+    test_set = TestSetFile(Path("x.jsonl"), Path(), "table", clips)
+    result = assemble(test_set, [worse, better], QUICK, "")
+    rate, comparison = result.overall.rates["better"]["bench"], result.comparisons[0]
+    assert (rate.clips, rate.blocks, rate.interval) == (60, 3, None)
+    assert (comparison.blocks, comparison.p_value) == (3, None)
+    tables = "".join(table.markdown() for table in document_tables(result))
+    assert "too few clips" in tables
+    assert "| yes |" not in tables
+    document = json.loads(result.to_json())
+    assert document["comparisons"][0]["interval"] is document["comparisons"][0]["p_value"] is None
+    by_clip = assemble(test_set, [worse, better], ScoringSettings(1, 200, blocks="id"), "")
+    assert by_clip.comparisons[0].is_significant(0.05)
 
 
 def test_blocks() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import Qwen3ASRFeatureExtractor
 
-from conftest import GEOMETRIES
+from audio_geometries import GEOMETRIES
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.config import load_recipe

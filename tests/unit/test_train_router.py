@@ -272,12 +272,18 @@ def test_a_broken_dev_clip_does_not_end_training(data: Path, tmp_path: Path) -> 
     clean = [Utterance(name, str(path), "a", "en", {"duration_s": 1.0}) for name, path in listed]
     write_manifest(tmp_path / "dev.jsonl", clean)
     metrics = (
-        RouterTrainer(recipe(data, dev_clean=[tmp_path / "dev.jsonl"], epochs=1), tmp_path / "r")
+        RouterTrainer(
+            recipe(data, dev_clean=[tmp_path / "dev.jsonl"], epochs=1, max_left_out=0.2),
+            tmp_path / "r",
+        )
         .train()
         .metrics
     )
     assert 0.0 <= metrics["accuracy"] <= 1.0
-    assert metrics["unread"] >= 1
+    assert "unread" not in metrics  # it was left out before
+    with pytest.raises(TrainingError, match="1 of 14 clips cannot be used"):
+        RouterTrainer(recipe(data, dev_clean=[tmp_path / "dev.jsonl"]), tmp_path / "strict")
+    assert not (tmp_path / "strict").exists()
     clips = [LabelledClip(str(tmp_path / "nothing.wav"), 1.0, True)]
     with pytest.raises(TrainingError, match=r"no clip of dev can be read, such as .*nothing\.wav"):
         classification_metrics(Router.load(tmp_path / "r" / ROUTER_FILE), clips)

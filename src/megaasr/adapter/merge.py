@@ -6,7 +6,6 @@ alone. Each weight is changed in float32 and rounded once to the type it had.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from megaasr import strict_json
 from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.atomic import atomic_path, remove_leftovers, write_atomically
@@ -82,14 +82,18 @@ def merge(
             + (f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else "")
         )
     output.mkdir(parents=True, exist_ok=True)
-    write_atomically(output / MARKER, json.dumps(parents.to_dict() | {"complete": False}, indent=1))
+    write_atomically(
+        output / MARKER, strict_json.dumps(parents.to_dict() | {"complete": False}, indent=1)
+    )
     for file in sorted(path for path in base.iterdir() if path.is_file()):
         if file.suffix != ".safetensors" and file.name not in _BASE_ONLY_FILES:
             shutil.copyfile(file, output / file.name)
     for number, file in enumerate(files, 1):
         _merge_file(file, adapter, output / file.name)
         on_file(number, len(files))
-    write_atomically(output / MARKER, json.dumps(parents.to_dict() | {"complete": True}, indent=1))
+    write_atomically(
+        output / MARKER, strict_json.dumps(parents.to_dict() | {"complete": True}, indent=1)
+    )
     return True
 
 

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 
 from megaasr.adapter.names import native_name, split_key, trained_name
+from megaasr.adapter.peft_config import CONFIG_FILE, require_plain_lora
 from megaasr.errors import CheckpointError
 from megaasr.hashing import file_sha256
 
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS_FILE = "adapter_model.safetensors"
 BLOCKS_FILE = "mega_lora_blocks.json"
 FINGERPRINT_KEY = "base_fingerprint"
 """Key in the metadata of the weights: fingerprint of the base that the adapter was trained on."""
@@ -89,14 +90,15 @@ def read_adapter(folder: Path) -> Adapter:
     """Read an adapter.
 
     Raises:
-        CheckpointError: files are missing or damaged, the weights are a pickle, or the adapter
-            changes more than linear layers by low rank (DoRA, biases, complete modules).
+        CheckpointError: files are missing or damaged, the weights are a pickle, or the
+            configuration holds anything but low-rank changes of linear layers that we reproduce
+            exactly (DoRA, biases, complete modules, PiSSA, …; see `megaasr.adapter.peft_config`).
     """
     from safetensors import safe_open
     from safetensors.torch import load_file
 
     config = _read_json(folder / CONFIG_FILE)
-    _require_plain_lora(config, folder)
+    require_plain_lora(config, folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         pickled = (folder / "adapter_model.bin").is_file()
@@ -206,25 +208,6 @@ def _block_scales(
             f"{folder}/{BLOCKS_FILE}: {module}: the blocks end at {covered}, the rank is {rank}"
         )
     return scales
-
-
-def _require_plain_lora(config: Mapping[str, Any], folder: Path) -> None:
-    for field, plain in (
-        ("use_dora", False),
-        ("lora_bias", False),
-        ("modules_to_save", None),
-        ("trainable_token_indices", None),
-    ):
-        if config.get(field) not in (plain, None, [], {}):
-            raise CheckpointError(
-                f"{folder}/{CONFIG_FILE}: {field} is {config[field]!r}; only plain low-rank "
-                "adapters of linear layers can be used"
-            )
-    if config.get("bias", "none") != "none":
-        raise CheckpointError(f"{folder}/{CONFIG_FILE}: trained biases cannot be used")
-    for field in ("r", "lora_alpha"):
-        if not isinstance(config.get(field), int | float):
-            raise CheckpointError(f"{folder}/{CONFIG_FILE}: {field} is missing")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from megaasr.adapter.peft_layout import CONFIG_FILE, FINGERPRINT_KEY, WEIGHTS_FILE, Adapter, LowRank
+from megaasr import strict_json
+from megaasr.adapter.peft_config import CONFIG_FILE
+from megaasr.adapter.peft_layout import FINGERPRINT_KEY, WEIGHTS_FILE, Adapter, LowRank
 from megaasr.atomic import atomic_file, write_atomically
 
 
@@ -70,4 +71,4 @@ def write_adapter(
     # Not with safetensors' save_file, whose file only its owner may read.
     with atomic_file(folder / WEIGHTS_FILE) as file:
         file.write(weights)
-    write_atomically(folder / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
+    write_atomically(folder / CONFIG_FILE, strict_json.dumps(config, indent=1) + "\n")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from megaasr.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from megaasr.audio.decoding import Selection
     from megaasr.audio.files import blocks, duration_s, from_array, read, resample, write
     from megaasr.audio.measure import active_speech_level_dbfs, peak, rms_dbfs
+    from megaasr.audio.selection import Selection
     from megaasr.audio.source import AudioSource
     from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, AudioWarning, Waveform
 
@@ -39,7 +39,7 @@ _MODULES = {
     "AudioSource": "source",
     "AudioTruncatedWarning": "waveform",
     "AudioWarning": "waveform",
-    "Selection": "decoding",
+    "Selection": "selection",
     "Waveform": "waveform",
     "active_speech_level_dbfs": "measure",
     "blocks": "files",

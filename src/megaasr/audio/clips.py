@@ -1,6 +1,7 @@
-"""Audio of a clip, from a file or from a row of a Parquet shard.
+"""Audio of a clip, from a file, a segment of a file, or a row of a Parquet shard.
 
-A row is named after its shard, `train-00000-of-00002.parquet#17`, counting from 0.
+A row is named after its shard, `train-00000-of-00002.parquet#17`, counting from 0; segments are
+named as `megaasr.audio.segments` describes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from megaasr.audio.encoding import encode
 from megaasr.audio.files import read
+from megaasr.audio.segments import ROUNDING_S, RecordingSegment, parse_segment, recording_of
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, AudioNotFoundError, UsageError
 
@@ -19,8 +22,9 @@ _ROW = re.compile(r"^(?P<shard>.+\.parquet)#(?P<row>[0-9]+)$")
 
 def exists(root: Path, audio: str) -> bool:
     """Return whether the file with a clip's audio exists; for a Parquet row, its shard."""
-    row = _ROW.match(audio)
-    return (root / (row["shard"] if row else audio)).is_file()
+    recording = recording_of(audio)
+    row = _ROW.match(recording)
+    return (root / (row["shard"] if row else recording)).is_file()
 
 
 def read_clip(root: Path, audio: str) -> Waveform:
@@ -28,29 +32,65 @@ def read_clip(root: Path, audio: str) -> Waveform:
 
     Args:
         root: folder that relative paths start from.
-        audio: path of an audio file, or `SHARD.parquet#ROW`.
+        audio: path of an audio file, `SHARD.parquet#ROW`, or a segment of either.
 
     Raises:
-        AudioError: the file or row does not exist, or cannot be decoded.
+        AudioError: the file or row does not exist, cannot be decoded, or ends before the segment.
         UsageError: `audio` is a Parquet row and pyarrow is not installed.
     """
+    segment = parse_segment(audio)
+    if segment is not None:
+        return _cut(segment, _read_recording(root, segment.recording, _version(root, audio)))
     row = _ROW.match(audio)
     if row is None:
         return read(root / audio)
     return read(_row_bytes(root / row["shard"], int(row["row"]), audio))
 
 
+def _cut(segment: RecordingSegment, recording: Waveform) -> Waveform:
+    length_s = recording.duration_s
+    start_s, end_s = segment.start_s or 0.0, length_s if segment.end_s is None else segment.end_s
+    if segment.start_s is None and end_s < length_s <= end_s + ROUNDING_S:
+        end_s = length_s
+    first, end = round(start_s * recording.sample_rate), round(end_s * recording.sample_rate)
+    samples = recording.samples[first:end]
+    if end_s > length_s + ROUNDING_S or not samples.size:
+        raise AudioError(
+            segment.recording,
+            f"the segment from {start_s:g} to {end_s:g} s ends after the recording, which is "
+            f"{length_s:.2f} s long; correct offset and duration, or is the file complete?",
+        )
+    return Waveform(samples.copy(), recording.sample_rate)
+
+
+@lru_cache(maxsize=1)  # segments of a recording follow each other, so it is decoded only once
+def _read_recording(root: Path, recording: str, version: tuple[int, int]) -> Waveform:
+    return read_clip(root, recording)
+
+
+def _version(root: Path, audio: str) -> tuple[int, int]:
+    """Return what changes when the file with a segment is written again."""
+    row = _ROW.match(recording := recording_of(audio))
+    path = root / (row["shard"] if row else recording)
+    if not path.is_file():
+        raise AudioNotFoundError(path, "there is no such file")
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
 def clip_bytes(root: Path, audio: str) -> bytes:
-    """Return the encoded audio of a clip, byte for byte as it is stored.
+    """Return the encoded audio of a clip, byte for byte as it is stored; of a segment as FLAC.
 
     Args:
         root: folder that relative paths start from.
-        audio: path of an audio file, or `SHARD.parquet#ROW`.
+        audio: path of an audio file, `SHARD.parquet#ROW`, or a segment of either.
 
     Raises:
         AudioError: the file or row does not exist.
         UsageError: `audio` is a Parquet row and pyarrow is not installed.
     """
+    if parse_segment(audio) is not None:
+        return encode(read_clip(root, audio), "flac")
     row = _ROW.match(audio)
     if row is not None:
         return _row_bytes(root / row["shard"], int(row["row"]), audio)

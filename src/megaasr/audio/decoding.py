@@ -6,9 +6,10 @@ libsndfile cannot or stops early; samples are repaired, mixed to mono and resamp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -16,34 +17,18 @@ import soxr
 
 from megaasr.audio import ffmpeg, sndfile
 from megaasr.audio.division import Part, divide, divide_after_rubbish
-from megaasr.audio.downmix import ChannelChoice, Downmix
+from megaasr.audio.downmix import Downmix
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.pcm import Ending, Pcm, Repair, recut, skipped
 from megaasr.audio.scale import MAX_FLOAT_PEAK, FloatLevels
+from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.source import AudioSource, OpenSource, open_source
 from megaasr.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
-from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError, UsageError
+from megaasr.errors import AudioEmptyError, AudioError, AudioFormatError
 
 _QUALITY = "HQ"
 _MIN_MORE_S = 0.05  # that ffmpeg must decode beyond libsndfile's end
 _MIN_JUMP_S = 0.5  # of time stamps, to be worth a note
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What is heard of a recording.
-
-    Attributes:
-        track: number of the audio track, from 1 on; None selects the one that players choose, and
-            another if that one is silent.
-        channels: `mix`, `left`, `right`, or the number of a channel from 1 on.
-    """
-
-    track: int | None = None
-    channels: ChannelChoice = "mix"
-
-
-EVERYTHING = Selection()
 
 
 def decode(
@@ -67,8 +52,8 @@ def decode(
         New float32 arrays of shape [time], never empty.
 
     Raises:
-        AudioError: nothing could be decoded, or the file cannot be read.
-        UsageError: the recording has no such track or channel.
+        AudioError: nothing could be decoded, the file cannot be read, or it has no such track or
+            channel.
     """
     with open_source(source) as opened:
         notes.label = opened.label
@@ -79,6 +64,25 @@ def decode(
             for block in resampled_chunks(chunks, rate, sample_rate)
         )
         yield from recut(resampled, block_size)
+
+
+def source_format(source: AudioSource, track: int | None = None) -> tuple[int, int]:
+    """Return number of channels and sample rate in Hz of a recording; of joined files, the first's.
+
+    Args:
+        source: a path, the bytes of a file, or a binary stream (read to its end).
+        track: number of the audio track, from 1 on; None selects as `Selection` does.
+
+    Raises:
+        AudioError: the recording cannot be decoded, or has no such track.
+    """
+    with open_source(source) as opened, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come when it is decoded
+        part = _parts(opened)[0]
+        decoders = _decoders(part, AudioNotes(""), Selection(track), 0.0, last=True)
+        with closing(decoders):
+            pcm, _ = next(decoders)
+            return pcm.channels, pcm.rate
 
 
 def resampled_chunks(chunks: Iterator[Samples], from_rate: int, to_rate: int) -> Iterator[Samples]:
@@ -150,7 +154,7 @@ def _parts(source: OpenSource) -> list[Part]:
 
 def _decoders(
     part: Part, notes: AudioNotes, selection: Selection, offset_s: float, *, last: bool
-) -> Iterator[tuple[Pcm, float]]:
+) -> Generator[tuple[Pcm, float]]:
     """Yield the decoders that together read a part, and the full scale of their samples."""
     reason, malformed = "several streams in one file", False
     try:
@@ -159,7 +163,7 @@ def _decoders(
         with sndfile.open_pcm(part) as pcm:
             if selection.track not in (None, 1):
                 label = part.source.label
-                raise UsageError(f"{label}: has 1 audio track, there is no track {selection.track}")
+                raise AudioError(label, f"has 1 audio track, there is no track {selection.track}")
             scale = _note_scale(pcm.float_levels, notes)
             yield pcm, scale
         ending = pcm.ending
@@ -267,7 +271,7 @@ def _note_samples(
     notes: AudioNotes, repair: Repair, downmix: Downmix, pcm: Pcm, offset_s: float
 ) -> None:
     """Note samples that were replaced, and channels that cancel each other."""
-    if repair.invalid:
+    if repair.invalid and repair.invalid < repair.frames * pcm.channels:
         first_s = offset_s + repair.first_invalid / pcm.rate
         count = "1 sample is" if repair.invalid == 1 else f"{repair.invalid} samples are"
         notes.add(

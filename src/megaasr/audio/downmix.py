@@ -1,24 +1,20 @@
 """Mix the channels of a recording to one, so that speech is kept.
 
 Stereo is averaged. Surround sound is mixed by the channels' positions, in the proportions of the
-mix to 1/0 of ITU-R BS.775: dialogue stands in the centre and has the largest weight, and the
-channel for low-frequency effects has none. Channels that cancel each other (one is wired with
-inverted polarity) are detected while the recording is read, and are not added up.
+mix to 1/0 of ITU-R BS.775: dialogue stands in the centre and has the largest weight; the channel
+for low-frequency effects has none. Channels that cancel each other (one is wired with inverted
+polarity) are detected while the recording is read, and are not added up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.errors import UsageError
-
-ChannelChoice: TypeAlias = Literal["mix", "left", "right"] | int
-"""What to use of several channels: their mix, the first, the second, or one by its number from 1
-on."""
+from megaasr.audio.selection import ChannelChoice
+from megaasr.errors import AudioError
 
 _WEIGHTS = {
     **dict.fromkeys(("FC",), 0.7071),
@@ -105,7 +101,7 @@ class Downmix:
         cancelled: whether channels cancelled each other somewhere, and the mix was not used there.
 
     Raises:
-        UsageError: the recording has no such channel.
+        AudioError: the recording has no such channel.
     """
 
     def __init__(
@@ -117,7 +113,7 @@ class Downmix:
             index = choice - 1
         if choice != "mix" and not 0 <= index < channels:
             count = "1 channel" if channels == 1 else f"{channels} channels"
-            raise UsageError(f"{label}: has {count}, there is no channel {choice!r}")
+            raise AudioError(label, f"has {count}, there is no channel {choice!r}")
         self._single = 0 if channels == 1 else index
         self._mixes = [_mix_weights(channels, positions)] if self._single < 0 else []
         if self._mixes and channels == 2:

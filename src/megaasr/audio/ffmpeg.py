@@ -34,7 +34,6 @@ from megaasr.errors import (
     AudioError,
     AudioFormatError,
     DecoderMissingError,
-    UsageError,
 )
 
 _DEMUXERS = (
@@ -144,8 +143,7 @@ def open_track(
         DecoderMissingError: ffmpeg is not on the PATH, and could probably decode the content.
         AudioFormatError: not audio, damaged, or without an audio track.
         AudioEmptyError: the track has no samples; raised by the iteration.
-        AudioError: ffmpeg cannot be started.
-        UsageError: there is no track of this number.
+        AudioError: ffmpeg cannot be started, or there is no track of this number.
     """
     container_name = container(source.head(256))
     program = shutil.which("ffmpeg")
@@ -237,12 +235,12 @@ def _chosen(
     """Return the track to decode, and the silent ones that would have come before it."""
     if not tracks:
         if number not in (None, 1):
-            raise UsageError(f"{label}: whether it has a track {number} is unknown without ffprobe")
+            raise AudioError(label, f"whether it has a track {number} is unknown without ffprobe")
         return None, ()
     if number is not None:
         if not 1 <= number <= len(tracks):
             count = "1 audio track" if len(tracks) == 1 else f"{len(tracks)} audio tracks"
-            raise UsageError(f"{label}: has {count}, there is no track {number}")
+            raise AudioError(label, f"has {count}, there is no track {number}")
         return tracks[number - 1], ()
     preferred = sorted(tracks, key=lambda track: not track.default)
     if len(tracks) == 1:

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from megaasr.atomic import atomic_file
 from megaasr.audio import ffmpeg, sndfile
-from megaasr.audio.decoding import EVERYTHING, Selection, decode, resampled_chunks
+from megaasr.audio.decoding import decode, resampled_chunks
 from megaasr.audio.division import divide
 from megaasr.audio.downmix import Downmix
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.pcm import CHUNK_VALUES
 from megaasr.audio.scale import FloatLevels
+from megaasr.audio.selection import EVERYTHING, ChannelChoice, Selection
 from megaasr.audio.source import AudioSource, open_source
 from megaasr.audio.waveform import (
     MAX_SAMPLE_RATE,
@@ -158,7 +159,13 @@ def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
     return np.concatenate(list(resampled_chunks(chunks, from_rate, to_rate)))
 
 
-def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = None) -> Waveform:
+def from_array(
+    array: NDArray[Any],
+    sample_rate: int,
+    *,
+    to_rate: int | None = None,
+    channels: ChannelChoice = "mix",
+) -> Waveform:
     """Make a waveform from samples in memory.
 
     Args:
@@ -168,6 +175,7 @@ def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = N
         sample_rate: sample rate of `array` in Hz, 4000 to 192000.
         to_rate: sample rate of the result in Hz (the models need `SAMPLE_RATE`); None does not
             resample.
+        channels: `mix`, `left`, `right`, or the number of a channel from 1 on.
 
     Raises:
         UsageError: unsupported type, shape or rate, or more than 64 channels (probably
@@ -192,7 +200,7 @@ def from_array(array: NDArray[Any], sample_rate: int, *, to_rate: int | None = N
         require_finite(channel, rate, "<array>")
     if np.issubdtype(frames.dtype, np.floating):
         frames = _rescaled(frames)
-    mixed = Downmix(frames.shape[1], (), "mix", "<array>")(frames)
+    mixed = Downmix(frames.shape[1], (), channels, "<array>")(frames)
     samples = mixed.astype(np.float32)
     if to_rate is None:
         return Waveform(samples, rate)

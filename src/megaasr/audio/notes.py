@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from megaasr.audio.waveform import AudioTruncatedWarning, AudioWarning
 
 NoteKind: TypeAlias = Literal[
-    "truncated", "damaged", "repaired", "rescaled", "channels", "tracks", "times"
+    "truncated", "damaged", "repaired", "rescaled", "channels", "tracks", "times", "filtered"
 ]
 
 
@@ -21,7 +21,7 @@ class AudioNote:
         kind: `truncated` (sound may be missing at the end), `damaged` (sound may be missing or
             replaced before the end), `repaired` (the file is damaged, and all of its sound was
             decoded), `rescaled` (samples were stored in another scale), `channels`, `tracks`,
-            `times` (time stamps that were not followed).
+            `times` (time stamps that were not followed), `filtered` (hum or offset was removed).
         message: a sentence without the name of the recording.
         at_s: where the fault is, in seconds of the decoded sound; None if it has no single place.
     """

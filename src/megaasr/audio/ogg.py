@@ -126,8 +126,8 @@ def _next_page(file: BinaryIO, size: int, position: int, *, first: bool) -> _Pag
             if len(lacing) < segments or end > size:
                 return _Page(position, size + 1, flags, granule, serial, number, b"", True)
             data = file.read(sum(lacing))
-            whole = b"".join((header[:22], bytes(4), header[26:], lacing, data))
-            is_right = checksum(whole) == stated
+            page_bytes = b"".join((header[:22], bytes(4), header[26:], lacing, data))
+            is_right = checksum(page_bytes) == stated
             if is_right or first or _page_follows(file, size, end):
                 return _Page(position, end, flags, granule, serial, number, data, is_right)
         if first:

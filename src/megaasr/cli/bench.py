@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megaasr.cli.options import BatchSize, Device, ForcedLanguage, Offline
+from megaasr.cli.languages import forced_language, unknown_languages
+from megaasr.cli.options import BatchSize, Device, ForcedLanguage, NormalizerVersion, Offline
 
 if TYPE_CHECKING:
     from megaasr.score.result import Result
 
 app = typer.Typer(add_completion=False)
+_MAX_NAMED = 5
+"""Failed clips that are named; all are in predictions.jsonl and result.json."""
 
 
 @app.command()
@@ -22,8 +25,8 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     test_set: Annotated[
         str,
         typer.Argument(
-            help="Test set: a JSONL or CSV file of clips and references, a simulated data set, or "
-            "a data set on the hub (owner/name).",
+            help="Test set: a JSONL, CSV or TSV file of clips and references, a simulated data "
+            "set, or a data set on the hub (owner/name).",
             show_default=False,
         ),
     ],
@@ -50,14 +53,16 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     blocks: Annotated[
         str | None,
         typer.Option(
-            help="Field of the records (such as speaker) whose clips belong together; the "
-            "bootstrap draws them together."
+            help="Field of the records (such as speaker) whose clips are not independent; they "
+            "are drawn together. id: every clip by itself [default: the copies of one sentence, "
+            "by parent_id or text]."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 1,
     replications: Annotated[
         int, typer.Option(help="Number of bootstrap replications.", min=100)
     ] = 10_000,
+    normalizer_version: NormalizerVersion = None,
     batch_size: BatchSize = 8,
     device: Device = None,
     offline: Offline = False,
@@ -67,51 +72,122 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     Writes predictions.jsonl (a killed run resumes from it), result.json (for `mega-asr report`),
     and the predictions in the formats of the Open ASR Leaderboard and of Voices-in-the-Wild-Bench.
     To add systems later, name all of them again with the same folder. Clips whose audio cannot be
-    read count as completely deleted, and are listed.
+    read, or that have no prediction, count as completely deleted; they are listed, and the exit
+    status is 1.
     """
     from megaasr.cli.progress import progress_bar
     from megaasr.score.benchmark import RESULT_FILE, check_baseline, run_systems, score_systems
     from megaasr.score.hub import find_test_set
     from megaasr.score.summary import ScoringSettings
-    from megaasr.score.systems import InferenceOptions, parse_systems
+    from megaasr.score.systems import OURS, InferenceOptions, parse_systems
     from megaasr.score.test_set import read_test_set
+    from megaasr.text.languages import canonical_language
 
     specs = parse_systems(system)
     check_baseline(baseline, specs)
     path = find_test_set(test_set, offline=offline)
     clips = read_test_set(path, audio_root=audio_root, limit=limit)
-    options = InferenceOptions(device, language, offline, batch_size)
-    systems = run_systems(specs, clips, output, options, progress=lambda: progress_bar("clips"))
+    settings = ScoringSettings(
+        seed,
+        replications,
+        blocks=blocks,
+        baseline=baseline,
+        normalizer_version=normalizer_version,
+    )
+    headline = next(iter(settings.normalizers.values()))
+    unknown_languages(clip.language for clip in clips.clips)
+    # Other systems know other languages than our models.
+    ours = any(spec.kind == OURS for spec in specs)
+    code = forced_language(language) if ours else canonical_language(language)
+    options = InferenceOptions(device, code, offline, batch_size)
+    systems = run_systems(
+        specs,
+        clips,
+        output,
+        options,
+        normalizer=headline,
+        progress=lambda: progress_bar("clips"),
+    )
     typer.echo("counting errors and drawing intervals", err=True)
-    settings = ScoringSettings(seed, replications, blocks=blocks, baseline=baseline)
     command = shlex.join(["mega-asr", *sys.argv[1:]])
-    _show(score_systems(systems, clips, output, settings, command=command))
-    result = output / RESULT_FILE
-    typer.echo(f"{result}; a page of it: mega-asr report {result} --output {output / 'report'}")
+    result = score_systems(systems, clips, output, settings, command=command)
+    _show(result)
+    path = output / RESULT_FILE
+    typer.echo(f"{path}; a page of it: mega-asr report {path} --output {output / 'report'}")
+    failed = [summary.name for summary in result.systems if summary.failed]
+    for name in failed:
+        _show_failures(result, name)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show_failures(result: Result, system: str) -> None:
+    """Print which clips a system failed on, and why."""
+    failed = [
+        (clip.id, error)
+        for clip in result.clips
+        if (error := clip.hypotheses[system].error) is not None
+    ]
+    names = ", ".join(name for name, _ in failed[:_MAX_NAMED])
+    reasons = list(dict.fromkeys(error for _, error in failed))
+    typer.echo(
+        f"{system}: {len(failed)} of {len(result.clips)} clips failed and count as completely "
+        f"deleted ({names}{', …' if len(failed) > _MAX_NAMED else ''}): {reasons[0]}"
+        f"{', …' if len(reasons) > 1 else ''}",
+        err=True,
+    )
 
 
 def _show(result: Result) -> None:
     """Print the headline rates and comparisons."""
+    from megaasr.score.intervals import TOO_FEW
+
     for system in result.systems:
         for normalizer, rate in result.overall.rates[system.name].items():
-            low, high = rate.interval
+            version = f"{normalizer} version {result.normalizers[normalizer]}"
+            clips = f"{rate.clips} clips, {rate.blocks} independent"
+            if rate.is_defined:
+                interval = TOO_FEW if rate.interval is None else _points(rate.interval, ".2f")
+                typer.echo(
+                    f"{system.name}: {100 * rate.rate:.2f} % ({version}; 95 % interval: "
+                    f"{interval}), {clips}"
+                )
+            else:
+                typer.echo(f"{system.name}: n/a ({version}; the references have no words), {clips}")
+        if rate.clips_without_speech:
             typer.echo(
-                f"{system.name}: {100 * rate.rate:.2f} % ({normalizer}; 95 % interval "
-                f"{100 * low:.2f} to {100 * high:.2f}), {rate.clips} clips"
+                f"{system.name}: {rate.inserted_without_speech} words inserted in "
+                f"{rate.clips_without_speech} clips without speech"
+                + ("; the rate counts them" if rate.is_defined else "")
             )
         if system.rtfx is not None:
             typer.echo(f"{system.name}: {system.rtfx:.1f} times real time on {system.device}")
-        if system.failed:
-            typer.echo(
-                f"{system.name}: {system.failed} clips failed, see `error` in predictions.jsonl",
-                err=True,
-            )
     for comparison in result.comparisons:
         if comparison.by == "overall":
-            low, high = comparison.interval
-            typer.echo(
+            line = (
                 f"{comparison.system} against {comparison.baseline} ({comparison.normalizer}): "
-                f"{100 * comparison.difference:+.2f} points "
-                f"({100 * low:+.2f} to {100 * high:+.2f}), "
-                f"better with probability {comparison.probability_of_improvement:.3f}"
+                f"{100 * comparison.difference:+.2f} points"
             )
+            if comparison.interval is None:
+                line += f" ({TOO_FEW} to compare)"
+            else:
+                line += (
+                    f" ({_points(comparison.interval, '+.2f')}), better with probability "
+                    f"{comparison.probability_of_improvement:.3f}, p {comparison.p_value:.2g}"
+                )
+            typer.echo(line)
+    blocks, least = result.overall.rates[result.systems[0].name], result.bootstrap.min_blocks
+    count = next(iter(blocks.values())).blocks
+    if least is not None and count is not None and count < least:
+        typer.echo(
+            f"{TOO_FEW}: {count} independent ones, and intervals and comparisons need {least}. "
+            "Copies of one sentence count once; --blocks id counts every clip, which makes "
+            "intervals too narrow where copies share errors",
+            err=True,
+        )
+
+
+def _points(interval: tuple[float, float], form: str) -> str:
+    """Return both ends of an interval in per cent."""
+    low, high = (format(100 * end, form) for end in interval)
+    return f"{low} to {high}"

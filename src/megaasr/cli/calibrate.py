@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaasr.atomic import write_atomically
+from megaasr.cli.languages import forced_language, unknown_languages
 from megaasr.cli.options import BatchSize, Device, ForcedLanguage, Offline
 from megaasr.errors import UsageError
 
@@ -25,7 +26,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     data: Annotated[
         Path,
         typer.Option(
-            help="Clips with references: a JSONL or CSV file, or a data set.", exists=True
+            help="Clips with references: a JSONL, CSV or TSV file, or a data set.", exists=True
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
@@ -34,7 +35,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
         str | None,
         typer.Option(
             help="Field of the records (such as speaker) whose clips stay together in folds and "
-            "draws [default: single clips]."
+            "draws [default: the copies of one sentence, by parent_id or text]."
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Number of cross-validation folds.")] = 5,
@@ -48,9 +49,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     """Find out whether routing helps on your audio, and with which threshold.
 
     Both branches transcribe every clip; the threshold is fitted by the error rate that routing
-    gives, and evaluated by cross-validation. Writes profile.json (for `mega-asr transcribe
-    --profile` and MegaASR.load), calibration.html (the error rate at every threshold) and
-    clips.jsonl, from which a killed run resumes.
+    gives, and evaluated by cross-validation. The setting in use is kept unless another is better
+    beyond chance, which takes at least 20 independent clips. Writes profile.json (for `mega-asr
+    transcribe --profile` and MegaASR.load), calibration.html (the error rate at every threshold)
+    and clips.jsonl, from which a killed run resumes. Clips that cannot be transcribed are left out
+    and listed, and the exit status is 1.
     """
     from megaasr.cli.progress import progress_bar
     from megaasr.hub import HubOptions
@@ -59,26 +62,29 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.report.calibration_page import calibration_page
     from megaasr.route.decision import THRESHOLD
     from megaasr.route.profile import RoutingProfile
+    from megaasr.score.blocks import blocks_of
     from megaasr.score.branch_errors import BranchErrors
     from megaasr.score.calibration import calibrate as fit
     from megaasr.score.systems import InferenceOptions, load_both_branches
     from megaasr.score.test_set import read_test_set
 
+    code = forced_language(language)
     test_set = read_test_set(data, limit=limit)
+    unknown_languages(clip.language for clip in test_set.clips)
     hashes = part_hashes(find_model_parts(model, HubOptions(offline)))
     router = hashes.get("router_sha256")
     if router is None:
         raise UsageError(f"{model} has no router; there is no threshold to fit")
-    block_of_clip = [clip.block(blocks) for clip in test_set.clips]
+    block_of_clip = blocks_of(test_set.clips, blocks)
     test_set.require_audio()
-    settings = {"model": model, **hashes, "language": language, "data": test_set.sha256}
+    settings = {"model": model, **hashes, "language": code, "data": test_set.sha256}
     output.mkdir(parents=True, exist_ok=True)
     errors = BranchErrors(test_set, output / CLIPS_FILE, settings)
     if errors.missing:
-        options = InferenceOptions(device, language, offline, batch_size)
+        options = InferenceOptions(device, code, offline, batch_size)
         with progress_bar("clips") as advance:
             errors.measure(
-                lambda: load_both_branches(model, options), language=language, on_progress=advance
+                lambda: load_both_branches(model, options), language=code, on_progress=advance
             )
     for name, reason in errors.failed.items():
         typer.echo(f"{name} is left out: {reason}", err=True)
@@ -88,7 +94,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
         raise UsageError(f"{data}: {error}") from error
     profile = RoutingProfile(
         route=calibration.route,
-        threshold=calibration.threshold,
+        threshold=calibration.recommended_threshold,
         model=model,
         router_sha256=router,
         measured=_measured(data, calibration),
@@ -101,6 +107,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (options)
     if errors.failed:
         count = len(errors.failed)
         typer.echo(f"{count} clip{'s' if count > 1 else ''} could not be transcribed", err=True)
+        raise typer.Exit(1)
 
 
 def _measured(data: Path, calibration: RoutingCalibration) -> dict[str, Any]:
@@ -108,11 +115,17 @@ def _measured(data: Path, calibration: RoutingCalibration) -> dict[str, Any]:
     return {
         "data": str(data),
         "clips": calibration.clips,
+        "blocks": calibration.blocks,
         "words": calibration.words,
         "rates": {system: round(rate, 5) for system, rate in calibration.rates.items()},
-        "threshold_interval": list(calibration.threshold_interval),
+        "changed": calibration.change is not None,
+        "fitted_threshold": calibration.threshold,
+        "threshold_interval": calibration.threshold_interval,
         "comparisons": {
             system: asdict(comparison) for system, comparison in calibration.comparisons.items()
+        },
+        "against_default": {
+            change: asdict(comparison) for change, comparison in calibration.against_default.items()
         },
         "advice": calibration.advice,
     }
@@ -127,14 +140,15 @@ _EXPLANATIONS = {
 
 
 def _show(calibration: RoutingCalibration, default: float) -> None:
+    from megaasr.report.calibration_page import threshold_range
+    from megaasr.report.wording import format_interval
+
     for system, rate in calibration.rates.items():
-        low, high = calibration.intervals[system]
+        interval = format_interval(calibration.intervals[system])
         explanation = f"; {_EXPLANATIONS[system]}" if system in _EXPLANATIONS else ""
-        typer.echo(
-            f"{system}: {100 * rate:.2f} % (95 % {100 * low:.1f} to {100 * high:.1f}{explanation})"
-        )
-    low, high = calibration.threshold_interval
+        typer.echo(f"{system}: {100 * rate:.2f} % (95 %: {interval}{explanation})")
     typer.echo(
-        f"threshold: {calibration.threshold:.3f} (95 % {low:.3f} to {high:.3f}), now {default:g}"
+        f"best threshold on these clips: {calibration.threshold:.3f} "
+        f"({threshold_range(calibration)}), now {default:g}"
     )
     typer.echo(calibration.advice)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megaasr import strict_json
+from megaasr.cli.languages import unknown_languages
 from megaasr.cli.options import BatchSize
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from megaasr.score.word_hits import WordProbabilities
     from megaasr.transcribe.recognizer import MegaASR
 
 app = typer.Typer(add_completion=False)
@@ -37,7 +36,8 @@ def confidence(
     """Calibrate the confidence of words, and draw a reliability diagram.
 
     Writes confidence.json (keep it beside the model's weights), reliability.json and
-    reliability.png.
+    reliability.png. Clips that cannot be transcribed are left out and listed, and the exit status
+    is 1.
     """
     import numpy as np
 
@@ -52,17 +52,18 @@ def confidence(
 
     asr = MegaASR.load(model, batch_size=batch_size)
     output.mkdir(parents=True, exist_ok=True)
-    fit_probabilities, fit_correct = _measure(asr, data, limit)
-    calibration = fit_calibration(fit_probabilities.tolist(), fit_correct.tolist())
+    fit = _measure(asr, data, limit)
+    calibration = fit_calibration(fit.probabilities.tolist(), fit.correct.tolist())
     write_atomically(output / CALIBRATION_FILE, calibration.to_json())
-    probabilities, correct = _measure(asr, check, limit)
+    checked = _measure(asr, check, limit)
+    probabilities, correct = checked.probabilities, checked.correct
     confidences = np.array([calibration(float(value)) for value in probabilities])
     report: dict[str, Any] = {
         "model": model,
         "fitted_on": {
             "clips": str(data),
-            "words": len(fit_probabilities),
-            "right": float(fit_correct.mean()),
+            "words": len(fit.probabilities),
+            "right": float(fit.correct.mean()),
         },
         "checked_on": {
             "clips": str(check),
@@ -72,7 +73,7 @@ def confidence(
         "error_before": expected_calibration_error(probabilities, correct),
         "error_after": expected_calibration_error(confidences, correct),
     }
-    write_atomically(output / "reliability.json", json.dumps(report, indent=1) + "\n")
+    write_atomically(output / "reliability.json", strict_json.dumps(report, indent=1) + "\n")
     typer.echo(
         f"{len(probabilities)} words, {100 * correct.mean():.1f} % right; calibration error "
         f"{100 * report['error_before']:.1f} before, {100 * report['error_after']:.1f} after "
@@ -82,15 +83,19 @@ def confidence(
     typer.echo(
         f"{output / CALIBRATION_FILE}: keep it beside the weights; {output / 'reliability.png'}"
     )
+    if fit.failed or checked.failed:
+        raise typer.Exit(1)
 
 
-def _measure(
-    asr: MegaASR, data: Path, limit: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _measure(asr: MegaASR, data: Path, limit: int | None) -> WordProbabilities:
     from megaasr.cli.progress import progress_bar
     from megaasr.score.test_set import read_test_set
     from megaasr.score.word_hits import measure_word_probabilities
 
     test_set = read_test_set(data, limit=limit)
+    unknown_languages(clip.language for clip in test_set.clips)
     with progress_bar("clips") as advance:
-        return measure_word_probabilities(asr, test_set, on_progress=advance)
+        words = measure_word_probabilities(asr, test_set, on_progress=advance)
+    for name, reason in words.failed.items():
+        typer.echo(f"{name} is left out: {reason}", err=True)
+    return words

@@ -50,6 +50,12 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     device: Device = None,
     threads: Threads = None,
     offline: Offline = False,
+    max_left_out: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Fail if more than this share of the clips cannot be graded."
+        ),
+    ] = 0.05,
 ) -> None:
     """Decode a data set with the base model, and write the error rate and band of each clip.
 
@@ -59,7 +65,7 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     """
     from megaasr.cli.progress import progress_bar
     from megaasr.grade.grading import Grading
-    from megaasr.grade.shards import GRADED_FILE, assignment_from_environment
+    from megaasr.grade.shards import ERRORS_FILE, GRADED_FILE, assignment_from_environment
     from megaasr.hub import HubOptions
     from megaasr.model.hub import find_model_parts
     from megaasr.model.parts import fingerprint
@@ -97,10 +103,13 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     with progress_bar("clips") as advance:
         result = grading.run(load, assignment, advance)
     speed = f", {result.audio_s / result.seconds:.1f} times real time" if result.seconds else ""
-    typer.echo(f"{result.clips} clips graded, {result.failed} could not be read{speed}")
+    typer.echo(f"{result.clips} clips graded, {result.failed} could not be used{speed}")
     if not result.done:
         typer.echo(f"{output}: shards of other processes are not done yet")
         return
+    if result.left_out.problems:
+        typer.echo(f"{result.left_out.describe()}; why: {output / ERRORS_FILE}", err=True)
+    result.left_out.require(max_left_out, str(manifest), option="--max-left-out")
     _summarize(output, output / GRADED_FILE)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from megaasr import strict_json
 from megaasr.cli.options import Offline
 
 if TYPE_CHECKING:
@@ -14,15 +15,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from megaasr.audio.quality import Quality
+    from megaasr.audio.waveform import Samples
+    from megaasr.cli.inspection import Inspection
+    from megaasr.route.router import Router
 
 app = typer.Typer(add_completion=False)
 _WINDOW_S = 2.0
-_MAX_S = 1800.0
 
 
 @app.command()
 def inspect(
-    audio: Annotated[list[str], typer.Argument(metavar="AUDIO", help="Recordings.")],
+    audio: Annotated[
+        list[str], typer.Argument(metavar="AUDIO", help="Recordings, and folders of recordings.")
+    ],
     model: Annotated[str, typer.Option(help="Model whose router rates the degradation.")] = "tiny",
     picture: Annotated[
         Path | None,
@@ -33,62 +38,89 @@ def inspect(
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print one JSON document per recording.")
     ] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Include the subfolders of folders.")
+    ] = False,
     offline: Offline = False,
 ) -> None:
-    """Measure recordings: speech, loudness, noise, clipping, bandwidth, dropouts, reverberation.
+    """Measure recordings, name what is wrong with them, and say what to do about it.
 
-    All measures are estimates. Only the first half hour of a longer recording is measured. With a
-    model that has a router, its probability of degraded audio over time is shown, too.
+    Named are: silent or cancelling channels, wrong scale, offset, hum, missing speech, low level,
+    clipping, noise, reverberation, missing bands, and dropouts. All measures are estimates. Only
+    the first half hour of a longer recording is measured. With a model that has a router, its
+    probability of degraded audio over time is shown, too.
     """
-    import json
-    from dataclasses import asdict
-
-    from megaasr.audio.files import read
-    from megaasr.audio.quality import advice, measure_quality
-    from megaasr.audio.waveform import SAMPLE_RATE
+    from megaasr.cli.audio_arguments import UnusableFolder, expand
+    from megaasr.cli.inspection import inspect_recording
     from megaasr.errors import AudioError, UsageError
     from megaasr.hub import HubOptions
     from megaasr.model.hub import find_model_parts
-    from megaasr.route.decision import THRESHOLD
     from megaasr.route.router import find_router
-    from megaasr.transcribe.speech_activity import detect_speech
 
-    if picture is not None and len(audio) > 1:
+    inputs = expand(audio, recursive=recursive)
+    if picture is not None and len(inputs) > 1:
         raise UsageError("--picture shows a single recording; name only one")
     router = find_router(find_model_parts(model, HubOptions(offline)))
     failed = False
-    for path in audio:
+    for item in inputs:
         try:
-            samples = read(path, sample_rate=SAMPLE_RATE).samples[: int(_MAX_S * SAMPLE_RATE)]
-            speech = detect_speech(samples)
-            quality = measure_quality(samples, speech)
+            if isinstance(item, UnusableFolder):
+                raise UsageError(f"{item.audio}: {item.reason}")
+            inspection = inspect_recording(item.audio)
         except (AudioError, UsageError) as error:
             typer.echo(f"mega-asr: error: {error}", err=True)
             failed = True
             continue
-        degraded = router.probabilities(samples, _WINDOW_S) if router is not None else []
-        tips = advice(quality)
-        if degraded and _mean(degraded) >= THRESHOLD and not tips:
-            tips.append("The router rates it as degraded, although no single measure stands out.")
-        if json_lines:
-            document = {"audio": path, **asdict(quality), "degraded": degraded, "advice": tips}
-            typer.echo(json.dumps(document, ensure_ascii=False))
-        else:
-            _show(path, quality, degraded, tips)
+        degraded = _degradation(router, inspection.mono)
+        _show(item.audio, inspection, degraded, json_lines=json_lines)
         if picture is not None:
-            _draw(picture, samples, speech, degraded)
+            _draw(picture, inspection.mono, inspection.speech, degraded)
             typer.echo(f"{picture}: level, speech and degradation over time", err=json_lines)
     if failed:
         raise typer.Exit(1)
 
 
+def _degradation(router: Router | None, mono: Samples) -> list[tuple[float, float, float]]:
+    """Return start and end in seconds and the probability of degraded audio of every window."""
+    return router.probabilities(mono, _WINDOW_S) if router is not None else []
+
+
 def _show(
-    path: str, quality: Quality, degraded: list[tuple[float, float, float]], tips: list[str]
+    path: str,
+    inspection: Inspection,
+    degraded: list[tuple[float, float, float]],
+    *,
+    json_lines: bool,
 ) -> None:
+    from dataclasses import asdict
+
+    from megaasr.route.decision import THRESHOLD
+
+    tips = [problem.advice for problem in inspection.problems]
+    if degraded and _mean(degraded) >= THRESHOLD and not tips:
+        tips.append("The router rates it as degraded, although no single measure stands out.")
+    if json_lines:
+        document = {
+            "audio": path,
+            **asdict(inspection.quality),
+            "dropouts_per_min": inspection.quality.dropouts_per_min,
+            "degraded": degraded,
+            "problems": [problem.name for problem in inspection.problems],
+            "advice": tips,
+        }
+        typer.echo(strict_json.dumps(document, ensure_ascii=False))
+        return
+    typer.echo(path)
+    for name, value in [*_measures(inspection.quality), *_router_rows(degraded)]:
+        typer.echo(f"  {name:30}{value}")
+    for tip in tips or ["No problem was found."]:
+        typer.echo(f"  - {tip}")
+
+
+def _measures(quality: Quality) -> list[tuple[str, str]]:
     def shown(value: float | None, unit: str, digits: int = 1) -> str:
         return "not measurable" if value is None else f"{value:.{digits}f} {unit}"
 
-    typer.echo(path)
     rows = [
         ("length", shown(quality.duration_s, "s")),
         ("speech", shown(100 * quality.speech_ratio, "% of the time", 0)),
@@ -97,18 +129,22 @@ def _show(
         ("signal-to-noise (estimate)", shown(quality.snr_db, "dB")),
         ("clipped samples", shown(100 * quality.clipped_share, "%", 3)),
         ("bandwidth", shown(quality.bandwidth_hz, "Hz", 0)),
+        ("reverberation time (estimate)", shown(quality.reverberation_s, "s")),
         ("dropouts", shown(quality.dropouts_per_min, "a minute")),
-        ("reverberation time (estimate)", shown(quality.reverberation_s, "s", 2)),
     ]
-    if degraded:
-        mean = _mean(degraded)
-        worst = max(degraded, key=lambda window: window[2])
-        rows.append(("degraded, by the router", f"{mean:.2f} on average"))
-        rows.append(("", f"{worst[2]:.2f} at worst, from {worst[0]:.1f} to {worst[1]:.1f} s"))
-    for name, value in rows:
-        typer.echo(f"  {name:30}{value}")
-    for tip in tips or ["No obvious problem was found."]:
-        typer.echo(f"  - {tip}")
+    if quality.channels.count > 1:
+        rows.insert(1, ("channels", str(quality.channels.count)))
+    return rows
+
+
+def _router_rows(degraded: list[tuple[float, float, float]]) -> list[tuple[str, str]]:
+    if not degraded:
+        return []
+    start, end, worst = max(degraded, key=lambda window: window[2])
+    return [
+        ("degraded, by the router", f"{_mean(degraded):.2f} on average"),
+        ("", f"{worst:.2f} at worst, from {start:.1f} to {end:.1f} s"),
+    ]
 
 
 def _mean(degraded: list[tuple[float, float, float]]) -> float:

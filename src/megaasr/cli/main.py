@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -229,11 +229,38 @@ def _fail(error: MegaASRError, status: int) -> None:
     sys.exit(status)
 
 
+class _ClosedOutput(io.TextIOBase):
+    """Standard output that the shell closed: what a command prints would be lost.
+
+    Args:
+        placeholder: file that keeps the descriptor of standard output, lest another file gets it.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, placeholder: IO[str]) -> None:
+        self._placeholder = placeholder
+
+    def write(self, text: str) -> int:
+        """Refuse the text.
+
+        Raises:
+            MegaASRError: always, unless the text is empty.
+        """
+        if text:
+            raise MegaASRError(
+                "standard output is closed, so that the result would be lost; redirect it to a "
+                "file, or to /dev/null"
+            )
+        return 0
+
+
 def _open_missing_streams() -> None:
     """Replace standard streams that the shell closed (`<&-`, `>&-`), which are None in Python."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 (used until exit)
+            file = Path(os.devnull).open(mode)  # noqa: SIM115 (used until exit)
+            setattr(sys, name, _ClosedOutput(file) if name == "stdout" else file)
 
 
 def _close_quietly() -> None:

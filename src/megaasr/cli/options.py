@@ -49,7 +49,17 @@ Device = Annotated[
 ForcedLanguage = Annotated[
     str | None,
     typer.Option(
-        help="ISO code of the language to force [default: detected].", rich_help_panel=MODEL_PANEL
+        help="Language to force: a code or a name, such as zh, zho, zh-CN or Chinese "
+        "[default: detected].",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+NormalizerVersion = Annotated[
+    int | None,
+    typer.Option(
+        help="Version of the rules that make texts comparable, for rates like older ones "
+        "[default: the latest].",
+        min=1,
     ),
 ]
 Dtype = Annotated[

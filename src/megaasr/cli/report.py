@@ -24,7 +24,8 @@ def report(
     audio_root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that audio paths are relative to [default: as in the benchmark]."
+            help="Folder that audio paths are relative to [default: as in the benchmark, or beside "
+            "its test set or result]."
         ),
     ] = None,
     behind: Annotated[
@@ -46,6 +47,7 @@ def report(
     from megaasr.report.benchmark_page import BehindBaseline, benchmark_page
     from megaasr.report.benchmark_tables import all_tables
     from megaasr.report.side_by_side import side_by_side
+    from megaasr.report.sounds import SoundSearch
     from megaasr.report.tables import plain_markdown
     from megaasr.score.result import Result
 
@@ -53,7 +55,8 @@ def report(
     output.mkdir(parents=True, exist_ok=True)
     page, tables = output / "index.html", output / "tables.md"
     behind_baseline = BehindBaseline(behind, clips) if behind else None
-    write_atomically(page, benchmark_page(merged, audio_root, behind_baseline))
+    sounds = SoundSearch(audio_root, [path.parent for path in results])
+    write_atomically(page, benchmark_page(merged, sounds, behind_baseline))
     parts = []
     for result in merged:
         parts.append(f"## {plain_markdown(result.test_set.name)}\n")
@@ -62,3 +65,6 @@ def report(
     size_mb = page.stat().st_size / 1e6
     typer.echo(f"{page}: {len(merged)} test set(s), {size_mb:.1f} MB; open it in a browser")
     typer.echo(f"{tables}: the same tables in Markdown")
+    missing = sounds.describe_missing()
+    if missing is not None:
+        typer.echo(f"mega-asr: warning: {missing}", err=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from types import TracebackType
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from megaasr import strict_json
 from megaasr.records import Segment, Transcript
-from megaasr.records.subtitles import live_line, single_line
+from megaasr.records.subtitles import live_lines, single_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STOPPED = "stopped by an error"
 """Status of a run that an error ended."""
+DOUBTFUL_CONFIDENCE = 0.5
+"""Calibrated confidence below which a text is marked: more of its words are wrong than right."""
 # Characters that control a terminal or break a line, and that JSON does not escape.
 _NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
@@ -48,6 +50,7 @@ class Screen:
         durations: returns the stated length in seconds of every recording, by path, or None if
             some are unknown; called only if the bar is shown. The bar then counts seconds of
             audio, otherwise files.
+        by_channel: recordings have a transcript for each channel, so that texts have headings.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Screen:
         *,
         bar: bool,
         durations: Callable[[], dict[str, float] | None] = lambda: None,
+        by_channel: bool = False,
     ) -> None:
         self._content = content
         self._total = total
@@ -67,6 +71,7 @@ class Screen:
         if bar and sys.stderr.isatty():
             self._durations = durations()
             self._progress = _progress(total, self._durations)
+        self._by_channel = by_channel
         self._heading: str | None = None  # the recording whose text was printed last
         self._transcribed = self._skipped = self._failed = 0
         self._audio_s = 0.0
@@ -94,17 +99,28 @@ class Screen:
 
     def segment(self, audio: str, segment: Segment) -> None:
         """Show a segment that has just become final."""
-        self._advance(audio, segment.end)
+        self._advance(audio, segment.end if segment.chunk_end is None else segment.chunk_end)
         if self._content is StdoutContent.SEGMENTS and segment.text:
             self._print_heading(audio)
-            self._print(live_line(segment))
+            self._print(f"{live_lines(segment)}{_doubt(segment)}")
 
-    def transcript(self, audio: str, transcript: Transcript) -> None:
+    def transcripts(self, audio: str, transcripts: Sequence[Transcript]) -> None:
         """Show a finished recording, with a note if it has no text, and a warning if segments are
-        unreliable or words may be missing."""
+        unreliable or words may be missing.
+
+        Args:
+            audio: path of the recording.
+            transcripts: its transcript, or one for each of its channels.
+        """
         self._transcribed += 1
-        self._audio_s += transcript.duration_s
+        self._audio_s += transcripts[0].duration_s
         self._finish(audio)
+        for transcript in transcripts:
+            name = audio if transcript.channel is None else f"{audio} ({transcript.channel})"
+            self._show_transcript(name, transcript)
+
+    def _show_transcript(self, audio: str, transcript: Transcript) -> None:
+        """Show a transcript under a name."""
         if self._content is StdoutContent.JSON:
             self._print_json(transcript.to_dict())
         elif self._content is StdoutContent.TEXT:
@@ -124,6 +140,14 @@ class Screen:
             count = f"{len(unreliable)} of {len(transcript.segments)} segments"
             dropped = " and left out" if "dropped" in transcript.flags else ""
             self.warn(f"{audio}: {count} unreliable{dropped} ({', '.join(flags)})")
+        doubtful = [s.confidence for s in transcript.segments if _is_doubtful(s)]
+        if doubtful:
+            count = f"{len(doubtful)} of {len(transcript.segments)} segments"
+            lowest = min(value for value in doubtful if value is not None)
+            self.warn(
+                f"{audio}: {count} doubtful (confidence below {DOUBTFUL_CONFIDENCE:g}, the lowest "
+                f"{lowest:.2f}): more words may be wrong than right"
+            )
         truncated = sum("token_budget_hit" in segment.flags for segment in transcript.segments)
         if truncated:
             count = f"{truncated} of {len(transcript.segments)} segments"
@@ -172,8 +196,8 @@ class Screen:
         typer.echo(f"{status}, {line}" if status else line, err=True)
 
     def _print_heading(self, audio: str) -> None:
-        """Print the name of the recording whose text follows, if there are several recordings."""
-        if self._total > 1 and audio != self._heading:
+        """Print the name of the recording or channel whose text follows, if there are several."""
+        if (self._total > 1 or self._by_channel) and audio != self._heading:
             gap = "" if self._heading is None else "\n"
             self._print(f"{gap}==> {single_line(audio)} <==")
         self._heading = audio
@@ -182,7 +206,7 @@ class Screen:
         """Print a document on one line, with escapes for all characters that could break it."""
         # For characters missing in stdout's encoding, Python would write escapes unknown to JSON.
         unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        line = json.dumps(document, ensure_ascii=not unicode)
+        line = strict_json.dumps(document, ensure_ascii=not unicode)
         self._print(_NOT_PRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line))
 
     def _print(self, line: str) -> None:
@@ -225,6 +249,24 @@ class Screen:
             done = self._finished_s + position_s
         files = f"{self._finished}/{self._total} files  {single_line(audio)[-40:]}"
         self._progress.update(task, completed=done, description=files)
+
+
+def _doubt(segment: Segment) -> str:
+    """Return the mark of a text that may be wrong, with the reasons; empty if there are none."""
+    reasons = [check.flag.replace("_", " ") for check in segment.checks]
+    if segment.confidence is not None:
+        reasons.append(f"confidence {segment.confidence:.2f}")
+    if "unreliable" in segment.flags:
+        return f"  [unreliable: {', '.join(reasons)}]"
+    return f"  [doubtful: {reasons[-1]}]" if _is_doubtful(segment) else ""
+
+
+def _is_doubtful(segment: Segment) -> bool:
+    """Return whether more words of a text are expected to be wrong than right, although it passed
+    the checks."""
+    if not segment.text or segment.confidence is None or "unreliable" in segment.flags:
+        return False
+    return segment.confidence < DOUBTFUL_CONFIDENCE
 
 
 def _progress(total: int, durations: dict[str, float] | None) -> Progress:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megaasr import strict_json
 from megaasr.cli.simulate_corpus import corpus, webdataset
 from megaasr.simulate.severity import SeverityCurve
 
@@ -55,7 +55,7 @@ def scenarios(
 
     if json_:
         listed = [_scenario_json(scenario) for scenario in SCENARIOS]
-        typer.echo(json.dumps(listed, indent=1))
+        typer.echo(strict_json.dumps(listed, indent=1))
         return
     from rich.console import Console
     from rich.table import Table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from megaasr import strict_json
 
 if TYPE_CHECKING:
     from megaasr.progress import OnRemarkedProgress
@@ -100,6 +101,12 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
         f"{output}: {report.clips} clips, {report.audio_s / 3600:.2f} h, {report.shards} shards; "
         f"{report.sources_broken} sources failed"
     )
+    if report.clips_without_effect:
+        typer.echo(
+            f"{report.clips_without_effect} clips are left out, since their noise would be silent: "
+            f"see {output / 'errors.jsonl'}",
+            err=True,
+        )
     if report.sources_broken:
         typer.echo(f"failed: see {output / 'errors.jsonl'}", err=True)
         raise typer.Exit(1)
@@ -178,7 +185,7 @@ def _overrides(**values: object) -> list[str]:
     """Return options as overrides of a recipe; options that are None keep the recipe's value."""
     return [
         # A JSON value is a TOML value as well.
-        f"{field}={json.dumps(value, ensure_ascii=False)}"
+        f"{field}={strict_json.dumps(value, ensure_ascii=False)}"
         for field, value in values.items()
         if value is not None
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.cli.training_options import (
     DryRunOption,
@@ -85,7 +85,7 @@ def _probe(recipe: RLRecipe, output: Path, clips: int) -> None:
         "recommended": recommended,
         "temperatures": [result.to_dict() for result in results],
     }
-    write_atomically(output / "probe.json", json.dumps(document, indent=2) + "\n")
+    write_atomically(output / "probe.json", strict_json.dumps(document, indent=2) + "\n")
     draw_probe(results, output / "probe.png")
     header = ("temperature", "CPI", "BAP", "valid", "variance", "mean sample", "best sample")
     table = Table(*header)

@@ -123,6 +123,9 @@ class TrainingRequest:
                 draw_curves(self.output / "metrics.jsonl", picture, curves)
                 message += f"; {picture}: its curves"
             typer.echo(message)
+            if result.left_out.problems:
+                where = self.output / "clips.json"
+                typer.echo(f"{result.left_out.describe()}; all of them: {where}", err=True)
         return result
 
 

@@ -6,10 +6,11 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from megaasr.audio.selection import ChannelChoice, Selection
 from megaasr.cli import options
 from megaasr.cli.audio_arguments import (
     UnusableFolder,
@@ -18,12 +19,13 @@ from megaasr.cli.audio_arguments import (
     stated_durations,
 )
 from megaasr.cli.interruption import Interruption
+from megaasr.cli.languages import forced_language
 from megaasr.cli.screen import STOPPED, Screen, StdoutContent
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.hub import SHIPPED, SHIPPED_LANGUAGES
-from megaasr.model.prompt import language_code, language_name
+from megaasr.model.prompt import language_name
 from megaasr.records import FORMATS
 from megaasr.transcribe.bundle import LazyModel, ModelOptions
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
@@ -31,6 +33,7 @@ from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
 if TYPE_CHECKING:
     from megaasr.transcribe.audio_stream import Audio
     from megaasr.transcribe.options import TranscribeOptions
+    from megaasr.transcribe.recognizer import MegaASR
     from megaasr.transcribe.session import Outcome
 
 
@@ -38,6 +41,9 @@ app = typer.Typer(add_completion=False)
 
 ALL_FORMATS = "all"
 """Value of `--output-format` that stands for every format."""
+
+EACH_CHANNEL = "each"
+"""Value of `--channels` that transcribes each channel for itself."""
 
 _DEMONSTRATION_MODEL = (
     "without --model this is tiny, a demonstration model that cannot transcribe people; for real "
@@ -63,7 +69,11 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         ),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="ISO code or English name to force [default: detected].")
+        str | None,
+        typer.Option(
+            help="Language to force: a code or a name, such as zh, zho, zh-CN or Chinese "
+            "[default: detected]."
+        ),
     ] = None,
     output_dir: Annotated[
         Path | None,
@@ -85,6 +95,22 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = None,
+    track: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of the audio track, from 1 on [default: the one that players choose, or "
+            "another if that one is silent].",
+        ),
+    ] = None,
+    channels: Annotated[
+        str,
+        typer.Option(
+            metavar="mix|left|right|each|N",
+            help="What to use of several channels: their mix, one of them, or each for itself, "
+            "which gives a transcript per channel.",
+        ),
+    ] = "mix",
     context: Annotated[
         str, typer.Option("--context", help="Names and terms that bias the model.")
     ] = "",
@@ -193,8 +219,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         )
     formats = _parse_formats(output_format or [ALL_FORMATS])
     writing = output_dir is not None or bool(output_format)
-    if language is not None:
-        language_name(language)  # an unknown one is noticed before the model is loaded
+    code = forced_language(language)  # an unknown one is noticed before the model is loaded
     if resume and not writing:
         raise UsageError("--resume needs files to skip: add -o FOLDER or -f FORMAT")
     content, bar = _what_to_show(json_lines, verbose, writing=writing)
@@ -222,13 +247,15 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         guards.append(f"low_logprob={logprob_threshold}")
     transcribe_options = TranscribeOptions(
         model_options,
-        DecodeOptions(language, context or initial_prompt),
+        DecodeOptions(code, context or initial_prompt),
         ReliabilityOptions(
             vad=not no_vad,
             thresholds=CheckThresholds().changed(guards),
             retry=not no_retry,
             drop_unreliable=drop_unreliable,
         ),
+        Selection(track, "mix" if channels == EACH_CHANNEL else _parse_channel(channels)),
+        each_channel=channels == EACH_CHANNEL,
     )
     folder = None
     if writing:
@@ -236,7 +263,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         folder.assign_names(
             [recording for recording in inputs if isinstance(recording, AudioInput)]
         )
-    screen = Screen(content, len(inputs), bar=bar, durations=lambda: stated_durations(inputs))
+    screen = Screen(
+        content,
+        len(inputs),
+        bar=bar,
+        durations=lambda: stated_durations(inputs),
+        by_channel=channels == EACH_CHANNEL,
+    )
     if model is None:
         screen.note(_DEMONSTRATION_MODEL)
     for argument in audio if not recursive else ():
@@ -245,8 +278,8 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
                 f"{argument}: recordings in its subfolders are left out; --recursive includes them"
             )
     languages = SHIPPED_LANGUAGES.get(model_options.name)
-    if language is not None and languages and language_code(language) not in languages:
-        supported = ", ".join(language_name(code) for code in languages)
+    if code is not None and languages and code not in languages:
+        supported = ", ".join(language_name(known_code) for known_code in languages)
         screen.warn(
             f"{model_options.name} knows {supported} only; with --language {language} its text is "
             "meaningless"
@@ -290,13 +323,7 @@ class _Run:
         try:
             with self._screen, Interruption() as interruption:
                 asr = MegaASR.from_bundle(model.bundle(), options.model, options.reliability)
-                outcomes = asr.transcribe_many(
-                    self._audios(),
-                    language=options.decode.language,
-                    context=options.decode.context,
-                    on_segment=lambda _, segment: self._screen.segment(self._current(), segment),
-                )
-                for outcome in outcomes:
+                for outcome in self._outcomes(asr, options):
                     self._report(outcome)
                     interruption.check()
                 self._report_skipped()
@@ -306,6 +333,26 @@ class _Run:
             raise
         finally:
             self._screen.summarize(status, loading_s=model.loading_s)
+
+    def _outcomes(self, asr: MegaASR, options: TranscribeOptions) -> Iterator[Outcome]:
+        """Yield the results in the order of the inputs; segments are shown before them."""
+        language, context = options.decode.language, options.decode.context
+        if not options.each_channel:
+            yield from asr.transcribe_many(
+                self._audios(),
+                language=language,
+                context=context,
+                selection=options.selection,
+                on_segment=lambda _, segment: self._screen.segment(self._current(), segment),
+            )
+            return
+        track = options.selection.track
+        for audio in self._audios():
+            outcome = asr.channel_outcome(audio, track=track, language=language, context=context)
+            for transcript in outcome.transcripts() if outcome.error is None else ():
+                for segment in transcript.segments:
+                    self._screen.segment(f"{self._current()} ({transcript.channel})", segment)
+            yield outcome
 
     def _audios(self) -> Iterator[Audio]:
         """Yield the recordings that have to be transcribed."""
@@ -342,16 +389,34 @@ class _Run:
         if outcome.error is not None:
             self._screen.fail(recording.audio, outcome.error.reason)
             return
-        transcript = outcome.unwrap().with_audio(recording.audio)
+        transcripts = [
+            transcript.with_audio(recording.audio) for transcript in outcome.transcripts()
+        ]
         if self._folder is not None and isinstance(recording, AudioInput):
             try:
-                self._folder.write(recording, transcript)
+                self._folder.write(recording, transcripts)
             except OSError as error:
                 file = f"{error.filename}: " if error.filename else ""
                 reason = f"the transcript cannot be written: {file}{error.strerror or error}"
                 self._screen.fail(recording.audio, reason)
                 return
-        self._screen.transcript(recording.audio, transcript)
+        self._screen.transcripts(recording.audio, transcripts)
+
+
+def _parse_channel(text: str) -> ChannelChoice:
+    """Return the value of `--channels`.
+
+    Raises:
+        UsageError: it is neither a name nor a number from 1 on.
+    """
+    if text in ("mix", "left", "right"):
+        return cast("ChannelChoice", text)
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise UsageError(
+        f"--channels {text}: choose mix, left, right, {EACH_CHANNEL}, or the number of a channel "
+        "from 1 on"
+    )
 
 
 def _parse_formats(values: Sequence[str]) -> tuple[str, ...]:

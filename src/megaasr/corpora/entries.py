@@ -18,9 +18,10 @@ class CorpusEntry:
         id: id of the entry, unique in its corpus.
         path: path of the audio file, which may be missing.
         text: transcript; empty for noise.
-        language: ISO code; None for noise.
+        language: name of the language in the corpus; None for noise. Manifests have its code.
         start_s, end_s: bounds of the segment in seconds; None for the complete file.
         extra: further columns of the manifest (`speaker`, `split`, `category`).
+        problem: why the entry cannot be used; None if the listing has all that is needed.
     """
 
     id: str
@@ -30,6 +31,7 @@ class CorpusEntry:
     start_s: float | None = None
     end_s: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
@@ -18,6 +18,7 @@ from megaasr.corpora.entries import CorpusEntry, Layout
 from megaasr.errors import AudioError, UsageError
 from megaasr.progress import OnAudioProgress
 from megaasr.records import Utterance, write_manifest
+from megaasr.text.languages import canonical_language
 
 _TOLERANCE_S = 0.1
 """Segments may exceed their recording by this many seconds, because listed times are rounded."""
@@ -99,7 +100,9 @@ def make_manifest(
     log = output.with_suffix(".errors.jsonl")
     log.unlink(missing_ok=True)
     if problems:
-        write_atomically(log, "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in problems))
+        write_atomically(
+            log, "".join(strict_json.dumps(p, ensure_ascii=False) + "\n" for p in problems)
+        )
     return ManifestSummary(len(utterances), audio_s, log if problems else None, len(problems))
 
 
@@ -112,6 +115,9 @@ def _locate(
     """
     recording: Waveform | None = None
     for entry in entries:
+        if entry.problem is not None:
+            yield entry, entry.problem
+            continue
         try:
             if entry.start_s is None or entry.end_s is None:
                 yield entry, (path, files.duration_s(path) or files.read(path).duration_s)
@@ -157,5 +163,9 @@ def _relative_to(folder: Path) -> Callable[[Path], str]:
 def _utterance(entry: CorpusEntry, audio: str, seconds: float) -> Utterance:
     extra: dict[str, Any] = {**entry.extra, "duration_s": round(seconds, 4)}
     return Utterance(
-        id=entry.id, audio=audio, text=entry.text, language=entry.language, extra=extra
+        id=entry.id,
+        audio=audio,
+        text=entry.text,
+        language=canonical_language(entry.language),
+        extra=extra,
     )

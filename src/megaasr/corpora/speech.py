@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from megaasr.corpora.entries import CorpusEntry, require_path, select_splits
 from megaasr.errors import RecordError, UsageError
+from megaasr.records.tables import read_rows
 
 
 def librispeech(root: Path, split: str | None) -> Iterator[CorpusEntry]:
@@ -55,17 +55,19 @@ def common_voice(root: Path, split: str | None) -> Iterator[CorpusEntry]:
             f"{', '.join(tables) or 'but there are no tables at all'}"
         )
     for name in select_splits(split, tables, root) if split is not None else standard:
-        for row in _table(root / f"{name}.tsv", "\t"):
-            text, audio = row.get("sentence"), row.get("path")
-            if not text or not audio:
-                continue
+        # Quotation marks are part of the sentences.
+        for number, row in read_rows(root / f"{name}.tsv"):
+            text, audio = row.get("sentence", ""), row.get("path", "")
+            line = f"{name}.tsv, line {number}"
+            missing = [column for column in ("path", "sentence") if not row.get(column)]
             language = row.get("locale") or root.name
             yield CorpusEntry(
-                Path(audio).stem,
+                Path(audio).stem or line,
                 root / "clips" / audio,
                 text.strip(),
-                language.partition("-")[0],
+                language,
                 extra={"speaker": row.get("client_id", "")[:16], "split": name},
+                problem=f"{line} has no {' and no '.join(missing)}" if missing else None,
             )
 
 
@@ -133,12 +135,3 @@ def _lines(path: Path) -> Iterator[str]:
             yield from (line.rstrip("\n") for line in lines if line.strip())
         except UnicodeDecodeError as error:
             raise RecordError(f"{path} is not UTF-8: {error}") from error
-
-
-def _table(path: Path, delimiter: str) -> Iterator[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as text:
-            # Quotation marks are part of the sentences.
-            yield from csv.DictReader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read as a table: {error}") from error

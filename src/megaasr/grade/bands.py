@@ -9,6 +9,10 @@ from megaasr.model.interface import Recognition
 from megaasr.text.error_bands import band_of
 from megaasr.text.error_rate import ErrorCounts, count_errors
 from megaasr.text.failures import find_failures
+from megaasr.text.normalize import versioned
+
+NORMALIZER = versioned("bench")
+"""The normaliser of all grades, with its version, which the output folder records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,13 @@ def grade(reference: str, result: Recognition, language: str | None) -> Grade:
         result: result of the model.
         language: ISO code of the reference; None if it is unknown.
     """
-    counts = count_errors(reference, result.text, language=language)
-    failures = find_failures(reference, result.text, language=language, truncated=result.budget_hit)
+    counts = count_errors(reference, result.text, language=language, normalizer=NORMALIZER)
+    failures = find_failures(
+        reference,
+        result.text,
+        language=language,
+        normalizer=NORMALIZER,
+        truncated=result.budget_hit,
+    )
     flags = tuple(str(failure.kind) for failure in failures)
     return Grade(result.text, result.language, counts, flags)

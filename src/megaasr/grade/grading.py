@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from megaasr.audio.clips import clip_bytes
 from megaasr.audio.files import read
+from megaasr.audio.segments import parse_segment
 from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.corpora.clip_check import NOTHING_LEFT_OUT, LeftOut, find_problem
 from megaasr.errors import AudioError, UsageError
-from megaasr.grade.bands import grade
+from megaasr.grade.bands import NORMALIZER, grade
 from megaasr.grade.shards import GradeFolder, ShardAssignment, relative_audio, require_unique
 from megaasr.hashing import file_sha256
 from megaasr.model.interface import Request, Route, SpeechModel
 from megaasr.progress import OnRemarkedProgress
-from megaasr.records import Utterance, read_manifest
+from megaasr.records import Utterance
+from megaasr.records.tables import read_utterances
 
 Container = Literal["parquet", "jsonl"]
 """File format of the shards: `parquet` includes the audio, `jsonl` refers to it."""
@@ -47,9 +51,10 @@ class Graded:
     Attributes:
         done: whether the shards of all processes are finished and the listing is written.
         clips: number of clips that were graded or failed in this run.
-        failed: number of clips that could not be read in this run.
+        failed: number of clips that could not be used in this run.
         audio_s: seconds of audio that were decoded.
         seconds: time that the run took.
+        left_out: the clips without a grade, of all runs and processes together, once all are done.
     """
 
     done: bool
@@ -57,13 +62,15 @@ class Graded:
     failed: int
     audio_s: float
     seconds: float
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 class Grading:
     """Grades a data set.
 
     Args:
-        manifest: JSONL manifest, or the folder of a simulated data set.
+        manifest: JSONL manifest or another table of clips (`records.tables`), or the folder of a
+            simulated data set.
         folder: output folder.
         model: name of the model, for the records.
         fingerprint: fingerprint of the model's weights.
@@ -93,7 +100,7 @@ class Grading:
         if not path.is_file():
             raise UsageError(f"there is no manifest {path}")
         self._manifest, self._model, self._container = path, model, container
-        self._utterances = list(read_manifest(path))[:limit]
+        self._utterances = list(islice(read_utterances(path), limit))
         if not self._utterances:
             raise UsageError(f"{path} lists no clips")
         require_unique(self._utterances, path)
@@ -106,6 +113,7 @@ class Grading:
             "container": container,
             "model": model,
             "fingerprint": fingerprint,
+            "normalizer": NORMALIZER,
         }
         self._folder = GradeFolder(folder, identity, -(-len(self._utterances) // shard_size))
         self._columns = self._find_columns() if container == "parquet" else {}
@@ -138,9 +146,21 @@ class Grading:
             clips += len(rows)
             failed += sum("error" in row for row in rows)
             on_progress(clips, total, f"{audio_s / seconds:.1f} times real time")
+        done = self._folder.finish()
         return Graded(
-            done=self._folder.finish(), clips=clips, failed=failed, audio_s=audio_s, seconds=seconds
+            done=done,
+            clips=clips,
+            failed=failed,
+            audio_s=audio_s,
+            seconds=seconds,
+            left_out=self._left_out() if done else NOTHING_LEFT_OUT,
         )
+
+    def _left_out(self) -> LeftOut:
+        """Return the clips without a grade, of all runs and processes together."""
+        rows = list(self._folder.rows())
+        problems = tuple((row["id"], "cannot be graded") for row in rows if "error" in row)
+        return LeftOut(len(rows), problems)
 
     def _shard(self, number: int) -> list[Utterance]:
         return self._utterances[number * self._size : (number + 1) * self._size]
@@ -155,10 +175,11 @@ class Grading:
             try:
                 encoded = clip_bytes(self._manifest.parent, clip.audio)
                 samples = read(encoded).samples
-                if samples.size > MAX_S * SAMPLE_RATE:
-                    raise AudioError(clip.audio, f"longer than {MAX_S:.0f} s; cut it first")
             except (AudioError, OSError) as error:
                 failed.append({"id": clip.id, "audio": clip.audio, "error": str(error)})
+                continue
+            if problem := self._find_problem(clip, samples.size):
+                failed.append({"id": clip.id, "audio": clip.audio, "error": problem})
                 continue
             clips.append(clip)
             encoded_clips.append(encoded)
@@ -172,6 +193,12 @@ class Grading:
         self._folder.finish_shard(number, [*rows, *failed])
         audio_s = sum(request.samples.size for request in requests) / SAMPLE_RATE
         return [*rows, *failed], audio_s
+
+    def _find_problem(self, clip: Utterance, samples: int) -> str | None:
+        stated_s = clip.extra.get("duration_s")
+        stated_s = float(stated_s) if isinstance(stated_s, int | float) else None
+        problem = find_problem(samples, clip.text, stated_s, max_s=MAX_S)
+        return None if problem is None else f"{clip.audio}: {problem}"
 
     def _row(self, clip: Utterance) -> dict[str, Any]:
         audio = relative_audio(clip, self._manifest, self._folder.folder)
@@ -195,6 +222,8 @@ class Grading:
         table = []
         for index, (row, encoded) in enumerate(zip(rows, encoded_clips, strict=True)):
             suffix = Path(row["audio"].partition("#")[0]).suffix
+            if parse_segment(row["audio"]) is not None:
+                suffix = ".flac"
             path = row["id"].replace("/", "_") + (".flac" if suffix == ".parquet" else suffix)
             values = {key: convert(row.get(key), type_) for key, type_ in self._columns.items()}
             table.append({**values, "audio": {"bytes": encoded, "path": path}})

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.errors import RecordError, UsageError
 from megaasr.folder_claim import FolderClaim
@@ -76,7 +77,7 @@ class GradeFolder:
         self.count = count
         (folder / _PARTS).mkdir(parents=True, exist_ok=True)
         claim = FolderClaim(folder, CLAIM_FILE, "holds other grades")
-        claim.claim(json.dumps(identity, indent=1) + "\n")
+        claim.claim(strict_json.dumps(identity, indent=1) + "\n")
 
     def unfinished(self, assignment: ShardAssignment) -> list[int]:
         """Return the numbers of a process's shards that are not finished."""
@@ -144,4 +145,4 @@ def require_unique(utterances: Sequence[Utterance], manifest: Path) -> None:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return strict_json.dumps(row, ensure_ascii=False) + "\n"

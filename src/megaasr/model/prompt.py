@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import UsageError
+from megaasr.text.languages import canonical_language, english_name, is_named
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,14 +70,18 @@ def language_name(language: str) -> str:
     """Return the model's name of a language.
 
     Args:
-        language: ISO code or English name, in upper or lower case.
+        language: any name of the language, see `text.languages.canonical_language`.
 
     Raises:
         UsageError: the language is not one of the model's 30.
     """
-    code = _CODES.get(language.strip().lower(), language.strip().lower())
+    code = canonical_language(language)
     if code not in LANGUAGE_NAMES:
         supported = ", ".join(f"{code} ({name})" for code, name in LANGUAGE_NAMES.items())
+        if code is not None and is_named(code):
+            raise UsageError(
+                f"Qwen3-ASR does not know {english_name(code)} ({code}); it knows {supported}"
+            )
         raise UsageError(f"unknown language {language!r}; Qwen3-ASR knows {supported}")
     return LANGUAGE_NAMES[code]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 
 BACKUP_SUFFIX = ".before"
@@ -33,7 +34,7 @@ def archive_output(folder: Path, key: str, completed: dict[str, Any] | None) -> 
     Raises:
         OSError: the folder cannot be renamed.
     """
-    write_atomically(folder / KEY_FILE, json.dumps({"key": key, "done": completed}))
+    write_atomically(folder / KEY_FILE, strict_json.dumps({"key": key, "done": completed}))
     unused = (path for path in _backup_names(folder) if not (path.exists() or path.is_symlink()))
     return folder.rename(next(unused))
 

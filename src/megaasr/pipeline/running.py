@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import MegaASRError
 from megaasr.hashing import file_sha256
@@ -207,7 +208,7 @@ class Pipeline:
                 for path in step.reads
             ],
         }
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return hashlib.sha256(strict_json.dumps(content).encode()).hexdigest()
 
     def _execute(self, step: PlannedStep) -> str:
         """Run a step's command and return its command line."""
@@ -241,7 +242,7 @@ class Pipeline:
 
         def record(seconds: float) -> None:
             content = {"key": key, "seconds": seconds, "folder": self._output_folder(step)}
-            write_atomically(path, json.dumps(content))
+            write_atomically(path, strict_json.dumps(content))
 
         record(elapsed)  # before the step, since SIGKILL leaves no time afterwards
         try:
@@ -299,7 +300,7 @@ class Pipeline:
     def _write_state(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         steps = {name: asdict(completed) for name, completed in self._completed.items()}
-        text = json.dumps({"schema": SCHEMA, "steps": steps}, indent=1, ensure_ascii=False)
+        text = strict_json.dumps({"schema": SCHEMA, "steps": steps}, indent=1, ensure_ascii=False)
         write_atomically(self.out / STATE_FILE, text + "\n")
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.audio.clips import exists
 from megaasr.config import Recipe, flatten, load_recipe, shipped_recipes
@@ -70,7 +71,7 @@ def publish_base_model(
     facts["millions"] = sum(p.numel() for p in model.model.parameters()) / 1e6
     seconds = result.systems[0].seconds or 0.0
     results |= {"facts": facts, "rtfx": round(results["audio_s"] / seconds, 1)}
-    write_atomically(output / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
+    write_atomically(output / RESULTS_FILE, strict_json.dumps(results, indent=2) + "\n")
     write_atomically(output / CARD_FILE, model_card(facts, results))
     _write_predictions(result, run / "predictions.jsonl")
     return results
@@ -125,7 +126,7 @@ def _write_predictions(result: Result, path: Path) -> None:
                 "errors": hypothesis.errors(result.headline_normalizer).errors,
             }
         )
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomically(path, "".join(strict_json.dumps(row) + "\n" for row in rows))
 
 
 def _check_inputs(run: Path, corpus: Path) -> None:
@@ -188,7 +189,7 @@ def _recipe_command(recipe_class: type[Recipe], resolved: dict[str, Any]) -> str
         except UsageError:  # a recipe of another class
             continue
         overrides = [
-            f"--set {key}={json.dumps(value)}"
+            f"--set {key}={strict_json.dumps(value)}"
             for key, value in flatten(resolved).items()
             if key != "corpus" and shipped.get(key) != value  # the corpus may be in any folder
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from megaasr import strict_json
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.atomic import atomic_file, write_atomically
@@ -123,7 +123,7 @@ def describe_parts(output: Path, result: Path, made_from: str) -> None:
         "router": _router_facts(parts.router),
         "measured": measured,
     }
-    write_atomically(output / PARTS_FILE, json.dumps(facts, indent=1) + "\n")
+    write_atomically(output / PARTS_FILE, strict_json.dumps(facts, indent=1) + "\n")
     _write_card(parts.base, output, facts)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.publish.base_model import copy_model
 from megaasr.publish.pack import CARD_FILE, count_parameters
@@ -31,6 +31,6 @@ def publish_small_model(run: Path, output: Path) -> None:
     copy_model(run / "decoder" / "model", output)
     facts = small_facts(run, output)
     facts["millions"] = count_parameters(output / "model.safetensors") / 1e6
-    document = json.dumps({"facts": facts, "lists": results}, indent=2) + "\n"
+    document = strict_json.dumps({"facts": facts, "lists": results}, indent=2) + "\n"
     write_atomically(output / RESULTS_FILE, document)
     write_atomically(output / CARD_FILE, small_card(facts, results))

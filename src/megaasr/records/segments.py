@@ -11,14 +11,14 @@ class Word:
 
     Attributes:
         text: the word with adjacent punctuation.
-        start, end: times in seconds from the start of the recording, interpolated: the share of a
-            word in the segment's speech is its share of the characters.
+        start, end: times in seconds from the start of the recording, estimated from the detected
+            speech (`megaasr.transcribe.word_times`); None if unknown.
         confidence: calibrated probability that the word is correct, 0..1; None if unknown.
     """
 
     text: str
-    start: float
-    end: float
+    start: float | None
+    end: float | None
     confidence: float | None = None
 
 
@@ -63,7 +63,8 @@ class Segment:
     """A part of a recording of at most 30 s, and its text.
 
     Attributes:
-        start, end: times in seconds from the start of the recording.
+        start, end: times of the first and the last word in seconds from the start of the
+            recording; without text the bounds of the chunk.
         text: transcribed text; empty without speech.
         language: ISO code; None if the model detected no speech or the segment was not decoded.
         flags: names of facts that a reader should know, such as `token_budget_hit`, `no_speech`.
@@ -72,9 +73,11 @@ class Segment:
         route_reason: short explanation of the route.
         confidence: mean confidence of the words, 0..1; None if unknown.
         mean_logprob: mean log-probability of the tokens; None if unknown.
-        words: words with times and confidence; empty if the model gives no probabilities.
+        words: words with times, and confidence if the model gives probabilities.
         checks: quality checks that the text failed.
         attempts: all decoding attempts if there were several, else empty.
+        chunk_start, chunk_end: bounds of the chunk, in seconds; the chunks of a recording cover it
+            without gaps. None for segments that were not made from a chunk.
     """
 
     start: float
@@ -90,3 +93,5 @@ class Segment:
     words: tuple[Word, ...] = ()
     checks: tuple[Check, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    chunk_start: float | None = None
+    chunk_end: float | None = None

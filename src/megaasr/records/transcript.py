@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.records.segments import Segment
 from megaasr.records.subtitles import render_srt, render_tsv, render_txt, render_vtt
 
-TRANSCRIPT_SCHEMA = 1
+TRANSCRIPT_SCHEMA = 2
+"""Version of the JSON document. 2: `segments[].start` and `end` are those of the words; in 1 they
+were the bounds of the chunk, now `chunk_start` and `chunk_end`."""
 _SHOWN_CHARACTERS = 60
 
 
@@ -30,6 +32,8 @@ class Transcript:
         segments: segments in order of time, without overlap.
         reason: explanation of an empty `text`; None otherwise.
         audio: path of the recording as the caller wrote it; None if it did not come from a file.
+        channel: name of the channel, `left` for example, if each was transcribed for itself.
+        notes: what was unusual about the recording, one sentence each.
     """
 
     text: str
@@ -39,6 +43,8 @@ class Transcript:
     segments: tuple[Segment, ...] = ()
     reason: str | None = None
     audio: str | None = None
+    channel: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return the beginning of the text and what it belongs to, on one line."""
@@ -60,22 +66,24 @@ class Transcript:
         return replace(self, audio=audio)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the transcript as JSON values (docs/transcripts.md)."""
+        """Return the transcript as JSON values (docs/transcripts.md); no number is infinite."""
         return {
             "schema": TRANSCRIPT_SCHEMA,
             "audio": self.audio,
+            "channel": self.channel,
             "text": self.text,
             "language": self.language,
             "duration_s": self.duration_s,
             "model": self.model,
             "reason": self.reason,
+            "notes": list(self.notes),
             "word_times": "interpolated",
-            "segments": [_json_values(asdict(segment)) for segment in self.segments],
+            "segments": [strict_json.finite(asdict(segment)) for segment in self.segments],
         }
 
     def to_json(self) -> str:
         """Return the versioned JSON document that `mega-asr transcribe -f json` writes."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        return strict_json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def to_txt(self) -> str:
         """Return one line of text per segment."""
@@ -133,10 +141,3 @@ _RENDERERS: dict[str, Callable[[Transcript], str]] = {
 }
 FORMATS = tuple(_RENDERERS)
 """Names of the output formats; each is also the suffix of its files."""
-
-
-def _json_values(value: Any) -> Any:
-    """Return a document with lists instead of tuples, as it is when read from JSON."""
-    if isinstance(value, dict):
-        return {key: _json_values(item) for key, item in value.items()}
-    return [_json_values(item) for item in value] if isinstance(value, list | tuple) else value

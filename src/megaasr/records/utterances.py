@@ -6,14 +6,15 @@ columns of a later step survive the tools of an earlier one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
+from megaasr.records.fields import OFFSET_FIELD, audio_of, language_of
 from megaasr.records.jsonl import parse_objects
 
 
@@ -23,7 +24,8 @@ class Utterance:
 
     Attributes:
         id: identifier that is stable and unique in its manifest.
-        audio: path relative to the manifest's folder.
+        audio: path relative to the manifest's folder, or the name of a segment of a recording there
+            (`megaasr.audio.segments`).
         text: reference transcript as plain text; empty if nobody speaks.
         language: ISO code (`en`, `zh`, ...) or None if unknown.
         extra: all other columns (`speaker`, `duration_s`, `source`, ...).
@@ -50,18 +52,19 @@ class Utterance:
         """Return the utterance of a flat record.
 
         Raises:
-            RecordError: `id`, `audio` or `text` is missing or not a string.
+            RecordError: `id`, `audio` or `text` is missing or not a string, or `offset` or
+                `duration` of a segment is not a time.
         """
         for name in ("id", "audio", "text"):
             if not isinstance(record.get(name), str):
                 raise RecordError(f"the field {name!r} is missing or not a string")
-        standard = {"id", "audio", "text", "language"}
+        standard = {"id", "audio", "text", "language", OFFSET_FIELD}
         extra = {key: value for key, value in record.items() if key not in standard}
         return cls(
             id=record["id"],
-            audio=record["audio"],
+            audio=audio_of(record) or "",
             text=record["text"],
-            language=record.get("language"),
+            language=language_of(record),
             extra=extra,
         )
 
@@ -84,5 +87,5 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a JSONL manifest atomically, one utterance a line."""
     with atomic_file(Path(path)) as lines:
         for utterance in utterances:
-            line = json.dumps(utterance.to_dict(), ensure_ascii=False) + "\n"
+            line = strict_json.dumps(utterance.to_dict(), ensure_ascii=False) + "\n"
             lines.write(line.encode("utf-8"))

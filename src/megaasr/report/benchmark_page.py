@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from pathlib import Path
 from string import Template
 
-from megaasr import __version__
+from megaasr import __version__, strict_json
 from megaasr.report import benchmark_tables as tables
-from megaasr.report.charts import ChartLine, line_chart
+from megaasr.report.charts import MAX_BANDS, ChartLine, line_chart
 from megaasr.report.clip_cards import Cards
 from megaasr.report.clip_list import clip_list
-from megaasr.report.condition_tables import category_table, heat_map
+from megaasr.report.condition_tables import adds_to_break_down, category_table, heat_map
+from megaasr.report.sounds import SoundSearch
 from megaasr.report.tables import Table
 from megaasr.report.wording import measure_name
 from megaasr.score.result import Result
@@ -61,15 +60,15 @@ class BehindBaseline:
 
 def benchmark_page(
     results: Sequence[Result],
-    audio_root: Path | None = None,
+    sounds: SoundSearch | None = None,
     behind: BehindBaseline | None = None,
 ) -> str:
     """Return the page as HTML.
 
     Args:
         results: one result per test set, at least one.
-        audio_root: folder that audio paths are relative to; None for the folder recorded in each
-            result.
+        sounds: finds the clips' audio, and counts what is missing; None to search below the folder
+            recorded in each result.
         behind: request for a list of clips on which a system is behind the baseline; None for no
             such list.
 
@@ -78,7 +77,7 @@ def benchmark_page(
     """
     style, script = _resource("benchmark.css"), _resource("benchmark.js")
     parts = [
-        _test_set_part(number, result, audio_root, len(results), behind=behind)
+        _test_set_part(number, result, sounds or SoundSearch(), len(results), behind=behind)
         for number, result in enumerate(results)
     ]
     if len(results) > 1:
@@ -99,19 +98,18 @@ def benchmark_page(
 def _test_set_part(
     number: int,
     result: Result,
-    audio_root: Path | None,
+    sounds: SoundSearch,
     parts: int,
     *,
     behind: BehindBaseline | None,
 ) -> str:
     normalizer = result.headline_normalizer
-    root = audio_root or Path(result.test_set.audio_root)
-    cards = Cards(result, normalizer, root, prefix=f"r{number}", parts=parts)
+    cards = Cards(result, normalizer, sounds, prefix=f"r{number}", parts=parts)
     sections = [
         ("Error rates", _error_rates(result)),
         ("Severity", _curves(result, "severity", normalizer)),
         ("Scenarios", _heat_maps(number, result, normalizer)),
-        ("Categories", _html(category_table(result))),
+        ("Categories", _categories(result, normalizer)),
         ("Failures", _failures(result, normalizer)),
         ("Routing", _html(tables.routing(result))),
         ("Break-downs", _break_downs(result, normalizer)),
@@ -150,8 +148,7 @@ def _html(table: Table | None) -> str:
 
 
 def _error_rates(result: Result) -> str:
-    headlines = "".join(tables.headline(result, name).html() for name in result.normalizers)
-    return f"<p class=soft>{_HOW}</p>{headlines}"
+    return f"<p class=soft>{_HOW}</p>{''.join(t.html() for t in tables.headlines(result))}"
 
 
 def _failures(result: Result, normalizer: str) -> str:
@@ -170,17 +167,19 @@ def _curves(result: Result, by: str, normalizer: str) -> str:
     for system in result.systems:
         rates = [group.rates.get(system.name, {}).get(normalizer) for group in groups]
         values = [None if rate is None else 100 * rate.rate for rate in rates]
-        bands = [
-            None if rate is None else (100 * rate.interval[0], 100 * rate.interval[1])
-            for rate in rates
-        ]
+        intervals = [None if rate is None else rate.interval for rate in rates]
+        bands = [ends and (100 * ends[0], 100 * ends[1]) for ends in intervals]
         lines.append(ChartLine(system.name, values, bands))
     name = tables.BREAK_DOWNS[by].lower()
     level = f"{100 * result.bootstrap.level:g} %"
-    title = f"{measure_name(result).capitalize()} in % by {name}; bands are {level} intervals"
+    title = f"{measure_name(result).capitalize()} in % by {name}"
+    if len(lines) <= MAX_BANDS:
+        title += f"; bands are {level} intervals"
     chart = line_chart(title, name, [group.name for group in groups], lines)
     table = _html(tables.break_down(result, by, normalizer))
-    return f'<div class="pair">{chart}{table}</div>'
+    # Beside a chart there is room for the columns of a few systems.
+    arrangement = "pair" if len(result.systems) <= 3 else "stack"
+    return f'<div class="{arrangement}">{chart}{table}</div>'
 
 
 def _heat_maps(number: int, result: Result, normalizer: str) -> str:
@@ -200,18 +199,31 @@ def _heat_maps(number: int, result: Result, normalizer: str) -> str:
     )
 
 
+def _categories(result: Result, normalizer: str) -> str:
+    """Return the rates by category once: with intervals, or in the published layout, behind which
+    the intervals can be opened."""
+    table = _html(tables.break_down(result, "category", normalizer))
+    if not adds_to_break_down(result):
+        return table
+    return (
+        f"{_html(category_table(result))}<details><summary>Every category with clips and intervals"
+        f"</summary>{table}</details>"
+    )
+
+
 def _break_downs(result: Result, normalizer: str) -> str:
     charts = {by: _curves(result, by, normalizer) for by in ("size", "snr", "duration")}
     plain = {by: _html(tables.break_down(result, by, normalizer)) for by in tables.BREAK_DOWNS}
     return "".join(
         f"<h4>{tables.BREAK_DOWNS[by]}</h4>{content}"
         for by, content in (plain | charts).items()
-        if content and by not in {"severity", "scenario"}  # these two have their own sections
+        if content and by not in {"severity", "scenario", "category"}  # these have sections
     )
 
 
 def _provenance(result: Result) -> str:
     test_set, bootstrap = result.test_set, result.bootstrap
+    least = "" if bootstrap.min_blocks is None else f"; none below {bootstrap.min_blocks} blocks"
     facts = {
         "command": result.command,
         "finished": result.finished,
@@ -220,15 +232,17 @@ def _provenance(result: Result) -> str:
         ),
         "normalisers": ", ".join(f"{name} {v}" for name, v in result.normalizers.items()),
         "intervals": (
-            f"bootstrap over {bootstrap.blocks or 'clips'}, {bootstrap.replications} draws, seed "
-            f"{bootstrap.seed}, {100 * bootstrap.level:g} %; comparisons on the same draws"
+            f"{bootstrap.method} over {bootstrap.blocks or 'clips'}, {bootstrap.replications} "
+            f"draws, seed {bootstrap.seed}, {100 * bootstrap.level:g} %{least}"
         ),
         "machine": ", ".join(f"{k} {v}" for k, v in result.machine.items() if v is not None),
         "versions": ", ".join(f"{k} {v}" for k, v in result.versions.items()),
     }
     for system in result.systems:
         device = f", on {system.device}" if system.device else ""
-        facts[f"system {system.name}"] = f"{system.kind}{device}: {json.dumps(system.settings)}"
+        facts[f"system {system.name}"] = (
+            f"{system.kind}{device}: {strict_json.dumps(system.settings)}"
+        )
     if test_set.unusable:
         facts["clips that could not be read"] = "; ".join(
             f"{clip}: {reason}" for clip, reason in test_set.unusable.items()

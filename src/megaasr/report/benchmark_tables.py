@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from megaasr.report.condition_tables import category_table
+from megaasr.report.condition_tables import adds_to_break_down, category_table
 from megaasr.report.tables import Cell, Table
-from megaasr.report.wording import format_interval, measure_name, percent
+from megaasr.report.wording import format_interval, measure_name, percent, rate_percent
+from megaasr.score.intervals import TOO_FEW
 from megaasr.score.result import (
     FAILURES,
     OVERALL,
@@ -37,8 +38,20 @@ BREAK_DOWNS = {
 _DOCUMENT_BREAK_DOWNS = ("category", "severity", "size", "difficulty", "voice")
 
 
-def headline(result: Result, normalizer: str) -> Table:
-    """Return one row per system: rate, interval, comparison with the baseline, failures."""
+def headlines(result: Result) -> list[Table]:
+    """Return the headline table of every normaliser; what none of them changes is in the first."""
+    first, *others = result.normalizers
+    return [headline(result, first), *(headline(result, n, details=False) for n in others)]
+
+
+def headline(result: Result, normalizer: str, *, details: bool = True) -> Table:
+    """Return one row per system: rate, interval, comparison with the baseline, failures.
+
+    Args:
+        result: the benchmark.
+        normalizer: name of a normaliser.
+        details: include what does not depend on the normaliser: speed and failures.
+    """
     several = len(result.systems) > 1
     rows: list[list[Cell | str]] = []
     for system in result.systems:
@@ -47,13 +60,12 @@ def headline(result: Result, normalizer: str) -> Table:
         rows.append(
             [
                 Cell(system.name, note=_settings(system.settings)),
-                Cell(percent(rate.rate, 2), strong=True),
+                Cell(rate_percent(rate, 2), note=_without_speech(rate), strong=True),
                 format_interval(rate.interval),
                 *(_against_baseline(result, system.name, normalizer) if several else []),
                 _error_shares(rate),
-                *([_failing_share(result, system.name)] if result.clips else []),
-                rtfx,
-                str(system.failed),
+                *([_failing_share(result, system.name)] if result.clips and details else []),
+                *([rtfx, str(system.failed)] if details else []),
             ]
         )
     against = [f"points against {result.baseline}", "P(better)", "p", "significant"]
@@ -71,9 +83,8 @@ def headline(result: Result, normalizer: str) -> Table:
             f"{100 * result.bootstrap.level:g} % interval",
             *(against if several else []),
             "sub / del / ins %",
-            *(["clips with a text failure %"] if result.clips else []),
-            "RTFx",
-            "failed clips",
+            *(["clips with a text failure %"] if result.clips and details else []),
+            *(["RTFx", "failed clips"] if details else []),
         ),
         rows,
     )
@@ -144,8 +155,8 @@ def all_tables(result: Result) -> list[Table]:
     normalizer = result.headline_normalizer
     return _present(
         [
-            *(headline(result, name) for name in result.normalizers),
-            category_table(result),
+            *headlines(result),
+            category_table(result) if adds_to_break_down(result) else None,
             *(break_down(result, by, normalizer) for by in BREAK_DOWNS),
             failures(result, normalizer),
             routing(result),
@@ -187,7 +198,19 @@ def overview(results: Sequence[Result]) -> Table:
 
 
 def _overview_cell(rate: Rate | None) -> str:
-    return "–" if rate is None else f"{percent(rate.rate, 2)} ({format_interval(rate.interval)})"
+    if rate is None or not rate.is_defined:
+        return "–" if rate is None else rate_percent(rate)
+    return f"{percent(rate.rate, 2)} ({format_interval(rate.interval)})"
+
+
+def _without_speech(rate: Rate) -> str:
+    """Return how many words were inserted in clips without speech, which the rate counts."""
+    if not rate.clips_without_speech:
+        return ""
+    return (
+        f"{rate.inserted_without_speech} words inserted in {rate.clips_without_speech} clips "
+        "without speech"
+    )
 
 
 def _present(tables: Iterable[Table | None]) -> list[Table]:
@@ -198,13 +221,17 @@ def _rate_cell(result: Result, group: Subgroup, system: str, normalizer: str) ->
     if system not in group.rates:
         return Cell("–")
     rate = group.rates[system][normalizer]
+    if not rate.is_defined:
+        return Cell(rate_percent(rate))
     comparison = _find_comparison(
         result=result, by=group.by, name=group.name, system=system, normalizer=normalizer
     )
     star = note = ""
     if comparison is not None:
-        star = "*" if comparison.p_value < SIGNIFICANT else ""
-        note = f"{100 * comparison.difference:+.1f} points, p {comparison.p_value:.4f}"
+        star = "*" if comparison.is_significant(SIGNIFICANT) else ""
+        p_value = comparison.p_value
+        tested = TOO_FEW if p_value is None else f"p {p_value:.4f}"
+        note = f"{100 * comparison.difference:+.1f} points, {tested}"
     return Cell(f"{percent(rate.rate)}{star} ({format_interval(rate.interval)})", note=note)
 
 
@@ -214,12 +241,16 @@ def _against_baseline(result: Result, system: str, normalizer: str) -> list[str]
     )
     if comparison is None:
         return ["baseline" if system == result.baseline else "–", "–", "–", "–"]
+    difference = f"{100 * comparison.difference:+.2f}"
+    better, p_value = comparison.probability_of_improvement, comparison.p_value
+    if comparison.interval is None or better is None or p_value is None:
+        return [f"{difference} ({TOO_FEW})", "–", "–", TOO_FEW]
     low, high = (f"{100 * end:+.2f}" for end in comparison.interval)
     return [
-        f"{100 * comparison.difference:+.2f} ({low} to {high})",
-        f"{comparison.probability_of_improvement:.3f}",
-        f"{comparison.p_value:.4f}",
-        "yes" if comparison.p_value < SIGNIFICANT else "no",
+        f"{difference} ({low} to {high})",
+        f"{better:.3f}",
+        f"{p_value:.4f}",
+        "yes" if comparison.is_significant(SIGNIFICANT) else "no",
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -11,7 +10,8 @@ from megaasr.audio.waveform import Waveform
 from megaasr.report.charts import ChartLine, line_chart
 from megaasr.report.embed import sound_uri
 from megaasr.report.page import plain_page
-from megaasr.report.word_diff import html_diff
+from megaasr.report.threshold_wording import describe_best_threshold
+from megaasr.report.word_diff import NOTHING, html_diff, html_differences
 from megaasr.report.wording import format_interval, percent
 from megaasr.score.branches import SYSTEMS, BranchComparison, BranchScores, BranchSegment
 
@@ -41,8 +41,9 @@ def branches_page(
     title = f"Base and robust branch of {model}, side by side"
     lead = (
         "Each segment was transcribed by both branches. The router selects the robust branch "
-        f"when P(degraded) is at least {threshold:g}. Underlined: words of this branch only; "
-        "struck out: words of the other branch in their place."
+        f"when P(degraded) is at least {threshold:g}. Where there is a reference, missing words "
+        "are struck out, and wrong and added ones underlined; elsewhere, words are marked that the "
+        "other branch does not have."
     )
     return plain_page(title, lead, body)
 
@@ -52,12 +53,7 @@ def _scores(scores: BranchScores) -> str:
     for system in SYSTEMS:
         counts = scores.counts[system]
         against = scores.against_base.get(system)
-        difference = (
-            f"{100 * against.difference:+.2f} ({100 * against.low:+.2f} to "
-            f"{100 * against.high:+.2f}), p {against.p_value:.3g}"
-            if against
-            else ""
-        )
+        difference = against.describe() if against else ""
         rows.append(
             f"<tr><th scope=row>{system}</th><td>{percent(counts.rate)}</td>"
             f"<td>{format_interval(scores.intervals[system])}</td><td>{counts.substitutions}</td>"
@@ -84,12 +80,7 @@ def _sweep(scores: BranchScores) -> str:
         [f"{tick:.1f}" for tick in ticks],
         [ChartLine("routed", rates, [(rate, rate) for rate in rates])],
     )
-    lowest = min(rate for _, rate in scores.sweep)
-    return (
-        f"{chart}<p>The best threshold on these recordings would have been "
-        f"{scores.best_threshold:.3f} ({percent(lowest)} %); it is fitted to them, so expect less "
-        "of it on others.</p>"
-    )
+    return f"{chart}<p>{escape(describe_best_threshold(scores))}</p>"
 
 
 def _disagreements(recordings: Sequence[BranchComparison]) -> str:
@@ -102,10 +93,9 @@ def _disagreements(recordings: Sequence[BranchComparison]) -> str:
         key=lambda row: -row[0],
     )
     cells = "".join(
-        f"<tr><th scope=row>{escape(recording.audio)}</th><td>{_time(segment.start)}</td>"
-        f"<td>{percent(disagreement)}</td><td>{_token_probability(segment.base_logprob)}</td>"
-        f"<td>{_token_probability(segment.robust_logprob)}</td>"
-        f"<td>{_degraded_probability(segment)}</td></tr>"
+        f"<tr><th scope=row>{escape(Path(recording.audio).name)}</th>"
+        f"<td>{_time(segment.start)}</td><td>{percent(disagreement)}</td>"
+        f"<td>{_probability(segment.degraded_probability)}</td></tr>"
         for disagreement, recording, segment in rows[:_MAX_DISAGREEMENTS]
         if disagreement > 0
     )
@@ -113,9 +103,8 @@ def _disagreements(recordings: Sequence[BranchComparison]) -> str:
         return "<section><h2>Disagreement</h2><p>The branches agree in every word.</p></section>"
     return (
         "<section><h2>Where the branches disagree most</h2><div class=scroll><table><thead><tr>"
-        "<th>recording</th><th>from</th><th>words that differ, %</th>"
-        "<th>base: mean token probability, %</th><th>robust: mean token probability, %</th>"
-        f"<th>degraded</th></tr></thead><tbody>{cells}</tbody></table></div></section>"
+        "<th>recording</th><th>from</th><th>words that differ, %</th><th>P(degraded)</th>"
+        f"</tr></thead><tbody>{cells}</tbody></table></div></section>"
     )
 
 
@@ -128,49 +117,67 @@ def _recording(
         if waveform is not None
         else "<p class=soft>No player: the recording is long, or cannot be read again.</p>"
     )
-    reference = ""
-    if recording.reference is not None:
-        rates = ", ".join(
-            f"{name} {percent(recording.count_errors(recording.text(name, threshold)).rate)} %"
-            for name in ("base", "robust", "routed")
-        )
-        reference = f"<p>{escape(recording.reference)}<br><small>errors: {rates}</small></p>"
-    rows = "".join(_segment_row(segment, threshold) for segment in recording.segments)
-    return (
-        f"<section><h3>{escape(Path(recording.audio).name)}</h3>{player}{reference}"
-        "<div class=scroll><table>"
-        "<thead><tr><th>from</th><th>degraded</th><th>words that differ, %</th>"
-        "<th class=words>base</th><th class=words>robust</th><th>routed to</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></section>"
+    texts = _texts_against_reference(recording, threshold)
+    segments = "".join(
+        _segment(segment, threshold, differences=recording.reference is None)
+        for segment in recording.segments
     )
+    if texts and len(recording.segments) > 1:  # the same texts, by segment
+        segments = f"<details><summary>By segment</summary>{segments}</details>"
+    elif texts:
+        segments = "".join(f"<p class=soft>{_facts(s, threshold)}</p>" for s in recording.segments)
+    name = escape(Path(recording.audio).name)
+    return f"<section><article><h3>{name}</h3>{player}{texts}{segments}</article></section>"
 
 
-def _segment_row(segment: BranchSegment, threshold: float) -> str:
+def _texts_against_reference(recording: BranchComparison, threshold: float) -> str:
+    """Return the reference, and the branches' texts with their errors marked; empty without a
+    reference."""
+    if recording.reference is None:
+        return ""
+    items = [f"<dt>reference</dt><dd>{escape(recording.reference) or NOTHING}</dd>"]
+    routed = recording.text("routed", threshold)
+    names: dict[str, str] = {}  # by text: routing mostly gives the text of one branch
+    for branch in ("base", "robust"):
+        text = recording.text(branch, threshold)
+        names[branch] = f"{branch}, routed" if text == routed else branch
+    if routed not in {recording.text(branch, threshold) for branch in names}:
+        names["routed"] = "routed"
+    for system, name in names.items():
+        text = recording.text(system, threshold)
+        rate = percent(recording.count_errors(text).rate)
+        diff = html_diff(recording.reference, text, recording.language, "bench")
+        items.append(f"<dt>{name} <small>{rate} % errors</small></dt><dd class=diff>{diff}</dd>")
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def _segment(segment: BranchSegment, threshold: float, *, differences: bool) -> str:
     base, robust = segment.base_text, segment.robust_text
-    return (
-        f"<tr><th scope=row>{_time(segment.start)}</th><td>{_degraded_probability(segment)}</td>"
-        f"<td>{percent(segment.disagreement)}</td>"
-        f"{_branch_cell(robust, base, segment.language, segment.base_logprob)}"
-        f"{_branch_cell(base, robust, segment.language, segment.robust_logprob)}"
-        f"<td>{segment.routed_branch(threshold)}</td></tr>"
-    )
+    if differences:
+        shown = {
+            "base": html_differences(base, robust, segment.language),
+            "robust": html_differences(robust, base, segment.language),
+        }
+    else:
+        shown = {"base": escape(base) or NOTHING, "robust": escape(robust) or NOTHING}
+    texts = "".join(f"<dt>{branch}</dt><dd>{text}</dd>" for branch, text in shown.items())
+    return f"<p class=soft>{_facts(segment, threshold)}</p><dl>{texts}</dl>"
 
 
-def _branch_cell(other_text: str, text: str, language: str | None, logprob: float | None) -> str:
-    """Return a branch's text, with its differences from the other branch marked."""
-    diff = html_diff(other_text, text, language, "bench") if text else "<em>nothing</em>"
-    return (
-        f"<td class=words>{diff}<br><small>mean token probability, %: "
-        f"{_token_probability(logprob)}</small></td>"
-    )
+def _facts(segment: BranchSegment, threshold: float) -> str:
+    """Return what is known about a segment in one line."""
+    facts = [f"from {_time(segment.start)}"]
+    if segment.degraded_probability is not None:
+        facts.append(f"P(degraded) {segment.degraded_probability:.2f}")
+    facts.append(f"routed to {segment.routed_branch(threshold)}")
+    facts.append(f"{percent(segment.disagreement)} % of the words differ")
+    if segment.confidence is not None:
+        facts.append(f"confidence {segment.confidence:.2f} (text of {segment.kept_branch})")
+    return escape(", ".join(facts))
 
 
-def _degraded_probability(segment: BranchSegment) -> str:
-    return "–" if segment.degraded_probability is None else f"{segment.degraded_probability:.2f}"
-
-
-def _token_probability(logprob: float | None) -> str:
-    return "–" if logprob is None else percent(math.exp(logprob))
+def _probability(probability: float | None) -> str:
+    return "–" if probability is None else f"{probability:.2f}"
 
 
 def _time(seconds: float) -> str:

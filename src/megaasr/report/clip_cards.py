@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
-from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
-from megaasr.errors import AudioError, UsageError
+from megaasr.errors import UsageError
 from megaasr.report import spectrogram
 from megaasr.report.embed import data_uri, sound_uri
+from megaasr.report.sounds import SoundSearch
 from megaasr.report.word_diff import html_diff
 from megaasr.score.result import Result, ScoredClip
 
@@ -19,8 +18,8 @@ SHOWN = 12
 _MIN_SHOWN = 3
 _MAX_AUDIO_S = 30.0
 _LEGEND = (
-    "Words that are missing are struck out, words that are wrong or too many are underlined; both "
-    "as the normaliser leaves them."
+    "Against the reference, missing words are struck out, wrong and added ones underlined, all as "
+    "the normaliser leaves them."
 )
 
 
@@ -30,24 +29,25 @@ class Cards:
     Args:
         result: the benchmark.
         normalizer: name of the normaliser for errors and word diffs.
-        root: folder that audio paths are relative to; a card says if its audio is missing there.
+        sounds: finds the clips' audio; a card says if its audio is missing.
         prefix: prefix of the cards' anchors, unique on the page.
         parts: number of test sets on the page.
     """
 
     def __init__(
-        self, result: Result, normalizer: str, root: Path, *, prefix: str, parts: int = 1
+        self, result: Result, normalizer: str, sounds: SoundSearch, *, prefix: str, parts: int = 1
     ) -> None:
         self._result = result
         self._normalizer = normalizer
-        self._root = root
+        self._sounds = sounds
         self._prefix = prefix
         self._shown = max(_MIN_SHOWN, SHOWN // parts)
         self._anchors: dict[str, str] = {}  # of the card with the audio, by clip
         self._lists: dict[str, str] = {}  # the list of that card, by clip
 
     def worst(self) -> str:
-        """Return the clips with the highest error rates of the best system."""
+        """Return the clips with the highest error rates of the system with the lowest one. An
+        oracle is no system: it chooses among the others' texts, knowing the references."""
         best = self._best_system()
 
         def badness(clip: ScoredClip) -> tuple[float, int]:
@@ -55,7 +55,10 @@ class Cards:
             return counts.rate, counts.errors
 
         wrong = [clip for clip in self._result.clips if badness(clip)[1]]
-        lead = f"The clips with the highest error rates of {best}, the best system here. {_LEGEND}"
+        lead = (
+            f"The clips with the highest error rates of {best}, the system with the lowest one. "
+            f"{_LEGEND}"
+        )
         return self._list(lead, sorted(wrong, key=badness, reverse=True), "the worst clips")
 
     def most_changed(self) -> str:
@@ -105,7 +108,9 @@ class Cards:
         return self._list(lead, clips, "the clips behind the baseline", max_clips)
 
     def _best_system(self) -> str:
-        names = [system.name for system in self._result.systems]
+        systems = self._result.systems
+        names = [system.name for system in systems if system.kind != "oracle"]
+        names = names or [system.name for system in systems]
         rates = self._result.overall.rates
         return min(names, key=lambda name: rates[name][self._normalizer].rate)
 
@@ -129,7 +134,10 @@ class Cards:
             anchor = f"{self._prefix}-clip-{len(self._anchors)}"
             self._anchors[clip.id] = anchor
             self._lists[clip.id] = list_title
-            audio, attribute = _audio_and_picture(clip, self._root), f' id="{anchor}"'
+            audio, attribute = (
+                _audio_and_picture(clip, self._sounds.find(self._result.test_set, clip.audio)),
+                f' id="{anchor}"',
+            )
         return (
             f"<article{attribute}><h4>{escape(clip.id)}</h4>"
             f'<p class="soft">{escape(_facts(clip))}</p>'
@@ -166,10 +174,8 @@ def _facts(clip: ScoredClip) -> str:
     return ", ".join(fact for fact in facts if fact)
 
 
-def _audio_and_picture(clip: ScoredClip, root: Path) -> str:
-    try:
-        waveform = read_clip(root, clip.audio)
-    except (AudioError, UsageError, OSError):
+def _audio_and_picture(clip: ScoredClip, waveform: Waveform | None) -> str:
+    if waveform is None:
         return '<p class="soft">The sound was not found when this page was made.</p>'
     rate, total_s = waveform.sample_rate, waveform.duration_s
     waveform = Waveform(waveform.samples[: int(_MAX_AUDIO_S * rate)], rate)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from megaasr import strict_json
 from megaasr.score.result import Hypothesis, Result, ScoredClip
 
 _FAILED = "not transcribed"
@@ -34,7 +33,7 @@ def clip_list(number: int, result: Result, normalizer: str) -> str:
 
 def inert_json(data: object) -> str:
     """Return JSON that cannot end the HTML element in which it is embedded."""
-    text = json.dumps(data, ensure_ascii=False)
+    text = strict_json.dumps(data, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from megaasr.report.published import SOURCE, published_results
 from megaasr.report.tables import Cell, Table
-from megaasr.report.wording import format_interval, measure_name, percent
+from megaasr.report.wording import format_interval, measure_name, percent, rate_percent
 from megaasr.score.result import Rate, Result, Subgroup
 from megaasr.score.subsets import CATEGORIES
 from megaasr.simulate.conditions import CONDITIONS
@@ -60,6 +60,8 @@ def _scenario_name(anchor: str | None, modifiers: tuple[str, ...]) -> str:
 
 
 def _heat_cell(name: str, rate: Rate | None, top: float) -> Cell:
+    if rate is not None and not rate.is_defined:
+        return Cell("n/a", note=f"{name}: {rate_percent(rate)}")
     if rate is None:
         return Cell("–" if name in {CLEAN, *scenario_names()} else "·")
     note = f"{name}: {rate.clips} clips, interval {format_interval(rate.interval)} %"
@@ -79,11 +81,7 @@ def category_table(result: Result) -> Table | None:
     """
     groups = {group.name: group for group in result.groups_by("category")}
     measured = {name.partition(" / ")[0] for name in groups}
-    comparable = (
-        result.test_set.kind == "bench"
-        and PUBLISHED_NORMALIZER in result.normalizers
-        and len(measured & set(CATEGORIES)) > len(CATEGORIES) // 2
-    )
+    comparable = _is_comparable(result)
     shown = [category for category in (CLEAN, *CATEGORIES) if category in measured]
     shown += sorted(measured - set(shown))
     if comparable:
@@ -102,6 +100,23 @@ def category_table(result: Result) -> Table | None:
         )
     rows = [*_published_rows(), *ours] if comparable else ours
     return Table(caption, ("system", *shown), rows)
+
+
+def adds_to_break_down(result: Result) -> bool:
+    """Return whether the table by category shows more than the break-down by category: published
+    figures, or real and simulated clips side by side."""
+    has_origins = any(" / " in group.name for group in result.groups_by("category"))
+    return category_table(result) is not None and (has_origins or _is_comparable(result))
+
+
+def _is_comparable(result: Result) -> bool:
+    """Return whether the published figures may be shown beside ours."""
+    measured = {group.name.partition(" / ")[0] for group in result.groups_by("category")}
+    return (
+        result.test_set.kind == "bench"
+        and PUBLISHED_NORMALIZER in result.normalizers
+        and len(measured & set(CATEGORIES)) > len(CATEGORIES) // 2
+    )
 
 
 def _published_rows() -> list[list[Cell | str]]:
@@ -125,7 +140,7 @@ def _our_rows(
     rows: list[list[Cell | str]] = []
     for system in result.systems:
         rates = {
-            name: percent(group.rates[system.name][normalizer].rate, 2)
+            name: rate_percent(group.rates[system.name][normalizer], 2)
             for name, group in groups.items()
             if system.name in group.rates
         }

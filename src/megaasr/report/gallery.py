@@ -7,14 +7,13 @@ all browsers play and which takes about half the space of WAV.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from string import Template
 
-from megaasr import __version__
+from megaasr import __version__, strict_json
 from megaasr.audio.waveform import Waveform
 from megaasr.report import spectrogram
 from megaasr.report.embed import data_uri, sound_uri
@@ -218,5 +217,5 @@ def _measured(clip: GalleryClip) -> str:
 def _details(clip: GalleryClip) -> str:
     if clip.draw is None:
         return ""
-    parameters = json.dumps(clip.draw.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    parameters = strict_json.dumps(clip.draw.model_dump(mode="json"), indent=1, ensure_ascii=False)
     return f"<details><summary>every parameter</summary><pre>{escape(parameters)}</pre></details>"

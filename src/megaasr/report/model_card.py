@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megaasr.report.parts_card import parts_section
+from megaasr.score.intervals import TOO_FEW
 
 PARTS_FILE, RESULTS_FILE = "parts.json", "results.json"
 _CARD = """---
@@ -127,5 +128,7 @@ def _percent(rate: float) -> str:
 
 
 def _interval(group: dict[str, Any]) -> str:
+    if group["interval"] is None:
+        return TOO_FEW
     low, high = group["interval"]
     return f"{_percent(low)} to {_percent(high)}"

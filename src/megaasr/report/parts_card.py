@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from megaasr.report.wording import format_interval
 from megaasr.score.result import Result, Subgroup
 
 _SECTION = """
@@ -73,7 +74,7 @@ def parts_section(facts: dict[str, Any]) -> str:
     ]
     for name, rates in measured["rates"].items():
         cells = [
-            f"{100 * rate:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+            f"{100 * rate:.1f} ({format_interval(None if low is None else (low, high))})"
             for rate, low, high in (rates[system] for system in _ORDER)
         ]
         rows.append(f"| {name} | {measured['clips'][name]} | {' | '.join(cells)} |")
@@ -98,10 +99,13 @@ def _system_names(systems: Sequence[str]) -> Iterator[dict[str, str]]:
         yield {"base": f"{model}@base", "robust": f"{model}@robust", "routed": model}
 
 
-def _rates(group: Subgroup, names: dict[str, str], normalizer: str) -> dict[str, list[float]]:
-    """Return rate, low and high end of the interval of each system."""
-    rates = {}
+def _rates(
+    group: Subgroup, names: dict[str, str], normalizer: str
+) -> dict[str, list[float | None]]:
+    """Return rate, low and high end of the interval of each system; no ends with too few clips."""
+    rates: dict[str, list[float | None]] = {}
     for system in _ORDER:
         rate = group.rates[names[system]][normalizer]
-        rates[system] = [round(value, 5) for value in (rate.rate, *rate.interval)]
+        ends = rate.interval or (None, None)
+        rates[system] = [None if value is None else round(value, 5) for value in (rate.rate, *ends)]
     return rates

@@ -10,6 +10,7 @@ from typing import Any
 from megaasr.errors import RecordError
 from megaasr.hashing import file_sha256
 from megaasr.records import read_manifest
+from megaasr.report.wording import format_interval
 from megaasr.score.result import OVERALL, Result
 
 BENCHES = {
@@ -152,7 +153,7 @@ def _extract_rates(result: Result) -> dict[str, Any]:
             "clips": rate.clips,
             "words": sum(rate.counts[:3]),
             "rate": round(rate.rate, 5),
-            "interval": [round(value, 5) for value in rate.interval],
+            "interval": rate.interval and [round(value, 5) for value in rate.interval],
         }
         for by in _BREAK_DOWNS
         for group in result.groups_by(by)
@@ -181,10 +182,9 @@ def _table(title: str, rates: dict[str, Any]) -> str:
         "|---|---|---:|---:|---:|---|",
     ]
     for row in rates["rows"]:
-        low, high = row["interval"]
         lines.append(
             f"| {row['group']} | {row['system']} | {row['clips']} | {row['words']} "
-            f"| {100 * row['rate']:.1f} | {100 * low:.1f} to {100 * high:.1f} |"
+            f"| {100 * row['rate']:.1f} | {format_interval(row['interval'])} |"
         )
     if rates["nonspeech_clips"]:
         counts = ", ".join(f"{n} {name}" for name, n in rates["nonspeech_with_words"].items())

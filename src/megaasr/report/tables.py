@@ -80,9 +80,16 @@ def _row_html(row: Sequence[Cell | str]) -> str:
     cells = [f'<th scope="row"{_title(name)}>{breakable(name.text)}</th>']
     for value in values:
         heat = "" if value.heat is None else f' class="heat{value.heat}"'
-        text = f"<strong>{escape(value.text)}</strong>" if value.strong else escape(value.text)
+        text = _unbroken(value.text)
+        text = f"<strong>{text}</strong>" if value.strong else text
         cells.append(f"<td{heat}{_title(value)}>{text}</td>")
     return "".join(cells)
+
+
+def _unbroken(text: str) -> str:
+    """Return a text as HTML that is broken before parentheses, but not inside them: `12.3 (10.1 to
+    14.4)` has at most two lines."""
+    return escape(re.sub(r"\([^)]*\)", lambda match: match[0].replace(" ", "\u00a0"), text))
 
 
 def breakable(name: str) -> str:

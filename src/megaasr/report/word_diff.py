@@ -1,4 +1,9 @@
-"""Differences between a reference and a hypothesis, word by word, as HTML and for a terminal."""
+"""Differences between two texts, word by word, as HTML and for a terminal.
+
+Against a reference, whatever is wrong has the colour of errors: missing words are struck out, wrong
+and added ones underlined. Between two hypotheses nothing is known to be wrong; words that only one
+of them has get a neutral mark.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,15 @@ from megaasr.text.languages import join_texts
 if TYPE_CHECKING:
     from rich.text import Text
 
+NOTHING = "<em>nothing</em>"
+"""HTML of an empty text."""
+
 
 def html_diff(reference: str, hypothesis: str, language: str | None, normalizer: str) -> str:
-    """Return the alignment as HTML: deleted words in `<del>`, inserted ones in `<ins>`.
+    """Return the alignment with a reference as HTML: missing words in `<del>`, wrong ones in
+    `<ins>`.
 
-    A substitution is a deletion followed by an insertion. Both texts are escaped.
+    A substitution is a deletion, a space, and an insertion. Both texts are escaped.
 
     Args:
         reference: the correct transcript.
@@ -30,20 +39,34 @@ def html_diff(reference: str, hypothesis: str, language: str | None, normalizer:
             continue
         deleted = "" if step.reference is None else f"<del>{escape(step.reference)}</del>"
         inserted = "" if step.hypothesis is None else f"<ins>{escape(step.hypothesis)}</ins>"
-        parts.append(deleted + inserted)
-    return join_texts((part, language) for part in parts) or "<em>nothing</em>"
+        parts.append(f"{deleted} {inserted}".strip())
+    return join_texts((part, language) for part in parts) or NOTHING
 
 
-def terminal_diff(
-    reference: str, hypothesis: str, language: str | None = None, *, deletions: bool = True
-) -> Text:
-    """Return the hypothesis for a terminal: `[-deleted-]` and `{+inserted+}` words in colour.
+def html_differences(text: str, other_text: str, language: str | None) -> str:
+    """Return a text as HTML, with the words in `<mark>` that another hypothesis does not have.
 
     Args:
-        reference: the correct transcript, or another hypothesis.
+        text: the text.
+        other_text: the other hypothesis.
+        language: ISO code; None to guess from the other text.
+    """
+    parts = [
+        escape(step.hypothesis) if step.kind == "hit" else f"<mark>{escape(step.hypothesis)}</mark>"
+        for step in align(other_text, text, language=language)
+        if step.hypothesis is not None
+    ]
+    return join_texts((part, language) for part in parts) or NOTHING
+
+
+def terminal_diff(reference: str, hypothesis: str, language: str | None = None) -> Text:
+    """Return the alignment with a reference for a terminal: `[-missing-]` and `{+wrong+}` words,
+    both in red.
+
+    Args:
+        reference: the correct transcript.
         hypothesis: the recognised text.
         language: ISO code; None to guess from the reference.
-        deletions: show deleted words; if False, inserted words are marked as `{inserted}`.
     """
     from rich.text import Text
 
@@ -54,10 +77,31 @@ def terminal_diff(
         if step.kind == "hit":
             text.append(f"{step.hypothesis} ")
             continue
-        if step.reference is not None and deletions:
-            space = " " if step.hypothesis is None else ""
-            text.append(f"[-{step.reference}-]{space}", style="red strike")
+        if step.reference is not None:
+            text.append(f"[-{step.reference}-]", style="red strike").append(" ")
         if step.hypothesis is not None:
-            inserted = f"{{+{step.hypothesis}+}}" if deletions else f"{{{step.hypothesis}}}"
-            text.append(f"{inserted} ", style="magenta")
+            text.append(f"{{+{step.hypothesis}+}}", style="red underline").append(" ")
     return text
+
+
+def terminal_differences(text: str, other_text: str, language: str | None = None) -> Text:
+    """Return a text for a terminal, with the words in braces that another hypothesis does not have.
+
+    Args:
+        text: the text.
+        other_text: the other hypothesis.
+        language: ISO code; None to guess from the other text.
+    """
+    from rich.text import Text
+
+    marked = Text()
+    if not text:
+        return marked.append("(nothing)", style="dim")
+    for step in align(other_text, text, language=language):
+        if step.hypothesis is None:
+            continue
+        if step.kind == "hit":
+            marked.append(f"{step.hypothesis} ")
+        else:
+            marked.append(f"{{{step.hypothesis}}}", style="cyan").append(" ")
+    return marked

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from megaasr.score.result import Result
+from megaasr.score.intervals import TOO_FEW
+from megaasr.score.result import Rate, Result
 
 _MEASURES = {
     "WER": "word error rate",
@@ -26,7 +27,21 @@ def percent(rate: float, digits: int = 1) -> str:
     return f"{100 * rate:.{digits}f}"
 
 
-def format_interval(interval: tuple[float, float]) -> str:
-    """Return the low and high end of an interval of rates (0..1) in per cent."""
+def rate_percent(rate: Rate, digits: int = 1) -> str:
+    """Return an error rate in per cent, or `n/a` with the errors if the references have no words.
+
+    Args:
+        rate: the rate of some clips.
+        digits: digits after the point.
+    """
+    if not rate.is_defined:
+        return f"n/a, {rate.counts[3]} inserted"
+    return percent(rate.rate, digits)
+
+
+def format_interval(interval: tuple[float, float] | None) -> str:
+    """Return both ends of an interval of rates (0..1) in per cent; None: too few clips for one."""
+    if interval is None:
+        return TOO_FEW
     low, high = interval
     return f"{percent(low)} to {percent(high)}"

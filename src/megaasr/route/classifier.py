@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from megaasr import strict_json
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import CheckpointError
 
@@ -244,7 +245,7 @@ def write_classifier(path: Path, model: AudioQualityClassifier) -> None:
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     # One entry of metadata only: several would be written in random order.
-    save_file(tensors, path, {"config": json.dumps(config)})
+    save_file(tensors, path, {"config": strict_json.dumps(config)})
 
 
 def _sizes(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.hashing import file_sha256
@@ -37,7 +38,7 @@ class RoutingProfile:
 
     def write(self, path: Path) -> None:
         """Write the profile as JSON."""
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
+        text = strict_json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False)
         write_atomically(path, text + "\n")
 
     @classmethod

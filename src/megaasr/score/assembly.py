@@ -13,7 +13,6 @@ from megaasr.score.predictions import UNUSABLE, Prediction
 from megaasr.score.result import Result, ScoredClip, SettingValue, SystemSummary, TestSet
 from megaasr.score.routing import router_metrics
 from megaasr.score.summary import (
-    NORMALIZERS,
     ScoringSettings,
     comparisons,
     score_clips,
@@ -75,7 +74,7 @@ def assemble(
         UsageError: a record has no field `settings.blocks`, or no system has the baseline's name.
     """
     predictions = {system.name: system.predictions for system in systems}
-    clips = score_clips(test_set.clips, predictions, settings.blocks)
+    clips = score_clips(test_set.clips, predictions, settings)
     return Result(
         command=command,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -91,7 +90,9 @@ def assemble(
         ),
         systems=tuple(system.summary(clips) for system in systems),
         measure=_measure(clips),
-        normalizers={name: normalizer_version(name) for name in NORMALIZERS},
+        normalizers={
+            name: normalizer_version(full_name) for name, full_name in settings.normalizers.items()
+        },
         bootstrap=settings.bootstrap,
         baseline=settings.baseline or systems[0].name,
         groups=tuple(subgroup_rates(clips, settings)),

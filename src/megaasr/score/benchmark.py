@@ -16,7 +16,7 @@ from megaasr.score.oracle import choose_best
 from megaasr.score.predictions import PredictionLog
 from megaasr.score.result import Result
 from megaasr.score.running import PREDICTIONS_FILE, claim, run_system
-from megaasr.score.summary import ScoringSettings
+from megaasr.score.summary import NORMALIZERS, ScoringSettings
 from megaasr.score.systems import FILE, ORACLE, InferenceOptions, SystemSpec, load_system
 from megaasr.score.test_set import TestSetFile
 
@@ -36,6 +36,7 @@ def run_systems(
     output: Path,
     options: InferenceOptions,
     *,
+    normalizer: str = NORMALIZERS[0],
     progress: ProgressContext = _no_progress,
 ) -> list[SystemPredictions]:
     """Return the predictions of all systems, in order; a repeated call resumes.
@@ -45,6 +46,7 @@ def run_systems(
         test_set: the test set.
         output: the benchmark's folder; predictions are appended to `predictions.jsonl` in it.
         options: device, language, batch size and network access of the models.
+        normalizer: the normaliser by which an oracle chooses, see `ScoringSettings.normalizers`.
         progress: reports the progress of one system.
 
     Raises:
@@ -64,7 +66,7 @@ def run_systems(
     for spec in specs:
         if spec.kind == ORACLE:
             candidates = [s.predictions for s in finished if s.name in spec.candidates]
-            best = choose_best(candidates, test_set.clips)
+            best = choose_best(candidates, test_set.clips, normalizer)
             settings = {"systems": spec.model}
             finished.append(SystemPredictions(spec.name, ORACLE, best, settings=settings))
         elif spec.kind == FILE:

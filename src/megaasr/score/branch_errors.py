@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
@@ -43,7 +43,7 @@ class BranchErrors:
         self._test_set, self._path = test_set, path
         self._rows: dict[str, dict[str, Any]] = {}  # by clip id
         self.failed: dict[str, str] = {}
-        header = json.dumps({"settings": settings}) + "\n"
+        header = strict_json.dumps({"settings": settings}) + "\n"
         if not path.is_file():
             write_atomically(path, header)
             return
@@ -101,7 +101,7 @@ class BranchErrors:
             for start in range(0, len(missing), SAVE_EVERY):
                 for row in self._measure(asr, missing[start : start + SAVE_EVERY], language):
                     self._rows[row["id"]] = row
-                    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    lines.write(strict_json.dumps(row, ensure_ascii=False) + "\n")
                 lines.flush()
                 on_progress(
                     len(self._rows) + len(self.failed),

@@ -1,6 +1,6 @@
 """The base and the robust branch side by side on the same recordings, and what routing makes of it.
 
-Without references: where the branches disagree, and how confident each is. With references: error
+Without references: where the branches disagree. With references: error
 rates of both branches, of routing, and of an oracle; and the best threshold on these recordings.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from megaasr.audio.segments import parse_segment, recording_of
 from megaasr.errors import UsageError
 from megaasr.records import Attempt, Transcript
 from megaasr.score.intervals import PairedComparison, bootstrap_interval, paired_bootstrap
@@ -28,7 +29,10 @@ class BranchSegment:
     Attributes:
         start, end: seconds from the start of the recording.
         base_text, robust_text: the text that each branch recognised.
-        base_logprob, robust_logprob: mean log-probability of each text's tokens; None if unknown.
+        kept_branch: branch whose text `mega-asr transcribe --route both` keeps; None if the segment
+            was not decoded.
+        confidence: calibrated probability, 0..1, that a word of the kept text is correct, the mean
+            over its words; None if unknown. It is the confidence of `mega-asr transcribe`.
         language: ISO code of the text that the recogniser kept; None if it recognised no speech.
         degraded_probability: the router's probability, 0..1, of degraded audio; None without a
             router.
@@ -38,8 +42,8 @@ class BranchSegment:
     end: float
     base_text: str
     robust_text: str
-    base_logprob: float | None
-    robust_logprob: float | None
+    kept_branch: str | None
+    confidence: float | None
     language: str | None
     degraded_probability: float | None
 
@@ -109,7 +113,7 @@ class BranchScores:
     Attributes:
         threshold: the router's threshold that `routed` uses.
         counts: pooled error counts by system (`SYSTEMS`).
-        intervals: 95 % interval of each system's error rate.
+        intervals: 95 % interval of each system's error rate; None with too few recordings.
         against_base: paired comparison of `robust` and `routed` with `base`.
         sweep: pairs of a threshold and the error rate of routing with it.
         best_threshold: the threshold with the fewest errors; of several, the one closest to 0.5.
@@ -118,7 +122,7 @@ class BranchScores:
 
     threshold: float
     counts: Mapping[str, ErrorCounts]
-    intervals: Mapping[str, tuple[float, float]]
+    intervals: Mapping[str, tuple[float, float] | None]
     against_base: Mapping[str, PairedComparison]
     sweep: tuple[tuple[float, float], ...]
     best_threshold: float | None
@@ -147,8 +151,8 @@ def compare_branches(
                 end=segment.end,
                 base_text=base.text if base else "",
                 robust_text=robust.text if robust else "",
-                base_logprob=base.mean_logprob if base else None,
-                robust_logprob=robust.mean_logprob if robust else None,
+                kept_branch=segment.route,
+                confidence=segment.confidence,
                 language=segment.language,
                 degraded_probability=segment.degraded_probability,
             )
@@ -162,6 +166,26 @@ def compare_branches(
         reference=text,
         language=language,
     )
+
+
+def split_into_segments(audios: Sequence[str], clips: Iterable[TestClip]) -> list[str]:
+    """Replace each recording of which references list segments by these segments, in order.
+
+    Args:
+        audios: paths of recordings.
+        clips: clips with references.
+    """
+    by_recording: dict[str, list[str]] = {}
+    for clip in clips:
+        segment = parse_segment(clip.audio)
+        if segment is not None:
+            fragment = clip.audio.removeprefix(segment.recording)
+            by_recording.setdefault(Path(segment.recording).name, []).append(fragment)
+    return [
+        f"{audio}{fragment}"
+        for audio in audios
+        for fragment in by_recording.get(Path(audio).name, [""])
+    ]
 
 
 def match_references(
@@ -181,8 +205,10 @@ def match_references(
     """
     by_name: dict[str, TestClip] = {}
     for clip in clips:
-        for name in (clip.id, Path(clip.audio).stem, Path(clip.audio).name, clip.audio):
-            by_name[name] = clip
+        clip_names = [clip.id, Path(clip.audio).name, clip.audio]
+        if recording_of(clip.audio) == clip.audio:
+            clip_names.append(Path(clip.audio).stem)
+        by_name |= dict.fromkeys(clip_names, clip)
     matches: dict[str, TestClip | None] = {}
     for audio in audios:
         path = Path(audio)
@@ -200,6 +226,7 @@ def score_branches(
     recordings: Sequence[BranchComparison],
     threshold: float,
     *,
+    blocks: Sequence[str] | None = None,
     seed: int = 1,
     replications: int = 10_000,
 ) -> BranchScores:
@@ -208,24 +235,35 @@ def score_branches(
     Args:
         recordings: recordings that both branches transcribed; at least one has a reference.
         threshold: the router's threshold, 0..1.
+        blocks: the block of each recording with a reference; recordings of a block are drawn
+            together. None: those with the same reference are a block.
         seed: seed of the bootstrap.
-        replications: number of bootstrap replications over recordings.
+        replications: number of bootstrap replications over blocks.
     """
     labelled = [recording for recording in recordings if recording.reference is not None]
     by_system = {system: _error_counts(labelled, system, threshold) for system in SYSTEMS}
     words = [count.reference_length for count in by_system["base"]]
+    if blocks is None:
+        blocks = [" ".join((r.reference or "").casefold().split()) or r.audio for r in labelled]
     errors = {system: [count.errors for count in counts] for system, counts in by_system.items()}
     sweep = tuple(_sweep(labelled))
     return BranchScores(
         threshold=threshold,
         counts={system: pooled(counts) for system, counts in by_system.items()},
         intervals={
-            system: bootstrap_interval(errors[system], words, seed=seed, replications=replications)
+            system: bootstrap_interval(
+                errors[system], words, seed=seed, replications=replications, blocks=blocks
+            )
             for system in SYSTEMS
         },
         against_base={
             system: paired_bootstrap(
-                errors["base"], errors[system], words, seed=seed, replications=replications
+                errors["base"],
+                errors[system],
+                words,
+                seed=seed,
+                replications=replications,
+                blocks=blocks,
             )
             for system in ("robust", "routed")
         },

@@ -6,7 +6,7 @@ clip is routed with the threshold that the other folds chose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -15,19 +15,25 @@ from numpy.typing import NDArray
 
 from megaasr.score.branches import BranchComparison
 from megaasr.score.intervals import (
+    MIN_BLOCKS,
+    TOO_FEW,
     Floats,
     PairedComparison,
     bootstrap_interval,
     paired_bootstrap,
 )
 
-SIGNIFICANT = 0.05
-"""Routing counts as better than a branch if the p-value of the difference is below this."""
+SIGNIFICANT = 0.05 / 3
+"""The setting in use is changed if the p-value of the difference is below this: 5 %, divided by the
+three changes that are tried (the fitted threshold, and either branch alone)."""
 _MAX_CANDIDATES = 400
 _THRESHOLD_DRAWS = 1_000
 _SWEEP_POINTS = 41
 
 Ints = NDArray[np.int64]
+Change = Literal["routed", "base", "robust"]
+"""A setting that may replace the one in use: the fitted threshold, or one branch for everything."""
+_CHANGES: tuple[Change, ...] = ("base", "robust", "routed")  # of equals, the simpler one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,8 @@ class RoutedClip:
             degraded segments on the base branch and the others on the robust one. The first entry
             is the robust branch alone, the last one the base branch alone.
         words: length of the reference in tokens.
-        block: name of the group (a speaker, a recording) that stays together in folds and bootstrap
-            draws; None if the clip stands alone.
+        block: name of the group (copies of a sentence, a speaker, a recording) that stays together
+            in folds and draws; None if the clip stands alone.
     """
 
     id: str
@@ -102,48 +108,77 @@ class RoutingCalibration:
 
     Attributes:
         clips: number of clips.
+        blocks: number of independent blocks among them.
         words: tokens in their references.
         threshold: the threshold with the fewest errors; ties go to the one closest to 0.5.
+        default_threshold: the threshold in use now.
         threshold_interval: the middle 95 % of the best thresholds over bootstrap draws.
         rates: error rates of `base`, `robust`, `routed` (cross-validated), `fitted` (on the same
             clips that chose the threshold), `default` (the threshold in use) and `oracle`.
         intervals: 95 % interval of each rate.
         comparisons: `routed` against `base`, `robust` and `default`; a negative difference means
             that routing is better.
-        sweep: tuples of a threshold, its error rate, and the low and high end of the interval.
-        route: the recommended route: `auto` if routing beats the better branch significantly, else
-            the better branch.
+        against_default: what might replace the setting in use (`routed`, `base`, `robust`), against
+            it; a negative difference means that the change is better.
+        sweep: tuples of a threshold, its error rate, and its interval.
+        change: the key of `against_default` that is recommended; None to keep the setting in use,
+            which is routing with `default_threshold`.
+
+    With fewer than `MIN_BLOCKS` blocks, there are no intervals and no tests, and `change` is None.
     """
 
     clips: int
+    blocks: int
     words: int
     threshold: float
-    threshold_interval: tuple[float, float]
+    default_threshold: float
+    threshold_interval: tuple[float, float] | None
     rates: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, tuple[float, float] | None]
     comparisons: dict[str, PairedComparison]
-    sweep: tuple[tuple[float, float, float, float], ...]
-    route: Literal["auto", "base", "robust"]
+    against_default: dict[Change, PairedComparison]
+    sweep: tuple[tuple[float, float, tuple[float, float] | None], ...]
+    change: Change | None
+
+    @property
+    def route(self) -> Literal["auto", "base", "robust"]:
+        """The recommended route."""
+        return self.change if self.change in ("base", "robust") else "auto"
+
+    @property
+    def recommended_threshold(self) -> float:
+        """The recommended threshold: the fitted one if it is to replace the one in use."""
+        return self.threshold if self.change == "routed" else self.default_threshold
+
+    @property
+    def best_change(self) -> Change:
+        """The change with the lowest error rate (of `routed`, the cross-validated one)."""
+        return min(_CHANGES, key=self.rates.__getitem__)
 
     @property
     def advice(self) -> str:
         """The recommendation in a sentence or two."""
-        better = "base" if self.rates["base"] <= self.rates["robust"] else "robust"
-        gain = self.comparisons[better]
-        figures = (
-            f"{100 * self.rates['routed']:.1f} % with routing against "
-            f"{100 * self.rates[better]:.1f} % with the {better} branch alone "
-            f"({100 * gain.difference:+.1f} points, 95 % {100 * gain.low:+.1f} to "
-            f"{100 * gain.high:+.1f}, p {gain.p_value:.2g})"
-        )
-        if self.route == "auto":
+        default = f"the setting in use (routing, threshold {self.default_threshold:g})"
+        if self.blocks < MIN_BLOCKS:
             return (
-                f"Routing helps on these clips: {figures}. Use the threshold {self.threshold:.3f}."
+                f"{TOO_FEW.capitalize()}: {self.blocks} independent ones, and a change needs "
+                f"{MIN_BLOCKS}. Keep {default}."
             )
-        return (
-            f"Routing does not help on these clips: {figures}. Use the {better} branch for "
-            "everything that is like them, or give more clips if the interval is wide."
+        best = self.change or self.best_change
+        gain = self.against_default[best]
+        name = f"the {best} branch alone"
+        if best == "routed":
+            name = f"routing with a threshold fitted to such clips ({self.threshold:.3f})"
+        figures = (
+            f"{100 * self.rates[best]:.1f} % with {name} against "
+            f"{100 * self.rates['default']:.1f} % ({gain.describe()})"
         )
+        if self.change is None:
+            return (
+                f"Keep {default}: no change is better beyond chance (p below "
+                f"{SIGNIFICANT:.3f}, since three are tried). The best was {figures}."
+            )
+        return f"Change {default}: {figures}."
 
 
 def calibrate(
@@ -185,48 +220,81 @@ def calibrate(
         "oracle": [min(clip.errors) for clip in clips],
     }
     words = [clip.words for clip in clips]
-    total_words = max(1, sum(words))
-    rates = {system: sum(counts) / total_words for system, counts in errors.items()}
-    drawn_blocks = block_of_clip if any(clip.block for clip in clips) else None
-
-    def interval(counts: list[int]) -> tuple[float, float]:
-        return bootstrap_interval(
-            counts, words, seed=seed, replications=replications, blocks=drawn_blocks
-        )
-
-    comparisons = {
-        system: paired_bootstrap(
-            errors[system],
-            errors["routed"],
-            words,
-            seed=seed,
-            replications=replications,
-            blocks=drawn_blocks,
-        )
-        for system in ("base", "robust", "default")
+    rates = {system: sum(counts) / max(1, sum(words)) for system, counts in errors.items()}
+    tests = _Tests(words, block_of_clip, seed, replications)
+    against_default = {
+        change: tests.compare(errors["default"], errors[change]) for change in _CHANGES
     }
-    better: Literal["base", "robust"] = "base" if rates["base"] <= rates["robust"] else "robust"
-    gain = comparisons[better]
-    helps = gain.difference < 0 and gain.p_value < SIGNIFICANT
     shown = np.unique(np.linspace(0, len(candidates) - 1, _SWEEP_POINTS).round().astype(int))
     return RoutingCalibration(
         clips=len(clips),
+        blocks=len(blocks),
         words=sum(words),
         threshold=float(candidates[best]),
-        threshold_interval=_threshold_interval(table, candidates, block_of_clip, seed),
+        default_threshold=default,
+        threshold_interval=(
+            None
+            if len(blocks) < MIN_BLOCKS
+            else _threshold_interval(table, candidates, block_of_clip, seed)
+        ),
         rates=rates,
-        intervals={system: interval(counts) for system, counts in errors.items()},
-        comparisons=comparisons,
+        intervals={system: tests.interval(counts) for system, counts in errors.items()},
+        comparisons={
+            system: tests.compare(errors[system], errors["routed"])
+            for system in ("base", "robust", "default")
+        },
+        against_default=against_default,
         sweep=tuple(
             (
                 float(candidates[index]),
-                float(total[index] / total_words),
-                *interval(table[:, index].tolist()),
+                float(total[index] / max(1, sum(words))),
+                tests.interval(table[:, index].tolist()),
             )
             for index in shown.tolist()
         ),
-        route="auto" if helps else better,
+        change=_significant_change(rates, against_default),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tests:
+    """Intervals and comparisons of error counts on the same clips."""
+
+    words: Sequence[int]
+    blocks: Sequence[str]
+    seed: int
+    replications: int
+
+    def interval(self, errors: Sequence[int]) -> tuple[float, float] | None:
+        return bootstrap_interval(
+            errors,
+            self.words,
+            seed=self.seed,
+            replications=self.replications,
+            blocks=self.blocks,
+        )
+
+    def compare(self, baseline: Sequence[int], system: Sequence[int]) -> PairedComparison:
+        return paired_bootstrap(
+            baseline,
+            system,
+            self.words,
+            seed=self.seed,
+            replications=self.replications,
+            blocks=self.blocks,
+        )
+
+
+def _significant_change(
+    rates: Mapping[str, float], against_default: Mapping[Change, PairedComparison]
+) -> Change | None:
+    """Return the best of the changes that are better than the setting in use beyond chance."""
+    better = [
+        change
+        for change, comparison in against_default.items()
+        if comparison.difference < 0 and comparison.is_significant(SIGNIFICANT)
+    ]
+    return min(better, key=rates.__getitem__, default=None)
 
 
 def _candidate_thresholds(clips: Sequence[RoutedClip]) -> Floats:

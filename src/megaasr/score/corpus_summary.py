@@ -42,7 +42,7 @@ class _Clip:
 
 
 def summarize(result: Result, clips: Sequence[TestClip]) -> dict[str, Any]:
-    """Return error rates by group of clips, with bootstrap intervals over clips.
+    """Return error rates by group of clips, with bootstrap intervals over sentences.
 
     Args:
         result: benchmark of a single system.
@@ -119,7 +119,10 @@ def _held_out_part(speaker: str) -> str:
     return f"{engine} {accent if accent == 'en-gb-scotland' else variant}"
 
 
-def _interval(errors: Sequence[int], words: Sequence[int], result: Result) -> list[float]:
+def _interval(
+    errors: Sequence[int], words: Sequence[int], clips: Sequence[_Clip], result: Result
+) -> list[float] | None:
+    """Return both ends of a rate's interval; None if there are too few independent clips."""
     bootstrap = result.bootstrap
     ends = bootstrap_interval(
         errors,
@@ -127,8 +130,9 @@ def _interval(errors: Sequence[int], words: Sequence[int], result: Result) -> li
         seed=bootstrap.seed,
         replications=bootstrap.replications,
         level=bootstrap.level,
+        blocks=[clip.scored.block or clip.scored.id for clip in clips],
     )
-    return [round(end, 5) for end in ends]
+    return None if ends is None else [round(end, 5) for end in ends]
 
 
 def _rate(clips: Sequence[_Clip], result: Result) -> dict[str, Any]:
@@ -141,6 +145,7 @@ def _rate(clips: Sequence[_Clip], result: Result) -> dict[str, Any]:
         "interval": _interval(
             [count.errors for count in counts],
             [count.reference_length for count in counts],
+            clips,
             result,
         ),
         **total._asdict(),
@@ -149,9 +154,10 @@ def _rate(clips: Sequence[_Clip], result: Result) -> dict[str, Any]:
 
 def _nonspeech(clips: Sequence[_Clip], result: Result) -> dict[str, Any]:
     with_words = [int(bool(clip.hypothesis.text)) for clip in clips]
+    interval = _interval(with_words, [1] * len(with_words), clips, result)
     return {
         "clips": len(clips),
         "with_words": sum(with_words),
         "rate": round(sum(with_words) / len(with_words), 5),
-        "interval": _interval(with_words, [1] * len(with_words), result),
+        "interval": interval and [min(1.0, end) for end in interval],
     }

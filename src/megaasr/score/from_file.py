@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from megaasr.errors import UsageError
+from megaasr.records.fields import names_of
 from megaasr.score.predictions import Prediction, read_predictions_file
 from megaasr.score.test_set import TestClip
 
@@ -13,7 +14,8 @@ from megaasr.score.test_set import TestClip
 def match_predictions(file: Path, clips: Sequence[TestClip]) -> dict[str, Prediction]:
     """Return the predictions of a file by clip id; a clip without a prediction gets an `error`.
 
-    A clip is matched by, in this order: its id, its record's `name` and `index`, its audio path.
+    A clip is matched by, in this order: its id, its record's `name` and `index`, its audio path. A
+    segment is matched by its own times, not by the path of its recording.
 
     Raises:
         RecordError: the file cannot be read.
@@ -22,9 +24,8 @@ def match_predictions(file: Path, clips: Sequence[TestClip]) -> dict[str, Predic
     texts = read_predictions_file(file)
     predictions = {}
     for clip in clips:
-        record = clip.record or {}
-        names = (clip.id, record.get("name"), record.get("index"), clip.audio)
-        text = next((texts[str(n)] for n in names if n is not None and str(n) in texts), None)
+        names = [clip.id, *names_of(clip.record or {}), clip.audio]
+        text = next((texts[name] for name in names if name in texts), None)
         predictions[clip.id] = (
             Prediction("", error="no prediction in the file", duration_s=clip.duration_s)
             if text is None

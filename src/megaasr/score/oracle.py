@@ -12,13 +12,16 @@ from megaasr.text.error_rate import count_errors_of_pairs
 
 
 def choose_best(
-    systems: Sequence[Mapping[str, Prediction]], clips: Sequence[TestClip]
+    systems: Sequence[Mapping[str, Prediction]],
+    clips: Sequence[TestClip],
+    normalizer: str = NORMALIZERS[0],
 ) -> dict[str, Prediction]:
     """Return, for each clip, the prediction with the fewest errors (headline normaliser).
 
     Args:
         systems: each system's predictions by clip; on ties, the first system wins.
         clips: the test set.
+        normalizer: the headline normaliser, with its version if it is not the latest.
     """
     languages = [clip.language for clip in clips]
     references = [clip.text for clip in clips]
@@ -27,7 +30,7 @@ def choose_best(
             references,
             [predictions[clip.id].text for clip in clips],
             languages=languages,
-            normalizer=NORMALIZERS[0],
+            normalizer=normalizer,
         )
         for predictions in systems
     ]

@@ -8,16 +8,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from megaasr import strict_json
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import RecordError
-from megaasr.records.tables import read_objects
+from megaasr.records.fields import PREDICTION_FIELDS, names_of, prediction_of, text_of
+from megaasr.records.tables import read_rows
 from megaasr.score.result import SettingValue
 
 UNUSABLE = "the audio cannot be used: "
 """Beginning of the error of a clip whose audio could not be read, for any system."""
-
-_TEXT_FIELDS = ("prediction", "pred_text", "hypothesis", "text")
-_ID_FIELDS = ("id", "name", "index", "audio_path", "audio_filepath", "audio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,9 @@ class PredictionLog:
         """Append predictions by clip; they are in the file when this returns."""
         if self._path is not None:
             lines = [
-                json.dumps({"system": system, "id": clip, **asdict(prediction)}, ensure_ascii=False)
+                strict_json.dumps(
+                    {"system": system, "id": clip, **asdict(prediction)}, ensure_ascii=False
+                )
                 for clip, prediction in predictions.items()
             ]
             with self._path.open("a", encoding="utf-8", errors="backslashreplace") as log:
@@ -156,7 +157,8 @@ def read_predictions_file(path: Path) -> dict[str, str]:
 
     Accepted are the files of Voices-in-the-Wild-Bench (`index`, `name`, `audio_path`,
     `prediction`), of the Open ASR Leaderboard (`audio_filepath`, `pred_text`), and our
-    `predictions.jsonl` with a single system.
+    `predictions.jsonl` with a single system: JSONL, CSV or TSV with the names of
+    `megaasr.records.fields`. Where no field is a prediction, `text` is.
 
     Raises:
         RecordError: a line is not a prediction, or two lines differ about the same clip; names
@@ -164,20 +166,28 @@ def read_predictions_file(path: Path) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     systems: set[str] = set()
-    for number, record in read_objects(path):
+    try:
+        rows = list(read_rows(path))
+    except OSError as error:
+        raise RecordError(f"{path}: {error.strerror or error}") from error
+    for number, record in rows:
         systems |= {str(record["system"])} if "system" in record else set()
         if len(systems) > 1:
             raise RecordError(
                 f"{path} holds predictions of several systems ({', '.join(sorted(systems))}, …); "
                 "give a file of one, such as those of open_asr_leaderboard/ beside it"
             )
-        text = next((record[name] for name in _TEXT_FIELDS if record.get(name) is not None), None)
-        names = [str(record[name]) for name in _ID_FIELDS if record.get(name) not in (None, "")]
-        if not isinstance(text, str) or not names:
-            raise RecordError(
-                f"{path}, line {number}: a prediction needs one of {', '.join(_TEXT_FIELDS)} and "
-                f"one of {', '.join(_ID_FIELDS)}"
-            )
+        try:
+            text = prediction_of(record)
+            text = text_of(record, ["text"]) if text is None else text
+            names = names_of(record)
+            if text is None or not names:
+                raise RecordError(
+                    f"a prediction needs one of {', '.join(PREDICTION_FIELDS)} or text, and the "
+                    "id, name, index or audio path of its clip"
+                )
+        except RecordError as error:
+            raise RecordError(f"{path}, line {number}: {error}") from error
         for name in names:
             if texts.setdefault(name, text) != text:
                 raise RecordError(f"{path}, line {number}: a second prediction for {name}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from megaasr import strict_json
 from megaasr.errors import RecordError
 from megaasr.text.error_rate import ErrorCounts
 
@@ -34,16 +34,29 @@ class Rate(_Record):
     Attributes:
         clips: number of clips.
         counts: the clips' pooled error counts.
-        rate: errors per reference token; 0 is perfect, may exceed 1 (`ErrorCounts.rate`).
-        interval: low and high end of the bootstrap interval over clips (or blocks).
+        rate: errors per reference token; 0 is perfect, may exceed 1 (`ErrorCounts.rate`). It means
+            nothing if the references have no tokens (`is_defined`).
+        interval: low and high end of the bootstrap interval over blocks; None if there are too few.
+        blocks: number of independent blocks; None in results of earlier versions.
         failures: share of the clips, 0..1, with each kind of failure.
+        clips_without_speech: number of clips whose reference has no tokens.
+        inserted_without_speech: tokens that the system recognised in these clips; they are among
+            the insertions in `counts`.
     """
 
     clips: int
     counts: Counts
     rate: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
+    blocks: int | None = None
     failures: dict[str, float]
+    clips_without_speech: int = 0
+    inserted_without_speech: int = 0
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is anything to divide the errors by: the references have tokens."""
+        return ErrorCounts(*self.counts).reference_length > 0
 
 
 class Hypothesis(_Record):
@@ -98,8 +111,8 @@ class ScoredClip(_Record):
         base_error_rate: error rate of the model that graded the test set (`mega-asr grade`); None
             if it was not graded.
         held_out_voice: True if training has no clip with this voice; None if unknown.
-        block: name of the block (speaker, recording) that the bootstrap draws as a whole; None if
-            clips are drawn one by one.
+        block: name of the block (sentence, speaker, recording) that the bootstrap draws as a whole,
+            see `megaasr.score.blocks`; None if clips are drawn one by one.
         hypotheses: hypotheses by system.
     """
 
@@ -163,7 +176,7 @@ class Subgroup(_Record):
 
 
 class Comparison(_Record):
-    """Two systems on the same clips, compared by a paired bootstrap.
+    """Two systems on the same clips, compared by a paired test.
 
     Attributes:
         by, name: the subgroup of clips, see `Subgroup`.
@@ -174,6 +187,8 @@ class Comparison(_Record):
         interval: low and high end of the interval of the difference.
         probability_of_improvement: share of the draws in which the system is better.
         p_value: two-sided p-value of the hypothesis that there is no difference.
+        blocks: number of independent blocks; None in results of earlier versions. With too few, the
+            interval, the probability and the p-value are None.
     """
 
     by: str
@@ -182,9 +197,14 @@ class Comparison(_Record):
     system: str
     normalizer: str
     difference: float
-    interval: tuple[float, float]
-    probability_of_improvement: float
-    p_value: float
+    interval: tuple[float, float] | None
+    probability_of_improvement: float | None
+    p_value: float | None
+    blocks: int | None = None
+
+    def is_significant(self, level: float) -> bool:
+        """Tell whether the p-value is below a level; never with too few blocks."""
+        return self.p_value is not None and self.p_value < level
 
 
 class TestSet(_Record):
@@ -220,13 +240,19 @@ class Bootstrap(_Record):
         seed: seed of the draws.
         replications: number of draws.
         level: probability mass inside an interval, 0..1.
-        blocks: field of the records whose clips were drawn together; None for single clips.
+        blocks: field of the records whose clips were drawn together, or `sentences` for the copies
+            of one sentence; None for single clips, as earlier versions drew them.
+        min_blocks: number of independent blocks below which there are no intervals and tests; None
+            in results of earlier versions.
+        method: how intervals were computed.
     """
 
     seed: int
     replications: int
     level: float
     blocks: str | None
+    min_blocks: int | None = None
+    method: Literal["percentile", "bootstrap-t"] = "percentile"
 
 
 class Result(_Record):
@@ -307,6 +333,6 @@ class Result(_Record):
         """Return the document with one clip per line, so that it can be searched and compared."""
         document = self.model_dump(mode="json")
         clips = document.pop("clips")
-        head = json.dumps(document, ensure_ascii=False, indent=1)
-        lines = ",\n".join(json.dumps(clip, ensure_ascii=False) for clip in clips)
+        head = strict_json.dumps(document, ensure_ascii=False, indent=1)
+        lines = ",\n".join(strict_json.dumps(clip, ensure_ascii=False) for clip in clips)
         return f'{head[:-2]},\n "clips": [\n{lines}\n]}}\n'

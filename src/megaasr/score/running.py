@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
@@ -51,12 +51,12 @@ def claim(output: Path, test_set: TestSetFile, systems: Sequence[System]) -> Non
         if differing:
             raise UsageError(
                 f"{output} holds predictions of a system {system.name} with other settings "
-                f"({', '.join(differing)} of {json.dumps(previous)}); give this one another name "
-                "(--system NAME=…), or choose another folder"
+                f"({', '.join(differing)} of {strict_json.dumps(previous)}); give this one another "
+                "name (--system NAME=…), or choose another folder"
             )
         recorded["systems"][system.name] = settings
     output.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder_claim.path, json.dumps(recorded, indent=1) + "\n")
+    write_atomically(folder_claim.path, strict_json.dumps(recorded, indent=1) + "\n")
 
 
 def run_system(

@@ -6,8 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from megaasr.errors import UsageError
+from megaasr.score.blocks import SENTENCES, blocks_of
 from megaasr.score.groups import ClipsByName, split_into_subgroups
-from megaasr.score.intervals import bootstrap_interval, paired_bootstrap
+from megaasr.score.intervals import (
+    MIN_BLOCKS,
+    bootstrap_interval,
+    count_blocks,
+    paired_bootstrap,
+)
 from megaasr.score.predictions import Prediction
 from megaasr.score.result import (
     FAILURES,
@@ -23,6 +29,7 @@ from megaasr.score.result import (
 from megaasr.score.test_set import TestClip
 from megaasr.text.error_rate import ErrorCounts, count_errors_of_pairs, pooled
 from megaasr.text.failures import find_failures
+from megaasr.text.normalize import versioned
 
 NORMALIZERS = ("bench", "default")
 """The headline normaliser, comparable with published tables, and the one that is fairer."""
@@ -39,9 +46,10 @@ class ScoringSettings:
         seed: seed of the bootstrap draws.
         replications: number of bootstrap draws.
         level: probability mass inside an interval, 0..1.
-        blocks: field of the records (such as `speaker`) whose clips are drawn together; None draws
-            single clips.
+        blocks: field of the records (such as `speaker`) whose clips are drawn together; None for
+            the copies of one sentence, see `megaasr.score.blocks`.
         baseline: name of the system that others are compared with; None for the first.
+        normalizer_version: version of the rules of the normalisers; None for the latest.
     """
 
     seed: int = 1
@@ -49,6 +57,16 @@ class ScoringSettings:
     level: float = 0.95
     blocks: str | None = None
     baseline: str | None = None
+    normalizer_version: int | None = None
+
+    @property
+    def normalizers(self) -> dict[str, str]:
+        """The normalisers with their versions (`bench@2`), by name.
+
+        Raises:
+            UsageError: there is no such version.
+        """
+        return {name: versioned(name, self.normalizer_version) for name in NORMALIZERS}
 
     @property
     def bootstrap(self) -> Bootstrap:
@@ -57,29 +75,34 @@ class ScoringSettings:
             seed=self.seed,
             replications=self.replications,
             level=self.level,
-            blocks=self.blocks,
+            blocks=self.blocks or SENTENCES,
+            min_blocks=MIN_BLOCKS,
+            method="bootstrap-t",
         )
 
 
 def score_clips(
     clips: Sequence[TestClip],
     predictions: Mapping[str, Mapping[str, Prediction]],
-    blocks: str | None = None,
+    settings: ScoringSettings,
 ) -> list[ScoredClip]:
     """Count the errors of every system on every clip.
 
     Args:
         clips: the test set.
         predictions: predictions by system and clip id; each system has one for every clip.
-        blocks: field of the records that names a clip's block, see `ScoringSettings`.
+        settings: the normalisers' version, and the field that names a clip's block.
 
     Raises:
-        UsageError: a record has no such field as `blocks`.
+        UsageError: a record has no such field as `settings.blocks`, or the normalisers have no such
+            version.
     """
+    normalizers = settings.normalizers
     hypotheses: dict[str, list[Hypothesis]] = {
-        system: _hypotheses(clips, [by_clip[clip.id] for clip in clips])
+        system: _hypotheses(clips, [by_clip[clip.id] for clip in clips], normalizers)
         for system, by_clip in predictions.items()
     }
+    block_of_clip = blocks_of(clips, settings.blocks)
     scored = []
     for index, clip in enumerate(clips):
         measured = [by_clip[clip.id].duration_s for by_clip in predictions.values()]
@@ -98,20 +121,24 @@ def score_clips(
                 snr_db=clip.snr_db,
                 base_error_rate=clip.base_error_rate,
                 held_out_voice=clip.held_out_voice,
-                block=clip.block(blocks),
+                block=block_of_clip[index],
                 hypotheses={system: rows[index] for system, rows in hypotheses.items()},
             )
         )
     return scored
 
 
-def _hypotheses(clips: Sequence[TestClip], predictions: Sequence[Prediction]) -> list[Hypothesis]:
+def _hypotheses(
+    clips: Sequence[TestClip],
+    predictions: Sequence[Prediction],
+    normalizers: Mapping[str, str],
+) -> list[Hypothesis]:
     references = [clip.text for clip in clips]
     texts = [prediction.text for prediction in predictions]
     languages = [clip.language for clip in clips]
     counts = {
-        name: count_errors_of_pairs(references, texts, languages=languages, normalizer=name)
-        for name in NORMALIZERS
+        name: count_errors_of_pairs(references, texts, languages=languages, normalizer=full_name)
+        for name, full_name in normalizers.items()
     }
     return [
         Hypothesis(
@@ -131,6 +158,7 @@ def _hypotheses(clips: Sequence[TestClip], predictions: Sequence[Prediction]) ->
                         clip.text,
                         prediction.text,
                         language=clip.language,
+                        normalizer=normalizers[NORMALIZERS[0]],
                         truncated=prediction.truncated,
                     )
                 )
@@ -190,7 +218,8 @@ def _rate(
     hypotheses = [clip.hypotheses[system] for clip in clips]
     counts = [hypothesis.errors(normalizer) for hypothesis in hypotheses]
     total = pooled(counts)
-    low, high = bootstrap_interval(
+    without_speech = [count for count in counts if not count.reference_length]
+    interval = bootstrap_interval(
         [count.errors for count in counts],
         [count.reference_length for count in counts],
         seed=settings.seed,
@@ -202,11 +231,14 @@ def _rate(
         clips=len(clips),
         counts=_as_tuple(total),
         rate=total.rate,
-        interval=(low, high),
+        interval=interval,
+        blocks=count_blocks(len(clips), _blocks(clips)),
         failures={
             kind: sum(kind in hypothesis.failures for hypothesis in hypotheses) / len(hypotheses)
             for kind in FAILURES
         },
+        clips_without_speech=len(without_speech),
+        inserted_without_speech=sum(count.insertions for count in without_speech),
     )
 
 
@@ -262,7 +294,8 @@ def _comparison(
         system=systems[1],
         normalizer=normalizer,
         difference=comparison.difference,
-        interval=(comparison.low, comparison.high),
+        interval=comparison.interval,
         probability_of_improvement=comparison.probability_of_improvement,
         p_value=comparison.p_value,
+        blocks=comparison.blocks,
     )

@@ -1,8 +1,9 @@
 """Read test sets: clips with references, in any of the accepted formats.
 
 Accepted are the records of Voices-in-the-Wild-Bench, our manifests and simulated data sets, plain
-tables of `audio,text` (CSV or JSONL), and NeMo's manifests. Audio paths are relative to the file
-that names them, or to a root that the caller names.
+tables of `audio,text` (CSV, TSV or JSONL), and NeMo's manifests, whose segments are honoured. Audio
+paths are relative to the file that names them, or to a root that the caller names. The names of
+fields are those of `megaasr.records.fields`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from megaasr import strict_json
 from megaasr.audio.clips import exists
 from megaasr.errors import RecordError, UsageError
-from megaasr.records.tables import AUDIO_FIELDS, ID_FIELDS, TEXT_FIELDS, read_rows
+from megaasr.records.fields import clip_fields, language_of, number_of
+from megaasr.records.tables import read_rows
 from megaasr.score.subsets import CLEAN, category_of_scenario, parse_subset
 
 LISTING_FILE = "simulated.jsonl"
@@ -53,19 +56,6 @@ class TestClip:
     held_out_voice: bool | None = None
     record: Mapping[str, Any] | None = None
 
-    def block(self, field: str | None) -> str | None:
-        """Return the clip's value of the record field that `--blocks` names; None without a field.
-
-        Raises:
-            UsageError: the record has no such field.
-        """
-        if field is None:
-            return None
-        value = (self.record or {}).get(field)
-        if value is None:
-            raise UsageError(f"clip {self.id} has no field {field}, which --blocks asks for")
-        return str(value)
-
 
 @dataclass(frozen=True, slots=True)
 class TestSetFile:
@@ -89,7 +79,7 @@ class TestSetFile:
     def sha256(self) -> str:
         """Hash of id, audio path, text and language of all clips."""
         rows = [[clip.id, clip.audio, clip.text, clip.language] for clip in self.clips]
-        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(strict_json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
     def require_audio(self) -> None:
         """Check that audio files exist; single missing files are reported later.
@@ -122,6 +112,7 @@ def read_test_set(
     root = audio_root or file.parent
     clips: list[TestClip] = []
     kinds: set[TestSetKind] = set()
+    lines: dict[str, int] = {}  # of each id
     for number, record in read_rows(file):
         if limit is not None and len(clips) >= limit:
             break
@@ -129,11 +120,15 @@ def read_test_set(
             kind, clip = _parse_record(record)
         except RecordError as error:
             raise RecordError(f"{file}, line {number}: {error}") from error
+        if lines.setdefault(clip.id, number) != number:
+            raise UsageError(
+                f"{file}, line {number}: the id {clip.id} occurs twice, first in line "
+                f"{lines[clip.id]}; ids must be unique, because predictions are matched by id"
+            )
         kinds.add(kind)
         clips.append(clip)
     if not clips:
         raise UsageError(f"the test set {file} has no clips")
-    _require_unique(clips, file)
     return TestSetFile(path, root, kinds.pop() if len(kinds) == 1 else "table", tuple(clips))
 
 
@@ -155,20 +150,15 @@ def _find_file(path: Path) -> Path:
 
 
 def _parse_record(record: dict[str, Any]) -> tuple[TestSetKind, TestClip]:
-    audio, text = _first(record, AUDIO_FIELDS), _first(record, TEXT_FIELDS)
-    if not isinstance(audio, str) or not audio:
-        raise RecordError(f"no audio: one of {', '.join(AUDIO_FIELDS)} must be a path")
-    if text is None:
-        raise RecordError(f"no reference: one of {', '.join(TEXT_FIELDS)} must be there")
-    text = _plain(str(text))
-    clip_id = next((record[f] for f in ID_FIELDS if record.get(f) not in (None, "")), audio)
+    fields = clip_fields(record)
+    text = plain_reference(fields.text)
     clip = TestClip(
-        id=str(clip_id),
-        audio=audio,
+        id=fields.id,
+        audio=fields.audio,
         text=text,
-        language=_text_or_none(record.get("language")) or guess_language(text),
-        duration_s=_number(record, "duration_s", "duration"),
-        base_error_rate=_number(record, "base_error_rate"),
+        language=reference_language(record, text),
+        duration_s=fields.duration_s,
+        base_error_rate=number_of(record, "base_error_rate"),
         speaker=_text_or_none(record.get("speaker")),
         held_out_voice=_boolean_or_none(record.get("held_out_voice")),
         record=record,
@@ -188,7 +178,7 @@ def _parse_record(record: dict[str, Any]) -> tuple[TestSetKind, TestClip]:
             category=category_of_scenario(scenario),
             origin=None if scenario == CLEAN else "simulated",
             scenario=scenario,
-            severity=None if scenario == CLEAN else float(record["severity"]),
+            severity=None if scenario == CLEAN else number_of(record, "severity"),
             snr_db=_lowest_snr(record.get("draw")),
         )
     kind: TestSetKind = "manifest" if {"id", "audio", "text"} <= record.keys() else "table"
@@ -198,21 +188,18 @@ def _parse_record(record: dict[str, Any]) -> tuple[TestSetKind, TestClip]:
 _PREFIX = re.compile(r"^language [A-Za-z]+<asr_text>")
 
 
-def _plain(text: str) -> str:
+def plain_reference(text: str) -> str:
     """Remove the prefix that training data of Qwen3-ASR have before the transcript."""
     return _PREFIX.sub("", text)
 
 
-def _first(record: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((record[name] for name in names if record.get(name) is not None), None)
+def reference_language(record: Mapping[str, Any], reference: str) -> str | None:
+    """Return the canonical code of a reference's language: stated in the record, or guessed.
 
-
-def _number(record: Mapping[str, Any], *names: str) -> float | None:
-    value = _first(record, names)
-    try:
-        return None if value in (None, "") else float(value)
-    except (TypeError, ValueError) as error:
-        raise RecordError(f"{names[0]} is {value!r}, not a number") from error
+    Raises:
+        RecordError: the language is not a string.
+    """
+    return language_of(record) or guess_language(reference)
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -225,10 +212,13 @@ def _boolean_or_none(value: Any) -> bool | None:
 
 def _lowest_snr(draw: Any) -> float | None:
     """Return the lowest speech-to-noise ratio in the steps of a simulation; None without noise."""
-    if isinstance(draw, str):
-        draw = json.loads(draw)
-    steps = draw.get("steps", []) if isinstance(draw, dict) else []
-    return min((float(s["snr_db"]) for s in steps if "snr_db" in s), default=None)
+    try:
+        if isinstance(draw, str):
+            draw = json.loads(draw)
+        steps = draw.get("steps", []) if isinstance(draw, dict) else []
+        return min((float(s["snr_db"]) for s in steps if "snr_db" in s), default=None)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RecordError(f"draw is not the record of a simulation: {error}") from error
 
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
@@ -238,14 +228,3 @@ _KANA = re.compile("[\u3040-\u30ff]")
 def guess_language(text: str) -> str | None:
     """Return `zh` for a text with Chinese characters and no kana; else None (scored by words)."""
     return "zh" if _HAN.search(text) and not _KANA.search(text) else None
-
-
-def _require_unique(clips: Sequence[TestClip], file: Path) -> None:
-    seen: set[str] = set()
-    for clip in clips:
-        if clip.id in seen:
-            raise UsageError(
-                f"{file}: the id {clip.id} occurs twice; ids must be unique, because predictions "
-                "are matched by id"
-            )
-        seen.add(clip.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,6 +38,13 @@ _BLOCK_S = 60.0
 _PEAK_LEVEL = 0.9 * 2**15
 _SILENT_PEAK = 10 ** (-80 / 20)
 _MIN_SAMPLES = 1600
+_MIN_SOUND = 10 ** (-80 / 10)
+"""Least power of the sound in a recording, without its constant offset, relative to full scale."""
+_MAX_OFFSET_SHARE = 0.1
+"""A constant offset with a larger share of the power is removed: the SNR would be set by it."""
+_FRAME = 1600  # 0.1 s
+_QUIET = 10 ** (-30 / 10)
+"""A part whose power is below this share of the recording's is no place to begin at."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,9 @@ class NoisePool:
 
         The name of a recording consists of its folder and the path below it
         (`noises/rain/1.wav`); its category is the folder that contains it (`noises/rain`).
-        Recordings that cannot be decoded, are shorter than 0.1 s or silent (peak below -80 dBFS)
-        are left out, see `failures`. Silence at both ends is cut.
+        Recordings that cannot be decoded, are shorter than 0.1 s or silent (peak below -80 dBFS, or
+        nothing but a constant offset) are left out, see `failures`. Silence at both ends is cut,
+        and a constant offset with more than a tenth of the power is removed.
 
         Args:
             paths: folders or single files, of any format.
@@ -136,6 +145,43 @@ class NoisePool:
             )
         return self.recorded.samples(name)
 
+    def sounding_offset(self, name: str, offset: int, rng: np.random.Generator) -> int:
+        """Return an offset at which the noise sounds: the given one, or another if it is quiet.
+
+        Recordings of single sounds are silent for most of their length, and speech mixed with
+        their pauses would stay clean. The noise sounds at an offset if the power of the 0.1 s that
+        follow is within 30 dB of that of the whole recording. The built-in noises sound everywhere.
+
+        Args:
+            name: name of the noise.
+            offset: first sample, 0 to the length of the noise.
+            rng: random stream, from which another offset is drawn if necessary.
+
+        Raises:
+            UsageError: no noise has this name.
+            RecordError: the cached samples are damaged.
+        """
+        if name.startswith(BUILTIN):
+            return offset
+        powers = self._powers(name)
+        least = _QUIET * float(powers.mean())
+        samples = self.samples(name)
+        following = samples.take(range(offset, offset + _FRAME), mode="wrap")
+        if float(_frame_powers(following)[0]) >= least:
+            return offset
+        sounding = np.flatnonzero(powers >= least)
+        return _FRAME * int(sounding[int(rng.integers(len(sounding)))])
+
+    def _powers(self, name: str) -> NDArray[np.float64]:
+        """Return the power of every 0.1 s of a recording, which is computed once per process."""
+        if name not in self._known_powers:
+            self._known_powers[name] = _frame_powers(self.samples(name))
+        return self._known_powers[name]
+
+    @cached_property
+    def _known_powers(self) -> dict[str, NDArray[np.float64]]:
+        return {}
+
     @cached_property
     def _by_category(self) -> dict[str, list[str]]:
         if self.recorded is None:
@@ -170,15 +216,56 @@ def _encode(path: Path) -> EncodedRecording:
     parts = blocks(path, block_s=_BLOCK_S)
     first = next(parts)
     second = next(parts, None)
-    peak = float(np.abs(first).max())
-    if second is not None:
-        peak = max(float(np.abs(part).max()) for part in chain([first, second], parts))
-    if peak < _SILENT_PEAK:
-        raise UnusableRecordingError("silent: no sample above -80 dBFS")
-    scale = _PEAK_LEVEL / peak
+    extent = _Extent()
+    for part in [first] if second is None else chain([first, second], parts):
+        extent.add(part)
+    offset = extent.require_sound()
+    scale = _PEAK_LEVEL / max(extent.high - offset, offset - extent.low)
     decoded = iter([first]) if second is None else blocks(path, block_s=_BLOCK_S)
-    levels = (_quantised(part, scale) for part in decoded)
+    levels = (_quantised(part - np.float32(offset), scale) for part in decoded)
     return EncodedRecording(_without_silent_ends(levels), scale)
+
+
+class _Extent:
+    """The extremes, the mean and the power of a recording, block by block."""
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+        self._count, self._sum, self._squares = 0, 0.0, 0.0
+
+    def add(self, part: Samples) -> None:
+        self.low = min(self.low, float(part.min()))
+        self.high = max(self.high, float(part.max()))
+        self._count += part.size
+        self._sum += float(part.sum(dtype=np.float64))
+        self._squares += float(np.square(part, dtype=np.float64).sum())
+
+    def require_sound(self) -> float:
+        """Return the constant offset that is to be subtracted, often 0.
+
+        Raises:
+            UnusableRecordingError: there is no sound.
+        """
+        if not math.isfinite(self._squares):
+            raise UnusableRecordingError("holds samples that are not numbers")
+        if max(self.high, -self.low) < _SILENT_PEAK:
+            raise UnusableRecordingError("silent: no sample above -80 dBFS")
+        mean, power = self._sum / self._count, self._squares / self._count
+        if power - mean**2 < _MIN_SOUND * max(power, 1e-3):
+            raise UnusableRecordingError("silent: nothing but a constant offset")
+        return mean if mean**2 > _MAX_OFFSET_SHARE * power else 0.0
+
+
+def _frame_powers(samples: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Return the power of every 0.1 s without its constant offset; the last part is left out.
+
+    Args:
+        samples: at least 0.1 s, int16 of shape [time].
+    """
+    frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    # In blocks: a recording may be hours long.
+    blocks_of_frames = (frames[start : start + 600] for start in range(0, len(frames), 600))
+    return np.concatenate([block.var(axis=1, dtype=np.float64) for block in blocks_of_frames])
 
 
 def _quantised(samples: Samples, scale: float) -> NDArray[np.int16]:
@@ -211,4 +298,4 @@ def _without_silent_ends(parts: Iterator[NDArray[np.int16]]) -> Iterator[NDArray
         raise UnusableRecordingError("shorter than 0.1 s")
 
 
-_ENCODER = RecordingEncoder("noises", "1", _encode)
+_ENCODER = RecordingEncoder("noises", "2", _encode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ _FADE = SAMPLE_RATE // 100
 # The direct sound starts at the first sample of this magnitude relative to the peak (-20 dB).
 _ONSET = 0.1
 _BEFORE_ONSET = 8  # 0.5 ms: the rise of the direct sound, which resampling spreads
+_DIRECT_SOUND = SAMPLE_RATE // 400  # 2.5 ms
+_MIN_SWING = 1e-3
 _DECAYED = 1e-6  # -60 dB, in power
 _ABOVE_FLOOR = 4.0  # 6 dB, in power
 
@@ -56,8 +59,9 @@ class MeasuredRooms:
         Responses are named like noises (`rooms/hall/1.wav`). A response is cut to start at its
         direct sound and to end where it has decayed by 60 dB, reaches the noise floor of the
         measurement, or is 4 s long, whichever comes first; then it is scaled to unit energy.
-        Channels are averaged as everywhere, so use one file per microphone. Silent files and files
-        longer than 30 s (recordings rather than responses) are left out, see `failures`.
+        Channels are averaged as everywhere, so use one file per microphone. Silent files, files
+        without anything after the direct sound, and files longer than 30 s (recordings rather than
+        responses) are left out, see `failures`.
 
         Args:
             paths: folders or single files, of any format.
@@ -156,12 +160,20 @@ def _encode(path: Path) -> EncodedRecording:
     if next(parts, None) is not None:
         raise UnusableRecordingError("longer than 30 s: a recording, not a room response")
     peak = float(np.abs(samples).max())
+    if not math.isfinite(peak):
+        raise UnusableRecordingError("holds samples that are not numbers")
     if peak == 0:
         raise UnusableRecordingError("silent: every sample is zero")
+    if float(np.ptp(samples)) < _MIN_SWING * peak:
+        raise UnusableRecordingError("silent: nothing but a constant offset")
     response = trim_response(samples / np.float32(peak))
     energy = float(np.square(response, dtype=np.float64).sum())
+    # The direct sound alone changes nothing but the level.
+    tail = float(np.square(response[_DIRECT_SOUND:], dtype=np.float64).sum())
+    if tail < _DECAYED * energy:
+        raise UnusableRecordingError("no reverberation: nothing follows the direct sound")
     scale = 1.0 / np.sqrt(energy)
     return EncodedRecording(iter([response * np.float32(scale)]), scale / peak)
 
 
-_ENCODER = RecordingEncoder("room responses", "1", _encode)
+_ENCODER = RecordingEncoder("room responses", "2", _encode)

@@ -169,6 +169,7 @@ class Simulator:
             rng = stream(key())
             source = self.noise.choose(values.pop("category"), rng)
             offset = int(rng.integers(len(self.noise.samples(source))))
+            offset = self.noise.sounding_offset(source, offset, rng)
             return AdditiveNoise(
                 condition=condition, source=source, offset_samples=offset, **values
             )

@@ -6,7 +6,6 @@ has the finished parts in order. Resumable, and the same bytes for any number of
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megaasr import strict_json
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import MegaASRError, RecordError, SynthesisError, UsageError
@@ -113,7 +113,7 @@ def _claim(output: Path, recipe: SpeechRecipe) -> None:
     inputs = recipe.model_dump(mode="json", exclude=set(_FREE_FIELDS), exclude_defaults=True)
     inputs["sentences_sha256"] = file_sha256(recipe.sentences)
     claim = FolderClaim(output, RECIPE_FILE, "holds a corpus of another recipe")
-    claim.claim(json.dumps(inputs, indent=2, ensure_ascii=False) + "\n")
+    claim.claim(strict_json.dumps(inputs, indent=2, ensure_ascii=False) + "\n")
 
 
 def _make_list(

@@ -11,9 +11,14 @@
   extra `score`).
 - `basic`: NFKC, case-folded, punctuation and symbols become spaces, accents are kept; by words, or
   by characters in languages without spaces.
-- `default`: `whisper-en` for English, `zh` for Chinese and Cantonese, `basic` for all others.
+- `default`: `whisper-en` for English, `zh` for Chinese and Cantonese, `basic` for all others, and
+  for texts whose language is not known.
 
 When the rules of a normaliser change, its version changes; results name normaliser and version.
+`NAME` is the latest version, `NAME@1` an earlier one. Version 2 of each normaliser first makes
+equal what looks or sounds alike (`megaasr.text.characters`): apostrophes, letters with combined and
+separate accents, full-width forms, the dotted and dotless i; joiners, soft hyphens and other
+invisible characters are removed. Version 1 does not.
 """
 
 from __future__ import annotations
@@ -27,9 +32,18 @@ from functools import cache, lru_cache
 from typing import Any
 
 from megaasr.errors import UsageError
-from megaasr.text.languages import IDEOGRAPHIC, base_language, guess_unspaced, unit
+from megaasr.text.characters import fold_dots, lower_turkic, unify
+from megaasr.text.languages import (
+    IDEOGRAPHIC,
+    canonical_language,
+    guess_unspaced,
+    is_spacing_known,
+    unit,
+)
 
 Tokens = tuple[str, ...]
+Rules = Callable[[str, str | None], Tokens]
+"""Returns the tokens of a text in a language."""
 
 CACHED_TEXTS = 65_536
 """Texts whose tokens are cached: a reference is scored many times, and normalising dominates."""
@@ -42,7 +56,7 @@ def _to_space(categories: str) -> dict[int, str]:
 
 
 def bench_words(text: str) -> list[str]:
-    """Return the words of a text by the rules of `bench` for languages with spaces."""
+    """Return the words of a text by the rules of `bench@1` for languages with spaces."""
     return text.lower().translate(_to_space("P")).split()
 
 
@@ -115,41 +129,98 @@ def _basic(text: str, language: str | None) -> Tokens:
     return tuple(unicodedata.normalize("NFKC", "".join(words)))
 
 
-def _default(text: str, language: str | None) -> Tokens:
-    base = base_language(language)
-    if base == "en":
-        return _whisper_en(text, language)
-    return _zh(text, language) if base in {"zh", "yue"} else _basic(text, language)
+def _by_language(english: Rules, chinese: Rules, other: Rules) -> Rules:
+    """Return rules that depend on the language of the text."""
+
+    def tokens_by_language(text: str, language: str | None) -> Tokens:
+        code = canonical_language(language)
+        rules = english if code == "en" else chinese if code in {"zh", "yue"} else other
+        return rules(text, language)
+
+    return tokens_by_language
 
 
-_NORMALIZERS: dict[str, tuple[int, Callable[[str, str | None], Tokens]]] = {
-    "bench": (1, _bench),
-    "default": (1, _default),
-    "whisper-en": (1, _whisper_en),
-    "zh": (1, _zh),
-    "zh-simplified": (1, _zh_simplified),
-    "basic": (1, _basic),
+def _unified(rules: Rules) -> Rules:
+    """Return version 2 of rules: the same rules for texts whose characters are made alike."""
+
+    def unified_tokens(text: str, language: str | None) -> Tokens:
+        cased = lower_turkic(unify(text), canonical_language(language))
+        # Lower-casing may produce characters that have to be made alike, too.
+        return tuple(fold_dots(token) for token in rules(cased, language))
+
+    return unified_tokens
+
+
+def _bench_2(text: str, language: str | None) -> Tokens:
+    if unit(language) == "word":
+        # Composed again, since lower-casing may have separated letters and their marks.
+        lowered = unicodedata.normalize("NFKC", fold_dots(text.lower()))
+        return tuple(lowered.translate(_to_space("P")).split())
+    joined = "".join(text.translate(_to_space("P")).split())
+    return tuple(unicodedata.normalize("NFKC", joined))
+
+
+_WHISPER_EN_2, _ZH_2, _BASIC_2 = _unified(_whisper_en), _unified(_zh), _unified(_basic)
+
+_NORMALIZERS: dict[str, tuple[Rules, ...]] = {
+    "bench": (_bench, _unified(_bench_2)),
+    "default": (
+        _by_language(_whisper_en, _zh, _basic),
+        _by_language(_WHISPER_EN_2, _ZH_2, _BASIC_2),
+    ),
+    "whisper-en": (_whisper_en, _WHISPER_EN_2),
+    "zh": (_zh, _ZH_2),
+    "zh-simplified": (_zh_simplified, _unified(_zh_simplified)),
+    "basic": (_basic, _BASIC_2),
 }
+"""The rules of each version, version 1 first."""
 
 
 def normalizer_names() -> list[str]:
-    """Return the names of all normalisers."""
+    """Return the names of all normalisers, without versions."""
     return list(_NORMALIZERS)
 
 
 def normalizer_version(name: str) -> int:
-    """Return the version of a normaliser's rules.
+    """Return the version of a normaliser's rules: the one that its name states, or the latest.
+
+    Args:
+        name: name of a normaliser, such as `bench` or `bench@1`.
 
     Raises:
-        UsageError: there is no normaliser of this name.
+        UsageError: there is no such normaliser, or no such version of it.
     """
-    return _find_normalizer(name)[0]
+    return _parse_normalizer(name)[1]
 
 
-def _find_normalizer(name: str) -> tuple[int, Callable[[str, str | None], Tokens]]:
-    if name not in _NORMALIZERS:
+def versioned(name: str, version: int | None = None) -> str:
+    """Return the name of a normaliser with a version, such as `bench@2`.
+
+    Args:
+        name: name of a normaliser, with a version or without.
+        version: the version; None for the one that the name states, or else the latest.
+
+    Raises:
+        UsageError: there is no such normaliser, or no such version of it.
+    """
+    base, stated = _parse_normalizer(name)
+    full_name = f"{base}@{stated if version is None else version}"
+    _parse_normalizer(full_name)
+    return full_name
+
+
+@cache
+def _parse_normalizer(name: str) -> tuple[str, int]:
+    base, at_sign, version = name.partition("@")
+    versions = _NORMALIZERS.get(base)
+    if versions is None:
         raise UsageError(f"unknown normaliser {name}; choose one of {', '.join(_NORMALIZERS)}")
-    return _NORMALIZERS[name]
+    if not at_sign:
+        return base, len(versions)
+    if not version.isdecimal() or not 1 <= int(version) <= len(versions):
+        available = ", ".join(f"{base}@{number}" for number in range(1, len(versions) + 1))
+        raise UsageError(f"unknown version of the normaliser {name}; choose one of {available}")
+    return base, int(version)
 
 
 @lru_cache(maxsize=CACHED_TEXTS)
@@ -158,27 +229,34 @@ def tokens(text: str, language: str | None = None, normalizer: str = "bench") ->
 
     Args:
         text: the text to normalise.
-        language: ISO code; None counts as a language with spaces (see `scored_language`).
-        normalizer: one of the names listed in this module's docstring.
+        language: any name of the language (`languages.canonical_language`); None counts as a
+            language with spaces (see `scored_language`).
+        normalizer: one of the names listed in this module's docstring, with a version (`bench@1`)
+            or without.
 
     Raises:
         UsageError: there is no such normaliser, or its library is not installed.
     """
-    return _find_normalizer(normalizer)[1](text, language)
+    name, version = _parse_normalizer(normalizer)
+    return _NORMALIZERS[name][version - 1](text, language)
 
 
 def scored_language(language: str | None, reference: str, normalizer: str) -> str | None:
     """Return the language whose rules apply to a pair of reference and hypothesis.
 
     An unknown language is guessed from the reference: if most letters are in a script written
-    without spaces, it is that script's language. The normaliser `bench` never guesses but counts
-    words, as the published scorer does.
+    without spaces, it is that script's language. The normaliser `bench` never guesses a language
+    that nobody names but counts words, as the published scorer does.
 
     Args:
-        language: ISO code; None if unknown.
+        language: any name of the language; None if unknown.
         reference: the correct transcript.
         normalizer: name of a normaliser.
+
+    Returns:
+        The canonical code of the language; None if it is unknown.
     """
-    if language is not None or normalizer == "bench":
-        return language
-    return guess_unspaced(reference)
+    code = canonical_language(language)
+    if is_spacing_known(code) or (code is None and _parse_normalizer(normalizer)[0] == "bench"):
+        return code
+    return guess_unspaced(reference) or code

@@ -13,6 +13,13 @@ from torch.utils.data import Dataset
 
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.corpora.clip_check import (
+    MAX_LEFT_OUT,
+    ClipRecord,
+    LeftOut,
+    check_clips,
+    count_left_out,
+)
 from megaasr.errors import AudioError, TrainingError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features
@@ -64,7 +71,7 @@ def find_manifest(path: Path) -> Path:
 
 
 def read_clips(paths: Iterable[Path]) -> list[Clip]:
-    """Read the clips that can be trained on: those of at most 30 s.
+    """Read the clips of at most 30 s, without a look at their audio.
 
     Args:
         paths: manifests or folders of data sets.
@@ -76,21 +83,49 @@ def read_clips(paths: Iterable[Path]) -> list[Clip]:
     return [clip for path in paths for clip in _read_manifest_clips(find_manifest(path))]
 
 
+def read_usable_clips(
+    paths: Sequence[Path], *, max_left_out: float = MAX_LEFT_OUT
+) -> tuple[list[Clip], LeftOut]:
+    """Read the clips that can be trained on, and decode each of them once to know that it can.
+
+    Args:
+        paths: manifests or folders of data sets.
+        max_left_out: largest share of the clips, 0..1, that may be left out.
+
+    Returns:
+        The clips that can be used, in the order of the manifests, and those that are left out.
+
+    Raises:
+        TrainingError: as `read_clips`; no clip can be used, or too many cannot.
+        RecordError: a line is not a valid record.
+    """
+    clips = [clip for path in paths for clip in _read_all_clips(find_manifest(path))]
+    records = [ClipRecord(clip.id, clip.audio, clip.text, clip.duration_s) for clip in clips]
+    problems = check_clips(records)
+    left_out = count_left_out(records, problems)
+    left_out.require(max_left_out, ", ".join(map(str, paths)))
+    usable = [clip for clip, problem in zip(clips, problems, strict=True) if problem is None]
+    return usable, left_out
+
+
 def _read_manifest_clips(manifest: Path) -> Iterator[Clip]:
+    return (clip for clip in _read_all_clips(manifest) if 0 < clip.duration_s <= MAX_CLIP_S)
+
+
+def _read_all_clips(manifest: Path) -> Iterator[Clip]:
     for utterance in read_manifest(manifest):
         duration_s = utterance.extra.get("duration_s")
         if not isinstance(duration_s, int | float):
             raise TrainingError(f"{manifest}: {utterance.id} has no duration_s")
-        if 0 < duration_s <= MAX_CLIP_S:
-            yield Clip(
-                id=utterance.id,
-                audio=str(manifest.parent / utterance.audio),
-                text=utterance.text,
-                language=utterance.language,
-                duration_s=float(duration_s),
-                error_rate=utterance.extra.get("base_error_rate"),
-                base_text=str(utterance.extra.get("base_text") or ""),
-            )
+        yield Clip(
+            id=utterance.id,
+            audio=str(manifest.parent / utterance.audio),
+            text=utterance.text,
+            language=utterance.language,
+            duration_s=float(duration_s),
+            error_rate=utterance.extra.get("base_error_rate"),
+            base_text=str(utterance.extra.get("base_text") or ""),
+        )
 
 
 def select_clips(

@@ -3,6 +3,7 @@
 recipe.json       the resolved recipe; another recipe is refused (`steps` may change)
 versions.json     versions of the libraries, and the machine
 data.json         SHA-256 of the files that training depends on; other data are refused
+clips.json        how many clips there are, which were left out, and why
 metrics.jsonl     one line per logged step and per validation
 curves.png        plots of the metrics
 checkpoint.pt     everything needed to resume, replaced atomically
@@ -24,8 +25,10 @@ import torch
 from pydantic import ValidationError
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, remove_leftovers, write_atomically
 from megaasr.config import Recipe
+from megaasr.corpora.clip_check import NOTHING_LEFT_OUT, LeftOut
 from megaasr.errors import TrainingError
 from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
@@ -47,6 +50,7 @@ _FREE_FIELDS = (
     "checkpoint_steps",
     "loader_workers",
     "device_batch_size",
+    "max_left_out",
 )
 
 
@@ -62,10 +66,12 @@ class TrainingResult:
         path: folder of the trained model or adapter, or file of the trained router.
         metrics: the validation row of what `path` holds, as `metrics.jsonl` has it: the best one
             where a kind of training keeps the best checkpoint, otherwise the last one.
+        left_out: the clips that were left out because they cannot be used.
     """
 
     path: Path
     metrics: dict[str, Any]
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 class RunFolder:
@@ -97,7 +103,7 @@ class RunFolder:
         self._claim(recipe)
         if main:
             remove_leftovers(path)
-            write_atomically(path / "versions.json", json.dumps(_versions(), indent=2))
+            write_atomically(path / "versions.json", strict_json.dumps(_versions(), indent=2))
 
     def claim_data(self, *files: Path) -> None:
         """Record the hashes of the files that training depends on, or check that they agree.
@@ -118,13 +124,19 @@ class RunFolder:
         if recorded is not None:
             claim.require_same(recorded, hashes)
         if self._main:
-            write_atomically(claim.path, json.dumps(hashes, indent=2))
+            write_atomically(claim.path, strict_json.dumps(hashes, indent=2))
+
+    def record_clips(self, left_out: LeftOut) -> None:
+        """Write `clips.json`: how many clips there are, which are left out, and why."""
+        if self._main:
+            text = strict_json.dumps(left_out.to_dict(), indent=2, ensure_ascii=False)
+            write_atomically(self.path / "clips.json", text + "\n")
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to the metrics and pass it to the callback."""
         if self._main:
             with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(row) + "\n")
+                lines.write(strict_json.dumps(row) + "\n")
             self._on_metrics(row)
 
     def forget_after(self, step: int) -> None:

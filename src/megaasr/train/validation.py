@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.atomic import write_atomically
 from megaasr.audio.clips import read_clip
+from megaasr.corpora.clip_check import MAX_LEFT_OUT, UNREADABLE, LeftOut, find_problem
 from megaasr.errors import AudioError, TrainingError
 from megaasr.model.interface import Request, SpeechModel
 from megaasr.text.error_bands import band_of
@@ -37,24 +38,33 @@ class Validation:
     Args:
         clips: clips of the dev set; graded clips are reported by band.
         count: number of clips, taken from the list at even intervals.
+        max_left_out: largest share of these clips, 0..1, that may be left out because they cannot
+            be used.
 
     Raises:
-        TrainingError: there is no clip, or none can be read.
+        TrainingError: there is no clip, none can be used, or too many cannot.
     """
 
-    def __init__(self, clips: Sequence[Clip], count: int) -> None:
+    def __init__(
+        self, clips: Sequence[Clip], count: int, max_left_out: float = MAX_LEFT_OUT
+    ) -> None:
         count = min(count, len(clips))
+        problems: list[tuple[str, str]] = []
         self._requests: list[tuple[Clip, Request]] = []
         for number in range(count):
             clip = clips[number * len(clips) // count]
             try:
                 samples = read_clip(Path(), clip.audio).samples
             except (AudioError, OSError):
+                problems.append((clip.id, UNREADABLE))
+                continue
+            if problem := find_problem(samples.size, clip.text, clip.duration_s):
+                problems.append((clip.id, problem))
                 continue
             self._requests.append((clip, Request(samples)))
-        if not self._requests:
-            example = f", such as {clips[0].audio}" if clips else ""
-            raise TrainingError(f"dev: none of {len(clips)} clips can be read{example}")
+        if not clips:
+            raise TrainingError("dev: there are no clips of at most 30 s")
+        LeftOut(count, tuple(problems)).require(max_left_out, "dev")
 
     def __call__(self, model: SpeechModel) -> dict[str, float]:
         """Return the metrics of a model: rates of 0..1, except that error rates may exceed 1."""
@@ -119,7 +129,7 @@ class BestAdapter:
         is_best = is_better(metrics, best, self.failures) or (best or {}).get("step") == step
         if is_best:
             self.write(adapter(), self.folder)
-            row = json.dumps({"step": step, **metrics})
+            row = strict_json.dumps({"step": step, **metrics})
             write_atomically(self.folder / "validation.json", row)
         return is_best
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from megaasr.records import Check, Segment, Transcript
+from megaasr.model.interface import Recognition
+from megaasr.records import Check, Segment, Transcript, Word
 from megaasr.route.decision import RouteDecision
 from megaasr.text.languages import join_texts
 from megaasr.transcribe.chunking import MIN_DURATION_S, Chunk
 from megaasr.transcribe.fallback import ChunkDecoding
 from megaasr.transcribe.options import ReliabilityOptions
-from megaasr.transcribe.word_times import interpolate_words
+from megaasr.transcribe.word_times import interpolate_text, interpolate_words
 
 
 def skipped_segment(chunk: Chunk, flags: tuple[str, ...]) -> Segment:
     """Return the segment of a chunk that was not decoded, with the reasons as flags."""
-    return Segment(chunk.start_s, chunk.end_s, text="", flags=flags)
+    return Segment(
+        chunk.start_s,
+        chunk.end_s,
+        text="",
+        flags=flags,
+        chunk_start=chunk.start_s,
+        chunk_end=chunk.end_s,
+    )
 
 
 def assemble_segment(
@@ -47,16 +55,17 @@ def assemble_segment(
     segment_flags = [check.flag for check in checks]
     if not text and not result.budget_hit:  # an output that was cut off states no verdict
         segment_flags.insert(0, "no_speech" if result.language is None else "no_words")
-    words = interpolate_words(result.words, chunk, calibration) if text else ()
+    words = _words(text, result, chunk, calibration)
     if text and best.failed_checks:
         segment_flags.append("unreliable")
         if reliability.drop_unreliable:
             segment_flags.append("dropped")
             text, words = "", ()
+    times = [time for word in words for time in (word.start, word.end) if time is not None]
     confidences = [word.confidence for word in words if word.confidence is not None]
     return Segment(
-        start=chunk.start_s,
-        end=chunk.end_s,
+        start=min(times, default=chunk.start_s),
+        end=max(times, default=chunk.end_s),
         text=text,
         language=result.language,
         flags=(*segment_flags, *flags),
@@ -68,11 +77,18 @@ def assemble_segment(
         words=words,
         checks=tuple(checks),
         attempts=decoding.attempts if len(decoding.attempts) > 1 else (),
+        chunk_start=chunk.start_s,
+        chunk_end=chunk.end_s,
     )
 
 
 def assemble_transcript(
-    segments: Sequence[Segment], *, duration_s: float, model: str, audio: str | None
+    segments: Sequence[Segment],
+    *,
+    duration_s: float,
+    model: str,
+    audio: str | None,
+    notes: Sequence[str] = (),
 ) -> Transcript:
     """Return the transcript of one recording.
 
@@ -81,6 +97,7 @@ def assemble_transcript(
         duration_s: length of the recording in seconds.
         model: name of the model.
         audio: path of the recording; None if it did not come from a file.
+        notes: what was unusual about the recording.
     """
     text = join_texts((segment.text, segment.language) for segment in segments)
     return Transcript(
@@ -91,7 +108,19 @@ def assemble_transcript(
         segments=tuple(segments),
         reason=None if text else _empty_reason(segments, duration_s),
         audio=audio,
+        notes=tuple(notes),
     )
+
+
+def _words(
+    text: str, result: Recognition, chunk: Chunk, calibration: Callable[[float], float]
+) -> tuple[Word, ...]:
+    """Return the words of a text, with confidence if the model gives probabilities."""
+    if not text:
+        return ()
+    if result.words:
+        return interpolate_words(result.words, chunk, calibration)
+    return interpolate_text(text, result.language, chunk)
 
 
 def _route_reason(decision: RouteDecision, kept_route: str) -> str | None:
@@ -102,7 +131,7 @@ def _route_reason(decision: RouteDecision, kept_route: str) -> str | None:
 
 
 def _main_language(segments: Iterable[Segment]) -> str | None:
-    """Return the language with the longest segments in total; ties go to the first."""
+    """Return the language that is spoken the longest in total; ties go to the first."""
     seconds: dict[str, float] = {}
     for segment in segments:
         if segment.text and segment.language is not None:

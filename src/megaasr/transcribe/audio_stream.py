@@ -9,12 +9,15 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.audio.decoding import EVERYTHING, Selection
+from megaasr.audio.conditioning import without_low_frequencies
+from megaasr.audio.decoding import source_format
 from megaasr.audio.files import blocks, from_array, resample
 from megaasr.audio.notes import AudioNotes
+from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.source import AudioSource
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import AudioEmptyError, AudioError, UsageError
+from megaasr.transcribe.levels import LevelMeter
 
 
 class SupportsArray(Protocol):
@@ -44,11 +47,12 @@ class AudioStream:
     Args:
         audio: the input.
         sample_rate: samples per second of an array; ignored for inputs that state their own rate.
-        selection: audio track and channels of an encoded recording.
+        selection: audio track and channels.
 
     Attributes:
         name: the path as the caller wrote it, or `<bytes>`, `<stream>`, `<array>`.
         notes: what was unusual about the recording; complete once all blocks have been read.
+        meter: the levels of what has been read.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class AudioStream:
     ) -> None:
         self.name = audio_name(audio)
         self.notes = AudioNotes(self.name)
+        self.meter = LevelMeter()
         self._selection = selection
         self._audio, self._sample_rate = _unpacked(audio, sample_rate)
 
@@ -76,7 +81,8 @@ class AudioStream:
         """
         empty = True
         try:
-            for block in self._decoded():
+            conditioned = without_low_frequencies(self._decoded(), self.notes)
+            for block in self.meter.measured(conditioned):
                 empty = empty and not len(block)
                 yield block
         except OSError as error:
@@ -91,11 +97,48 @@ class AudioStream:
         if isinstance(self._audio, np.ndarray):
             if self._sample_rate is None:
                 raise UsageError("an array needs its sample_rate, in samples per second")
-            return iter([from_array(self._audio, self._sample_rate, to_rate=SAMPLE_RATE).samples])
+            waveform = from_array(
+                self._audio,
+                self._sample_rate,
+                to_rate=SAMPLE_RATE,
+                channels=self._selection.channels,
+            )
+            return iter([waveform.samples])
         if isinstance(self._audio, Waveform):
             samples, rate = self._audio.samples, self._audio.sample_rate
             return iter([samples if rate == SAMPLE_RATE else resample(samples, rate, SAMPLE_RATE)])
         return blocks(self._audio, selection=self._selection, notes=self.notes)
+
+
+def channel_streams(
+    audio: Audio, sample_rate: int | None = None, track: int | None = None
+) -> list[AudioStream]:
+    """Return the channels of one input as streams.
+
+    Args:
+        audio: the input; an open file is read to its end.
+        sample_rate: samples per second of an array.
+        track: number of the audio track, from 1 on; None selects as `Selection` does.
+
+    Raises:
+        AudioError: the input cannot be decoded, or has no such track.
+    """
+    source, rate = _unpacked(audio, sample_rate)
+    name = audio_name(audio)
+    if isinstance(source, np.ndarray):
+        count = source.shape[1] if source.ndim == 2 else 1
+    elif isinstance(source, Waveform):
+        count = 1
+    else:
+        if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
+            source = source.read()  # once for all channels
+        count, _ = source_format(source, track)
+    streams = [
+        AudioStream(source, rate, Selection(track, number)) for number in range(1, count + 1)
+    ]
+    for stream in streams:
+        stream.name = name
+    return streams
 
 
 def is_array_with_rate(audio: object) -> TypeGuard[tuple[NDArray[np.generic], int]]:

@@ -8,8 +8,9 @@
 | `phrase_cycle` | consecutive repeats of a phrase (`megaasr.text.cycles`) | at or above |
 | `compression_ratio` | bytes of the text divided by its zlib-compressed size (Whisper) | above |
 | `characters_per_s` | characters (wide ones count 2.5) per second of audio | above |
+| `few_words_in_speech` | letters per second of detected speech (`few_words`) | below |
 | `low_logprob` | mean log-probability of the tokens (Whisper) | below |
-| `context_echo` | share of words in a run of 3 or more copied from the context | at or above |
+| `context_echo` | share of words copied from the context (module `context_echo`) | at or above |
 | `language_flip` | 1: the two preceding segments agree on another language | always |
 | `branches_disagree` | error rate between the texts of the base and the robust branch | above |
 
@@ -26,17 +27,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from rapidfuzz.distance import LCSseq
-
 from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition
 from megaasr.records import Check
 from megaasr.text.cycles import MIN_REPEATS_LONG_PHRASE, find_cycle
 from megaasr.text.normalize import tokens
+from megaasr.transcribe.context_echo import context_echo
 
 _WIDE_CHARACTER = 2.5  # a Chinese character is a syllable, an English syllable about 2.5 letters
-_LOWER_BOUNDS = ("speech_not_detected", "low_logprob")  # values below these thresholds fail
-_MIN_ECHO_WORDS = 3  # two consecutive words may match by chance
+_LOWER_BOUNDS = ("speech_not_detected", "few_words_in_speech", "low_logprob")  # values below fail
+_ALLOWANCE_S = 2.0  # detected speech that needs no text: a cough, laughter, "er", the end of a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class CheckThresholds:
         compression_ratio: highest acceptable compression ratio; the default is Whisper's.
         characters_per_s: highest acceptable number of characters per second of audio; nobody speaks
             faster than the default in any language.
+        few_words_in_speech: lowest acceptable number of letters per second of detected speech;
+            nobody speaks half as slowly as the default (docs/transcripts.md).
         low_logprob: lowest acceptable mean log-probability; the default is Whisper's.
         context_echo: share of words copied from the context, 0..1, that fails the check.
         branches_disagree: highest acceptable error rate between the two branches.
@@ -61,6 +63,7 @@ class CheckThresholds:
     phrase_cycle: float = MIN_REPEATS_LONG_PHRASE
     compression_ratio: float = 2.4
     characters_per_s: float = 30.0
+    few_words_in_speech: float = 3.0
     low_logprob: float = -1.0
     context_echo: float = 0.8
     branches_disagree: float = 0.5
@@ -93,6 +96,10 @@ class CheckThresholds:
                 values[name] = float(value)
             except ValueError as error:
                 raise UsageError(f"guard {setting!r}: {value!r} is not a number") from error
+            if math.isnan(values[name]):
+                raise UsageError(
+                    f"guard {setting!r}: nan is no threshold; inf or -inf disables a check"
+                )
         return CheckThresholds(**values)
 
 
@@ -154,10 +161,14 @@ def run_checks(
     rate = count_letters(text) / max(stats.duration_s, 0.1)
     limit = thresholds.characters_per_s
     check("characters_per_s", rate, limit, fails=rate > limit)
+    if stats.speech_s is not None:
+        value, limit = few_words(text, stats.speech_s), thresholds.few_words_in_speech
+        check("few_words_in_speech", value, limit, fails=value < limit)
     if recognition.mean_logprob is not None:
         value, limit = recognition.mean_logprob, thresholds.low_logprob
         check("low_logprob", value, limit, fails=value < limit)
-    echo = context_echo(words, stats.context, recognition.language)
+    speech_s = stats.duration_s if stats.speech_s is None else stats.speech_s
+    echo = context_echo(words, stats.context, recognition.language, speech_s)
     limit = thresholds.context_echo
     check("context_echo", echo, limit, fails=0 < limit <= echo)
     return tuple(failed)
@@ -180,28 +191,30 @@ def count_letters(text: str) -> float:
     )
 
 
-def context_echo(words: Sequence[str], context: str, language: str | None) -> float:
-    """Return the share of words, 0..1, in the longest run that is copied from the context; 0 for
-    runs of fewer than three words.
+def few_words(text: str, speech_s: float) -> float:
+    """Return the letters of a text per second of detected speech; infinite for short speech.
+
+    Two seconds of the speech need no text. Letters count as they are spoken: a Chinese, Japanese,
+    Korean or Ethiopic character, which is a syllable, 2.5, a digit or symbol, which is a word, 4,
+    and where vowels are marks (Hindi, Thai) or not written (Arabic, Hebrew) they count too.
 
     Args:
-        words: normalised words of the text.
-        context: free text that the model received.
-        language: ISO code that selects the tokenisation, or None.
+        text: the text of a chunk.
+        speech_s: seconds of detected speech.
     """
-    context_words = tokens(context, language=language) if context.strip() else []
-    if not context_words or not words:
-        return 0.0
-    if LCSseq.similarity(words, context_words) < _MIN_ECHO_WORDS:
-        return 0.0
-    run = _longest_common_run(words, context_words)
-    return run / len(words) if run >= _MIN_ECHO_WORDS else 0.0
+    counted_s = speech_s - _ALLOWANCE_S
+    return sum(map(_spoken_letters, text)) / counted_s if counted_s > 0 else math.inf
 
 
-def _longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
-    longest = 0
-    row = [0] * (len(second) + 1)
-    for word in first:
-        row = [0, *(row[i] + 1 if word == match else 0 for i, match in enumerate(second))]
-        longest = max(longest, *row)
-    return longest
+def _spoken_letters(char: str) -> float:
+    """Return how many letters of an alphabet it would take to write what a character stands for."""
+    if char.isascii() and char.isalpha():
+        return 1.0
+    category = unicodedata.category(char)
+    if category[0] in "NS" or char in "%&@#":
+        return 4.0
+    if category[0] not in "LM":
+        return 0.0
+    if unicodedata.east_asian_width(char) in "WF" or "\u1200" <= char <= "\u139f":
+        return _WIDE_CHARACTER
+    return 1.5 if "\u0590" <= char <= "\u07ff" else 1.0

@@ -234,6 +234,32 @@ def is_silent(samples: Samples) -> bool:
     return bool(peak <= 10.0 ** (SILENCE_DBFS / 20.0))
 
 
+def loud_frames(samples: Samples) -> NDArray[np.bool_]:
+    """Return which frames of 32 ms are louder than the pauses; all of them without clear pauses.
+
+    It stands in for voice-activity detection where that is disabled.
+
+    Args:
+        samples: audio, float32 of shape [time], 16 kHz mono, at least one sample.
+
+    Returns:
+        bool of shape [frames], including a last frame that is shorter; at least one is True.
+    """
+    frames = -(-len(samples) // VAD_FRAME)
+    padded = np.zeros(frames * VAD_FRAME)
+    padded[: len(samples)] = samples
+    energy = np.square(padded).reshape(frames, VAD_FRAME).sum(axis=1)
+    power = energy / np.minimum(VAD_FRAME, len(samples) - VAD_FRAME * np.arange(frames))
+    levels = 10.0 * np.log10(np.maximum(power, 10.0 ** (_FLOOR_DBFS / 10.0)))
+    floor_db, speech_db = float(levels.min()), float(np.percentile(levels, 95))
+    if speech_db - floor_db < _PAUSE_DEPTH_DB:
+        return np.ones(frames, dtype=np.bool_)
+    loud = levels > floor_db + _PAUSE_SLACK * (speech_db - floor_db)
+    # Weak consonants at either end of a word are not louder than the pause.
+    widened = np.convolve(loud, np.ones(3), mode="same") if frames >= 3 else loud
+    return np.asarray(widened > 0, dtype=np.bool_)
+
+
 def _best_pause(levels_db: NDArray[np.float64], floor_db: float) -> int | None:
     """Return the index of the middle frame of the best pause, or None if there is no pause.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr import strict_json
 from megaasr.errors import CheckpointError
 
 CALIBRATION_FILE = "confidence.json"
@@ -63,7 +64,7 @@ class Calibration:
 
     def to_json(self) -> str:
         """Return the content of `confidence.json`."""
-        return json.dumps({"schema": 1, **asdict(self)}, indent=1) + "\n"
+        return strict_json.dumps({"schema": 1, **asdict(self)}, indent=1) + "\n"
 
 
 def logit(probability: float) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from megaasr.audio.selection import EVERYTHING, Selection
+from megaasr.text.languages import canonical_language
 from megaasr.transcribe.bundle import ModelOptions
 from megaasr.transcribe.checks import DEFAULT_THRESHOLDS, CheckThresholds
 
@@ -34,12 +37,16 @@ class DecodeOptions:
     """What the model is told about the speech.
 
     Attributes:
-        language: ISO code to force; None lets the model identify the language of each chunk.
+        language: language to force, by any name (`text.languages.canonical_language`), which is
+            replaced by its code; None or `auto` lets the model identify the language of each chunk.
         context: free text that biases the model: names, domain terms, preceding text.
     """
 
     language: str | None = None
     context: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "language", canonical_language(self.language))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +57,28 @@ class TranscribeOptions:
         model: the model to load, and how to load it.
         decode: what the model is told about the speech.
         reliability: voice-activity detection, quality checks and retries.
+        selection: audio track and channels.
+        each_channel: transcribe each channel for itself, whatever `selection` says of channels.
     """
 
     model: ModelOptions = field(default_factory=ModelOptions)
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     reliability: ReliabilityOptions = DEFAULT_RELIABILITY
+    selection: Selection = EVERYTHING
+    each_channel: bool = False
 
     def settings(self) -> Mapping[str, object]:
         """Return the options as JSON values; equal settings give equal transcripts."""
+        reliability = asdict(self.reliability)
+        # JSON has no infinity, and inf and -inf are different thresholds.
+        thresholds = {
+            name: limit if math.isfinite(limit) else str(limit)
+            for name, limit in reliability["thresholds"].items()
+        }
         return {
             "model": self.model.identity(),
             **asdict(self.decode),
-            "reliability": asdict(self.reliability),
+            "reliability": {**reliability, "thresholds": thresholds},
+            "selection": asdict(self.selection),
+            "each_channel": self.each_channel,
         }

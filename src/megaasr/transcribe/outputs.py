@@ -8,7 +8,8 @@ used instead of `<stem>`:
 2. `<folder>_<file name>` (`monday_talk.wav.txt`),
 3. `<file name>-2`, `-3` and so on.
 
-For recordings found in a folder argument, the subfolders of that folder are mirrored.
+For recordings found in a folder argument, the subfolders of that folder are mirrored. If each
+channel of a recording was transcribed for itself, its name is added (`talk.left.txt`).
 
 The hidden file `.mega-asr.jsonl` in the output folder is an index: it states which recording each
 name belongs to, and the settings it was transcribed with. Lines are only appended, one before the
@@ -28,9 +29,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
-from megaasr.records import Transcript
+from megaasr.records import TRANSCRIPT_SCHEMA, Transcript
 
 INDEX_NAME = ".mega-asr.jsonl"
 """Name of the index in every output folder. It may be deleted; `--resume` then starts again."""
@@ -62,6 +64,7 @@ class _Entry:
         input_hash: SHA-256 of the recording's bytes; None in the line that is written before the
             outputs.
         settings_hash: SHA-256 of the settings that the recording was transcribed with.
+        channels: names of the channels, if each has outputs of its own; else empty.
     """
 
     audio: str
@@ -69,6 +72,7 @@ class _Entry:
     formats: tuple[str, ...]
     input_hash: str | None
     settings_hash: str
+    channels: tuple[str, ...] = ()
 
 
 class OutputFolder:
@@ -88,7 +92,8 @@ class OutputFolder:
     ) -> None:
         self._folder = folder
         self._formats = tuple(formats)
-        canonical = json.dumps(settings, sort_keys=True)
+        # Files of an earlier schema are made again: their times mean something else.
+        canonical = strict_json.dumps({"schema": TRANSCRIPT_SCHEMA, **settings}, sort_keys=True)
         self._settings_hash = hashlib.sha256(canonical.encode()).hexdigest()
         self._index_path = folder / INDEX_NAME
         self._names: dict[str, str] = {}
@@ -125,9 +130,10 @@ class OutputFolder:
             owners[_folded(name)] = key
             self._names[key] = name
 
-    def paths(self, recording: AudioInput) -> list[Path]:
-        """Return the paths of a recording's outputs, existing or not."""
-        return self._files(self._names[self._key(recording)])
+    def paths(self, recording: AudioInput, channel: str | None = None) -> list[Path]:
+        """Return the paths of a recording's outputs, or of one channel's, existing or not."""
+        name = self._names[self._key(recording)]
+        return self._files(name if channel is None else f"{name}.{channel}")
 
     def is_done(self, recording: AudioInput) -> bool:
         """Return whether all outputs exist, made from the same bytes with the same settings.
@@ -141,8 +147,9 @@ class OutputFolder:
             return False
         if not set(self._formats) <= set(entry.formats):
             return False
-        if not all(path.is_file() for path in self.paths(recording)):
-            return False
+        for channel in entry.channels or (None,):
+            if not all(path.is_file() for path in self.paths(recording, channel)):
+                return False
         return self._input_hash(recording) == entry.input_hash
 
     def hash_input(self, recording: AudioInput) -> None:
@@ -150,10 +157,13 @@ class OutputFolder:
         the next run transcribe it again."""
         self._input_hash(recording)
 
-    def write(self, recording: AudioInput, transcript: Transcript) -> list[Path]:
-        """Write a transcript in every format, and return the paths of the files.
+    def write(self, recording: AudioInput, transcripts: Sequence[Transcript]) -> list[Path]:
+        """Write the transcript of a recording, or those of its channels, in every format.
 
         Each file appears complete or not at all.
+
+        Returns:
+            The paths of the files.
 
         Raises:
             OSError: a file cannot be written; files that were written before stay.
@@ -165,20 +175,26 @@ class OutputFolder:
             formats=self._formats,
             input_hash=None,
             settings_hash=self._settings_hash,
+            channels=tuple(
+                transcript.channel for transcript in transcripts if transcript.channel is not None
+            ),
         )
         self._append(entry)
-        paths = self.paths(recording)
-        for path, output_format in zip(paths, self._formats, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, transcript.render(output_format))
+        written = []
+        for transcript in transcripts:
+            paths = self.paths(recording, transcript.channel)
+            for path, output_format in zip(paths, self._formats, strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, transcript.render(output_format))
+            written += paths
         input_hash = self._input_hashes.pop(key, None)
         if input_hash is not None:
             self._append(replace(entry, input_hash=input_hash))
-        return paths
+        return written
 
     def _append(self, entry: _Entry) -> None:
         with self._index_path.open("a", encoding="utf-8", errors="backslashreplace") as index:
-            index.write(json.dumps(asdict(entry)) + "\n")
+            index.write(strict_json.dumps(asdict(entry)) + "\n")
         self._entries[entry.audio] = entry
 
     def _input_hash(self, recording: AudioInput) -> str | None:
@@ -208,8 +224,10 @@ class OutputFolder:
         """Return whether the recording of an entry and one of its transcripts still exist."""
         # `..` is resolved by name, as in `_key`, because the output folder may be a symbolic link.
         source = _absolute(self._folder / entry.audio)
+        names = [f"{entry.name}.{channel}" for channel in entry.channels] or [entry.name]
         return (entry.audio == STANDARD_INPUT or os.path.exists(source)) and any(  # noqa: PTH110
-            (self._folder / f"{entry.name}.{output_format}").exists()
+            (self._folder / f"{name}.{output_format}").exists()
+            for name in names
             for output_format in entry.formats
         )
 
@@ -253,7 +271,9 @@ def _read_index(path: Path) -> Iterator[_Entry]:
         for line in lines:
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 record = json.loads(line)
-                entry = _Entry(**{**record, "formats": tuple(record["formats"])})
+                formats = tuple(record["formats"])
+                channels = tuple(record.get("channels", ()))
+                entry = _Entry(**{**record, "formats": formats, "channels": channels})
                 name = PurePosixPath(entry.name)
                 outside = ".." in name.parts or name.is_absolute()
                 if isinstance(entry.audio, str) and not outside:

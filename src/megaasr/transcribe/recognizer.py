@@ -8,11 +8,12 @@ import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from megaasr.audio.notes import AudioNote
+from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
@@ -20,8 +21,15 @@ from megaasr.model.interface import Route, SpeechModel
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
 from megaasr.transcribe.assemble import assemble_segment, skipped_segment
-from megaasr.transcribe.audio_stream import Audio, AudioStream, is_array_with_rate
+from megaasr.transcribe.audio_stream import (
+    Audio,
+    AudioStream,
+    audio_name,
+    channel_streams,
+    is_array_with_rate,
+)
 from megaasr.transcribe.bundle import ModelBundle, ModelOptions, RouterLike, open_bundle
+from megaasr.transcribe.channels import ChannelTranscript, channel_names, without_bleed
 from megaasr.transcribe.checks import ChunkStats
 from megaasr.transcribe.chunking import Chunk, SpeechDetector, skip_flags, split_into_chunks
 from megaasr.transcribe.fallback import ChunkDecoding, DecodeTask, FallbackDecoder
@@ -214,6 +222,7 @@ class MegaASR:
         sample_rate: int | None = None,
         language: str | None = None,
         context: str = "",
+        selection: Selection = EVERYTHING,
         on_segment: OnSegment | None = None,
     ) -> list[Transcript]: ...
 
@@ -225,6 +234,7 @@ class MegaASR:
         sample_rate: int | None = None,
         language: str | None = None,
         context: str = "",
+        selection: Selection = EVERYTHING,
         on_segment: OnSegment | None = None,
     ) -> Transcript: ...
 
@@ -235,6 +245,7 @@ class MegaASR:
         sample_rate: int | None = None,
         language: str | None = None,
         context: str = "",
+        selection: Selection = EVERYTHING,
         on_segment: OnSegment | None = None,
     ) -> Transcript | list[Transcript]:
         """Transcribe one recording, or a list of recordings in shared batches.
@@ -248,6 +259,7 @@ class MegaASR:
                 ignored for inputs that state their own rate.
             language: ISO code to force; None lets the model identify the language of each chunk.
             context: free text that biases the model: names, domain terms, preceding text.
+            selection: audio track and channels; the default track and the mix of its channels.
             on_segment: called with each segment as soon as it is final.
 
         Returns:
@@ -269,6 +281,7 @@ class MegaASR:
             sample_rate=sample_rate,
             language=language,
             context=context,
+            selection=selection,
             on_segment=on_segment,
         )
         transcripts = [outcome.unwrap() for outcome in outcomes]
@@ -281,6 +294,7 @@ class MegaASR:
         sample_rate: int | None = None,
         language: str | None = None,
         context: str = "",
+        selection: Selection = EVERYTHING,
         on_segment: OnSegment | None = None,
     ) -> Iterator[Outcome]:
         """Transcribe any number of recordings; a broken one never affects the others.
@@ -295,7 +309,10 @@ class MegaASR:
             ModelError: the model fails.
             UsageError: an argument cannot be used.
         """
-        for event in self._events(audios, sample_rate, DecodeOptions(language, context)):
+        if isinstance(audios, str | bytes):
+            raise UsageError("transcribe_many needs a list of recordings; one was given")
+        streams = (AudioStream(audio, sample_rate, selection) for audio in audios)
+        for event in self._events(streams, DecodeOptions(language, context)):
             if isinstance(event, Outcome):
                 yield event
             elif on_segment is not None:
@@ -308,6 +325,7 @@ class MegaASR:
         sample_rate: int | None = None,
         language: str | None = None,
         context: str = "",
+        selection: Selection = EVERYTHING,
     ) -> Iterator[Segment]:
         """Yield the segments of one recording as they become final. Arguments as `transcribe`.
 
@@ -316,24 +334,88 @@ class MegaASR:
             ModelError: the model fails.
             UsageError: an argument cannot be used.
         """
-        for event in self._events([audio], sample_rate, DecodeOptions(language, context)):
+        stream = AudioStream(audio, sample_rate, selection)
+        for event in self._events([stream], DecodeOptions(language, context)):
             if isinstance(event, Outcome):
                 event.unwrap()
             else:
                 yield event[1]
 
+    def transcribe_channels(
+        self,
+        audio: Audio,
+        *,
+        sample_rate: int | None = None,
+        track: int | None = None,
+        language: str | None = None,
+        context: str = "",
+    ) -> tuple[Transcript, ...]:
+        """Transcribe each channel of a recording for itself, in shared batches.
+
+        What one channel hears of another's speaker is told once, see `megaasr.transcribe.channels`.
+
+        Args:
+            audio: a recording in any form that `transcribe` takes.
+            sample_rate: samples per second of an array.
+            track: number of the audio track, from 1 on; None selects as `Selection` does.
+            language: ISO code to force; None lets the model identify the language of each chunk.
+            context: free text that biases the model: names, domain terms, preceding text.
+
+        Returns:
+            One transcript for each channel, with its name as `channel`: `left` and `right` of two,
+            `channel1`, `channel2` and so on of any other number.
+
+        Raises:
+            AudioError: the recording cannot be used.
+            ModelError: the model fails.
+            UsageError: an argument cannot be used.
+        """
+        streams = channel_streams(audio, sample_rate, track)
+        names = channel_names(len(streams))
+        outcomes = (
+            event
+            for event in self._events(streams, DecodeOptions(language, context))
+            if isinstance(event, Outcome)
+        )
+        return without_bleed(
+            [
+                ChannelTranscript(replace(outcome.unwrap(), channel=name), stream.meter.powers)
+                for outcome, name, stream in zip(outcomes, names, streams, strict=True)
+            ]
+        )
+
+    def channel_outcome(
+        self,
+        audio: Audio,
+        *,
+        track: int | None = None,
+        language: str | None = None,
+        context: str = "",
+    ) -> Outcome:
+        """Transcribe each channel as `transcribe_channels` does; a broken recording is no error.
+
+        Raises:
+            ModelError: the model fails.
+            UsageError: an argument cannot be used.
+        """
+        name = audio_name(audio)
+        try:
+            first, *others = self.transcribe_channels(
+                audio, track=track, language=language, context=context
+            )
+        except AudioError as error:
+            return Outcome(name, error=error)
+        return Outcome(name, transcript=first, other_channels=tuple(others))
+
     def _events(
-        self, audios: Iterable[Audio], sample_rate: int | None, options: DecodeOptions
+        self, streams: Iterable[AudioStream], options: DecodeOptions
     ) -> Iterator[tuple[str, Segment] | Outcome]:
         """Yield segments and outcomes, in the order of the inputs."""
-        if isinstance(audios, str | bytes):
-            raise UsageError("transcribe_many needs a list of recordings; one was given")
         sessions: deque[Session] = deque()  # not complete yet, in the order of the inputs
         pending: list[_PendingChunk] = []
         limit = self._batch_size  # a single batch at first, so that the first words come soon
-        for audio in audios:
-            stream = AudioStream(audio, sample_rate)
-            session = Session(stream.name, stream.path)
+        for stream in streams:
+            session = Session(stream.name, stream.path, stream.notes)
             sessions.append(session)
             for chunk in self._read(stream, session):
                 pending.append(chunk)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from megaasr.audio.notes import AudioNote
 from megaasr.errors import AudioError
 from megaasr.records import Segment, Transcript
 from megaasr.transcribe.assemble import assemble_transcript
@@ -18,11 +20,21 @@ class Outcome:
         audio: the path as the caller wrote it, or `<bytes>`, `<stream>`, `<array>`.
         transcript: the transcript.
         error: the reason why there is none.
+        other_channels: transcripts of the channels after the first, if each was transcribed.
     """
 
     audio: str
     transcript: Transcript | None = None
     error: AudioError | None = None
+    other_channels: tuple[Transcript, ...] = ()
+
+    def transcripts(self) -> tuple[Transcript, ...]:
+        """Return the transcript, or one for each channel if they were transcribed separately.
+
+        Raises:
+            AudioError: the recording could not be used.
+        """
+        return (self.unwrap(), *self.other_channels)
 
     def unwrap(self) -> Transcript:
         """Return the transcript.
@@ -56,6 +68,7 @@ class Session:
     Args:
         name: name of the recording in messages.
         path: path of the recording; None if it did not come from a file.
+        notes: what was unusual about the recording; grows while it is read.
 
     Attributes:
         name: name of the recording in messages.
@@ -63,11 +76,12 @@ class Session:
         languages: languages of the emitted segments with text, at most the last two.
     """
 
-    def __init__(self, name: str, path: str | None = None) -> None:
+    def __init__(self, name: str, path: str | None = None, notes: Sequence[AudioNote] = ()) -> None:
         self.name = name
         self.error: AudioError | None = None
         self.languages: tuple[str | None, ...] = ()
         self._path = path
+        self._notes = notes
         self._ready: dict[int, ReadySegment] = {}
         self._emitted: list[Segment] = []
         self._reserved = 0
@@ -131,6 +145,10 @@ class Session:
         if self.error is not None:
             return Outcome(self.name, error=self.error)
         transcript = assemble_transcript(
-            self._emitted, duration_s=self._duration_s, model=model, audio=self._path
+            self._emitted,
+            duration_s=self._duration_s,
+            model=model,
+            audio=self._path,
+            notes=[note.message for note in self._notes],
         )
         return Outcome(self.name, transcript=transcript)

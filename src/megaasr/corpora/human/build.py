@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.audio import files
 from megaasr.corpora.human.clips import (
@@ -116,7 +117,7 @@ def _write_sources(output: Path, packages: Iterable[Package]) -> None:
         file = package.file
         (licences / f"{file.name}.txt").write_bytes(package.copyright)
         sources.append({"package": file.name, "version": file.version, "sha256": file.sha256})
-    write_atomically(output / SOURCES_FILE, json.dumps(sources, indent=2) + "\n")
+    write_atomically(output / SOURCES_FILE, strict_json.dumps(sources, indent=2) + "\n")
 
 
 def _remove_stale(output: Path, utterances: Iterable[Utterance]) -> None:

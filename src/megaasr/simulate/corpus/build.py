@@ -37,7 +37,9 @@ class BuildReport:
         clips: number of clips in the shards.
         audio_s: total length of the clips in seconds.
         shards: number of shards.
-        sources_broken: number of sources that cannot be used, the lines of `errors.jsonl`.
+        sources_broken: number of sources that cannot be used; `errors.jsonl` lists them.
+        clips_without_effect: number of clips that were left out because their noise would have been
+            silent; `errors.jsonl` lists them, too.
         remarks: further remarks for the user, one sentence each.
     """
 
@@ -45,6 +47,7 @@ class BuildReport:
     audio_s: float
     shards: int
     sources_broken: int
+    clips_without_effect: int
     remarks: tuple[str, ...]
 
 
@@ -147,7 +150,8 @@ class _Build:
         write_listing(output, map(plan.shard_name, range(plan.num_shards)), tally.add)
         summary = tally.summary(
             planned=plan.num_clips,
-            errors=len(self._errors),
+            errors=len(self._errors) - self._errors.clips_without_effect,
+            without_effect=self._errors.clips_without_effect,
             too_long=plan.listed - len(plan.utterances),
         )
         picture_problem = write_summary(output, summary)
@@ -156,7 +160,8 @@ class _Build:
             clips=tally.clips,
             audio_s=tally.audio_s,
             shards=plan.num_shards,
-            sources_broken=len(self._errors),
+            sources_broken=len(self._errors) - self._errors.clips_without_effect,
+            clips_without_effect=self._errors.clips_without_effect,
             remarks=(*remarks, picture_problem) if picture_problem else remarks,
         )
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.audio import files
+from megaasr.audio.clips import read_clip
 from megaasr.audio.encoding import encode
+from megaasr.audio.segments import parse_segment
 from megaasr.audio.waveform import SAMPLE_RATE, AudioTruncatedWarning, Waveform
-from megaasr.errors import AudioError
+from megaasr.errors import AudioError, MegaASRError
 from megaasr.simulate.corpus.columns import AUDIO, Columns
 from megaasr.simulate.corpus.plan import PlannedClip, file_stem
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.primitives.loudness import lufs_or_none
+from megaasr.simulate.primitives.noise import SILENT_NOISE
 from megaasr.simulate.simulator import Simulator
 
 Row = dict[str, Any]
 """A row of a shard: values by column name."""
+
+
+class NoEffectError(MegaASRError):
+    """A clip cannot be degraded as its label would say; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +49,24 @@ class ClipMaker:
         """Decode a clean clip to 16 kHz mono.
 
         Args:
-            audio: path of the clip, relative to `folder`.
+            audio: path of the clip, or the name of a segment, relative to `folder`.
 
         Raises:
             AudioError: the clip is damaged, too long, or truncated (its text would contain words
                 that are missing from the audio).
         """
         path, limit_s = self.folder / audio, self.recipe.max_source_s
+        segment = parse_segment(audio)
         # Check the length that the header states first, to avoid decoding hours of audio.
-        _require_short(path, files.duration_s(path) if limit_s else None, limit_s)
+        if segment is None:
+            _require_short(path, files.duration_s(path) if limit_s else None, limit_s)
         with warnings.catch_warnings():
             warnings.simplefilter("error", AudioTruncatedWarning)
             try:
-                waveform = files.read(path, sample_rate=SAMPLE_RATE)
+                if segment is None:
+                    waveform = files.read(path, sample_rate=SAMPLE_RATE)
+                else:
+                    waveform = read_clip(self.folder, audio)
             except AudioTruncatedWarning as warning:
                 raise AudioError(path, str(warning).removeprefix(f"{path}: ")) from warning
         _require_short(path, waveform.duration_s, limit_s)
@@ -68,6 +80,7 @@ class ClipMaker:
             source: its clean audio at 16 kHz.
 
         Raises:
+            NoEffectError: a noise of the draw is silent throughout, so the label would be wrong.
             UsageError: a noise or room response is missing.
         """
         recipe, utterance = self.recipe, clip.utterance
@@ -81,6 +94,9 @@ class ClipMaker:
             speed_range=recipe.speed_range,
         )
         simulated = self.simulator.apply(source, draw)
+        for measured in simulated.measurements:
+            if SILENT_NOISE in str(measured.get("skipped", "")):
+                raise NoEffectError(str(measured["skipped"]))
         name = f"{file_stem(clip.id)}.{recipe.format}"
         return {
             "id": clip.id,
@@ -94,7 +110,7 @@ class ClipMaker:
             "copy": draw.copy_index,
             "speed": draw.speed,
             "draw": draw.to_json(),
-            "notes": json.dumps(simulated.measurements, ensure_ascii=False),
+            "notes": strict_json.dumps(simulated.measurements, ensure_ascii=False),
             "parent_id": utterance.id,
             "parent_audio": utterance.audio,
             "clipped_samples": simulated.clipped_samples,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from megaasr import strict_json
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.records import Utterance
 
@@ -72,7 +72,7 @@ def features_json(types: Mapping[str, ColumnType]) -> str:
     features |= {name: {"dtype": t, "_type": "Value"} for name, t in types.items()}
     # In the order of the table: the id comes before the audio.
     ordered = {name: features[name] for name in ("id", AUDIO, *list(types)[1:])}
-    return json.dumps({"info": {"features": ordered}})
+    return strict_json.dumps({"info": {"features": ordered}})
 
 
 def find_columns(utterances: Iterable[Utterance]) -> Columns:
@@ -118,5 +118,5 @@ def convert(value: Any, column_type: ColumnType) -> Any:
     if column_type == "float64":
         return float(value)
     if column_type == "string" and not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return strict_json.dumps(value, ensure_ascii=False)
     return value

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.folder_claim import FolderClaim
 from megaasr.simulate import kernels
@@ -51,8 +51,8 @@ def claim(output: Path, plan: CorpusPlan, content: Mapping[str, Any]) -> str:
         versions = earlier if versions[0] in earlier else [*earlier, *versions]
     folders = plan.recipe.model_dump(mode="json", include=set(_FOLDERS))
     document = {**inputs, "folders": folders, "versions": versions}
-    write_atomically(claimed.path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    write_atomically(claimed.path, strict_json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return hashlib.sha256(strict_json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _inputs(plan: CorpusPlan, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.simulate.corpus.columns import AUDIO
-from megaasr.simulate.corpus.shards import BrokenSource, read_rows
+from megaasr.simulate.corpus.shards import NO_EFFECT, BrokenSource, read_rows
 
 LISTING_FILE = "simulated.jsonl"
 ERRORS_FILE = "errors.jsonl"
@@ -34,7 +34,7 @@ def write_listing(
             for number, row in enumerate(read_rows(output / shard, audio=False)):
                 location = {AUDIO: f"{shard}#{number}", "shard": shard, "row": number}
                 record = {"id": row["id"], **location, **row}
-                lines.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
+                lines.write((strict_json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
                 on_row(record)
 
 
@@ -47,6 +47,11 @@ class ErrorLog:
 
     def __len__(self) -> int:
         return len(self._seen)
+
+    @property
+    def clips_without_effect(self) -> int:
+        """Number of single clips that were left out, because their degradation has no effect."""
+        return sum(broken.reason.startswith(NO_EFFECT) for broken in self._seen.values())
 
     def rewrite(self, broken: Iterable[BrokenSource]) -> None:
         """Write the file anew with these sources, even if there are none.
@@ -73,4 +78,4 @@ class ErrorLog:
 
 
 def _line(broken: BrokenSource) -> str:
-    return json.dumps(asdict(broken), ensure_ascii=False) + "\n"
+    return strict_json.dumps(asdict(broken), ensure_ascii=False) + "\n"

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megaasr.errors import AudioError
-from megaasr.simulate.corpus.clips import ClipMaker, Row
+from megaasr.simulate.corpus.clips import ClipMaker, NoEffectError, Row
 from megaasr.simulate.corpus.plan import PlannedClip, Shard
-from megaasr.simulate.corpus.shards import BrokenSource, ShardHead, ShardInfo, write_shard
+from megaasr.simulate.corpus.shards import (
+    NO_EFFECT,
+    BrokenSource,
+    ShardHead,
+    ShardInfo,
+    write_shard,
+)
 
 _REPORT_INTERVAL_S = 0.5
 
@@ -88,6 +94,10 @@ class ShardWorker:
         for clip in clips:
             try:
                 row = self.clips.make(clip, source)
+            except NoEffectError as error:
+                reporter.add(0.0)
+                rows.append(BrokenSource(clip.id, audio, f"{NO_EFFECT}{error}"))
+                continue
             except Exception as error:
                 error.add_note(f"while making the clip {clip.id} from {audio}")
                 raise

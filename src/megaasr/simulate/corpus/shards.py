@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file
 from megaasr.errors import RecordError
 from megaasr.simulate.corpus.columns import AUDIO, Columns, ColumnType, features_json
@@ -23,12 +24,16 @@ _AUDIO_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _METADATA_KEY = b"megaasr"
 
 
+NO_EFFECT = "no effect: "
+"""How the reason begins if a single clip is left out, and not its source."""
+
+
 @dataclass(frozen=True, slots=True)
 class BrokenSource:
-    """An utterance whose audio cannot be used.
+    """An utterance whose audio cannot be used, or a clip whose degradation has no effect.
 
     Attributes:
-        id: id of the utterance.
+        id: id of the utterance, or of the clip.
         file: path of its audio, as in the manifest.
         reason: the problem, and how to fix it.
     """
@@ -100,7 +105,7 @@ def write_shard(
         ShardNotWrittenError: the file cannot be written.
     """
     audio_s = sum(row["duration_s"] for row in rows)
-    metadata = json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
+    metadata = strict_json.dumps({"audio_s": audio_s, **asdict(head)}, ensure_ascii=False)
     size_bytes = write_rows(path, rows, columns.types, {_METADATA_KEY: metadata.encode()})
     return ShardInfo(head, len(rows), audio_s, size_bytes)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.progress import OnProgress
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.noise_generators import BUILTIN
@@ -70,7 +70,7 @@ def _noise(names: tuple[str, ...], on_progress: OnProgress) -> NoisePool:
 
 def _content(cache: SampleCache) -> dict[str, Any]:
     recordings = [(r.name, r.length, r.level_dbfs) for r in cache.index.recordings]
-    digest = hashlib.sha256(json.dumps(recordings).encode()).hexdigest()
+    digest = hashlib.sha256(strict_json.dumps(recordings).encode()).hexdigest()
     return {"recordings": len(recordings), "sha256": digest}
 
 

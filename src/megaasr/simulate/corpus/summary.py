@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.simulate.mix import Mix, group_of
 from megaasr.simulate.scenarios import CLEAN, scenario_names
@@ -29,7 +29,7 @@ class Tally:
         self._mix = mix
         self.clips = 0
         self.audio_s = 0.0
-        self._clipped_clips = self._clipped_samples = 0
+        self._clipped_clips = self._clipped_samples = self._skipped = 0
         self._scenarios: Counter[str] = Counter()
         self._bins = [0] * BINS
 
@@ -40,16 +40,20 @@ class Tally:
         self._scenarios[record["scenario"]] += 1
         if record["scenario"] != CLEAN:
             self._bins[min(BINS - 1, int(record["severity"] * BINS))] += 1
+        self._skipped += '"skipped"' in str(record.get("notes", ""))
         self._clipped_clips += record["clipped_samples"] > 0
         self._clipped_samples += record["clipped_samples"]
 
-    def summary(self, *, planned: int, errors: int, too_long: int) -> dict[str, Any]:
+    def summary(
+        self, *, planned: int, errors: int, too_long: int, without_effect: int = 0
+    ) -> dict[str, Any]:
         """Return the content of `summary.json`, which does not depend on how the build ran.
 
         Args:
             planned: number of clips in the plan.
             errors: number of sources that cannot be used.
             too_long: number of utterances that are too long according to the manifest.
+            without_effect: number of clips that are left out because their noise is silent.
         """
         order = {name: index for index, name in enumerate([*scenario_names(), CLEAN])}
         scenarios = sorted(self._scenarios, key=lambda name: (order.get(name, len(order)), name))
@@ -62,6 +66,8 @@ class Tally:
             "clips_left_out": planned - self.clips,
             "sources_broken": errors,
             "sources_too_long": too_long,
+            "clips_without_effect": without_effect,
+            "clips_with_skipped_steps": self._skipped,
             "groups": {group.name: groups[group.name] for group in self._mix.groups},
             "scenarios": {name: self._scenarios[name] for name in scenarios},
             "severity_histogram": self._bins,
@@ -85,7 +91,7 @@ def write_summary(output: Path, summary: dict[str, Any]) -> str | None:
         OSError: a file cannot be written.
     """
     file, picture = output / SUMMARY_FILE, output / PICTURE_FILE
-    text = json.dumps(summary, indent=2) + "\n"
+    text = strict_json.dumps(summary, indent=2) + "\n"
     unchanged = file.is_file() and file.read_text(encoding="utf-8") == text
     problem = None
     if not (unchanged and picture.is_file()):

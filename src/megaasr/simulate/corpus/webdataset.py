@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, remove_leftovers
 from megaasr.errors import CorpusError, UsageError
 from megaasr.folder_claim import FolderClaim, locked_folder
@@ -89,7 +90,7 @@ def _claim(output: Path, corpus: Path, shard_size: int) -> None:
     inputs = {"listing_sha256": file_sha256(corpus / LISTING_FILE), "shard_size": shard_size}
     mismatch = "holds an export of another data set, or with another shard_size"
     claim = FolderClaim(output, EXPORT_FILE, mismatch, outputs="*.tar")
-    claim.claim(json.dumps(inputs, indent=2) + "\n")
+    claim.claim(strict_json.dumps(inputs, indent=2) + "\n")
 
 
 def _rows(corpus: Path, shards: dict[str, int], first: int, last: int) -> Iterator[dict[str, Any]]:
@@ -108,7 +109,7 @@ def _write_tar(path: Path, rows: Iterator[dict[str, Any]]) -> None:
         for row in rows:
             audio = row.pop(AUDIO)
             _add(tar, audio["path"], audio["bytes"])
-            record = json.dumps(row, ensure_ascii=False)
+            record = strict_json.dumps(row, ensure_ascii=False)
             _add(tar, f"{audio['path'].rpartition('.')[0]}.json", record.encode("utf-8"))
 
 

@@ -14,6 +14,8 @@ from megaasr.simulate import kernels
 from megaasr.simulate.primitives.primitive import Measurements, Primitive, Resources
 
 FRAME = 320  # 20 ms
+SILENT_NOISE = "is silent from sample"
+"""Part of the reason of a step whose noise has no sound in the length of the clip."""
 
 
 class AdditiveNoise(Primitive):
@@ -46,7 +48,7 @@ class AdditiveNoise(Primitive):
         offset = self.offset_samples % len(noise)
         power = kernels.loops.noise_sum(len(x), noise, offset) / len(x)
         if power <= 0:
-            return {"skipped": f"{self.source} is silent from sample {offset} on"}
+            return {"skipped": f"{self.source} {SILENT_NOISE} {offset} on"}
         gain = math.sqrt(speech / power) * 10 ** (-self.snr_db / 20)
         kernels.loops.add_noise(x, noise, offset, self.wet * gain)
         return {"speech_dbfs": 10 * math.log10(speech)}

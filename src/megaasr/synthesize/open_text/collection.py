@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import CorpusError
 from megaasr.packages import PackageFile, fetch_package, package_members
@@ -166,7 +166,7 @@ def collect_sentences(
     ordered = sorted(
         collector.sentences, key=lambda sentence: _rank(recipe.seed, f"order {sentence.text}")
     )
-    lines = [json.dumps(asdict(sentence)) for sentence in ordered]
+    lines = [strict_json.dumps(asdict(sentence)) for sentence in ordered]
     write_atomically(output / SENTENCES_FILE, "".join(f"{line}\n" for line in lines))
     summary = _summarize(collector.sentences, tuple(summaries))
     vocabulary = {
@@ -176,7 +176,7 @@ def collect_sentences(
         "sha256": words_package.sha256,
     }
     document = {"vocabulary": vocabulary, **asdict(summary)}
-    write_atomically(output / SOURCES_FILE, json.dumps(document, indent=2) + "\n")
+    write_atomically(output / SOURCES_FILE, strict_json.dumps(document, indent=2) + "\n")
     return summary
 
 

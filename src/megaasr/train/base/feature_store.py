@@ -13,8 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
+from megaasr.audio.waveform import Samples
+from megaasr.corpora.clip_check import (
+    NOTHING_LEFT_OUT,
+    TOO_MUCH_TEXT,
+    UNREADABLE,
+    LeftOut,
+    find_problem,
+    is_too_much_text,
+)
+from megaasr.errors import AudioError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.progress import OnProgress
 from megaasr.records import Utterance, read_manifest
@@ -45,9 +56,10 @@ class FeatureStore:
     """The features of one manifest: float16 shards of shape [frames, mels], and an index of each.
 
     Args:
-        clips: clips of the manifest, in its order.
+        clips: clips of the manifest that can be used, in its order.
         shards: features of all clips of a shard in sequence.
         geometry: audio geometry of the features.
+        left_out: the clips of the manifest that cannot be used.
     """
 
     def __init__(
@@ -55,8 +67,10 @@ class FeatureStore:
         clips: list[StoredClip],
         shards: list[NDArray[np.float16]],
         geometry: AudioGeometry,
+        left_out: LeftOut = NOTHING_LEFT_OUT,
     ) -> None:
         self.clips = clips
+        self.left_out = left_out
         self.geometry = geometry
         self._shards = shards
 
@@ -110,13 +124,21 @@ class FeatureStore:
                     on_progress(done, len(missing))
         clips: list[StoredClip] = []
         features: list[NDArray[np.float16]] = []
+        left_out: list[tuple[str, str]] = []
         for number, shard in enumerate(shards):
-            start = 0
-            for utterance, frames in zip(shard.utterances, shard.index()["frames"], strict=True):
-                clips.append(StoredClip(utterance, number, start, frames))
+            start, index = 0, shard.index()
+            problems = index.get("left_out", {})
+            for utterance, frames in zip(shard.utterances, index["frames"], strict=True):
+                problem = problems.get(utterance.id)
+                if problem is None and is_too_much_text(utterance.text, geometry.seconds(frames)):
+                    problem = TOO_MUCH_TEXT  # features of an earlier version were not checked
+                if problem is None:
+                    clips.append(StoredClip(utterance, number, start, frames))
+                else:
+                    left_out.append((utterance.id, problem))
                 start += frames
             features.append(np.load(shard.path.with_suffix(".npy"), mmap_mode="r"))
-        return cls(clips, features, geometry)
+        return cls(clips, features, geometry, LeftOut(len(utterances), tuple(left_out)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +180,31 @@ def _compute_shard(shard: _Shard) -> None:
     import torch
 
     torch.set_num_threads(1)
-    features = [
-        log_mel(files.read(shard.root / clip.audio).samples, shard.geometry).astype(np.float16)
-        for clip in shard.utterances
-    ]
+    nothing = np.zeros((0, shard.geometry.mel_bins), np.float16)
+    features: list[NDArray[np.float16]] = []
+    problems: dict[str, str] = {}
+    for clip in shard.utterances:
+        samples, problem = _read(shard.root / clip.audio, clip)
+        if problem is None:
+            features.append(log_mel(samples, shard.geometry).astype(np.float16))
+        else:
+            features.append(nothing)
+            problems[clip.id] = problem
     with atomic_file(shard.path.with_suffix(".npy")) as file:
         np.save(file, np.concatenate(features))
     ids = [clip.id for clip in shard.utterances]
-    index = {"ids": ids, "frames": [len(frames) for frames in features]}
-    write_atomically(shard.path.with_suffix(".json"), json.dumps(index))
+    index: dict[str, Any] = {"ids": ids, "frames": [len(frames) for frames in features]}
+    if problems:
+        index["left_out"] = problems
+    write_atomically(shard.path.with_suffix(".json"), strict_json.dumps(index))
+
+
+def _read(path: Path, clip: Utterance) -> tuple[Samples, str | None]:
+    """Return the samples of a clip, and its problem; None if it can be trained on."""
+    stated_s = clip.extra.get("duration_s")
+    try:
+        samples = files.read(path).samples
+    except (AudioError, OSError):
+        return np.zeros(0, np.float32), UNREADABLE
+    stated_s = float(stated_s) if isinstance(stated_s, int | float) else None
+    return samples, find_problem(samples.size, clip.text, stated_s)

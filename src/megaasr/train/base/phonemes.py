@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import SynthesisError
 
@@ -39,7 +40,7 @@ def phonemize(texts: Sequence[str], cache: Path) -> list[list[str]]:
         batch = missing[start : start + _BATCH_TEXTS]
         phonemes.update(zip(batch, _run(batch), strict=True))
     if missing:
-        write_atomically(cache, json.dumps(phonemes))
+        write_atomically(cache, strict_json.dumps(phonemes))
     return [phonemes.get(text, []) for text in texts]
 
 

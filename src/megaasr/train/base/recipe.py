@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
+from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import CheckpointError
 from megaasr.model.geometry import AudioGeometry
 
@@ -108,6 +109,12 @@ class BaseRecipe(Recipe):
     evaluate_clips: int = Field(gt=0, description="dev clips in each validation")
     checkpoint_s: float = Field(gt=0, description="seconds between checkpoints")
     log_steps: int = Field(gt=0, description="steps between rows of training metrics")
+    max_left_out: float = Field(
+        default=MAX_LEFT_OUT,
+        ge=0,
+        le=1,
+        description="largest share of the clips that may be left out because they cannot be used",
+    )
     architecture: ArchitectureRecipe
     augment: AugmentRecipe
     optimizer: OptimizerRecipe

@@ -92,7 +92,9 @@ class BaseTrainer:
         if self.accelerator.is_main_process:
             self.run.export(self._unwrapped_objective.model, self.processor)
         self.accelerator.wait_for_everyone()
-        return TrainingResult(self.run.path / "model", self.run.last_validation())
+        return TrainingResult(
+            self.run.path / "model", self.run.last_validation(), self.store.left_out
+        )
 
     def _train(self) -> None:
         saved = logged = time.monotonic()
@@ -140,6 +142,8 @@ class BaseTrainer:
                 self.recipe.architecture.geometry,
                 on_progress=lambda done, total: self._on_metrics({"features": done, "of": total}),
             )
+            self.store.left_out.require(self.recipe.max_left_out, str(corpus / "train.jsonl"))
+            self.run.record_clips(self.store.left_out)
             texts = [clip.utterance.text for clip in self.store.clips]
             self.tokenizer = train_tokenizer(
                 sorted(text for text in texts if text), self.recipe.architecture.vocabulary_size

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from megaasr import strict_json
 from megaasr.train.rl.groups import Group
 from megaasr.train.run import forget_rows_after
 
@@ -28,7 +28,8 @@ class GroupLog:
         if groups:
             with self._path.open("a", encoding="utf-8") as lines:
                 lines.writelines(
-                    json.dumps(_row(step, group), ensure_ascii=False) + "\n" for group in groups
+                    strict_json.dumps(_row(step, group), ensure_ascii=False) + "\n"
+                    for group in groups
                 )
 
     def forget_after(self, step: int) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from megaasr.model.inputs import InputBuilder
-from megaasr.train.clips import read_clips
+from megaasr.train.clips import read_usable_clips
 from megaasr.train.rl.groups import Group, GroupSource
 from megaasr.train.rl.prompt_schedule import PromptSchedule
 from megaasr.train.rl.recipe import DynamicRecipe, RLRecipe
@@ -93,7 +93,8 @@ def probe(
     """
     start = load_start(recipe)
     start.model.eval()
-    schedule = PromptSchedule(read_clips(recipe.data), recipe.thin, recipe.seed)
+    usable, _ = read_usable_clips(recipe.data, max_left_out=recipe.max_left_out)
+    schedule = PromptSchedule(usable, recipe.thin, recipe.seed)
     count = min(clips, len(schedule.clips))
     tokenizer = start.processor.tokenizer
     builder = InputBuilder.for_model(start.model, start.processor)

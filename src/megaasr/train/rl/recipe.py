@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
+from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import UsageError
 from megaasr.train.lora_recipe import LearningRatesRecipe, LoraRecipe
 from megaasr.train.rl.rewards import RewardRecipe
@@ -129,6 +130,12 @@ class RLRecipe(Recipe):
     )
     dumped_groups: int = Field(
         default=4, ge=0, description="groups written to groups.jsonl at every log step"
+    )
+    max_left_out: float = Field(
+        default=MAX_LEFT_OUT,
+        ge=0,
+        le=1,
+        description="largest share of the clips that may be left out because they cannot be used",
     )
 
     @model_validator(mode="after")

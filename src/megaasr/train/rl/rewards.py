@@ -61,7 +61,7 @@ class RewardRecipe(Recipe):
         fine: if False, `dynamic` is `structure` alone.
         structure: if False, `dynamic` is `fine` alone.
         gate: if False, both parts of `dynamic` have equal weight, whatever the WER.
-        normalizer: normaliser of the texts, see `megaasr.text.normalize`.
+        normalizer: normaliser of the texts with its version, see `megaasr.text.normalize`.
     """
 
     tau: float = 0.3
@@ -73,7 +73,7 @@ class RewardRecipe(Recipe):
     fine: bool = True
     structure: bool = True
     gate: bool = True
-    normalizer: str = "bench"
+    normalizer: str = "bench@2"
 
 
 DEFAULT_REWARD = RewardRecipe()

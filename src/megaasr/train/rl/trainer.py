@@ -32,7 +32,7 @@ from megaasr.adapter.peft_layout import Adapter, is_adapter, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.model.inputs import InputBuilder
 from megaasr.model.qwen3_asr import Qwen3ASR
-from megaasr.train.clips import find_manifest, read_clips
+from megaasr.train.clips import find_manifest, read_clips, read_usable_clips
 from megaasr.train.modes import evaluation_mode
 from megaasr.train.optimizer import make_optimizer
 from megaasr.train.peft_model import read_trained_adapter, with_adapter
@@ -103,13 +103,17 @@ class RLTrainer:
         self.main = self.accelerator.is_main_process
         self._share = recipe.share(self.accelerator.num_processes)
         self.start = load_start(recipe)
-        schedule = PromptSchedule(read_clips(recipe.data), recipe.thin, recipe.seed)
+        clips, self.left_out = read_usable_clips(recipe.data, max_left_out=recipe.max_left_out)
+        schedule = PromptSchedule(clips, recipe.thin, recipe.seed)
         self.validation = (
-            Validation(read_clips(recipe.dev), recipe.evaluate_clips) if self.main else None
+            Validation(read_clips(recipe.dev), recipe.evaluate_clips, recipe.max_left_out)
+            if self.main
+            else None
         )
         self.run = RunFolder(run_dir, recipe, main=self.main, on_metrics=on_metrics)
         manifests = [find_manifest(path) for path in recipe.data]
         self.run.claim_data(*manifests, self.start.adapter_file)
+        self.run.record_clips(self.left_out)
         set_seed(recipe.seed)
         self.model = with_adapter(self.start.model, recipe.scope, recipe.lora)
         native = self.model.get_base_model()
@@ -153,7 +157,7 @@ class RLTrainer:
                 shutil.rmtree(adapter, ignore_errors=True)
                 self._write_adapter(read_adapter(self.best.folder), adapter)
             self.accelerator.wait_for_everyone()
-        return TrainingResult(adapter, self.best.metrics or {})
+        return TrainingResult(adapter, self.best.metrics or {}, self.left_out)
 
     def _train(self) -> None:
         recipe = self.recipe

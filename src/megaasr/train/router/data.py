@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +14,14 @@ from torch.utils.data import Dataset
 
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.corpora.clip_check import (
+    NOTHING_READABLE,
+    ClipRecord,
+    LeftOut,
+    check_clips,
+    count_left_out,
+)
 from megaasr.errors import AudioError, TrainingError
-from megaasr.model.inputs import IGNORE
 from megaasr.records import Utterance, read_manifest
 from megaasr.train.clips import find_manifest
 from megaasr.train.router.hard_negatives import HARD_NEGATIVES
@@ -63,6 +69,9 @@ class GradedPair:
     words: int
     base_errors: int
     robust_errors: int
+
+
+C = TypeVar("C", LabelledClip, GradedPair)
 
 
 def read_labelled(clean: Sequence[Path], degraded: Sequence[Path]) -> list[LabelledClip]:
@@ -140,6 +149,18 @@ def _count_errors(utterance: Utterance, manifest: Path) -> tuple[int, int]:
         raise TrainingError(f"{manifest}: {utterance.id} is not graded; run mega-asr grade")
     hits, substitutions, deletions, insertions = (int(utterance.extra[name]) for name in names)
     return hits + substitutions + deletions, substitutions + deletions + insertions
+
+
+def usable_clips(clips: Sequence[C]) -> tuple[list[C], LeftOut]:
+    """Return the clips whose audio can be used, and what is left out; each clip is decoded once.
+
+    Args:
+        clips: labelled clips or graded pairs, of any length.
+    """
+    records = [ClipRecord(clip.audio, clip.audio, None, clip.duration_s or None) for clip in clips]
+    problems = check_clips(records, max_s=None)
+    usable = [clip for clip, problem in zip(clips, problems, strict=True) if problem is None]
+    return usable, count_left_out(records, problems)
 
 
 def label_better_branch(pairs: Sequence[GradedPair]) -> list[LabelledClip]:
@@ -258,12 +279,14 @@ def collate(examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         examples: items of `RouterClips`; those without samples are left out.
 
     Returns:
-        `samples`, float32 of shape [clips, time], and `labels`, int64 of shape [clips]. A batch
-        without any readable clip has one silent clip with a label that the loss ignores.
+        `samples`, float32 of shape [clips, time], and `labels`, int64 of shape [clips].
+
+    Raises:
+        TrainingError: no clip of the batch can be used.
     """
     usable = [e for e in examples if e["samples"] is not None and e["samples"].size >= _MIN_SAMPLES]
     if not usable:
-        return {"samples": torch.zeros(1, _MIN_SAMPLES), "labels": torch.full((1,), IGNORE)}
+        raise TrainingError(NOTHING_READABLE)
     length = min(example["samples"].size for example in usable)
     return {
         "samples": torch.from_numpy(np.stack([example["samples"][:length] for example in usable])),

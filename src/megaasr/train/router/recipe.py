@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
+from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import UsageError
 
 
@@ -90,6 +91,12 @@ class RouterRecipe(Recipe):
     checkpoint_steps: int = Field(default=200, gt=0, description="steps between checkpoints")
     loader_workers: int = Field(default=2, ge=0, description="processes that decode audio")
     log_steps: int = Field(default=20, gt=0, description="steps between rows of training metrics")
+    max_left_out: float = Field(
+        default=MAX_LEFT_OUT,
+        ge=0,
+        le=1,
+        description="largest share of the clips that may be left out because they cannot be used",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -12,7 +12,7 @@ A run folder holds:
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import Trainer, TrainingArguments, set_seed
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
 from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
@@ -39,6 +40,7 @@ from megaasr.train.router.data import (
     oversample_by_error_gap,
     read_labelled,
     read_pairs,
+    usable_clips,
 )
 from megaasr.train.router.metrics import (
     classification_metrics,
@@ -103,7 +105,8 @@ class RouterTrainer:
     ) -> None:
         _check_inputs(recipe)
         self.recipe = recipe
-        self._dev_pairs = read_pairs(recipe.dev_pairs)
+        self._dev_pairs, dev_left_out = usable_clips(read_pairs(recipe.dev_pairs))
+        dev_left_out.require(recipe.max_left_out, "dev_pairs")
         self._clips, self._dev, self._clean = self._read_clips()
         if not self._dev:
             raise TrainingError(
@@ -111,6 +114,7 @@ class RouterTrainer:
             )
         self.run = RunFolder(run_dir, recipe, on_metrics=on_metrics)
         self.run.claim_data(*_manifests(recipe))
+        self.run.record_clips(self.left_out)
         set_seed(recipe.seed)
         network = AudioQualityClassifier(RouterSizes(**recipe.sizes.model_dump()), recipe.dropout)
         self._objective = _Objective(network, recipe.label_smoothing)
@@ -131,16 +135,20 @@ class RouterTrainer:
         trainer.train(resume_from_checkpoint=checkpoint)
         if not self.router_file.is_file():  # a user deleted it; the last weights are left
             self._validate(self._steps)
-        return TrainingResult(self.router_file, self._best_metrics() or {})
+        return TrainingResult(self.router_file, self._best_metrics() or {}, self.left_out)
 
     def _read_clips(self) -> tuple[list[LabelledClip], list[LabelledClip], list[LabelledClip]]:
         """Return the training clips, the dev clips, and the clean ones among the latter."""
         recipe = self.recipe
         if recipe.label == "better":
-            clips = oversample_by_error_gap(read_pairs(recipe.pairs))
-            return clips, label_better_branch(self._dev_pairs), []
-        dev = read_labelled(recipe.dev_clean, recipe.dev_degraded)
-        clips = balance_labels(read_labelled(recipe.clean, recipe.degraded), recipe.seed)
+            pairs, self.left_out = usable_clips(read_pairs(recipe.pairs))
+            self.left_out.require(recipe.max_left_out, "pairs")
+            return oversample_by_error_gap(pairs), label_better_branch(self._dev_pairs), []
+        dev, dev_left_out = usable_clips(read_labelled(recipe.dev_clean, recipe.dev_degraded))
+        dev_left_out.require(recipe.max_left_out, "dev_clean and dev_degraded")
+        labelled, self.left_out = usable_clips(read_labelled(recipe.clean, recipe.degraded))
+        self.left_out.require(recipe.max_left_out, "clean and degraded")
+        clips = balance_labels(labelled, recipe.seed)
         clean = [clip for clip in dev if not clip.robust]
         return clips, balance_labels(dev, recipe.seed), clean
 
@@ -184,7 +192,7 @@ class RouterTrainer:
         return read_json(self.run.path / RESULTS_FILE)
 
     def _write_metrics(self, metrics: dict[str, Any]) -> None:
-        write_atomically(self.run.path / RESULTS_FILE, json.dumps(metrics, indent=1) + "\n")
+        write_atomically(self.run.path / RESULTS_FILE, strict_json.dumps(metrics, indent=1) + "\n")
 
 
 def _check_inputs(recipe: RouterRecipe) -> None:
@@ -218,7 +226,8 @@ def _manifests(recipe: RouterRecipe) -> list[Path]:
 
 
 def _rank(metrics: dict[str, Any]) -> tuple[float, float]:
-    return float(metrics["accuracy"]), float(metrics["auc"])
+    auc = metrics["auc"]  # null or NaN if the clips are all clean or all degraded
+    return float(metrics["accuracy"]), 0.0 if auc is None or math.isnan(auc) else float(auc)
 
 
 def _arguments(recipe: RouterRecipe, folder: Path, steps: int) -> TrainingArguments:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from megaasr.adapter.peft_layout import is_adapter
 from megaasr.model.geometry import AudioGeometry
-from megaasr.train.clips import ClipFeatures, find_manifest, read_clips, select_clips
+from megaasr.train.clips import ClipFeatures, find_manifest, read_usable_clips, select_clips
 from megaasr.train.input_check import InputCheck
 from megaasr.train.sft.fresh_clips import FreshFeatures, FreshSpeech
 from megaasr.train.sft.recipe import PhaseRecipe, SFTRecipe
@@ -39,21 +39,30 @@ def require_inputs(recipe: SFTRecipe) -> None:
 class TrainingData:
     """The graded data sets and the clean speech of a recipe.
 
+    Attributes:
+        left_out: the clips that cannot be used, of all data sets and of the clean speech.
+
     Args:
         recipe: recipe of the run.
         geometry: audio geometry of the model.
 
     Raises:
-        TrainingError: a data set is missing, a clip has no duration, or a stage has no clips.
+        TrainingError: a data set is missing, a clip has no duration, a stage has no clips, or too
+            many clips cannot be used.
         UsageError: the clean speech or its simulation cannot be used.
         RecordError: a line is not a valid record.
     """
 
     def __init__(self, recipe: SFTRecipe, geometry: AudioGeometry) -> None:
         self._recipe, self._geometry = recipe, geometry
-        self._graded = read_clips(recipe.data)
+        self._graded, self.left_out = read_usable_clips(
+            recipe.data, max_left_out=recipe.max_left_out
+        )
         clean = recipe.clean
-        self._speech = FreshSpeech(clean.manifest, clean.simulation) if clean else None
+        self._speech = None
+        if clean is not None:
+            self._speech = FreshSpeech(clean.manifest, clean.simulation)
+            self.left_out += self._speech.leave_out_unusable(recipe.max_left_out)
         self._stages = [
             self._make_stages(number, phase) for number, phase in enumerate(recipe.phases)
         ]

@@ -11,8 +11,10 @@ from torch.utils.data import Dataset
 from megaasr.audio.files import read
 from megaasr.audio.waveform import Waveform
 from megaasr.config import load_recipe
+from megaasr.corpora.clip_check import ClipRecord, LeftOut, check_clips, count_left_out
 from megaasr.errors import AudioError, TrainingError
 from megaasr.model.geometry import AudioGeometry
+from megaasr.records import Utterance
 from megaasr.simulate.corpus.clips import ClipMaker
 from megaasr.simulate.corpus.columns import AUDIO, find_columns
 from megaasr.simulate.corpus.plan import CorpusPlan, plan_corpus
@@ -43,15 +45,41 @@ class FreshSpeech:
         self._recipe = recipe.model_copy(update={"max_duration_s": limit_s})
         self._plan: CorpusPlan = plan_corpus(self._recipe, manifest)
         self._folder = manifest.resolve().parent
+        self._unusable: frozenset[str] = frozenset()
 
-    def clips(self, count: int, first: int = 0) -> list[Clip]:
+    def leave_out_unusable(self, max_left_out: float) -> LeftOut:
+        """Leave out the clips of sources that cannot be used; the numbers of the others stay.
+
+        Args:
+            max_left_out: largest share of the sources, 0..1, that may be left out.
+
+        Raises:
+            TrainingError: no source can be used, or too many cannot.
+        """
+        records = [
+            ClipRecord(source.id, str(self._folder / source.audio), source.text, _stated_s(source))
+            for source in self._plan.utterances
+        ]
+        left_out = count_left_out(records, check_clips(records))
+        left_out.require(max_left_out, str(self._plan.manifest))
+        self._unusable = frozenset(name for name, _ in left_out.problems)
+        return left_out
+
+    def clips(self, count: int, first: int = 0) -> dict[int, Clip]:
         """Return the records of clips that are not made yet; `audio` is their clean source.
 
         Args:
             count: number of clips.
             first: number of the first clip.
+
+        Returns:
+            The clips by number, without those whose source is left out.
         """
-        return [self._clip(number) for number in range(first, first + count)]
+        return {
+            number: self._clip(number)
+            for number in range(first, first + count)
+            if self._plan.clip(number).utterance.id not in self._unusable
+        }
 
     def open_sources(self) -> None:
         """Open the noises and rooms now, not with the first clip.
@@ -93,6 +121,11 @@ class FreshSpeech:
         return ClipMaker(self._recipe, self._folder, columns, sources.simulator)
 
 
+def _stated_s(source: Utterance) -> float | None:
+    duration_s = source.extra.get("duration_s")
+    return float(duration_s) if isinstance(duration_s, int | float) else None
+
+
 class FreshFeatures(Dataset[dict[str, Any]]):
     """Features and transcripts of fresh clips; items are like those of `ClipFeatures`.
 
@@ -106,8 +139,13 @@ class FreshFeatures(Dataset[dict[str, Any]]):
     def __init__(
         self, speech: FreshSpeech, geometry: AudioGeometry, count: int, first: int = 0
     ) -> None:
-        self._speech, self._geometry, self._first = speech, geometry, first
-        self.clips = speech.clips(count, first)
+        self._speech, self._geometry = speech, geometry
+        clips = speech.clips(count, first)
+        if not clips:
+            raise TrainingError(
+                f"none of {count} fresh clips can be made: their sources are left out"
+            )
+        self._numbers, self.clips = list(clips), list(clips.values())
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -115,7 +153,7 @@ class FreshFeatures(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip = self.clips[index]
         try:
-            samples = self._speech.degraded(self._first + index).samples
+            samples = self._speech.degraded(self._numbers[index]).samples
             features = extract_features(samples, self._geometry)
         except AudioError:
             features = None

@@ -11,7 +11,9 @@ import torch
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
 
-from megaasr.model.inputs import IGNORE, InputBuilder
+from megaasr.corpora.clip_check import NOTHING_READABLE
+from megaasr.errors import TrainingError
+from megaasr.model.inputs import InputBuilder
 from megaasr.train.hf_trainer import LengthSampler
 from megaasr.train.optimizer import make_optimizer
 from megaasr.train.scopes import LayerGroup
@@ -31,20 +33,18 @@ class Collator:
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return the native model's inputs; examples without features are left out.
 
-        If no example has features, the batch is a second of silence without labels, so that the
-        step can take place.
+        Raises:
+            TrainingError: no example has features; a step without any would teach nothing.
         """
         builder = self._builder
         readable = [example for example in examples if example["features"] is not None]
+        if not readable:
+            raise TrainingError(NOTHING_READABLE)
         features = [example["features"] for example in readable]
         rows = [
             builder.example(len(example["features"]), example["text"], example["language"])
             for example in readable
         ]
-        if not readable:
-            silence = builder.silent_second()
-            ids, labels = builder.example(len(silence), "", None)
-            features, rows = [silence], [(ids, [IGNORE] * len(labels))]
         batch = {**builder.pad_features(features), **builder.pad_examples(rows)}
         batch["input_features"] = batch["input_features"].to(self._dtype)
         return batch

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
+from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import UsageError
 from megaasr.train.lora_recipe import LearningRatesRecipe, LoraRecipe
 from megaasr.train.scopes import Scope
@@ -99,6 +100,12 @@ class SFTRecipe(Recipe):
     evaluate_clips: int = Field(default=400, gt=0, description="dev clips in each validation")
     loader_workers: int = Field(default=4, ge=0, description="processes that decode audio")
     log_steps: int = Field(default=10, gt=0, description="steps between rows of training metrics")
+    max_left_out: float = Field(
+        default=MAX_LEFT_OUT,
+        ge=0,
+        le=1,
+        description="largest share of the clips that may be left out because they cannot be used",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -87,11 +87,14 @@ class SFTTrainer:
         self.data.open_sources()
         self.start = self._read_start()
         self.validation = (
-            Validation(read_clips(recipe.dev), recipe.evaluate_clips) if self.main else None
+            Validation(read_clips(recipe.dev), recipe.evaluate_clips, recipe.max_left_out)
+            if self.main
+            else None
         )
         self.run = RunFolder(run_dir, recipe, main=self.main, on_metrics=on_metrics)
         start_files = [] if recipe.adapter is None else [recipe.adapter / WEIGHTS_FILE]
         self.run.claim_data(*self.data.manifests, *start_files)
+        self.run.record_clips(self.data.left_out)
         self._write_adapter = partial(
             write_adapter,
             base=recipe.model,
@@ -114,7 +117,8 @@ class SFTTrainer:
         self._wait()
         last_phase = len(self.recipe.phases) - 1
         last_stage = self._stage(last_phase, len(self.data.stages(last_phase)) - 1)
-        return TrainingResult(result, self._best(last_stage).metrics or {})
+        metrics = self._best(last_stage).metrics or {}
+        return TrainingResult(result, metrics, self.data.left_out)
 
     def _read_start(self) -> Adapter | None:
         """Return the adapter that training starts from; None to start from the base model."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -25,10 +26,18 @@ from pydantic import Field
 from transformers import Qwen3ASRFeatureExtractor
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
+from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.config import Recipe
+from megaasr.corpora.clip_check import (
+    MAX_LEFT_OUT,
+    ClipRecord,
+    LeftOut,
+    check_clips,
+    count_left_out,
+)
 from megaasr.errors import TrainingError
 from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
@@ -66,6 +75,13 @@ class FramesRecipe(Recipe):
     scenarios: tuple[str, ...] = Field(description="scenarios that degraded examples draw from")
     max_severity: float = Field(ge=0, le=1, description="severities are drawn from 0 to this")
     workers: int = Field(gt=0, description="processes that encode, one thread each")
+    max_left_out: float = Field(
+        default=MAX_LEFT_OUT,
+        ge=0,
+        le=1,
+        description="largest share of a manifest's clips that may be left out because they cannot "
+        "be used",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,12 +324,12 @@ def _check_inputs(recipe: FramesRecipe) -> None:
 
 def _claim(output: Path, recipe: FramesRecipe) -> None:
     """Write the recipe into a new folder, or check that the folder belongs to it."""
-    free_fields = {"manifests", "workers", "corpus", "encoder"}
+    free_fields = {"manifests", "workers", "corpus", "encoder", "max_left_out"}
     values = recipe.model_dump(mode="json", exclude=free_fields)
     values["encoder_sha256"] = file_sha256(recipe.encoder / _ENCODER_FILE)
     mismatch = "holds frames of another recipe or encoder"
     claim = FolderClaim(output, RECIPE_FILE, mismatch, error=TrainingError)
-    claim.claim(json.dumps(values, indent=2))
+    claim.claim(strict_json.dumps(values, indent=2))
 
 
 def _is_current(index: Path, manifest: Path) -> bool:
@@ -327,7 +343,8 @@ def _encode_manifest(recipe: FramesRecipe, name: str, output: Path) -> None:
     torch.set_num_threads(1)
     encoder = FrozenEncoder(recipe.encoder)
     manifest = recipe.corpus / name
-    planned = plan_examples(list(read_manifest(manifest)), recipe, name)
+    utterances, left_out = _usable(manifest, recipe.max_left_out)
+    planned = plan_examples(utterances, recipe, name)
     # Examples of similar length share a batch; the order in the shard does not matter.
     planned.sort(key=_speech_s)
     frames: list[Frames] = []
@@ -336,14 +353,31 @@ def _encode_manifest(recipe: FramesRecipe, name: str, output: Path) -> None:
     shard = output / f"{manifest.stem}.npy"
     with atomic_file(shard) as file:
         np.save(file, np.concatenate(frames))
-    index = {
+    index: dict[str, Any] = {
         "manifest_sha256": file_sha256(manifest),
         "examples": [
             {"text": example.text, "frames": len(values)}
             for example, values in zip(planned, frames, strict=True)
         ],
     }
-    write_atomically(shard.with_suffix(".json"), json.dumps(index))
+    if left_out.problems:
+        index["left_out"] = left_out.to_dict()
+    write_atomically(shard.with_suffix(".json"), strict_json.dumps(index))
+
+
+def _usable(manifest: Path, max_left_out: float) -> tuple[list[Utterance], LeftOut]:
+    """Return the utterances that can be encoded, and those that are left out."""
+    utterances = list(read_manifest(manifest))
+    records = [
+        ClipRecord(u.id, str(manifest.parent / u.audio), u.text, _duration_s(u)) for u in utterances
+    ]
+    problems = check_clips(records)
+    left_out = count_left_out(records, problems)
+    left_out.require(max_left_out, str(manifest))
+    if left_out.problems:
+        print(f"{manifest}: {left_out.describe()}", file=sys.stderr)
+    usable = [u for u, problem in zip(utterances, problems, strict=True) if problem is None]
+    return usable, left_out
 
 
 def _speech_s(example: PlannedExample) -> float:
