@@ -189,7 +189,7 @@ def main() -> None:
             result = checker.check(json.loads(line)["index"])
             ctypes.CDLL(None).fflush(None)
             if text := os.pread(printed.fileno(), 1_000, 0):
-                result |= {"verdict": "printed", "printed": text.decode("latin-1")}
+                result |= {"outcome": "printed", "printed": text.decode("latin-1")}
                 os.ftruncate(printed.fileno(), 0)
                 os.lseek(printed.fileno(), 0, os.SEEK_SET)
             print(json.dumps(result), file=answers, flush=True)

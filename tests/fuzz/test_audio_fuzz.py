@@ -44,7 +44,7 @@ def test_some_inputs(first: int, small_folder: Path, monkeypatch: pytest.MonkeyP
     checker = Checker(small_folder, SEED)
     for index in range(first, first + 8):
         result = checker.check(index)
-        assert result["verdict"] not in WRONG, json.dumps(result, indent=1)
+        assert result["outcome"] not in WRONG, json.dumps(result, indent=1)
 
 
 def test_inputs_depend_on_the_seed_alone() -> None:
@@ -63,5 +63,5 @@ def test_five_thousand_inputs(tmp_path: Path) -> None:
     count = int(os.environ.get("MEGAASR_FUZZ_INPUTS", "5000"))
     results: list[dict[str, Any]] = list(fuzz(range(count), SEED, tmp_path))
     print(table(results))
-    wrong = [result for result in results if result["verdict"] in WRONG]
+    wrong = [result for result in results if result["outcome"] in WRONG]
     assert not wrong, json.dumps(wrong[:5], indent=1)

@@ -22,7 +22,7 @@ from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.ogg import checksum
 from megaasr.audio.tracks import parse
-from megaasr.errors import AudioError, AudioFormatError, UsageError
+from megaasr.errors import AudioError, AudioFormatError
 
 RATE = 16_000
 DATA = Path(__file__).parents[1] / "data" / "damaged"
