@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 import shutil
 import struct
 import subprocess
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, blocks, from_array, read
 from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.notes import AudioNotes
+from megaasr.audio.ogg import checksum
 from megaasr.audio.tracks import parse
 from megaasr.errors import AudioError, AudioFormatError
 
@@ -183,6 +186,93 @@ def test_a_part_that_cannot_be_decoded_costs_only_itself() -> None:
     assert kinds(notes) == ["damaged"]
 
 
+def test_frames_behind_a_gap_are_no_loud_noise() -> None:
+    samples, _ = decode(DATA / "y_zero1000.mp3")
+    assert np.abs(samples).max() < 1  # noise of 2.8 where the bytes before the frame are missing
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("count", [1, 300])
+def test_a_damaged_page_of_an_ogg_file_is_told(subtype: str, count: int) -> None:
+    data = bytearray(encode(noise(20.0), "OGG", subtype))
+    pages = [match.start() for match in re.finditer(b"OggS", data)]
+    start = pages[len(pages) // 2] + 300
+    data[start : start + count] = bytes(byte ^ 1 for byte in data[start : start + count])
+    samples, notes = decode(bytes(data))
+    assert len(samples) / RATE <= 20
+    assert kinds(notes) == ["damaged"]
+    assert "1 page of the Ogg stream is damaged, and was left out" in notes[0].message
+    assert notes[0].at_s is not None
+    assert 5 < notes[0].at_s < 15
+
+
+def test_the_checksum_of_a_page() -> None:
+    data = encode(noise(1.0), "OGG")
+    page = bytearray(data[: data.index(b"OggS", 4)])
+    (stated,) = struct.unpack_from("<I", page, 22)
+    page[22:26] = bytes(4)
+    assert checksum(bytes(page)) == stated
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        *[("CAF", "CAF"), ("W64", "W64"), ("RF64", "WAV"), ("WAV", "FLAC"), ("WAV", "CAF")],
+        *[("AIFF", "OGG"), ("OGG", "WAV"), ("CAF", "MP3"), ("AU", "AU"), ("WAV", "MP3")],
+    ],
+)
+def test_another_file_behind_the_end_of_a_container(first: str, second: str) -> None:
+    data = encode(noise(2.0), first) + encode(noise(1.0, 2, rate=48_000), second, rate=48_000)
+    samples, notes = decode(data)
+    assert len(samples) / RATE == pytest.approx(3.0, abs=0.01)
+    assert not notes
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["mka", "mp4", "avi", "wma"])
+def test_a_wav_behind_the_end_of_a_container(suffix: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", noise(2.0), RATE)
+    run_ffmpeg("-i", tmp_path / "in.wav", tmp_path / f"a.{suffix}")
+    alone, _ = decode(tmp_path / f"a.{suffix}")
+    samples, notes = decode((tmp_path / f"a.{suffix}").read_bytes() + encode(noise(1.0), "WAV"))
+    assert len(samples) == pytest.approx(len(alone) + RATE, abs=2)
+    assert not notes
+
+
+@pytest.mark.parametrize("file_format", ["CAF", "W64", "RF64", "AU"])
+def test_rubbish_before_other_containers(file_format: str) -> None:
+    data = encode(noise(2.0), file_format)
+    samples, notes = decode(np.random.default_rng(3).bytes(5_000) + data)
+    assert len(samples) == 2 * RATE
+    assert kinds(notes) == ["repaired"]
+
+
+@needs_ffmpeg
+def test_a_wrong_checksum_of_a_frame_is_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", noise(3.0), RATE)
+    run_ffmpeg("-i", tmp_path / "in.wav", "-c:a", "flac", tmp_path / "a.mka")
+    data = bytearray((tmp_path / "a.mka").read_bytes())
+    data[len(data) // 2] ^= 0x10
+    _, notes = decode(bytes(data))
+    assert set(kinds(notes)) <= {"damaged", "truncated"}
+    assert notes
+
+
+def test_a_header_that_points_beyond_all_files(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(encode(noise(1.0), "CAF"))
+    struct.pack_into(">q", data, data.index(b"free") + 4, 2**62)
+    with contextlib.suppress(AudioFormatError):
+        decode(bytes(data))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_nothing_is_printed_about_a_sample_dump(capfd: pytest.CaptureFixture[str]) -> None:
+    data = encode(noise(1.0), "SDS")
+    with contextlib.suppress(AudioError):
+        decode(b"ID3\x04\0\0\0\0\x10\0" + bytes(2_048) + data)
+    assert capfd.readouterr().out == ""
+
+
 # --- Which sound ------------------------------------------------------------------------------
 
 
@@ -274,6 +364,17 @@ def test_floats_in_the_scale_of_integers(full_scale: int) -> None:
     with pytest.warns(AudioWarning, match=f"divided by {full_scale}"):
         wave = from_array(speech * np.float32(full_scale), RATE)
     assert np.allclose(wave.samples, speech, rtol=1e-5)
+
+
+def test_some_damaged_floats_are_no_integers() -> None:
+    speech = noise(2.0)[:, 0]
+    data = speech.copy()
+    data[[500, 10_000, 20_000]] = [30_000, -1e9, 1e30]
+    samples, notes = decode(encode(data, "WAV", "FLOAT"))
+    assert kinds(notes) == ["damaged"]
+    assert notes[0].message.startswith("3 samples are not a level of sound")
+    data[[500, 10_000, 20_000]] = 0
+    assert np.array_equal(samples, data)
 
 
 @needs_ffmpeg

@@ -108,11 +108,8 @@ def _follower(source: OpenSource, end: int) -> int | None:
         return position
     if position - end >= 3 and BEGINNING.match(bytes(3) + block):
         return position - 3  # the length of a box of MP4 begins with zeros
-    if block[:1] == b"\xff":
-        streams = mpeg.find_streams(file, min(size, end + _SEARCH_BYTES), end)
-        if streams and streams[0].spans[0][0] == end:
-            return end
-    return None
+    frames = end + mpeg.id3_length(block) if position == end else end
+    return end if mpeg.begins(file, size, frames) else None
 
 
 def divide_after_rubbish(source: OpenSource) -> list[Part]:
@@ -297,8 +294,11 @@ def _ogg_parts(source: OpenSource) -> tuple[list[Part], int]:
         if link.lost_pages:
             problem = f"{link.lost_pages} pages are missing from the Ogg stream"
         elif link.bad_pages:
-            count = "1 page" if link.bad_pages == 1 else f"{link.bad_pages} pages"
-            problem = f"{count} of the Ogg stream were damaged and left out"
+            problem = (
+                "1 page of the Ogg stream is damaged, and was left out"
+                if link.bad_pages == 1
+                else f"{link.bad_pages} pages of the Ogg stream are damaged, and were left out"
+            )
         elif link.rubbish_bytes:
             problem = f"{link.rubbish_bytes} bytes between the pages are not audio"
         elif link.cut:

@@ -130,7 +130,7 @@ class Downmix:
         # finite samples overflows.
         mixed = _weighted(frames, self._mixes[self._current])
         power = _power(mixed)
-        if len(frames) >= _MIN_FRAMES and power < _CANCEL_RATIO * _channel_power(frames):
+        if len(frames) >= _MIN_FRAMES and power < _CANCEL_RATIO * _total_power(frames):
             others = [_weighted(frames, weights) for weights in self._mixes]
             powers = [_power(other) for other in others]
             best = int(np.argmax(powers))
@@ -147,18 +147,23 @@ def _mix_weights(channels: int, positions: Sequence[str]) -> NDArray[np.float64]
 
 
 def _weighted(frames: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    equal = bool(np.all(weights == weights[0]))
+    if np.all(weights == weights[0]):
+        mixed = frames[:, 0].astype(np.float64)
+        for channel in range(1, len(weights)):
+            mixed += frames[:, channel]
+        mixed /= len(weights)
+        return mixed
     mixed = np.zeros(len(frames))
-    for channel, weight in enumerate(weights):
-        if weight:
-            mixed += frames[:, channel] if equal else frames[:, channel] * weight
-    return mixed / len(weights) if equal else mixed
+    for channel in map(int, np.flatnonzero(weights)):
+        mixed += frames[:, channel] * weights[channel]
+    return mixed
 
 
 def _power(samples: NDArray[np.float64]) -> float:
     return float(np.dot(samples, samples)) / len(samples)
 
 
-def _channel_power(frames: NDArray[np.float32]) -> float:
-    """Return the mean power of the loudest channel."""
-    return float(np.einsum("ij,ij->j", frames, frames, dtype=np.float64).max()) / len(frames)
+def _total_power(frames: NDArray[np.float32]) -> float:
+    """Return the mean power of all channels together, which bounds that of the loudest."""
+    values = frames.reshape(-1)
+    return float(np.dot(values, values)) / len(frames)

@@ -38,7 +38,7 @@ from megaasr.errors import (
 
 _DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,loas,"
-    "matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,tak,tta,voc,w64,wav,webm,wv,xwma"
+    "matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,sds,tak,tta,voc,w64,wav,webm,wv,xwma"
 )
 _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftyp", "MP4/M4A/MOV"),
@@ -71,6 +71,7 @@ _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x7f\xfe\x80\x01", "DTS"),
     (0, b"\x00\x00\x01\xba", "MPEG program stream"),
     (0, b"ID3", "MP3 or AAC"),
+    (0, b"\xf0\x7e", "MIDI sample dump"),
 )
 _TS_PACKET = 188
 _MESSAGE = re.compile(r"(?:\[[^\]]* @ [^\]]*\] )?\[(warning|error|fatal|panic)\] (.*)")

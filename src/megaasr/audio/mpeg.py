@@ -201,6 +201,16 @@ def _next_run(
         position += 1
 
 
+def begins(file: BinaryIO, size: int, position: int) -> bool:
+    """Return whether frames that cannot be there by chance begin at a position."""
+    window = _Window(file, size)
+    data, index = window.bytes_from(position, 4)
+    if len(data) < index + 4 or data[index] != 0xFF:
+        return False
+    kind = _KINDS.get(data[index + 1] << 8 | data[index + 2])
+    return kind is not None and _is_run(window, position, kind, _SURE_RUN)
+
+
 def _is_run(window: _Window, position: int, kind: _FrameKind, count: int) -> bool:
     """Return whether frames of one kind follow each other, `count` or up to the file's end."""
     for index in range(count):

@@ -13,11 +13,15 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from megaasr.audio import mpeg
+from megaasr.audio.structure import BEGINNING, LONGEST_BEGINNING
+
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_ \-.]{3}", re.ASCII)
 _TAGS = (b"ID3", b"TAG", b"APETAGEX")
+_OTHER_FORMATS = (b"caff", b"fLaC", b"OggS", b"wvpk", b"TTA1", b"riff")  # chunks by their names
 _UNKNOWN_LENGTH = 0xFFFFFFFF
 _PLACEHOLDERS = 0x7FFF_0000  # larger lengths were written by programs that wrote to a pipe
-_MIN_REST_BYTES = 64
+_MIN_REST_BYTES = LONGEST_BEGINNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def _is_followed_by_structure(file: BinaryIO, size: int, position: int, order: s
     head = file.read(_MIN_REST_BYTES)
     if head.startswith(_TAGS) or (not head.strip(b"\0") and _only_zeros(file)):
         return True
+    if BEGINNING.match(head) or mpeg.begins(file, size, position):
+        return True
     return _chunk(file, size, position, order) is not None
 
 
@@ -147,10 +153,12 @@ def _trailer_end(file: BinaryIO, size: int, end: int, order: str, sound_name: by
 def _chunk(file: BinaryIO, size: int, position: int, order: str) -> tuple[bytes, int] | None:
     """Return name and length of the chunk at a position; None if there is none."""
     file.seek(position)
-    head = file.read(8)
+    head = file.read(LONGEST_BEGINNING)
     if len(head) < 8 or not _CHUNK_NAME.fullmatch(head[:4]):
         return None
-    (length,) = struct.unpack(order + "I", head[4:])
+    if head[:4] in _OTHER_FORMATS and BEGINNING.match(head):
+        return None
+    (length,) = struct.unpack_from(order + "I", head, 4)
     if head[:4] in (b"data", b"SSND"):
         return head[:4], int(length)
     return None if position + 8 + length > size + 1 else (head[:4], int(length))

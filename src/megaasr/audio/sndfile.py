@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from megaasr.audio.division import Part
 from megaasr.audio.downmix import positions_of_format, positions_of_mask
+from megaasr.audio.mpeg import id3_length
 from megaasr.audio.pcm import Ending, Pcm, chunk_frames
 from megaasr.audio.scale import FloatLevels
 from megaasr.audio.source import OpenSource
@@ -21,6 +22,8 @@ from megaasr.errors import AudioError
 
 _MALFORMED = 3  # SF_ERR_MALFORMED_FILE of sndfile.h
 _UNKNOWN_LENGTH = 2**62  # libsndfile reports 2**63 - 1 when a header states no length
+_SAMPLE_DUMP = b"\xf0\x7e"  # of MIDI
+_DUMP_HEADER_BYTES, _DUMP_PACKET_BYTES = 21, 127
 _STREAMED_BYTES = 0x7FFF_0000  # larger lengths are placeholders of programs that wrote to a pipe
 _LENGTH_TOLERANCE_S = 0.05  # a stated length may be off by a codec frame without any loss
 _MPEG_TOLERANCE_S = 0.1  # the encoder's padding, which the frames hold and the sound does not
@@ -68,13 +71,29 @@ class _PresentedFile:
         if self._error is not None:
             raise AudioError(label, f"cannot be read: {self._error}") from self._error
 
+    def is_broken_sample_dump(self) -> bool:
+        """Return whether libsndfile would print its complaints to standard output."""
+        head = self._file.read(10)
+        start = id3_length(head)
+        self._file.seek(start)
+        broken = self._file.read(2) == _SAMPLE_DUMP and bool(start)
+        if head.startswith(_SAMPLE_DUMP):
+            self._file.seek(_DUMP_HEADER_BYTES)
+            while (packet := self._file.read(_DUMP_PACKET_BYTES)) and not broken:
+                broken = packet[:2] != _SAMPLE_DUMP or packet[3:4] != b"\x02"
+        self._file.seek(0)
+        return broken
+
     def tell(self) -> int:
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._claimed_size}
         target = base[whence] + offset
-        return self._file.seek(target) if target >= 0 else -1  # as C's lseek does
+        try:
+            return self._file.seek(target) if target >= 0 else -1  # as C's lseek does
+        except (OSError, OverflowError):  # a damaged header may point anywhere
+            return -1
 
     def read(self, count: int) -> bytes:
         """Return up to `count` bytes. soundfile requires this method but calls `readinto`."""
@@ -173,6 +192,8 @@ def _positions(part: Part, reader: _Reader) -> tuple[str, ...]:
 
 
 def _reader(file: _PresentedFile, label: str) -> _Reader:
+    if file.is_broken_sample_dump():
+        raise NotDecodableError("a damaged MIDI sample dump", malformed=True)
     try:
         return _Reader(file)
     except soundfile.LibsndfileError as error:

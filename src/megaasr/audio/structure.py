@@ -35,6 +35,7 @@ BEGINNING = re.compile(
 LONGEST_BEGINNING = 64
 
 _MAX_ELEMENTS = 100_000
+_NAME = re.compile(rb"[A-Za-z0-9 \xa9_-]{4}")  # of a box or chunk
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _WAVE64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
 _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
@@ -65,8 +66,9 @@ def _chain(file: BinaryIO, size: int, start: int, header: int, step: Callable[[b
         if position + header > size:
             break
         file.seek(position)
-        length = step(file.read(header))
-        if length <= 0:
+        data = file.read(LONGEST_BEGINNING)
+        length = step(data[:header])
+        if length <= 0 or (position and BEGINNING.match(data)):
             break
         position += length
     return position
@@ -74,31 +76,18 @@ def _chain(file: BinaryIO, size: int, start: int, header: int, step: Callable[[b
 
 def _caf_step(header: bytes) -> int:
     name, length = struct.unpack(">4sq", header)
-    if not name.isascii() or not name.strip(b"\0"):
+    if not _NAME.fullmatch(name):
         return 0
     return 2**62 if length < 0 else 12 + int(length)
 
 
 def _mp4_step(header: bytes) -> int:
     length, name, large = struct.unpack(">I4sQ", header)
-    if not re.fullmatch(rb"[A-Za-z0-9 \xa9_-]{4}", name) or BEGINNING.match(header):
+    if not _NAME.fullmatch(name):
         return 0
     if length == 0:
         return 2**62  # to the end of the file
     return int(large if length == 1 else length) if length == 1 or length >= 8 else 0
-
-
-def _mp4_end(file: BinaryIO, size: int) -> int:
-    def step(header: bytes) -> int:
-        # Only the first box may be `ftyp`: another one begins another file.
-        file_type = header[4:8] == b"ftyp"
-        if file_type and not steps:
-            steps.append(True)
-            return int(struct.unpack_from(">I", header)[0])
-        return 0 if file_type else _mp4_step(header)
-
-    steps: list[bool] = []
-    return _chain(file, size, 0, 16, step)
 
 
 def _asf_step(header: bytes) -> int:
@@ -106,31 +95,9 @@ def _asf_step(header: bytes) -> int:
     return int(length) if length >= 24 else 0
 
 
-def _asf_end(file: BinaryIO, size: int) -> int:
-    def step(header: bytes) -> int:
-        if header.startswith(_ASF) and steps:
-            return 0
-        steps.append(True)
-        return _asf_step(header)
-
-    steps: list[bool] = []
-    return _chain(file, size, 0, 24, step)
-
-
 def _avi_step(header: bytes) -> int:
     name, length, form = struct.unpack("<4sI4s", header)
     return 8 + int(length) + length % 2 if name == b"RIFF" and form in (b"AVI ", b"AVIX") else 0
-
-
-def _avi_end(file: BinaryIO, size: int) -> int:
-    def step(header: bytes) -> int:
-        if header[8:] == b"AVI " and steps:
-            return 0
-        steps.append(True)
-        return _avi_step(header)
-
-    steps: list[bool] = []
-    return _chain(file, size, 0, 12, step)
 
 
 def _ebml_number(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
@@ -145,17 +112,17 @@ def _ebml_number(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
     return (-1 if value == (1 << 7 * length) - 1 else value), length
 
 
-def _matroska_end(file: BinaryIO, size: int) -> int:
-    def step(header: bytes) -> int:
-        name, name_length = _ebml_number(header, keep_marker=True)
-        if name not in (_EBML, _SEGMENT) or (name == _EBML and steps):
-            return 0
-        steps.append(True)
-        length, length_length = _ebml_number(header[name_length:], keep_marker=False)
-        return 2**62 if length < 0 else name_length + length_length + length
+def _matroska_step(header: bytes) -> int:
+    name, name_length = _ebml_number(header, keep_marker=True)
+    if name not in (_EBML, _SEGMENT):
+        return 0
+    length, length_length = _ebml_number(header[name_length:], keep_marker=False)
+    return 2**62 if length < 0 else name_length + length_length + length
 
-    steps: list[bool] = []
-    return _chain(file, size, 0, 12, step)
+
+def _elements(start: int, header: int, step: Callable[[bytes], int]) -> Callable[..., int]:
+    """Return a function that follows the elements of a container; see `_chain`."""
+    return lambda file, size: _chain(file, size, start, header, step)
 
 
 def _stated_at(offset: int, form: str, added: int) -> Callable[[BinaryIO, int], int]:
@@ -173,11 +140,11 @@ def _stated_at(offset: int, form: str, added: int) -> Callable[[BinaryIO, int], 
 
 
 _MEASURES: tuple[tuple[int, bytes, Callable[[BinaryIO, int], int]], ...] = (
-    (0, b"caff", lambda file, size: _chain(file, size, 8, 12, _caf_step)),
+    (0, b"caff", _elements(8, 12, _caf_step)),
     (0, _WAVE64, _stated_at(16, "<Q", 0)),
     (0, b"RF64", _stated_at(20, "<Q", 8)),
-    (0, b"\x1aE\xdf\xa3", _matroska_end),
-    (4, b"ftyp", _mp4_end),
-    (8, b"AVI ", _avi_end),
-    (0, _ASF, _asf_end),
+    (0, b"\x1aE\xdf\xa3", _elements(0, 12, _matroska_step)),
+    (4, b"ftyp", _elements(0, 16, _mp4_step)),
+    (8, b"AVI ", _elements(0, 12, _avi_step)),
+    (0, _ASF, _elements(0, 24, _asf_step)),
 )
