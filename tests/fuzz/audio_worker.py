@@ -94,11 +94,11 @@ class Checker:
     def check(self, index: int) -> dict[str, Any]:
         """Decode one input with both, and return the result."""
         base, mutation, data = mutated(self.bases, self._seed, index)
-        known = self._ffmpeg_knows(base)
+        comparable = self._ffmpeg_knows(base)
         self._path.write_bytes(data)
         ours = decoded(self._path)
         # What is flagged may be shorter.
-        ffmpeg_s = by_ffmpeg(self._path) if known and not ours["flags"] else 0.0
+        ffmpeg_s = by_ffmpeg(self._path) if comparable and not ours["flags"] else 0.0
         return {
             "index": index,
             "base": base.name,

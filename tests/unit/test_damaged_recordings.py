@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, blocks, from_array, read
 from megaasr.audio.conditioning import without_low_frequencies
+from megaasr.audio.ffmpeg import tracks_of
+from megaasr.audio.mp4 import plain_track
 from megaasr.audio.notes import AudioNotes
 from megaasr.audio.ogg import checksum
+from megaasr.audio.source import open_source
 from megaasr.audio.tracks import parse
 from megaasr.errors import AudioError, AudioFormatError
 
@@ -433,6 +436,36 @@ def test_time_stamps_that_cannot_be_true_are_not_followed() -> None:
         (0.06, 0.44)
     ]
     assert track.jumps_back_s == pytest.approx(0.22)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("options", "plain"),
+    [
+        ("-c:a aac", True),
+        ("-c:a alac", True),
+        ("-c:a aac -movflags faststart", True),
+        ("-c:a aac -movflags frag_keyframe+empty_moov", False),
+        (r"-c:a aac -af aselect=not(between(t\,2\,4))", False),
+        ("-map 0 -map 0 -c:a aac", False),
+    ],
+)
+def test_an_mp4_that_needs_no_ffprobe(options: str, plain: bool, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", noise(6.0, rate=48_000), 48_000)
+    run_ffmpeg("-i", tmp_path / "in.wav", *options.split(), tmp_path / "a.m4a")
+    data = (tmp_path / "a.m4a").read_bytes()
+    track = plain_track(io.BytesIO(data), len(data))
+    with open_source(data) as source:
+        probed = tracks_of(source)
+    if plain:
+        assert track is not None
+        assert [track.codec] == [other.codec for other in probed]
+        assert track.duration_s == pytest.approx(probed[0].duration_s, abs=0.001)
+        assert probed[0].holes == ()
+    else:
+        assert track is None
+    for size in range(0, len(data), 997):
+        plain_track(io.BytesIO(data[:size]), size)  # raises nothing
 
 
 # --- Samples that are not sound ---------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 import soxr
 
 from megaasr.audio import ffmpeg, sndfile
+from megaasr.audio.containers import container
 from megaasr.audio.division import Part, divide, divide_after_rubbish
 from megaasr.audio.downmix import Downmix
 from megaasr.audio.notes import AudioNotes
@@ -147,7 +148,7 @@ def _mono_streams(
 def _parts(source: OpenSource) -> list[Part]:
     """Return the parts of a recording; rubbish before it is skipped if nothing can read it."""
     parts = divide(source)
-    if len(parts) > 1 or ffmpeg.container(source.head(256)) or sndfile.can_open(parts[0]):
+    if len(parts) > 1 or container(source.head(256)) or sndfile.can_open(parts[0]):
         return parts
     return divide_after_rubbish(source) or parts
 

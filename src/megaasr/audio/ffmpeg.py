@@ -24,6 +24,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from megaasr.audio import mp4
+from megaasr.audio.containers import container
 from megaasr.audio.downmix import positions_of_layout
 from megaasr.audio.pcm import CHUNK_VALUES, Ending, Pcm, chunk_frames, with_holes
 from megaasr.audio.scale import FloatLevels
@@ -40,42 +42,9 @@ _DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,loas,"
     "matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,sds,tak,tta,voc,w64,wav,webm,wv,xwma"
 )
-_CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
-    (4, b"ftyp", "MP4/M4A/MOV"),
-    (4, b"moov", "MOV"),
-    (4, b"mdat", "MOV"),
-    (4, b"wide", "MOV"),
-    (0, b"\x1aE\xdf\xa3", "WebM/Matroska"),
-    (0, b"#!AMR", "AMR"),
-    (0, b"\xff\xf0", "AAC"),
-    (0, b"\xff\xf1", "AAC"),
-    (0, b"\xff\xf8", "AAC"),
-    (0, b"\xff\xf9", "AAC"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA/ASF"),
-    (8, b"AVI ", "AVI"),
-    (8, b"WAVE", "WAV"),
-    (0, b"OggS", "Ogg"),
-    (0, b"caff", "CAF"),
-    (0, b"FORM", "AIFF"),
-    (0, b"FLV\x01", "FLV"),
-    (0, b".RMF", "RealMedia"),
-    (0, b".ra\xfd", "RealAudio"),
-    (0, b"wvpk", "WavPack"),
-    (0, b"TTA1", "TTA"),
-    (0, b"MAC ", "Monkey's Audio"),
-    (0, b"MPCK", "Musepack"),
-    (0, b"MP+", "Musepack"),
-    (0, b"tBaK", "TAK"),
-    (0, b"DSD ", "DSF"),
-    (0, b"\x0b\x77", "AC-3"),
-    (0, b"\x7f\xfe\x80\x01", "DTS"),
-    (0, b"\x00\x00\x01\xba", "MPEG program stream"),
-    (0, b"ID3", "MP3 or AAC"),
-    (0, b"\xf0\x7e", "MIDI sample dump"),
-)
-_TS_PACKET = 188
 _MESSAGE = re.compile(r"(?:\[[^\]]* @ [^\]]*\] )?\[(warning|error|fatal|panic)\] (.*)")
 _CONTAINERS_WITH_LENGTH = ("MP4/M4A/MOV", "MOV", "WebM/Matroska", "WMA/ASF", "AVI")
+_SINGLE_STREAMS = frozenset(("AAC", "AMR", "AC-3", "DTS", "TTA"))  # without times
 _LOW_SCORE = re.compile(r"detected only with low score of (\d+)")
 _MIN_PROBE_SCORE = 25  # four MPEG frames in a row; random data has one or two, and scores up to 5
 _KEPT_BYTES = 2**16
@@ -93,20 +62,6 @@ _INSTALL = (
 def available() -> bool:
     """Return whether the `ffmpeg` program is on the PATH."""
     return shutil.which("ffmpeg") is not None
-
-
-def container(head: bytes) -> str | None:
-    """Return the name of the container that starts with `head`, or None if it is unknown.
-
-    Args:
-        head: first bytes of the file; 256 are enough.
-    """
-    for offset, magic, name in _CONTAINERS:
-        if head[offset : offset + len(magic)] == magic:
-            return name
-    if head[:1] == b"\x47" and head[_TS_PACKET : _TS_PACKET + 1] == b"\x47":
-        return "MPEG transport stream"
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +106,14 @@ def open_track(
         _refuse_without_ffmpeg(source.label, container_name, reason, malformed=malformed)
     with ExitStack() as stack:
         path = stack.enter_context(source.on_disk())
-        probe = stack.enter_context(closing(Probe(path, _only_this_file(path))))
+        plain = _plain_track(source, container_name) if number in (None, 1) else None
+        probe = None
+        if plain is None:
+            probe = stack.enter_context(closing(Probe(path, _only_this_file(path))))
         # Started before the tracks are known, because there is nearly always one.
         guess = number or 1
         child = stack.enter_context(_started(program, path, source.label, guess))
-        tracks = probe.tracks()
+        tracks = probe.tracks() if probe is not None else (plain,) if plain is not None else ()
         track, silent = _chosen(tracks, number, source.label, program, path)
         if track is not None and track.number != guess:
             child = stack.enter_context(_started(program, path, source.label, track.number))
@@ -168,6 +126,9 @@ def open_track(
         child.stdout.read(offset - _AU_HEADER.size)
         if magic != b".snd" or encoding != _AU_FLOAT32 or not channels or not rate:
             raise AudioError(source.label, "ffmpeg answered in a form that was not asked for")
+        if plain is not None and channels > 2:  # their positions matter
+            tracks = _probed(path)
+            track = tracks[0] if tracks else None
         ending = Ending(stated_s=None if track is None else _stated_s(track, container_name))
         chunks = _chunks(child, rate, channels, source.label, ending)
         if track is not None:
@@ -180,10 +141,24 @@ def open_track(
         yield OpenTrack(pcm, track, tracks, silent)
 
 
+def _plain_track(source: OpenSource, container_name: str | None) -> Track | None:
+    """Return the only track of a file that needs no ffprobe; None if it does need it."""
+    if container_name in _SINGLE_STREAMS:
+        return Track(1, "", "", 0, "", "", "", default=True, duration_s=None)
+    if container_name == "MP4/M4A/MOV":
+        return mp4.plain_track(source.file, source.size)
+    return None
+
+
+def _probed(path: Path) -> tuple[Track, ...]:
+    with closing(Probe(path, _only_this_file(path))) as probe:
+        return probe.tracks()
+
+
 def tracks_of(source: OpenSource) -> tuple[Track, ...]:
     """Return the audio tracks that a container states; none if ffprobe is missing or fails."""
-    with source.on_disk() as path, closing(Probe(path, _only_this_file(path))) as probe:
-        return probe.tracks()
+    with source.on_disk() as path:
+        return _probed(path)
 
 
 def duration_s(source: OpenSource) -> float | None:
