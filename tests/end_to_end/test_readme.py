@@ -56,11 +56,13 @@ def test_the_readme_is_short_and_leads_to_the_paper() -> None:
 
 def inputs(folder: Path) -> None:
     """The files that the commands speak of."""
+    import numpy as np
     import soundfile
 
     samples, rate = soundfile.read(CLIPS / "1-clean.flac")
     for name in ("a.wav", "talk.wav"):
         soundfile.write(folder / name, samples, rate)
+    soundfile.write(folder / "call.wav", np.stack([samples, 0 * samples], axis=1), rate)
     shutil.copy(CLIPS / "2-clean.flac", folder / "b.flac")
     lines = [{"id": name, "audio": name, "text": "?"} for name in ("a.wav", "b.flac")]
     (folder / "clean.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -184,7 +184,14 @@ def decoder_recipe(
         DecoderRecipe, "train-decoder-small", [f"{k}={json.dumps(v)}" for k, v in values.items()]
     )
     return DecoderRecipe.model_validate(
-        shipped.model_dump() | {"phases": [{**phase, "ctc_only": True}, phase]}
+        shipped.model_dump()
+        | {
+            "phases": [
+                {**phase, "ctc_only": True},
+                {**phase, "projector_learning_rate_scale": 0.0},
+                phase,
+            ]
+        }
     )
 
 
@@ -435,6 +442,24 @@ def test_a_decoder_that_was_stopped_continues_exactly(
     again = DecoderTrainer(recipe, tmp_path).train().path
     expected = (model_folder / "model.safetensors").read_bytes()
     assert (again / "model.safetensors").read_bytes() == expected
+
+
+def test_phases_warm_up_anew_and_a_frozen_projector_stays(
+    frames: Path, encoder: Path, language_model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    recipe = decoder_recipe(frames, encoder, language_model, corpus)
+    trainer = DecoderTrainer(recipe.model_copy(update={"warmup_steps": 2}), tmp_path)
+    trainer.train()
+    projector, decoder = ({"in_decoder": value} for value in (False, True))
+    assert [trainer._lr_scale(step, decoder) for step in range(7)] == [0.5, 1, 1, 0.5, 1, 1, 0.5]
+    assert [trainer._lr_scale(step, projector) for step in range(2, 8)] == [1, 0, 0, 0, 0.5, 1]
+    states = [
+        torch.load(tmp_path / f"checkpoint-{step}.pt", weights_only=True)["module"]
+        for step in (3, 6)
+    ]
+    for name, before in states[0].items():
+        changed = not torch.equal(before, states[1][name])
+        assert changed == name.startswith("decoder."), name
 
 
 def test_the_model_gives_the_same_in_transformers(model_folder: Path) -> None:

@@ -148,10 +148,16 @@ class RunFolder:
         rows = (row for row, _ in reversed(_read_rows(self.path / "metrics.jsonl")))
         return next((row for row in rows if is_validation(row)), {})
 
-    def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint; a kill at any moment leaves the old or the new one complete."""
-        with atomic_file(self.path / "checkpoint.pt") as file:
-            torch.save(state, file)
+    def save_checkpoint(self, state: dict[str, Any], *, keep_as: str | None = None) -> None:
+        """Replace the checkpoint; a kill at any moment leaves the old or the new one complete.
+
+        Args:
+            state: what training needs to continue.
+            keep_as: name of a copy that later checkpoints do not replace; None for none.
+        """
+        for name in filter(None, (keep_as, "checkpoint.pt")):
+            with atomic_file(self.path / name) as file:
+                torch.save(state, file)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint with its tensors on the CPU, or None in a new folder."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -72,6 +73,8 @@ class StepLoop:
             seconds of audio per second.
         evaluate: returns validation metrics; called in the main process only.
         gradient_norm: maximum norm of the gradients; larger ones are scaled down to it.
+        lr_scale: returns the factor on the learning rate of a parameter group in a step.
+        milestones: steps whose checkpoints are kept, as `checkpoint-STEP.pt`.
         step: number of finished steps.
     """
 
@@ -84,6 +87,8 @@ class StepLoop:
     losses: Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
     evaluate: Callable[[], Mapping[str, float]]
     gradient_norm: float = 1.0
+    lr_scale: Callable[[int, Mapping[str, Any]], float] = lambda step, group: 1.0
+    milestones: frozenset[int] = frozenset()
     step: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -107,13 +112,15 @@ class StepLoop:
             if self.step % self.recipe.evaluate_steps == 0 or is_last:
                 self._validate()
                 logged = time.monotonic()
-            if is_last or checkpoint_is_due(self.accelerator, saved, self.recipe.checkpoint_s):
-                self._save()
+            is_milestone = self.step in self.milestones
+            due = checkpoint_is_due(self.accelerator, saved, self.recipe.checkpoint_s)
+            if is_last or is_milestone or due:
+                self._save(keep=is_milestone)
                 saved = time.monotonic()
 
     def _step(self) -> Mapping[str, float]:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step) * group.get("lr_scale", 1.0)
+            group["lr"] = self.learning_rate(self.step) * self.lr_scale(self.step, group)
         loss, values = self.losses(self.step)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.module.parameters(), self.gradient_norm)
@@ -139,7 +146,7 @@ class StepLoop:
                 self.run.log({"step": self.step, **self.evaluate()})
         self.accelerator.wait_for_everyone()
 
-    def _save(self) -> None:
+    def _save(self, *, keep: bool) -> None:
         if self.accelerator.is_main_process:
             module = self.accelerator.unwrap_model(self.module)
             self.run.save_checkpoint(
@@ -147,7 +154,8 @@ class StepLoop:
                     "module": module.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                     "step": self.step,
-                }
+                },
+                keep_as=f"checkpoint-{self.step}.pt" if keep else None,
             )
         self.accelerator.wait_for_everyone()
 

@@ -7,7 +7,7 @@ frames; the CTC loss stays beside its cross-entropy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class DecoderObjective(nn.Module):
         self._audio_token = int(model.config.audio_token_id)
 
     def forward(
-        self, batch: FrameBatch, ctc_only: bool = False
+        self, batch: FrameBatch, *, ctc_only: bool = False, projector_frozen: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (cross-entropy, CTC loss), each summed over tokens, in nats.
 
@@ -112,12 +112,17 @@ class DecoderObjective(nn.Module):
             batch: a batch of examples.
             ctc_only: whether the decoder is left out; its cross-entropy is then 0 and has zero
                 gradients.
+            projector_frozen: whether projector and CTC head are left as they are; the CTC loss is
+                then 0 and has zero gradients.
         """
         audio = self.projector(batch.frames)
-        ctc = self._ctc(audio, batch)
+        if projector_frozen:
+            audio = audio.detach()
+            ctc = _no_loss([*self.projector.parameters(), *self.blank.parameters(), self.scale])
+        else:
+            ctc = self._ctc(audio, batch)
         if ctc_only:
-            # Distributed training expects a gradient for every parameter in every step.
-            return torch.stack([p.sum() * 0.0 for p in self.decoder.parameters()]).sum(), ctc
+            return _no_loss(self.decoder.parameters()), ctc
         ids, labels = batch.inputs["input_ids"], batch.inputs["labels"]
         embedded = self.decoder.get_input_embeddings()(ids)
         hidden = self.decoder(
@@ -156,6 +161,14 @@ class DecoderObjective(nn.Module):
             zero_infinity=True,
         )
         return losses
+
+
+def _no_loss(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
+    """Return a loss of 0 with zero gradients of parameters.
+
+    Distributed training expects a gradient for every parameter in every step.
+    """
+    return torch.stack([parameter.sum() * 0.0 for parameter in parameters]).sum()
 
 
 class DecoderTrainer:
@@ -197,6 +210,8 @@ class DecoderTrainer:
             losses=self._losses,
             evaluate=self._evaluate,
             gradient_norm=recipe.gradient_norm,
+            lr_scale=self._lr_scale,
+            milestones=frozenset(data.first_step for data in self._phases),
         )
 
     def train(self) -> TrainingResult:
@@ -233,7 +248,7 @@ class DecoderTrainer:
                 {
                     "params": parameters,
                     "weight_decay": recipe.weight_decay if has_decay else 0.0,
-                    "lr_scale": 1.0 if in_decoder else recipe.ctc_learning_rate_scale,
+                    "in_decoder": in_decoder,
                 }
                 for (in_decoder, has_decay), parameters in groups.items()
             ],
@@ -244,10 +259,14 @@ class DecoderTrainer:
 
     def _losses(self, step: int) -> tuple[torch.Tensor, Mapping[str, float]]:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        data = next(p for p in reversed(self._phases) if step >= p.first_step)
+        data = self._phase_of(step)
         own = own_share(data.batch(step), rank, processes)
         batch = self._batches.build(data.store, own, (step, rank)).to(self.accelerator.device)
-        cross_entropy, ctc = self._objective(batch, ctc_only=data.phase.ctc_only)
+        cross_entropy, ctc = self._objective(
+            batch,
+            ctc_only=data.phase.ctc_only,
+            projector_frozen=not data.phase.projector_learning_rate_scale,
+        )
         tokens = max(1, int((batch.inputs["labels"] != IGNORE).sum()))
         targets = max(1, int(batch.target_counts.sum()))
         ctc_weight = 1.0 if data.phase.ctc_only else self.recipe.ctc_weight
@@ -258,6 +277,17 @@ class DecoderTrainer:
             "ctc": float(ctc.detach()) / targets,
             "audio_s": int(batch.frame_counts.sum()) / FRAMES_PER_S,
         }
+
+    def _lr_scale(self, step: int, group: Mapping[str, Any]) -> float:
+        """Return the factor of a parameter group, which rises anew in each phase."""
+        data = self._phase_of(step)
+        warmup = min(1.0, (step - data.first_step + 1) / max(1, self.recipe.warmup_steps))
+        if group["in_decoder"]:
+            return warmup * data.phase.decoder_learning_rate_scale
+        return warmup * data.phase.projector_learning_rate_scale
+
+    def _phase_of(self, step: int) -> PhaseData:
+        return next(data for data in reversed(self._phases) if step >= data.first_step)
 
     def _evaluate(self) -> Mapping[str, float]:
         self.model.train(False)

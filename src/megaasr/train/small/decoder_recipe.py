@@ -22,6 +22,15 @@ class DecoderPhase(Recipe):
         default=False, description="train the projector alone, by CTC, without the decoder"
     )
     batch_s: float = Field(gt=0, description="seconds of audio in a batch, all processes together")
+    decoder_learning_rate_scale: float = Field(
+        default=1.0, gt=0, description="factor on the learning rate of the decoder"
+    )
+    projector_learning_rate_scale: float = Field(
+        default=1.0,
+        ge=0,
+        description="factor on the learning rate of projector and CTC head; 0 freezes them, and "
+        "leaves CTC out",
+    )
 
 
 class DecoderRecipe(LoopRecipe):
@@ -43,9 +52,6 @@ class DecoderRecipe(LoopRecipe):
         ge=0, lt=1, description="share of the dimensions of an example's frames set to zero"
     )
     ctc_weight: float = Field(ge=0, description="weight of the projector's CTC loss")
-    ctc_learning_rate_scale: float = Field(
-        gt=0, description="factor on the learning rate of projector and CTC head"
-    )
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
     evaluate_clips: int = Field(gt=0, description="dev clips in each validation")
