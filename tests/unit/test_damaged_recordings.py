@@ -17,7 +17,14 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from megaasr.audio import AudioTruncatedWarning, AudioWarning, Selection, blocks, from_array, read
+from megaasr.audio import (
+    AudioTruncatedWarning,
+    AudioWarning,
+    Selection,
+    blocks,
+    from_array,
+    read,
+)
 from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.ffmpeg import tracks_of
 from megaasr.audio.mp4 import plain_track
@@ -240,6 +247,37 @@ def test_a_wav_behind_the_end_of_a_container(suffix: str, tmp_path: Path) -> Non
     samples, notes = decode((tmp_path / f"a.{suffix}").read_bytes() + encode(noise(1.0), "WAV"))
     assert len(samples) == pytest.approx(len(alone) + RATE, abs=2)
     assert not notes
+
+
+@needs_ffmpeg
+def test_an_mp3_behind_raw_aac(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", noise(2.0), RATE)
+    run_ffmpeg("-i", tmp_path / "in.wav", tmp_path / "a.aac")
+    samples, _ = decode((tmp_path / "a.aac").read_bytes() + encode(noise(1.0), "MP3"))
+    assert len(samples) / RATE == pytest.approx(3.1, abs=0.15)  # the padding of AAC is unknown
+
+
+@pytest.mark.parametrize("file_format", ["W64", "RF64", "WAV", "AIFF", "CAF", "FLAC", "OGG"])
+def test_a_file_that_was_cut_is_told(file_format: str) -> None:
+    data = encode(noise(2.0), file_format)
+    _, notes = decode(data[: len(data) * 2 // 3])
+    assert kinds(notes) == ["truncated"]
+
+
+def test_a_decoder_is_freed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Any] = []
+    close = soundfile.SoundFile.close
+
+    def closing_again(file: soundfile.SoundFile) -> None:
+        closed.append(file)
+        if len(closed) < 9:
+            file.close()  # as a generator does that is collected while libsndfile closes the file
+        close(file)
+
+    data = encode(noise(1.0), "WAV")
+    monkeypatch.setattr(soundfile.SoundFile, "close", closing_again)
+    decode(data)
+    assert len(closed) == len(set(map(id, closed)))
 
 
 @pytest.mark.parametrize("file_format", ["CAF", "W64", "RF64", "AU"])

@@ -59,12 +59,13 @@ def decode(
     with open_source(source) as opened:
         notes.label = opened.label
         streams = _mono_streams(opened, notes, selection)
-        resampled = (
-            block
-            for rate, chunks in streams
-            for block in resampled_chunks(chunks, rate, sample_rate)
-        )
-        yield from recut(resampled, block_size)
+        with closing(streams):
+            resampled = (
+                block
+                for rate, chunks in streams
+                for block in resampled_chunks(chunks, rate, sample_rate)
+            )
+            yield from recut(resampled, block_size)
 
 
 def source_format(source: AudioSource, track: int | None = None) -> tuple[int, int]:
@@ -110,7 +111,7 @@ def resampled_chunks(chunks: Iterator[Samples], from_rate: int, to_rate: int) ->
 
 def _mono_streams(
     source: OpenSource, notes: AudioNotes, selection: Selection
-) -> Iterator[tuple[int, Iterator[Samples]]]:
+) -> Generator[tuple[int, Iterator[Samples]]]:
     """Yield the sample rate and the mono chunks of consecutive stretches of sound."""
     parts = _parts(source)
     offset_s = 0.0
@@ -120,15 +121,19 @@ def _mono_streams(
         if part.repaired:
             notes.add("repaired", part.repaired, offset_s)
         last = index == len(parts) - 1
+        decoders = _decoders(part, notes, selection, offset_s, last=last)
         try:
-            for pcm, scale in _decoders(part, notes, selection, offset_s, last=last):
-                _require_rate(pcm.rate, source.label)
-                repair = Repair(1 / scale)
-                downmix = Downmix(pcm.channels, pcm.positions, selection.channels, source.label)
-                yield pcm.rate, (downmix(repair(chunk)).astype(np.float32) for chunk in pcm.chunks)
-                _note_samples(notes, repair, downmix, pcm, offset_s)
-                valid += repair.frames * pcm.channels - repair.invalid
-                offset_s += repair.frames / pcm.rate
+            # Closed here: a traceback that is kept would keep the decoder open beyond its file.
+            with closing(decoders):
+                for pcm, scale in decoders:
+                    _require_rate(pcm.rate, source.label)
+                    repair = Repair(1 / scale)
+                    downmix = Downmix(pcm.channels, pcm.positions, selection.channels, source.label)
+                    mono = (downmix(repair(chunk)).astype(np.float32) for chunk in pcm.chunks)
+                    yield pcm.rate, mono
+                    _note_samples(notes, repair, downmix, pcm, offset_s)
+                    valid += repair.frames * pcm.channels - repair.invalid
+                    offset_s += repair.frames / pcm.rate
         except AudioError as error:
             if len(parts) == 1:
                 raise

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from megaasr.audio import mpeg, ogg, riff
 from megaasr.audio.source import OpenSource
 from megaasr.audio.spans import part_of
-from megaasr.audio.structure import BEGINNING, LONGEST_BEGINNING, end_of
+from megaasr.audio.structure import ADTS, BEGINNING, LONGEST_BEGINNING, end_of, is_cut
 
 # Ratio of the most to the fewest frames that a file of one size can hold: 40 for 8 to 320 kbit/s.
 _MPEG_SIZE_FACTOR = 64
@@ -27,6 +27,7 @@ _SEARCH_BYTES = 16 * 2**20  # before the first frame
 _BLOCK_BYTES = 2**20
 _FLAC = re.compile(rb"fLaC[\x00\x80]\0\0\x22", re.DOTALL)
 _MATROSKA = re.compile(rb"\x1aE\xdf\xa3.{1,40}?(?:webm|matroska)", re.DOTALL)
+_ADTS = [bytes((second,)) for second in ADTS]
 _WAVE_FORMAT_EXTENSIBLE = 0xFFFE
 _AU_STREAMED = 0xFFFFFFFF
 
@@ -93,7 +94,9 @@ def _divide_one_format(source: OpenSource) -> tuple[list[Part], int]:
         if head[offset : offset + len(magic)] == magic:
             parts, end = parts_of(source)
             return parts or [Part(source)], end
-    return [Part(source)], end_of(source.file, source.size)
+    cut = is_cut(source.file, source.size)
+    problem = "the file ends before the length that its header states" if cut else ""
+    return [Part(source, problem)], end_of(source.file, source.size)
 
 
 def _follower(source: OpenSource, end: int) -> int | None:
@@ -170,6 +173,8 @@ def _after_tags(file: BinaryIO, size: int) -> int:
 
 
 def _mpeg_parts(source: OpenSource, start: int = 0) -> tuple[list[Part], int]:
+    if source.head(2)[1:] in _ADTS and not start:
+        return [], end_of(source.file, source.size)
     streams = mpeg.find_streams(source.file, source.size, start)
     parts = [_mpeg_part(source, stream) for stream in streams]
     if parts:

@@ -121,6 +121,12 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]
         """Return False: soundfile would seek after every read, and Opus would decode wrongly."""
         return False
 
+    def close(self) -> None:
+        """Close the decoder, once: soundfile marks it as closed after libsndfile has freed it."""
+        if not self.__dict__.get("_closing"):
+            self.__dict__["_closing"] = True
+            super().close()
+
 
 @contextmanager
 def open_pcm(part: Part) -> Iterator[Pcm]:

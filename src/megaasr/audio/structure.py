@@ -33,7 +33,11 @@ BEGINNING = re.compile(
 )
 """What recordings begin with, where it is long enough not to occur by chance."""
 LONGEST_BEGINNING = 64
+ADTS = (0xF0, 0xF1, 0xF8, 0xF9)
+"""Second bytes of the header of AAC frames (ADTS), whose first is 0xFF."""
 
+_PADDING_BYTES = 8
+_MAX_STATED_BYTES = 2**48  # larger lengths are placeholders of programs that wrote to a pipe
 _MAX_ELEMENTS = 100_000
 _NAME = re.compile(rb"[A-Za-z0-9 \xa9_-]{4}")  # of a box or chunk
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
@@ -43,11 +47,26 @@ _ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 
 def end_of(file: BinaryIO, size: int) -> int:
     """Return where the container at the start of a file ends; `size` if that is unknown."""
+    return min(size, _stated_end(file, size))
+
+
+def is_cut(file: BinaryIO, size: int) -> bool:
+    """Return whether a W64 or RF64 file is shorter than its header states.
+
+    libsndfile corrects their lengths without a word.
+    """
+    file.seek(0)
+    if not file.read(16).startswith((_WAVE64, b"RF64")):
+        return False
+    return size + _PADDING_BYTES < _stated_end(file, size) < _MAX_STATED_BYTES
+
+
+def _stated_end(file: BinaryIO, size: int) -> int:
     file.seek(0)
     head = file.read(16)
     for offset, magic, measure in _MEASURES:
         if head[offset : offset + len(magic)] == magic:
-            return min(size, measure(file, size))
+            return measure(file, size)
     return size
 
 
@@ -93,6 +112,12 @@ def _mp4_step(header: bytes) -> int:
 def _asf_step(header: bytes) -> int:
     (length,) = struct.unpack_from("<Q", header, 16)
     return int(length) if length >= 24 else 0
+
+
+def _adts_step(header: bytes) -> int:
+    if header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+        return 0
+    return (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
 
 
 def _avi_step(header: bytes) -> int:
@@ -147,4 +172,5 @@ _MEASURES: tuple[tuple[int, bytes, Callable[[BinaryIO, int], int]], ...] = (
     (4, b"ftyp", _elements(0, 16, _mp4_step)),
     (8, b"AVI ", _elements(0, 12, _avi_step)),
     (0, _ASF, _elements(0, 24, _asf_step)),
+    *((0, bytes((0xFF, second)), _elements(0, 7, _adts_step)) for second in ADTS),
 )
