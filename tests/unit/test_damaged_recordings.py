@@ -518,6 +518,14 @@ def test_a_bad_sample_does_not_cost_the_rest() -> None:
     assert wave.samples[-1] == 0
 
 
+def test_raw_floats_are_not_taken_for_amr() -> None:
+    time_s = np.arange(20_000) / RATE
+    raw = (0.2 * np.sin(2_000 * time_s)).astype(">f4").tobytes()
+    for start in range(4):
+        with pytest.raises(AudioFormatError, match="not an audio file"):
+            read(raw[start:])
+
+
 def test_nothing_but_rubbish_is_refused() -> None:
     with pytest.raises(AudioFormatError, match="not an audio file"):
         read(np.random.default_rng(0).bytes(300_000))
