@@ -249,6 +249,24 @@ def test_a_wav_behind_the_end_of_a_container(suffix: str, tmp_path: Path) -> Non
     assert not notes
 
 
+@pytest.mark.parametrize("file_format", ["WAV", "AIFF", "FLAC", "OGG", "CAF", "W64", "MP3"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"ID3\x04\0\0\0\0\x10\0" + bytes(2_048), b""),
+        (b"", b"TAG" + bytes(125)),
+        (b"", bytes(5_000)),
+        (b"", bytes(500) + b"TAG" + bytes(125)),
+    ],
+)
+def test_tags_and_padding_are_no_damage(file_format: str, before: bytes, after: bytes) -> None:
+    data = encode(noise(2.0), file_format)
+    expected, _ = decode(data)
+    samples, notes = decode(before + data + after)
+    assert np.array_equal(samples, expected)
+    assert not notes
+
+
 @needs_ffmpeg
 def test_an_mp3_behind_raw_aac(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", noise(2.0), RATE)
