@@ -30,7 +30,7 @@ TOLERANCE_S = 0.05
 WHOLE_TOLERANCE_S = 0.2  # encoders add and remove up to some frames
 BURST = 100.0  # times the peak of the sound that was encoded
 _LOSSLESS = frozenset(("untouched", "zeros_after", "tag_before", "tag_after"))
-_LONGER = frozenset(("repeat_inside", "exchange_header", "wrong_length", "flip_in_header"))
+_LONGER = frozenset(("repeat_inside", "exchange_header", "wrong_length"))
 _DAMAGED = frozenset(
     (
         *("flip_byte", "flip_bits", "zeros_inside", "rubbish_inside", "insert_zeros"),

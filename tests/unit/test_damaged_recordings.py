@@ -249,6 +249,24 @@ def test_a_wav_behind_the_end_of_a_container(suffix: str, tmp_path: Path) -> Non
     assert not notes
 
 
+@pytest.mark.parametrize("file_format", ["WAV", "AIFF", "FLAC", "OGG", "CAF", "W64", "MP3"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"ID3\x04\0\0\0\0\x10\0" + bytes(2_048), b""),
+        (b"", b"TAG" + bytes(125)),
+        (b"", bytes(5_000)),
+        (b"", bytes(500) + b"TAG" + bytes(125)),
+    ],
+)
+def test_tags_and_padding_are_no_damage(file_format: str, before: bytes, after: bytes) -> None:
+    data = encode(noise(2.0), file_format)
+    expected, _ = decode(data)
+    samples, notes = decode(before + data + after)
+    assert np.array_equal(samples, expected)
+    assert not notes
+
+
 @needs_ffmpeg
 def test_an_mp3_behind_raw_aac(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", noise(2.0), RATE)
@@ -516,6 +534,14 @@ def test_a_bad_sample_does_not_cost_the_rest() -> None:
         wave = read(encode(data, "WAV", "FLOAT"))
     assert np.array_equal(wave.samples[:-1], data[:-1, 0])
     assert wave.samples[-1] == 0
+
+
+def test_raw_floats_are_not_taken_for_amr() -> None:
+    time_s = np.arange(24_000) / RATE
+    raw = (0.2 * np.sin(2 * np.pi * 440 * time_s)).astype(">f4").tobytes()
+    for start in (0, 1_001, 25_568):
+        with pytest.raises(AudioFormatError, match="not an audio file"):
+            read(raw[start:])
 
 
 def test_nothing_but_rubbish_is_refused() -> None:

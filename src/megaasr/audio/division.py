@@ -63,7 +63,10 @@ class Part:
 def divide(source: OpenSource) -> list[Part]:
     """Return the parts of a recording in order, at least one."""
     parts: list[Part] = []
-    start = 0
+    start = _after_tags(source.file, source.size)
+    source.file.seek(start)
+    if start and not BEGINNING.match(source.file.read(LONGEST_BEGINNING)):
+        start = 0  # MPEG audio, whose tags decoders expect
     while True:
         rest = part_of(source, [(start, source.size)]) if start else source
         new, end = _divide_one_format(rest)
@@ -96,7 +99,10 @@ def _divide_one_format(source: OpenSource) -> tuple[list[Part], int]:
             return parts or [Part(source)], end
     cut = is_cut(source.file, source.size)
     problem = "the file ends before the length that its header states" if cut else ""
-    return [Part(source, problem)], end_of(source.file, source.size)
+    end = end_of(source.file, source.size)
+    # libsndfile reads W64 and RF64 to the end of the file.
+    trimmed = head[:4] in (b"riff", b"RF64") and _only_padding(source.file, source.size, end)
+    return [Part(part_of(source, [(0, end)]) if trimmed else source, problem)], end
 
 
 def _follower(source: OpenSource, end: int) -> int | None:
@@ -131,6 +137,13 @@ def divide_after_rubbish(source: OpenSource) -> list[Part]:
         skipped = f"{start} bytes before the recording are not sound, and were skipped"
         parts[0] = replace(parts[0], repaired=skipped)
     return parts
+
+
+def _only_padding(file: BinaryIO, size: int, end: int) -> bool:
+    """Return whether zeros and tags follow, and not sound that the header does not count."""
+    position = _after_zeros(file, end)
+    file.seek(position)
+    return end < size and (position == size or file.read(8).startswith(riff.TAGS))
 
 
 def _after_zeros(file: BinaryIO, position: int) -> int:

@@ -38,8 +38,9 @@ from megaasr.errors import (
     DecoderMissingError,
 )
 
+# Not amrnb and amrwb: without the header of AMR, they recognise any other raw data.
 _DEMUXERS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,loas,"
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,loas,"
     "matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,sds,tak,tta,voc,w64,wav,webm,wv,xwma"
 )
 _MESSAGE = re.compile(r"(?:\[[^\]]* @ [^\]]*\] )?\[(warning|error|fatal|panic)\] (.*)")

@@ -17,7 +17,7 @@ from megaasr.audio import mpeg
 from megaasr.audio.structure import BEGINNING, LONGEST_BEGINNING
 
 _CHUNK_NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_ \-.]{3}", re.ASCII)
-_TAGS = (b"ID3", b"TAG", b"APETAGEX")
+TAGS = (b"ID3", b"TAG", b"APETAGEX")
 _OTHER_FORMATS = (b"caff", b"fLaC", b"OggS", b"wvpk", b"TTA1", b"riff")  # chunks by their names
 _UNKNOWN_LENGTH = 0xFFFFFFFF
 _PLACEHOLDERS = 0x7FFF_0000  # larger lengths were written by programs that wrote to a pipe
@@ -119,7 +119,7 @@ def _is_followed_by_structure(file: BinaryIO, size: int, position: int, order: s
         return True
     file.seek(position)
     head = file.read(_MIN_REST_BYTES)
-    if head.startswith(_TAGS) or (not head.strip(b"\0") and _only_zeros(file)):
+    if head.startswith(TAGS) or (not head.strip(b"\0") and _only_zeros(file)):
         return True
     if BEGINNING.match(head) or mpeg.begins(file, size, position):
         return True
@@ -127,9 +127,10 @@ def _is_followed_by_structure(file: BinaryIO, size: int, position: int, order: s
 
 
 def _only_zeros(file: BinaryIO) -> bool:
+    """Return whether only zeros follow, and perhaps a tag."""
     while data := file.read(2**20):
-        if data.strip(b"\0"):
-            return False
+        if rest := data.lstrip(b"\0"):
+            return rest.startswith(TAGS)
     return True
 
 

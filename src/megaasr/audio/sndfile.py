@@ -236,6 +236,8 @@ def _chunks(
     file.raise_error(label)
     if part.counted_s is not None and decoded and problem_frame == decoded:
         problem = ""  # after the last frame of an MP3, whose frames are counted below
+    if problem_frame == decoded >= int(reader.frames):
+        problem = ""  # a tag or padding behind all of the sound
     ending.stopped = not problem or problem_frame == decoded
     ending.decoded_s = decoded / int(reader.samplerate)
     ending.stated_s, ending.problem = _missing(part, reader, decoded, problem)
