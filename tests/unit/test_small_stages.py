@@ -462,6 +462,25 @@ def test_phases_warm_up_anew_and_a_frozen_projector_stays(
         assert changed == name.startswith("decoder."), name
 
 
+def test_bfloat16_gives_nearly_the_same_losses(
+    frames: Path, encoder: Path, language_model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    recipe = decoder_recipe(frames, encoder, language_model, corpus)
+    values = {}
+    for precision in ("float32", "bfloat16"):
+        changed = recipe.model_copy(update={"precision": precision})
+        trainer = DecoderTrainer(changed, tmp_path / precision)
+        # Step 3 is the first one with the decoder.
+        values[precision] = trainer._losses(3)[1]
+        assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+    for name in ("loss", "ctc"):
+        # Not the same: otherwise the setting would have no effect.
+        exact, reduced = values["float32"][name], values["bfloat16"][name]
+        assert reduced != exact or exact == 0
+        assert reduced == pytest.approx(exact, rel=0.02)
+    assert values["float32"]["loss"] > 0
+
+
 def test_the_model_gives_the_same_in_transformers(model_folder: Path) -> None:
     ours = load_model(str(model_folder), device="cpu")
     native = Qwen3ASRForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)

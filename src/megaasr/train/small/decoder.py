@@ -115,7 +115,7 @@ class DecoderObjective(nn.Module):
             projector_frozen: whether projector and CTC head are left as they are; the CTC loss is
                 then 0 and has zero gradients.
         """
-        audio = self.projector(batch.frames)
+        audio = self.projector(batch.frames).float()
         if projector_frozen:
             audio = audio.detach()
             ctc = _no_loss([*self.projector.parameters(), *self.blank.parameters(), self.scale])
@@ -132,7 +132,7 @@ class DecoderObjective(nn.Module):
         ).last_hidden_state
         has_label = labels[:, 1:] != IGNORE
         embeddings = self.decoder.get_input_embeddings().weight
-        logits = hidden[:, :-1][has_label] @ embeddings.T
+        logits = (hidden[:, :-1][has_label] @ embeddings.T).float()
         return functional.cross_entropy(logits, labels[:, 1:][has_label], reduction="sum"), ctc
 
     def ctc_log_probs(self, audio: torch.Tensor) -> torch.Tensor:
@@ -146,7 +146,7 @@ class DecoderObjective(nn.Module):
         # The embeddings are the decoder's: CTC does not train them.
         classes = self.decoder.get_input_embeddings().weight.detach()
         logits = torch.cat([self.blank(audio), self.scale * (audio @ classes.T)], dim=-1)
-        return logits.log_softmax(-1)
+        return logits.float().log_softmax(-1)
 
     def _ctc(self, audio: torch.Tensor, batch: FrameBatch) -> torch.Tensor:
         log_probs = self.ctc_log_probs(audio)
@@ -189,8 +189,12 @@ class DecoderTrainer:
     ) -> None:
         self.recipe = recipe
         _check_inputs(recipe)
+        self._reduced = recipe.precision == "bfloat16"
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model, self.tokenizer = assemble(recipe.encoder, recipe.language_model, recipe.seed)
+        if self._reduced:
+            # On CPUs, fused attention takes twice the time of plain products in bfloat16.
+            self.model.model.language_model.set_attn_implementation("eager")
         self.run = RunFolder(
             run_dir, recipe, main=self.accelerator.is_main_process, on_metrics=on_metrics
         )
@@ -262,11 +266,13 @@ class DecoderTrainer:
         data = self._phase_of(step)
         own = own_share(data.batch(step), rank, processes)
         batch = self._batches.build(data.store, own, (step, rank)).to(self.accelerator.device)
-        cross_entropy, ctc = self._objective(
-            batch,
-            ctc_only=data.phase.ctc_only,
-            projector_frozen=not data.phase.projector_learning_rate_scale,
-        )
+        device_type = self.accelerator.device.type
+        with torch.autocast(device_type, torch.bfloat16, enabled=self._reduced):
+            cross_entropy, ctc = self._objective(
+                batch,
+                ctc_only=data.phase.ctc_only,
+                projector_frozen=not data.phase.projector_learning_rate_scale,
+            )
         tokens = max(1, int((batch.inputs["labels"] != IGNORE).sum()))
         targets = max(1, int(batch.target_counts.sum()))
         ctc_weight = 1.0 if data.phase.ctc_only else self.recipe.ctc_weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -54,6 +55,10 @@ class DecoderRecipe(LoopRecipe):
     ctc_weight: float = Field(ge=0, description="weight of the projector's CTC loss")
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="precision of matrix products; weights, sums and losses are always float32",
+    )
     evaluate_clips: int = Field(gt=0, description="dev clips in each validation")
 
     @property
