@@ -18,6 +18,7 @@ from megaasr.audio import Waveform, read, write
 from megaasr.audio.waveform import Samples
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.noise_pool import NoisePool
+from megaasr.simulate.positions import Compounds
 from megaasr.simulate.primitives import EchoDelay, Resources, Reverberation
 from megaasr.simulate.scenarios import scenario_names
 from megaasr.simulate.simulator import Simulator
@@ -41,7 +42,7 @@ class Stage:
         ]
         self._waveforms = [Waveform(clip, RATE) for clip in self.clips]
         self.audio_s = sum(len(clip) for clip in self.clips) / RATE
-        self._simulator = Simulator()
+        self._simulator = Simulator(compounds=Compounds.LITERAL)
 
     def make_noises(self, number: int, length_s: float) -> None:
         """Write a folder of noises of different colours, and store them as users do."""
@@ -54,7 +55,7 @@ class Stage:
             noise = np.fft.irfft(spectrum, len(white))
             _write(self._noises / f"{index}.wav", 0.5 * noise / np.abs(noise).max())
         pool = NoisePool.from_folders([self._noises], self._folder / "store")
-        self._simulator = Simulator(noise=pool)
+        self._simulator = Simulator(noise=pool, compounds=Compounds.LITERAL)
 
     def ours(self, scenario: str) -> None:
         """Draw and degrade every clip."""

@@ -69,7 +69,7 @@ def test_scenarios_prints_a_table_with_a_line_per_scenario(run: Run) -> None:
     table = {name.strip(): chain.strip() for name, chain in rows}
     assert len(rows) == len(table) == 54
     assert table["far_field+recording+dropout"] == (
-        "reverberation, filter, level, lower sample rate, noise, lost frames"
+        "reverberation, noise, filter, level, lower sample rate, noise, lost frames"
     )
     assert table["dropout"].startswith("Packets are lost in transmission.")
     for title in ("single (7)", "anchor+modifiers (36)", "modifiers (11)"):
@@ -81,14 +81,18 @@ def test_scenarios_prints_json(run: Run) -> None:
     by_name = {scenario["name"]: scenario for scenario in scenarios}
     assert len(by_name) == 54
     assert by_name["dropout+noise"]["group"] == "modifiers"
-    first, low_pass, loudness = by_name["far_field"]["chain"]
+    first, noise, low_pass, loudness = by_name["far_field"]["chain"]
     assert (first["condition"], first["primitive"]) == ("far_field", "reverb")
-    assert low_pass["parameters"]["cutoff_hz"] == {"easy": 4500, "hard": 3500, "core": True}
+    assert noise["parameters"]["category"] == "white"
+    cutoff_hz = {"easy": 4500, "hard": 3500, "core": True, "mild": 7000}
+    assert low_pass["parameters"]["cutoff_hz"] == cutoff_hz
     assert loudness["parameters"]["target_lufs"]["hard"] == -38
     trip = by_name["recording"]["chain"][0]
-    assert trip["from_severity_above"] == 0.4
+    assert trip["from_position_above"] == 0.4
     repeats = by_name["recording"]["chain"][2]["parameters"]["repeat"]
-    assert repeats == {"options": [4, 5, 6], "core": False}
+    assert repeats == {"options": [4, 5, 6], "core": False, "mild": [1, 2, 3]}
+    assert by_name["echo"]["positions"] == {"0.2": 0.2, "0.5": 0.5, "0.8": 0.8}
+    assert all(p < 0.5 for p in by_name["echo+noise"]["positions"].values())
 
 
 def test_apply_writes_the_audio_and_its_provenance(run: Run) -> None:

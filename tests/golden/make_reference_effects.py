@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from megaasr.audio import active_speech_level_dbfs
 from megaasr.audio.waveform import Samples
+from megaasr.simulate.positions import Compounds
 from megaasr.simulate.primitives import (
     AdditiveNoise,
     EchoDelay,
@@ -107,7 +108,11 @@ def chain(scenario: str, severity: float) -> list[Any]:
         "noise": {"source": "tape", "offset_samples": 12_345},
         "stutter": {"key": "5" * 32},
     }
-    steps = Simulator().draw(seed=0, scenario=scenario, severity=severity).steps
+    steps = (
+        Simulator(compounds=Compounds.LITERAL)
+        .draw(seed=0, scenario=scenario, severity=severity)
+        .steps
+    )
     return [step.model_copy(update=changes.get(step.primitive)) for step in steps]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from megaasr.audio import Waveform
 from megaasr.audio.waveform import Samples
+from megaasr.simulate.positions import Compounds
 from megaasr.simulate.primitives.loudness import integrated_lufs
 from megaasr.simulate.simulator import Simulator
 
@@ -19,7 +20,7 @@ GOLDEN = np.load(made.FILE)
 EXAMPLES = made.examples()
 PRIMITIVE_DB, CHAIN_DB = 100, 90  # signal to error in dB
 SOUND = GOLDEN["input"].astype(np.float32) / np.float32(32768)
-SIMULATOR: Any = Simulator(noise=made.Tape())  # type: ignore[arg-type]
+SIMULATOR: Any = Simulator(noise=made.Tape(), compounds=Compounds.LITERAL)  # type: ignore[arg-type]
 
 
 def ours(steps: list[Any], x: Samples) -> Samples:

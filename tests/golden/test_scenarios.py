@@ -11,6 +11,7 @@ import pytest
 
 from megaasr.errors import UsageError
 from megaasr.simulate.conditions import CONDITIONS
+from megaasr.simulate.positions import Compounds
 from megaasr.simulate.scenarios import SCENARIOS, find_scenario, scenario_names
 from megaasr.simulate.severity import DiscreteSweep, Sweep
 from megaasr.simulate.simulator import Simulator
@@ -29,7 +30,7 @@ def test_names_groups_and_chains() -> None:
         scenario.name: {
             "group": scenario.group,
             "chain": ", ".join(
-                f"{condition.name}: {step.kind}" for condition, step in scenario.chain
+                f"{condition.name}: {step.kind}" for condition, step in scenario.literal_chain
             ),
         }
         for scenario in SCENARIOS
@@ -53,7 +54,7 @@ def test_ranges() -> None:
     plain = {}
     for condition in CONDITIONS:
         steps = []
-        for step in condition.chain:
+        for step in condition.literal_chain or condition.chain:
             gate = {} if step.gate is None else {"gate": step.gate}
             parameters = {name: as_golden(value) for name, value in step.parameters.items()}
             steps.append({"kind": step.kind, **gate, **parameters})
@@ -76,18 +77,19 @@ def test_ranges() -> None:
     ],
 )
 def test_worked_examples(name: str, kinds: str) -> None:
-    assert " ".join(step.kind for _, step in find_scenario(name).chain) == kinds
+    assert " ".join(step.kind for _, step in find_scenario(name).literal_chain) == kinds
 
 
 def test_a_worked_example_as_drawn() -> None:
-    steps = Simulator().draw(seed=1, scenario="echo+recording", severity=1.0).steps
+    literal = Simulator(compounds=Compounds.LITERAL)
+    steps = literal.draw(seed=1, scenario="echo+recording", severity=1.0).steps
     kinds = ["reverb", "filter", "echo", "loudness", "resample", "noise"]
     assert [step.primitive for step in steps] == kinds
     parameters = [step.model_dump() for step in steps]
     assert (parameters[1]["filter_type"], parameters[1]["cutoff_hz"]) == ("highpass", 300)
     assert parameters[3]["target_lufs"] == -30
     assert parameters[5]["source"] == "builtin:white"
-    easy = Simulator().draw(seed=1, scenario="echo+recording", severity=0.4).steps
+    easy = literal.draw(seed=1, scenario="echo+recording", severity=0.4).steps
     assert [step.primitive for step in easy] == [kind for kind in kinds if kind != "resample"]
 
 

@@ -55,7 +55,7 @@ def test_every_core_parameter_is_swept() -> None:
     core = {
         (condition.name, name)
         for condition in CONDITIONS
-        for step in condition.chain
+        for step in condition.literal_chain or condition.chain
         for name, value in step.parameters.items()
         if isinstance(value, Sweep | DiscreteSweep) and value.core
     }

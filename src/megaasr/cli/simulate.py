@@ -10,6 +10,7 @@ import typer
 
 from megaasr import strict_json
 from megaasr.cli.simulate_corpus import corpus, webdataset
+from megaasr.simulate.positions import Compounds
 from megaasr.simulate.severity import SeverityCurve
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ RoomFolder = Annotated[
     typer.Option(
         "--room-responses",
         help="Folder of measured room responses, instead of synthetic reverberation.",
+    ),
+]
+
+CompoundRanges = Annotated[
+    Compounds,
+    typer.Option(
+        help="Parameters of compounds: milder ones, so that compounds are as hard as their "
+        "conditions, or (literal) the ranges of single conditions."
     ),
 ]
 
@@ -94,6 +103,7 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     speed: Annotated[
         float, typer.Option(help="Speed relative to the recording, 0.5 to 2, at the same pitch.")
     ] = 1.0,
+    compounds: CompoundRanges = Compounds.CALIBRATED,
 ) -> None:
     """Degrade a recording; writes OUT, and OUT.json, from which replay reproduces it.
 
@@ -106,7 +116,7 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     if severity is not None and mapping is not None:
         raise UsageError("--mapping is for severities that are drawn; leave out it or --severity")
     _check_output(output, source)
-    simulator = _simulator(noise, room_responses)
+    simulator = _simulator(noise, room_responses, compounds)
     draw = simulator.draw(
         seed=seed,
         scenario=scenario,
@@ -162,7 +172,7 @@ def replay(
 
 
 @app.command()
-def gallery(
+def gallery(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     source: Annotated[Path, typer.Argument(metavar="IN", help="The clean recording.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of index.html.")],
     scenario: Annotated[
@@ -179,6 +189,7 @@ def gallery(
     ] = 10.0,
     noise: NoisePath = None,
     room_responses: RoomFolder = None,
+    compounds: CompoundRanges = Compounds.CALIBRATED,
 ) -> None:
     """Make an HTML page to listen to and look at every condition; one file, which works offline."""
     from megaasr.atomic import write_atomically
@@ -191,7 +202,7 @@ def gallery(
     page = Gallery(
         Waveform(clean.samples[: round(seconds * clean.sample_rate)], clean.sample_rate),
         _name(source),
-        _simulator(noise, room_responses),
+        _simulator(noise, room_responses, compounds),
         rows,
         tuple(dict.fromkeys(severity or SEVERITIES)),
         seed,
@@ -210,10 +221,14 @@ app.command()(webdataset)
 def _scenario_json(scenario: Scenario) -> dict[str, Any]:
     chain = [
         {"condition": condition.name, "primitive": step.kind, "parameters": _plain(step.parameters)}
-        | ({} if step.gate is None else {"from_severity_above": step.gate})
+        | ({} if step.gate is None else {"from_position_above": step.gate})
         for condition, step in scenario.chain
     ]
-    return {"name": scenario.name, "group": scenario.group, "chain": chain}
+    from megaasr.simulate.positions import fitted_positions, position
+
+    positions = {str(m): position(scenario, m) for m in fitted_positions()["severities"]}
+    head = {"name": scenario.name, "group": scenario.group, "positions": positions}
+    return {**head, "chain": chain}
 
 
 def _plain(parameters: Any) -> dict[str, Any]:
@@ -226,7 +241,11 @@ def _plain(parameters: Any) -> dict[str, Any]:
     }
 
 
-def _simulator(noise: Path | None, room_responses: Path | None) -> Simulator:
+def _simulator(
+    noise: Path | None,
+    room_responses: Path | None,
+    compounds: Compounds = Compounds.CALIBRATED,
+) -> Simulator:
     from megaasr.simulate.simulator import Simulator
 
     rooms = None
@@ -235,7 +254,7 @@ def _simulator(noise: Path | None, room_responses: Path | None) -> Simulator:
 
         rooms = MeasuredRooms.from_folders([room_responses])
         _warn_about(rooms.failures)
-    return Simulator(_noise_pool(noise), rooms)
+    return Simulator(_noise_pool(noise), rooms, compounds)
 
 
 def _noise_pool(noise: Path | None) -> NoisePool:

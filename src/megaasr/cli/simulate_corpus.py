@@ -63,6 +63,13 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
         str | None,
         typer.Option(help="Folder of measured room responses, instead of synthetic reverb."),
     ] = None,
+    compounds: Annotated[
+        str | None,
+        typer.Option(
+            help="calibrated: compounds are as hard as their conditions; literal: compounds use "
+            "the ranges of single conditions [default: calibrated]."
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,6 +89,7 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
         seed=seed,
         noise=noise or None,
         room_responses=room_responses,
+        compounds=compounds,
     )
     overrides += _mix_overrides(mix) if mix is not None else []
     overrides += _severity_overrides(severity) if severity is not None else []

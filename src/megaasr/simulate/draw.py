@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from megaasr.errors import RecordError
+from megaasr.simulate.positions import Compounds
 from megaasr.simulate.primitives import AnyPrimitive
 
 
@@ -14,9 +15,13 @@ class Draw(BaseModel):
     """The degradation that `Simulator.apply` applies; the same draw and input give the same bytes.
 
     Attributes:
-        draw_schema: version of this record.
+        draw_schema: version of this record; draws of version 1 have no `compounds` and `position`.
         scenario: canonical name of the scenario; `clean` for no degradation.
         severity: difficulty of the whole clip, 0 (easy) to 1 (hard).
+        compounds: ranges that the parameters were drawn from; None in version 1, which had the
+            literal ones only.
+        position: where the parameters stand in their ranges, -1 (mild) to 1 (hard), see
+            `positions.position`; None in version 1.
         seed, utterance, copy_index: key of the random streams: the user's seed, the id of the clean
             clip, and the number of its degraded copy.
         speed: speed of the speech relative to the clean clip, 0.5 to 2.0, at the same pitch.
@@ -25,9 +30,11 @@ class Draw(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    draw_schema: Literal[1] = 1
+    draw_schema: Literal[1, 2] = 2
     scenario: str
     severity: float = Field(ge=0, le=1)
+    compounds: Compounds | None = None
+    position: float | None = Field(None, ge=-1, le=1)
     seed: int
     utterance: str
     copy_index: int = Field(ge=0)

@@ -51,15 +51,25 @@ class Scenario:
         A step is left out if an earlier condition has a step of the same kind. Noise is always
         kept, because a place can have several sources of noise.
         """
-        chain: list[tuple[Condition, ChainStep]] = []
-        for condition in self.conditions:
-            before = {step.kind for _, step in chain}
-            chain += [
-                (condition, step)
-                for step in condition.chain
-                if step.kind == "noise" or step.kind not in before
-            ]
-        return tuple(chain)
+        return _merged([(condition, condition.chain) for condition in self.conditions])
+
+    @cached_property
+    def literal_chain(self) -> tuple[tuple[Condition, ChainStep], ...]:
+        """The merged chain of the paper's conditions, see `Compounds.LITERAL`."""
+        chains = [(condition, condition.literal_chain) for condition in self.conditions]
+        return _merged([(condition, chain or condition.chain) for condition, chain in chains])
+
+
+def _merged(
+    chains: Iterable[tuple[Condition, tuple[ChainStep, ...]]],
+) -> tuple[tuple[Condition, ChainStep], ...]:
+    merged: list[tuple[Condition, ChainStep]] = []
+    for condition, chain in chains:
+        before = {step.kind for _, step in merged}
+        merged += [
+            (condition, step) for step in chain if step.kind == "noise" or step.kind not in before
+        ]
+    return tuple(merged)
 
 
 def enumerate_scenarios() -> tuple[Scenario, ...]:

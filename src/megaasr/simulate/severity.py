@@ -59,34 +59,48 @@ def check_severity(m: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A real-valued parameter that changes linearly with severity.
+    """A real-valued parameter that changes linearly with its position: -1 (mild) to 1 (hard).
+
+    Positions from 0 to 1 are the range of a single condition. Compounds may use the milder part
+    below 0, see `positions`.
 
     Attributes:
-        easy, hard: values at severity 0 and 1, in the unit of the parameter.
+        easy, hard: values at position 0 and 1, in the unit of the parameter.
         core: whether the paper marks the parameter as driving the difficulty.
+        mild: value at position -1; None if the parameter stays at `easy` below 0.
     """
 
     easy: float
     hard: float
     core: bool = False
+    mild: float | None = None
 
-    def value_at(self, m: float) -> float:
-        """Return the value at severity m; exact at 0 and 1."""
-        return (1.0 - m) * self.easy + m * self.hard
+    def value_at(self, position: float) -> float:
+        """Return the value at a position, -1 to 1; exact at -1, 0 and 1."""
+        if position >= 0:
+            return (1.0 - position) * self.easy + position * self.hard
+        mild = self.easy if self.mild is None else self.mild
+        return (1.0 + position) * self.easy - position * mild
 
 
 @dataclass(frozen=True, slots=True)
 class DiscreteSweep(Generic[T]):
-    """A parameter that steps through a list of values with severity.
+    """A parameter that steps through a list of values with its position: -1 (mild) to 1 (hard).
 
     Attributes:
-        options: values from easy to hard, each for an equal range of severities.
+        options: values from easy to hard, each for an equal range of the positions from 0 to 1.
         core: whether the paper marks the parameter as driving the difficulty.
+        mild: values from milder to easier than the first option, each for an equal range of the
+            positions from -1 to 0; empty if the parameter stays at the first option below 0.
     """
 
     options: Sequence[T]
     core: bool = False
+    mild: Sequence[T] = ()
 
-    def value_at(self, m: float) -> T:
-        """Return the value at severity m."""
-        return self.options[min(int(m * len(self.options)), len(self.options) - 1)]
+    def value_at(self, position: float) -> T:
+        """Return the value at a position, -1 to 1."""
+        if position >= 0:
+            return self.options[min(int(position * len(self.options)), len(self.options) - 1)]
+        values = self.mild or self.options[:1]
+        return values[max(0, min(int((position + 1) * len(values)), len(values) - 1))]

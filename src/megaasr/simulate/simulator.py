@@ -17,6 +17,8 @@ from megaasr.simulate import kernels
 from megaasr.simulate.conditions import ChainStep
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.noise_pool import NoisePool
+from megaasr.simulate.positions import Compounds
+from megaasr.simulate.positions import position as position_of
 from megaasr.simulate.primitives import (
     AdditiveNoise,
     AnyPrimitive,
@@ -76,10 +78,15 @@ class Simulator:
         noise: pool of noises; the built-in generators by default.
         rooms: measured room responses, which replace the synthetic reverberation; None to use the
             synthetic reverberation.
+        compounds: ranges of the parameters: fitted for compounds, or the paper's for everything.
+        position: where the parameters of every draw stand in their ranges, -1 (mild) to 1 (hard),
+            for calibration; None for the position that belongs to scenario and severity.
     """
 
     noise: NoisePool = field(default_factory=NoisePool)
     rooms: MeasuredRooms | None = None
+    compounds: Compounds = Compounds.CALIBRATED
+    position: float | None = None
 
     def draw(
         self,
@@ -121,16 +128,24 @@ class Simulator:
             slowest, fastest = speed_range
             share = float(stream(stream_key(*identity, "speed")).random())
             speed = check_speed(slowest) * (1 - share) + check_speed(fastest) * share
+        position = self.position
+        if position is None:
+            position = position_of(scenario, severity, self.compounds)
+        literal = self.compounds is Compounds.LITERAL
         steps = [
             self._draw_step(
-                condition.name, step, severity, partial(stream_key, *identity, f"step {number}")
+                condition.name, step, position, partial(stream_key, *identity, f"step {number}")
             )
-            for number, (condition, step) in enumerate(scenario.chain)
-            if step.gate is None or severity > step.gate
+            for number, (condition, step) in enumerate(
+                scenario.literal_chain if literal else scenario.chain
+            )
+            if step.gate is None or position > step.gate
         ]
         return Draw(
             scenario=scenario.name,
             severity=severity,
+            compounds=self.compounds,
+            position=position,
             seed=seed,
             utterance=utterance,
             copy_index=copy_index,
@@ -162,9 +177,9 @@ class Simulator:
         return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(measurements))
 
     def _draw_step(
-        self, condition: str, step: ChainStep, m: float, key: Callable[[], str]
+        self, condition: str, step: ChainStep, position: float, key: Callable[[], str]
     ) -> AnyPrimitive:
-        values = {name: _value_at(value, m) for name, value in step.parameters.items()}
+        values = {name: _value_at(value, position) for name, value in step.parameters.items()}
         if step.kind == "noise":
             rng = stream(key())
             source = self.noise.choose(values.pop("category"), rng)
@@ -181,8 +196,8 @@ class Simulator:
         return primitive
 
 
-def _value_at(value: Any, m: float) -> Any:
-    return value.value_at(m) if isinstance(value, Sweep | DiscreteSweep) else value
+def _value_at(value: Any, position: float) -> Any:
+    return value.value_at(position) if isinstance(value, Sweep | DiscreteSweep) else value
 
 
 def _as_waveform(audio: Waveform | tuple[NDArray[Any], int]) -> Waveform:

@@ -12,6 +12,7 @@ from megaasr.config import Recipe
 from megaasr.errors import UsageError
 from megaasr.simulate.mix import Mix
 from megaasr.simulate.noise_generators import BUILTIN
+from megaasr.simulate.positions import Compounds
 from megaasr.simulate.severity import SeverityCurve
 from megaasr.simulate.speed import MAX_SPEED, MIN_SPEED
 
@@ -31,6 +32,10 @@ class SimulatedCorpusRecipe(Recipe):
     )
     severity: float | None = Field(
         default=None, ge=0, le=1, description="severity of every clip; None to draw it"
+    )
+    compounds: Compounds = Field(
+        default=Compounds.CALIBRATED,
+        description="calibrated, or literal for the ranges of single conditions in compounds",
     )
     speed_range: tuple[float, float] | None = Field(
         default=None, description="slowest and fastest speed, 0.5 to 2; None keeps the speed"

@@ -13,6 +13,7 @@ from megaasr.progress import OnProgress
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.noise_generators import BUILTIN
 from megaasr.simulate.noise_pool import NoisePool
+from megaasr.simulate.positions import Compounds, positions_sha256
 from megaasr.simulate.room_responses import MeasuredRooms
 from megaasr.simulate.sample_cache import SampleCache
 from megaasr.simulate.simulator import Simulator
@@ -57,7 +58,9 @@ def open_sources(
     if noise.recorded is None:
         content["noise"] = {"builtin": noise.selection}
     unusable = chain.from_iterable(_unusable(cache) for cache in caches.values() if cache)
-    return Sources(Simulator(noise, rooms), content, tuple(unusable))
+    if recipe.compounds is Compounds.CALIBRATED:
+        content["positions_sha256"] = positions_sha256()
+    return Sources(Simulator(noise, rooms, recipe.compounds), content, tuple(unusable))
 
 
 def _noise(names: tuple[str, ...], on_progress: OnProgress) -> NoisePool:
