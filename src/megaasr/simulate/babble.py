@@ -65,6 +65,25 @@ def synthetic_babble(rng: np.random.Generator, samples: int) -> Float64Array:
     return babble
 
 
+def single_talker(
+    rng: np.random.Generator, samples: int, pitch_hz: float, formant_scale: float
+) -> Float64Array:
+    """Synthesise a talker without words, as in `synthetic_babble`, which repeats without a seam.
+
+    Args:
+        rng: random stream.
+        samples: length in samples at 16 kHz.
+        pitch_hz: mean pitch of the voice, 60 to 400.
+        formant_scale: frequencies of the formants relative to those of a man, 0.8 to 1.4.
+
+    Returns:
+        float64 array [samples] of arbitrary level.
+    """
+    talker = _Talker(rng, -(-samples * _GRID_HZ // SAMPLE_RATE))
+    voiced = talker.voiced(pitch_hz, formant_scale, samples, rng)
+    return voiced + 0.15 * _noise_band(rng, samples) * _at_sample_rate(talker.hiss, samples)
+
+
 def babble_from(
     voices: Sequence[NDArray[np.float32]], rng: np.random.Generator, samples: int
 ) -> NDArray[np.int16]:

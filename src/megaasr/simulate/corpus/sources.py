@@ -56,7 +56,7 @@ def open_sources(
     caches = {"noise": noise.recorded, "room_responses": rooms.recorded if rooms else None}
     content: dict[str, Any] = {name: cache and _content(cache) for name, cache in caches.items()}
     if noise.recorded is None:
-        content["noise"] = {"builtin": noise.selection}
+        content["noise"] = noise.builtin_identity
     unusable = chain.from_iterable(_unusable(cache) for cache in caches.values() if cache)
     if recipe.compounds is Compounds.CALIBRATED:
         content["positions_sha256"] = positions_sha256()
@@ -64,11 +64,14 @@ def open_sources(
 
 
 def _noise(names: tuple[str, ...], on_progress: OnProgress) -> NoisePool:
+    # Until recipes can name another kind, data sets keep the noises that they were made with.
+    builtin = NoisePool(builtin="fixed")
     if not names:
-        return NoisePool()
+        return builtin
     if names[0].startswith(BUILTIN):
-        return NoisePool().narrowed(names[0])
-    return NoisePool.from_folders([Path(name) for name in names], on_progress=on_progress)
+        return builtin.narrowed(names[0])
+    paths = [Path(name) for name in names]
+    return NoisePool.from_folders(paths, builtin=builtin.builtin, on_progress=on_progress)
 
 
 def _content(cache: SampleCache) -> dict[str, Any]:
