@@ -59,7 +59,7 @@ class _Instrument:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _Composition:
     """A tempo and a harmony: bars of four beats, with a chord each."""
 
     scale: tuple[int, ...]
@@ -81,19 +81,19 @@ class _Piece:
 
 def music(rng: np.random.Generator) -> Float64Array:
     """A random piece with chords, and often a bass, a melody and a rhythm."""
-    music_piece = _Piece(
+    composition = _Composition(
         pick(rng, _SCALES),
         int(rng.integers(0, 12)),
         pick(rng, _PROGRESSIONS),
         round(SECONDS * log_uniform(rng, 62, 160) / 60 / 4),
     )
-    parts = [(_chords(rng, music_piece), 1.0)]
+    parts = [(_chords(rng, composition), 1.0)]
     if chance(rng, 0.75):
-        parts.append((_bass(rng, music_piece), rng.uniform(0.6, 1.4)))
+        parts.append((_bass(rng, composition), rng.uniform(0.6, 1.4)))
     if chance(rng, 0.8):
-        parts.append((_melody(rng, music_piece), rng.uniform(0.6, 1.8)))
+        parts.append((_melody(rng, composition), rng.uniform(0.6, 1.8)))
     if chance(rng, 0.65):
-        parts.append((_drums(rng, music_piece), rng.uniform(0.4, 1.4)))
+        parts.append((_drums(rng, composition), rng.uniform(0.4, 1.4)))
     sound = np.asarray(sum(level * part / part.std() for part, level in parts))
     sound = in_room(
         rng, sound, decay_s=log_uniform(rng, 0.2, 2.0), reverberant=log_uniform(rng, 0.02, 0.6)
@@ -101,52 +101,52 @@ def music(rng: np.random.Generator) -> Float64Array:
     return filtered(sound, low_pass(log_uniform(rng, 2000, 9000), 1))
 
 
-def _chords(rng: np.random.Generator, music_piece: _Piece) -> Float64Array:
+def _chords(rng: np.random.Generator, composition: _Composition) -> Float64Array:
     instrument = _Instrument(rng)
     pattern = pick(rng, ((0.0,), (0.0, 2.0), (0.0, 1.0, 2.0, 3.0), (0.5, 1.5, 2.5, 3.5)))
     arpeggio = 0.5 if chance(rng, 0.3) else 0.0
-    duration_s = (4 / len(pattern)) * music_piece.beat_s * 0.95
+    duration_s = (4 / len(pattern)) * composition.beat_s * 0.95
     sounds, starts_s = [], []
-    for bar in range(music_piece.bars):
+    for bar in range(composition.bars):
         for beat in pattern:
             for number, third in enumerate((0, 2, 4)):
-                degree = 14 + music_piece.root(bar) + third
-                sounds.append(instrument.note(music_piece.semitones(degree), duration_s))
-                starts_s.append((4 * bar + beat + arpeggio * number) * music_piece.beat_s)
+                degree = 14 + composition.root(bar) + third
+                sounds.append(instrument.note(composition.semitones(degree), duration_s))
+                starts_s.append((4 * bar + beat + arpeggio * number) * composition.beat_s)
     return with_events(sounds, starts_s)
 
 
-def _bass(rng: np.random.Generator, music_piece: _Piece) -> Float64Array:
+def _bass(rng: np.random.Generator, composition: _Composition) -> Float64Array:
     instrument = _Instrument(rng)
     pattern = pick(rng, ((0.0, 2.0), (0.0, 1.0, 2.0, 3.0), (0.0, 1.5, 2.0, 3.5)))
     sounds, starts_s = [], []
-    for bar in range(music_piece.bars):
+    for bar in range(composition.bars):
         for beat in pattern:
             fifth = 4 if beat and chance(rng, 0.25) else 0
-            semitones = music_piece.semitones(music_piece.root(bar) + fifth)
-            sounds.append(instrument.note(semitones, music_piece.beat_s * 1.2))
-            starts_s.append((4 * bar + beat) * music_piece.beat_s)
+            semitones = composition.semitones(composition.root(bar) + fifth)
+            sounds.append(instrument.note(semitones, composition.beat_s * 1.2))
+            starts_s.append((4 * bar + beat) * composition.beat_s)
     return with_events(sounds, starts_s)
 
 
-def _melody(rng: np.random.Generator, music_piece: _Piece) -> Float64Array:
+def _melody(rng: np.random.Generator, composition: _Composition) -> Float64Array:
     """Return a walk [time] over the scale that rests now and then."""
     instrument = _Instrument(rng)
     sounds: list[Float64Array] = []
     starts_s: list[float] = []
     degree, beat = 21 + int(rng.integers(0, 5)), 0.0
-    while beat < 4 * music_piece.bars:
+    while beat < 4 * composition.bars:
         length = pick(rng, (0.5, 0.5, 1.0, 1.0, 2.0))
         if not chance(rng, 0.15):
-            duration_s = length * music_piece.beat_s
-            sounds.append(instrument.note(music_piece.semitones(degree), duration_s))
-            starts_s.append(beat * music_piece.beat_s)
+            duration_s = length * composition.beat_s
+            sounds.append(instrument.note(composition.semitones(degree), duration_s))
+            starts_s.append(beat * composition.beat_s)
         degree = min(28, max(18, degree + int(rng.integers(-2, 3))))
         beat += length
     return with_events(sounds or [instrument.note(24, 1.0)], starts_s or [0.0])
 
 
-def _drums(rng: np.random.Generator, music_piece: _Piece) -> Float64Array:
+def _drums(rng: np.random.Generator, composition: _Composition) -> Float64Array:
     time = seconds(0.25)
     falling = rng.uniform(45, 65) + rng.uniform(60, 140) * np.exp(-time / 0.03)
     kick = gliding(falling) * np.exp(-time / 0.08)
@@ -158,10 +158,10 @@ def _drums(rng: np.random.Generator, music_piece: _Piece) -> Float64Array:
     hat_step = pick(rng, (0.5, 1.0, 0.25))
     sounds: list[Float64Array] = []
     starts_s: list[float] = []
-    for beat in np.arange(0, 4 * music_piece.bars, hat_step):
+    for beat in np.arange(0, 4 * composition.bars, hat_step):
         sounds.append(hat * rng.uniform(0.2, 0.5))
-        starts_s.append(float(beat) * music_piece.beat_s)
-    for beat in range(4 * music_piece.bars):
+        starts_s.append(float(beat) * composition.beat_s)
+    for beat in range(4 * composition.bars):
         sounds.append((kick if beat % 2 == 0 else snare) * rng.uniform(0.7, 1.0))
-        starts_s.append(beat * music_piece.beat_s)
+        starts_s.append(beat * composition.beat_s)
     return with_events(sounds, starts_s)
