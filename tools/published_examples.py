@@ -1,8 +1,9 @@
 """Compare the four published example clips with ours of the same kind, by an independent judge.
 
-python tools/published_examples.py EXAMPLES CLEAN --system faster-whisper-greedy:corpus/judge/whisper-base
+python tools/published_examples.py EXAMPLES CLEAN --system faster-whisper-greedy:DIR
     EXAMPLES: folder of the published examples (examples.jsonl)
     CLEAN:    manifest of clean speech, such as corpus/human/dev.jsonl
+    DIR:      the judge, corpus/judge/whisper-base (make judge)
 
 Prints the error rate of each published clip, and of ten of ours of each of their four kinds, at
 severities from 0.1 to 0.9 with calibrated and with literal compounds.
