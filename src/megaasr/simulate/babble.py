@@ -1,4 +1,7 @@
-"""Babble noise: several people talking at once, synthetic or mixed from recorded speech."""
+"""Babble noise: several people talking at once, synthetic or mixed from recorded speech.
+
+A single synthetic talker is available as well.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,8 @@ _RESPONSE_SAMPLES = 256
 # Pitch in Hz and formant scale (for the length of the vocal tract) of each talker.
 _TALKERS = ((95.0, 1.0), (118.0, 0.97), (165.0, 1.1), (205.0, 1.17), (228.0, 1.2))
 _GRID_HZ = 1000  # rate of the pitch and loudness curves
+TALKER_COUNT = len(_TALKERS)
+"""Number of synthetic voices."""
 
 
 def synthetic_babble(rng: np.random.Generator, samples: int) -> Float64Array:
@@ -63,6 +68,26 @@ def synthetic_babble(rng: np.random.Generator, samples: int) -> Float64Array:
         hiss += level * talker.hiss
     babble += 0.15 * _noise_band(rng, samples) * _at_sample_rate(hiss, samples)
     return babble
+
+
+def synthetic_talker(rng: np.random.Generator, samples: int, number: int) -> Float64Array:
+    """Synthesise the speech of a single talker, without words.
+
+    It has the rhythm, the pitch, the formants and the hisses of speech, as in `synthetic_babble`,
+    and repeats without a seam.
+
+    Args:
+        rng: random stream.
+        samples: length of the speech in samples at 16 kHz.
+        number: voice, 0 (lowest) to 4 (highest).
+
+    Returns:
+        float64 array [samples] of arbitrary level.
+    """
+    pitch_hz, formant_scale = _TALKERS[number]
+    talker = _Talker(rng, -(-samples * _GRID_HZ // SAMPLE_RATE))
+    speech = talker.voiced(pitch_hz, formant_scale, samples, rng)
+    return speech + 0.15 * _noise_band(rng, samples) * _at_sample_rate(talker.hiss, samples)
 
 
 def babble_from(
