@@ -15,7 +15,7 @@ from megaasr.simulate.streams import stream
 
 _MS = SAMPLE_RATE // 1000
 _MIN_PERIOD, _MAX_PERIOD = 5 * _MS, 15 * _MS  # 200 to 67 Hz; higher voices repeat two periods
-_COMPARED = 20 * _MS
+_TEMPLATE = 20 * _MS
 _UNFADED, _FADED = 10 * _MS, 60 * _MS
 _MAX_PERIODS = 3
 _MAX_OVERLAP = 10 * _MS
@@ -99,10 +99,10 @@ def _runs(lost: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 def _conceal(x: Samples, start: int, end: int) -> None:
     """Replace x[start:end] by repeated pitch periods, with overlaps into both neighbours."""
-    if start < _MAX_PERIOD + _COMPARED:
+    if start < _MAX_PERIOD + _TEMPLATE:
         x[start:end] = 0.0
         return
-    period = _pitch_period(x[start - _MAX_PERIOD - _COMPARED : start])
+    period = _pitch_period(x[start - _MAX_PERIOD - _TEMPLATE : start])
     quarter = period // 4
     # Longer losses repeat more periods, because a single one would buzz.
     periods = min(_MAX_PERIODS, 1 + (end - start - 1) // _UNFADED)
@@ -130,10 +130,10 @@ def _pitch_period(history: Samples) -> int:
     Args:
         history: the last 35 ms, float32 array [time].
     """
-    recent = history[-_COMPARED:].astype(np.float64)
+    recent = history[-_TEMPLATE:].astype(np.float64)
     earlier = history[:-_MIN_PERIOD].astype(np.float64)
     products = np.correlate(earlier, recent)  # from the longest lag to the shortest
     sums = np.concatenate([[0.0], np.cumsum(np.square(earlier))])
-    energies = sums[_COMPARED:] - sums[:-_COMPARED]
+    energies = sums[_TEMPLATE:] - sums[:-_TEMPLATE]
     similarity = products / np.sqrt(np.maximum(energies, 1e-12))
     return _MAX_PERIOD - int(np.argmax(similarity))
