@@ -16,14 +16,8 @@ from megaasr.audio.files import read, resample
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import CodecError, UsageError
 from megaasr.simulate import codecs, g711
-from megaasr.simulate.codecs import (
-    CODECS,
-    LADDER,
-    available_codecs,
-    choose_codec,
-    encode_and_decode,
-    find_codec,
-)
+from megaasr.simulate.codec_ladder import CODECS, LADDER, choose_codec, find_codec
+from megaasr.simulate.codecs import available_codecs, encode_and_decode
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.primitives import Resources, SpeechCodec
 from megaasr.simulate.streams import stream, stream_key

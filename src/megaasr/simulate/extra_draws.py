@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from megaasr.simulate.codecs import choose_codec
+from megaasr.simulate.codec_ladder import choose_codec
 from megaasr.simulate.image_sources import Point
 from megaasr.simulate.primitives import (
     AnyPrimitive,

@@ -15,6 +15,7 @@ from megaasr.errors import UsageError
 from megaasr.progress import OnProgress
 from megaasr.simulate.babble import PEAK_LEVEL, TALKER_COUNT, synthetic_talker
 from megaasr.simulate.noise_pool import POOL, NoisePool
+from megaasr.simulate.sample_cache import RecordingFailure
 from megaasr.simulate.streams import stream, stream_key
 
 BUILTIN_TALKER = "builtin:talker-"
@@ -60,6 +61,11 @@ class TalkerPool:
             AudioError: the cache cannot be written.
         """
         return cls(NoisePool.from_folders(paths, cache, on_progress=on_progress))
+
+    @property
+    def failures(self) -> tuple[RecordingFailure, ...]:
+        """Recordings in the folders that cannot be used, and the reasons."""
+        return self.recorded.failures if self.recorded else ()
 
     def choose(self, rng: np.random.Generator, utterance: str) -> str:
         """Draw the name of a recording or built-in talker other than the clip itself.

@@ -28,6 +28,19 @@ from megaasr.simulate.primitives.spectral_filter import SpectralFilter
 from megaasr.simulate.primitives.stutter import FrameStutter
 from megaasr.simulate.primitives.wow_flutter import WowFlutter
 
+ExtraPrimitive = (
+    BandLimit
+    | SpeechCodec
+    | CompetingTalker
+    | GainControl
+    | NoiseGate
+    | PacketLoss
+    | PlaybackSpeed
+    | ShoeboxRoom
+    | WowFlutter
+)
+"""Primitives of the extra conditions only."""
+
 AnyPrimitive = Annotated[
     AdditiveNoise
     | EchoDelay
@@ -39,15 +52,7 @@ AnyPrimitive = Annotated[
     | Loudness
     | LoudnessAfterDistortion
     | FrameStutter
-    | BandLimit
-    | SpeechCodec
-    | CompetingTalker
-    | GainControl
-    | NoiseGate
-    | PacketLoss
-    | PlaybackSpeed
-    | ShoeboxRoom
-    | WowFlutter,
+    | ExtraPrimitive,
     Field(discriminator="primitive"),
 ]
 
@@ -57,6 +62,7 @@ __all__ = [
     "BandLimit",
     "CompetingTalker",
     "EchoDelay",
+    "ExtraPrimitive",
     "FrameStutter",
     "GainControl",
     "Loudness",

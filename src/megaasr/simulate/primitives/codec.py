@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from megaasr.audio.waveform import Samples
-from megaasr.simulate.codecs import encode_and_decode, ffmpeg_version, find_codec
+from megaasr.simulate.codec_ladder import find_codec
+from megaasr.simulate.codecs import encode_and_decode, ffmpeg_version
 from megaasr.simulate.primitives.primitive import Measurements, Primitive, Resources
 
 
@@ -15,7 +16,7 @@ class SpeechCodec(Primitive):
     Codecs for 8 kHz remove everything above 4 kHz. What exceeds ±1 is clipped before encoding.
 
     Attributes:
-        codec: name of the codec and its bit rate, see `codecs.CODECS`.
+        codec: name of the codec and its bit rate, see `codec_ladder.CODECS`.
     """
 
     primitive: Literal["codec"] = "codec"
