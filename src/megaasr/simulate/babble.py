@@ -1,7 +1,4 @@
-"""Babble noise: several people talking at once, synthetic or mixed from recorded speech.
-
-A single synthetic talker is available as well.
-"""
+"""Babble noise: several people talking at once, synthetic or mixed from recorded speech."""
 
 from __future__ import annotations
 
@@ -41,8 +38,6 @@ _RESPONSE_SAMPLES = 256
 # Pitch in Hz and formant scale (for the length of the vocal tract) of each talker.
 _TALKERS = ((95.0, 1.0), (118.0, 0.97), (165.0, 1.1), (205.0, 1.17), (228.0, 1.2))
 _GRID_HZ = 1000  # rate of the pitch and loudness curves
-TALKER_COUNT = len(_TALKERS)
-"""Number of synthetic voices."""
 
 
 def synthetic_babble(rng: np.random.Generator, samples: int) -> Float64Array:
@@ -70,24 +65,23 @@ def synthetic_babble(rng: np.random.Generator, samples: int) -> Float64Array:
     return babble
 
 
-def synthetic_talker(rng: np.random.Generator, samples: int, number: int) -> Float64Array:
-    """Synthesise the speech of a single talker, without words.
-
-    It has the rhythm, the pitch, the formants and the hisses of speech, as in `synthetic_babble`,
-    and repeats without a seam.
+def single_talker(
+    rng: np.random.Generator, samples: int, pitch_hz: float, formant_scale: float
+) -> Float64Array:
+    """Synthesise a talker without words, as in `synthetic_babble`, which repeats without a seam.
 
     Args:
         rng: random stream.
-        samples: length of the speech in samples at 16 kHz.
-        number: voice, 0 (lowest) to 4 (highest).
+        samples: length in samples at 16 kHz.
+        pitch_hz: mean pitch of the voice, 60 to 400.
+        formant_scale: frequencies of the formants relative to those of a man, 0.8 to 1.4.
 
     Returns:
         float64 array [samples] of arbitrary level.
     """
-    pitch_hz, formant_scale = _TALKERS[number]
     talker = _Talker(rng, -(-samples * _GRID_HZ // SAMPLE_RATE))
-    speech = talker.voiced(pitch_hz, formant_scale, samples, rng)
-    return speech + 0.15 * _noise_band(rng, samples) * _at_sample_rate(talker.hiss, samples)
+    voiced = talker.voiced(pitch_hz, formant_scale, samples, rng)
+    return voiced + 0.15 * _noise_band(rng, samples) * _at_sample_rate(talker.hiss, samples)
 
 
 def babble_from(
