@@ -34,6 +34,7 @@ KINDS = {
     "sft-tiny-plain": SFTRecipe,
     "simulate-default": SimulatedCorpusRecipe,
     "simulate-degraded-test": SimulatedCorpusRecipe,
+    "simulate-stress-test": SimulatedCorpusRecipe,
     "simulate-train-compound-tiny": SimulatedCorpusRecipe,
     "simulate-train-tiny": SimulatedCorpusRecipe,
     "synthesize-small": SpeechRecipe,

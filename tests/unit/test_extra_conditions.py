@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,10 +15,15 @@ import pytest
 
 from megaasr.audio.files import write
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.config import load_recipe
 from megaasr.errors import UsageError
+from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.simulate.codec_ladder import LADDER
 from megaasr.simulate.codecs import available_codecs
 from megaasr.simulate.conditions import CONDITIONS
+from megaasr.simulate.corpus.build import build_corpus
+from megaasr.simulate.corpus.plan import plan_corpus
+from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.simulate.describe import describe, describe_chain, describe_condition, describe_steps
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.extra_conditions import ALL_CONDITIONS, EXTRA_CONDITIONS
@@ -37,7 +45,7 @@ from megaasr.simulate.primitives import (
 from megaasr.simulate.scenarios import EXTRA_SCENARIOS, SCENARIOS, find_scenario
 from megaasr.simulate.severity import DiscreteSweep, Sweep
 from megaasr.simulate.simulator import Simulator
-from megaasr.simulate.talkers import builtin_talker
+from megaasr.simulate.talkers import TalkerPool, builtin_talker
 
 NAMES = [condition.name for condition in EXTRA_CONDITIONS]
 C: dict[str, Any] = {"condition": "c"}
@@ -287,8 +295,6 @@ def test_music_is_drawn_from_its_category(simulator: Simulator) -> None:
 
 
 def test_recorded_talkers_are_replayed_with_their_folder(tmp_path: Path, clip: Waveform) -> None:
-    from megaasr.simulate.talkers import TalkerPool
-
     folder = tmp_path / "people"
     folder.mkdir()
     for name in ("u", "v"):
@@ -299,3 +305,53 @@ def test_recorded_talkers_are_replayed_with_their_folder(tmp_path: Path, clip: W
         assert getattr(draw.steps[0], "source", "") == "people/v.wav"
     with pytest.raises(UsageError, match="name the folder that holds it"):
         Simulator().apply(clip, draw)
+
+
+def test_the_stress_set_is_balanced(tmp_path: Path) -> None:
+    utterances = [
+        Utterance(
+            id=f"test-s{number:06d}",
+            audio=f"{number}.flac",
+            text="a",
+            extra={"source": "generator", "held_out_voice": number >= 800},
+        )
+        for number in range(1400)
+    ]
+    write_manifest(tmp_path / "test.jsonl", utterances)
+    recipe = load_recipe(SimulatedCorpusRecipe, "simulate-stress-test")
+    plan = plan_corpus(recipe, tmp_path / "test.jsonl")
+    clips = [plan.clip(number) for number in range(plan.num_clips)]
+    assert len({clip.id for clip in clips}) == len(clips)
+    families = dict.fromkeys(NAMES, 0) | {"clean": 0}
+    by_level: Counter[tuple[str, float | None]] = Counter()
+    for clip in clips:
+        families[clip.scenario] += bool(clip.utterance.extra["held_out_voice"])
+        by_level[clip.scenario, clip.severity] += 1
+    assert set(by_level.values()) == {200}
+    assert len(by_level) == 3 * len(NAMES) + 1
+    assert all(families[name] == 300 for name in NAMES)
+    assert families["clean"] == 100
+
+
+def test_a_data_set_with_extra_conditions(tmp_path: Path) -> None:
+    clips = resources.files("megaasr.cli") / "demo_clips"
+    people = tmp_path / "people"
+    people.mkdir()
+    for number in (1, 2):
+        shutil.copyfile(str(clips / f"{number}-clean.flac"), tmp_path / f"c{number}.flac")
+        shutil.copyfile(str(clips / f"{number}-clean.flac"), people / f"c{number}.flac")
+    write_manifest(
+        tmp_path / "clean.jsonl",
+        [Utterance(id=f"c{n}", audio=f"c{n}.flac", text="a") for n in (1, 2)],
+    )
+    settings = ["seed=1", "num_clips=12", "severity=0.5", "mix.kind='listed'"]
+    settings += ["mix.scenarios=['competing_talker','packet_loss','speed','far_field+agc']"]
+    settings += [f"talkers=['{people}']"]
+    recipe = load_recipe(SimulatedCorpusRecipe, "simulate-default", settings)
+    report = build_corpus(tmp_path / "clean.jsonl", tmp_path / "out", recipe, workers=1)
+    assert (report.clips, report.sources_broken) == (12, 0)
+    for row in read_manifest(tmp_path / "out" / "simulated.jsonl"):
+        draw = Draw.from_json(str(row.extra["draw"]))
+        for step in draw.steps:
+            if isinstance(step, CompetingTalker):
+                assert step.source == f"people/c{2 if row.id.startswith('c1') else 1}.flac"
