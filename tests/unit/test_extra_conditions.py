@@ -90,7 +90,7 @@ def test_the_names_and_the_order_of_the_seven_are_untouched() -> None:
             "competing_talker noise loudness",
         ),
         ("competing_talker", "competing_talker", "competing_talker loudness"),
-        ("music+competing_talker", "competing_talker+music", "competing_talker noise"),
+        ("music+competing_talker", "competing_talker+music", "competing_talker noise loudness"),
         (
             "packet_loss+codec+room+music",
             "music+room+codec+packet_loss",

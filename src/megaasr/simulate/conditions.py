@@ -49,8 +49,7 @@ class ChainStep:
         parameters: values of the primitive's parameters by name: constants, or a `Sweep` or
             `DiscreteSweep` over severity.
         gate: position in the ranges above which the step is applied; None to apply it always.
-        yields: whether the step is left out if any other condition has a step of its kind, not
-            only an earlier condition.
+        yields: whether the step is also left out if a later condition has a step of its kind.
     """
 
     kind: StepKind

@@ -7,7 +7,6 @@ order. At most one of them is an anchor. Source: the enumeration table in the pa
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,15 +66,15 @@ def _merged(
     chains: Iterable[tuple[Condition, tuple[ChainStep, ...]]],
 ) -> tuple[tuple[Condition, ChainStep], ...]:
     merged: list[tuple[Condition, ChainStep]] = []
-    chains = list(chains)
-    kinds = Counter(step.kind for _, chain in chains for step in chain)
-    for condition, chain in chains:
+    conditions = list(chains)
+    for number, (condition, chain) in enumerate(conditions):
         before = {step.kind for _, step in merged}
+        after = {step.kind for _, later in conditions[number + 1 :] for step in later}
         merged += [
             (condition, step)
             for step in chain
             if step.kind == "noise"
-            or (step.kind not in before and not (step.yields and kinds[step.kind] > 1))
+            or (step.kind not in before and not (step.yields and step.kind in after))
         ]
     return tuple(merged)
 
