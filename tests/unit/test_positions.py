@@ -75,10 +75,10 @@ def test_mild_values_continue_the_range_on_the_easy_side() -> None:
 
 
 @pytest.mark.parametrize("scenario", [s.name for s in SCENARIOS])
-@pytest.mark.parametrize("at", [-1.0, -0.4, 0.0, 1.0])
-def test_every_position_gives_valid_parameters(scenario: str, at: float) -> None:
-    draw = replace(Simulator(), position=at).draw(seed=1, scenario=scenario, severity=0.5)
-    assert (draw.position, draw.severity) == (at, 0.5)
+@pytest.mark.parametrize("fixed", [-1.0, -0.4, 0.0, 1.0])
+def test_every_position_gives_valid_parameters(scenario: str, fixed: float) -> None:
+    draw = replace(Simulator(), position=fixed).draw(seed=1, scenario=scenario, severity=0.5)
+    assert (draw.position, draw.severity) == (fixed, 0.5)
     assert Draw.from_json(draw.to_json()) == draw
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaasr import strict_json
+from megaasr.cli.simulate_calibrate import calibrate
 from megaasr.cli.simulate_corpus import corpus, webdataset
 from megaasr.simulate.positions import Compounds
 from megaasr.simulate.severity import SeverityCurve
@@ -216,6 +217,7 @@ def gallery(  # noqa: PLR0913, PLR0917 (every option of a command is an argument
 # Last in the help; they import pyarrow only when they run.
 app.command()(corpus)
 app.command()(webdataset)
+app.command()(calibrate)
 
 
 def _scenario_json(scenario: Scenario) -> dict[str, Any]:

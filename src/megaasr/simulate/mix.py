@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -79,6 +81,16 @@ class Mix(Recipe):
     single_cells: int = Field(
         default=1, gt=0, description="cells per severity for the single conditions of a `grid`"
     )
+    size_cells: dict[str, int] = Field(
+        default={},
+        description="cells per severity for the scenarios of a `grid` by number of conditions, "
+        'such as { "2" = 3 }; 1 for those that are not named',
+    )
+    balanced_by: str | None = Field(
+        default=None,
+        description="column of the utterances, such as speaker, whose values a `grid` distributes "
+        "evenly over its cells, in random order; None to use the utterances in their order",
+    )
 
     @field_validator("favoured_scenarios", "scenarios")
     @classmethod
@@ -107,6 +119,8 @@ class Mix(Recipe):
         for group in self.groups:
             if group.share and not group.scenarios:
                 raise UsageError(f"{group.name} has a share, but there is no scenario in it")
+        if self.balanced_by is not None and self.kind != "grid":
+            raise UsageError("balanced_by is for a grid")
         if self.kind == "grid" and not self.severities:
             raise UsageError("a grid needs severities")
         return self
@@ -131,15 +145,16 @@ class Mix(Recipe):
     def cells(self) -> tuple[ScenarioCell, ...]:
         """Cells of a grid, ordered by scenario and then severity.
 
-        A compound has one cell per severity and a single condition `single_cells`; `clean` has
-        `clean_cells` in total.
+        A scenario has as many cells per severity as `size_cells` says, else a compound one and a
+        single condition `single_cells`; `clean` has `clean_cells` in total.
         """
         cells: list[ScenarioCell] = []
         for name in self.groups[0].scenarios:
             if name == CLEAN:
                 cells += [ScenarioCell(name, 0.0)] * self.clean_cells
                 continue
-            times = self.single_cells if len(find_scenario(name).conditions) == 1 else 1
+            size = len(find_scenario(name).conditions)
+            times = self.size_cells.get(str(size), self.single_cells if size == 1 else 1)
             cells += [ScenarioCell(name, severity) for severity in self.severities] * times
         return tuple(cells)
 
@@ -178,6 +193,43 @@ def grid_cell(cells: tuple[ScenarioCell, ...], number: int, utterances: int) -> 
     """
     rounds = number // math.lcm(len(cells), utterances)
     return cells[(number + rounds) % len(cells)]
+
+
+def balanced_order(
+    values: Sequence[str], count: int, cells: Sequence[ScenarioCell], seed: int
+) -> list[int]:
+    """Return the utterance of each clip on a grid, so that scenarios do not differ in speakers.
+
+    The cells of a scenario get the values in turn, in random order, and every round over all cells
+    starts with the next value. The utterances of a value are used in random order, none twice
+    before all of them were used.
+
+    Args:
+        values: value of each utterance that is to be balanced, such as its speaker.
+        count: number of clips.
+        cells: cells of the grid, those of a scenario in sequence.
+        seed: seed of the order.
+    """
+    members: list[list[int]] = []
+    for value in sorted(set(values)):
+        indices = [index for index, other in enumerate(values) if other == value]
+        members.append(_permuted(indices, stream_key(seed, value, 0, "order")))
+    rows = [len(list(row)) for _, row in groupby(cells, key=lambda cell: cell.scenario)]
+    used = [0] * len(members)
+    order: list[int] = []
+    for round_ in range(-(-count // len(cells))):
+        first = round_
+        for row, length in enumerate(rows):
+            turns = [(first + i) % len(members) for i in range(length)]
+            for group in _permuted(turns, stream_key(seed, str(row), round_, "row")):
+                order.append(members[group][used[group] % len(members[group])])
+                used[group] += 1
+            first += length
+    return order[:count]
+
+
+def _permuted(items: Sequence[int], key: str) -> list[int]:
+    return [items[int(index)] for index in stream(key).permutation(len(items))]
 
 
 def group_of(mix: Mix, scenario: str) -> str:

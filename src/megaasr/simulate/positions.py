@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -42,12 +43,22 @@ def position(scenario: Scenario, m: float, compounds: Compounds = Compounds.CALI
         m: severity, 0 (easy) to 1 (hard).
         compounds: ranges to use.
     """
-    size = len(scenario.conditions)
-    if size < 2 or compounds is Compounds.LITERAL:
+    if len(scenario.conditions) < 2 or compounds is Compounds.LITERAL:
         return m
-    table = fitted_positions()
+    return position_in(fitted_positions(), scenario, m)
+
+
+def position_in(table: Mapping[str, Any], scenario: Scenario, m: float) -> float:
+    """Return the position of a compound at severity m in a table of positions, -1 to 1.
+
+    Args:
+        table: `severities`, `scenarios` and `sizes`, as in the file.
+        scenario: a compound.
+        m: severity, 0 (easy) to 1 (hard).
+    """
     largest = max(int(key) for key in table["sizes"])
-    knots = table["scenarios"].get(scenario.name) or table["sizes"][str(min(size, largest))]
+    size = str(min(len(scenario.conditions), largest))
+    knots = table["scenarios"].get(scenario.name) or table["sizes"][size]
     return interpolate(m, table["severities"], knots)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from megaasr.errors import UsageError
@@ -12,7 +14,7 @@ from megaasr.hashing import file_sha256
 from megaasr.records import Utterance
 from megaasr.records.tables import read_utterances
 from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
-from megaasr.simulate.mix import draw_scenario, grid_cell
+from megaasr.simulate.mix import balanced_order, draw_scenario, grid_cell
 
 _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9_-]")
 
@@ -97,10 +99,12 @@ class CorpusPlan:
         return Shard(number, self.shard_name(number), clips)
 
     def clip(self, number: int) -> PlannedClip:
-        """Return clip number `number`, from 0; no utterance is used twice before all were used."""
-        copy_index, index = divmod(number, len(self.utterances))
+        """Return clip number `number`, from 0."""
+        index, copy_index = self._use(number)
         utterance, mix = self.utterances[index], self.recipe.mix
-        if mix.kind == "grid":
+        if mix.balanced_by is not None:
+            cell = mix.cells[number % len(mix.cells)]
+        elif mix.kind == "grid":
             cell = grid_cell(mix.cells, number, len(self.utterances))
         else:
             cell = draw_scenario(
@@ -115,6 +119,25 @@ class CorpusPlan:
             scenario=cell.scenario,
             severity=severity,
         )
+
+    def _use(self, number: int) -> tuple[int, int]:
+        """Return the index of the utterance of a clip, and the number of the utterance's copy."""
+        if self.recipe.mix.balanced_by is not None:
+            return self._balanced_uses[number]
+        copy_index, index = divmod(number, len(self.utterances))
+        return index, copy_index
+
+    @cached_property
+    def _balanced_uses(self) -> list[tuple[int, int]]:
+        mix = self.recipe.mix
+        values = [str(u.to_dict().get(str(mix.balanced_by))) for u in self.utterances]
+        order = balanced_order(values, self.num_clips, mix.cells, self.recipe.seed)
+        copies: Counter[int] = Counter()
+        uses = []
+        for index in order:
+            uses.append((index, copies[index]))
+            copies[index] += 1
+        return uses
 
 
 def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
@@ -151,6 +174,9 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
         listed=len(listed),
         utterances=usable,
     )
+    column = recipe.mix.balanced_by
+    if column is not None and not any(column in utterance.to_dict() for utterance in usable):
+        raise UsageError(f"manifest {manifest}: no utterance has {column} (mix.balanced_by)")
     cells = len(recipe.mix.cells) if recipe.mix.kind == "grid" else 0
     if plan.num_clips < cells:
         raise UsageError(

@@ -1,0 +1,175 @@
+"""Fit the positions of compounds so that a compound is as hard as its conditions are on their own.
+
+`scan` measures compounds at rising positions until they are harder than needed, `fit` finds the
+positions of the wanted error rates, and `check` measures all scenarios on other clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from megaasr.score.difficulty import Cell, CellErrors, CellLog, CellWorker
+from megaasr.score.difficulty_fit import fit_positions, mean_positions
+from megaasr.score.intervals import bootstrap_interval
+from megaasr.simulate.positions import Compounds, position_in
+from megaasr.simulate.scenarios import CLEAN, SCENARIOS, Scenario
+
+SEVERITIES = (0.2, 0.5, 0.8)
+SCAN = (-1.0, -0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
+"""Positions at which compounds are measured, in this order."""
+
+ENOUGH = 1.15
+"""A compound is not measured at further positions if its rate exceeds the hardest target by this
+factor."""
+
+_COMPOUNDS = tuple(scenario for scenario in SCENARIOS if len(scenario.conditions) > 1)
+_SINGLES = tuple(scenario for scenario in SCENARIOS if len(scenario.conditions) == 1)
+MAX_FIT_CELLS = len(_COMPOUNDS) * len(SCAN) + len(_SINGLES) * len(SEVERITIES)
+"""Number of cells of a fit, at most."""
+
+CHECK_CELLS = 1 + len(SCENARIOS) * len(SEVERITIES)
+"""Number of cells of a check."""
+
+OnCells = Callable[[int], None]
+"""Called with the number of cells measured since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A running calibration.
+
+    Attributes:
+        worker: degrades and transcribes.
+        log: the measured cells.
+        workers: number of processes.
+        on_cells: called as cells are measured.
+    """
+
+    worker: CellWorker
+    log: CellLog
+    workers: int
+    on_cells: OnCells
+
+    def fit(self) -> dict[str, Any]:
+        """Return the fitted table: `severities`, `scenarios` and `sizes`, see `positions`."""
+        targets = self._targets()
+        measured = self._scan(targets)
+        scenarios = {
+            name: fit_positions(list(rates), list(rates.values()), targets[name])
+            for name, rates in measured.items()
+        }
+        sizes = {
+            str(size): mean_positions(
+                [scenarios[s.name] for s in _COMPOUNDS if len(s.conditions) == size]
+            )
+            for size in sorted({len(scenario.conditions) for scenario in _COMPOUNDS})
+        }
+        return {"severities": list(SEVERITIES), "scenarios": scenarios, "sizes": sizes}
+
+    def check(
+        self, table: Mapping[str, Any], compounds: Compounds = Compounds.CALIBRATED
+    ) -> list[dict[str, Any]]:
+        """Measure all 54 scenarios on the clips of the part `check`.
+
+        Args:
+            table: table of positions.
+            compounds: ranges of the parameters.
+
+        Returns:
+            For `clean` and every scenario at each severity: `scenario`, `severity`, `position`,
+            `rate` and `interval` (95 %, by bootstrap over clips; None with too few clips).
+        """
+        cells = {("clean", 0.0): Cell(CLEAN, 0.0, compounds, "check")}
+        for scenario in SCENARIOS:
+            for m in SEVERITIES:
+                literal = compounds is Compounds.LITERAL or len(scenario.conditions) == 1
+                position = m if literal else position_in(table, scenario, m)
+                cells[scenario.name, m] = Cell(scenario.name, position, compounds, "check")
+        self._measure(list(cells.values()))
+        return [self._row(name, m, cell) for (name, m), cell in cells.items()]
+
+    def _targets(self) -> dict[str, list[float]]:
+        """Return the wanted rate of each compound at each severity: the mean of its conditions."""
+        cells = {(s.name, m): Cell(s.name, m) for s in _SINGLES for m in SEVERITIES}
+        self._measure(list(cells.values()))
+        rates = {key: self.log[cell].rate for key, cell in cells.items()}
+        return {
+            scenario.name: [
+                mean(rates[condition.name, m] for condition in scenario.conditions)
+                for m in SEVERITIES
+            ]
+            for scenario in _COMPOUNDS
+        }
+
+    def _scan(self, targets: Mapping[str, list[float]]) -> dict[str, dict[float, float]]:
+        """Return the rates of each compound by position, as far as they are needed."""
+        rates: dict[str, dict[float, float]] = {scenario.name: {} for scenario in _COMPOUNDS}
+        open_: list[Scenario] = list(_COMPOUNDS)
+        for position in SCAN:
+            self._measure([Cell(scenario.name, position) for scenario in open_])
+            for scenario in open_:
+                rates[scenario.name][position] = self.log[Cell(scenario.name, position)].rate
+            open_ = [
+                scenario
+                for scenario in open_
+                if rates[scenario.name][position] < ENOUGH * max(targets[scenario.name])
+            ]
+        return rates
+
+    def _measure(self, cells: list[Cell]) -> None:
+        self.log.measure(
+            cells, self.worker, workers=self.workers, on_cell=lambda cell: self.on_cells(1)
+        )
+
+    def _row(self, name: str, severity: float, cell: Cell) -> dict[str, Any]:
+        counts: CellErrors = self.log[cell]
+        interval = bootstrap_interval(counts.errors, counts.words, seed=self.worker.seed)
+        return {
+            "scenario": name,
+            "severity": severity,
+            "position": round(cell.position, 3),
+            "rate": round(counts.rate, 4),
+            "interval": None if interval is None else [round(end, 4) for end in interval],
+        }
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the rows of a check say about the whole: ratios, order, and the worst.
+
+    Args:
+        rows: rows of `Calibration.check`.
+
+    Returns:
+        `singles` and `compounds`: mean rates; `ratio`: compounds relative to singles; `by_size`:
+        mean rate by number of conditions; `pairs`: rate of each compound of two relative to the
+        mean of its conditions, over all severities; `not_rising`: scenarios whose rate falls
+        anywhere from one severity to the next; `above_60_percent_at_lowest`: scenarios above 60 %
+        at the lowest severity.
+    """
+    rates = {(row["scenario"], row["severity"]): row["rate"] for row in rows}
+    means = {s.name: mean(rates[s.name, m] for m in SEVERITIES) for s in SCENARIOS}
+    singles = mean(means[scenario.name] for scenario in _SINGLES)
+    compounds = mean(means[scenario.name] for scenario in _COMPOUNDS)
+    by_size = {
+        str(size): round(mean(means[s.name] for s in SCENARIOS if len(s.conditions) == size), 4)
+        for size in sorted({len(scenario.conditions) for scenario in SCENARIOS})
+    }
+    pairs = {
+        s.name: round(means[s.name] / mean(means[c.name] for c in s.conditions), 3)
+        for s in _COMPOUNDS
+        if len(s.conditions) == 2
+    }
+    curves = {s.name: [rates[s.name, m] for m in SEVERITIES] for s in SCENARIOS}
+    return {
+        "clean": rates["clean", 0.0],
+        "singles": round(singles, 4),
+        "compounds": round(compounds, 4),
+        "ratio": round(compounds / singles, 3),
+        "by_size": by_size,
+        "pairs": pairs,
+        "not_rising": [name for name, curve in curves.items() if sorted(curve) != curve],
+        "above_60_percent_at_lowest": [name for name, curve in curves.items() if curve[0] > 0.6],
+    }
