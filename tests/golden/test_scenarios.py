@@ -11,6 +11,7 @@ import pytest
 
 from megaasr.errors import UsageError
 from megaasr.simulate.conditions import CONDITIONS
+from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.positions import Compounds
 from megaasr.simulate.scenarios import SCENARIOS, find_scenario, scenario_names
 from megaasr.simulate.severity import DiscreteSweep, Sweep
@@ -81,7 +82,7 @@ def test_worked_examples(name: str, kinds: str) -> None:
 
 
 def test_a_worked_example_as_drawn() -> None:
-    literal = Simulator(compounds=Compounds.LITERAL)
+    literal = Simulator(NoisePool(builtin="fixed"), compounds=Compounds.LITERAL)
     steps = literal.draw(seed=1, scenario="echo+recording", severity=1.0).steps
     kinds = ["reverb", "filter", "echo", "loudness", "resample", "noise"]
     assert [step.primitive for step in steps] == kinds
