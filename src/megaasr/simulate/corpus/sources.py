@@ -50,7 +50,7 @@ def open_sources(
         UsageError: a folder does not exist or has no usable recordings.
         AudioError: the cache cannot be written.
     """
-    noise, rooms = _noise(recipe.noise, on_progress), None
+    noise, rooms = _noise(recipe, on_progress), None
     if recipe.room_responses is not None:
         rooms = MeasuredRooms.from_folders([recipe.room_responses], on_progress=on_progress)
     caches = {"noise": noise.recorded, "room_responses": rooms.recorded if rooms else None}
@@ -63,15 +63,15 @@ def open_sources(
     return Sources(Simulator(noise, rooms, recipe.compounds), content, tuple(unusable))
 
 
-def _noise(names: tuple[str, ...], on_progress: OnProgress) -> NoisePool:
-    # Until recipes can name another kind, data sets keep the noises that they were made with.
-    builtin = NoisePool(builtin="fixed")
-    if not names:
-        return builtin
-    if names[0].startswith(BUILTIN):
-        return builtin.narrowed(names[0])
-    paths = [Path(name) for name in names]
-    return NoisePool.from_folders(paths, builtin=builtin.builtin, on_progress=on_progress)
+def _noise(recipe: SimulatedCorpusRecipe, on_progress: OnProgress) -> NoisePool:
+    names, kind = recipe.noise, recipe.builtin_noises
+    if names and not names[0].startswith(BUILTIN):
+        folders = [Path(name) for name in names]
+        return NoisePool.from_folders(
+            folders, builtin=kind, split=recipe.split, on_progress=on_progress
+        )
+    pool = NoisePool(builtin=kind, split=recipe.split)
+    return pool.narrowed(names[0]) if names else pool
 
 
 def _content(cache: SampleCache) -> dict[str, Any]:
