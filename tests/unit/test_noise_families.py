@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import pickle
 from collections import Counter
 from collections.abc import Callable
@@ -362,7 +363,7 @@ def is_mapped(samples: Any) -> bool:
     base = samples
     while isinstance(base, np.ndarray):
         base = base.base
-    return type(base).__name__ == "mmap"
+    return isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
 
 
 def test_a_realisation_is_generated_once_and_mapped(user_cache: Path) -> None:

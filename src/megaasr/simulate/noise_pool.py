@@ -214,7 +214,9 @@ class NoisePool:
         powers = self._powers(name)
         least = _QUIET * float(powers.mean())
         samples = self.samples(name)
-        following = samples.take(range(offset, offset + _FRAME), mode="wrap")
+        following = samples[offset : offset + _FRAME]
+        if len(following) < _FRAME:
+            following = samples.take(range(offset, offset + _FRAME), mode="wrap")
         if float(_frame_powers(following)[0]) >= least:
             return offset
         sounding = np.flatnonzero(powers >= least)

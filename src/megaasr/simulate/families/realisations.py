@@ -10,6 +10,8 @@ any time.
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +31,9 @@ _STALE_PART_S = 3600.0
 # Each mapped file takes a file descriptor, of which a process often has 1024; in memory, so many
 # realisations take 123 MB.
 _MAX_OPEN = 192
+# Inode and time of the files whose hash this process has compared: it takes as long as the noise
+# of a clip.
+_checked: dict[Path, tuple[int, int]] = {}
 
 
 def realisation(name: str) -> NDArray[np.int16]:
@@ -40,7 +45,8 @@ def realisation(name: str) -> NDArray[np.int16]:
     Raises:
         UsageError: there is no such realisation.
     """
-    return _opened(realisations_folder(), name)
+    # Not the folder: to determine it takes longer than to look up an open noise.
+    return _opened(name, os.environ.get("XDG_CACHE_HOME"))
 
 
 def realisations_folder() -> Path:
@@ -49,10 +55,10 @@ def realisations_folder() -> Path:
 
 
 @lru_cache(maxsize=_MAX_OPEN)
-def _opened(folder: Path, name: str) -> NDArray[np.int16]:
+def _opened(name: str, _cache_home: str | None) -> NDArray[np.int16]:
     if not is_realisation(name):
         return generate(name)  # raises the error that lists the names
-    path = folder / f"{name.removeprefix(BUILTIN)}{SUFFIX}"
+    path = realisations_folder() / f"{name.removeprefix(BUILTIN)}{SUFFIX}"
     samples = _mapped(path)
     if samples is None:
         generated = generate(name)
@@ -64,13 +70,20 @@ def _opened(folder: Path, name: str) -> NDArray[np.int16]:
 def _mapped(path: Path) -> NDArray[np.int16] | None:
     """Return the samples of a file, mapped; None if it is missing or damaged."""
     try:
-        if path.stat().st_size != LENGTH * _SAMPLE_TYPE.itemsize + _HASH_BYTES:
+        status = path.stat()
+        if status.st_size != LENGTH * _SAMPLE_TYPE.itemsize + _HASH_BYTES:
             return None
-        content = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
-    except OSError:
+        with path.open("rb") as file:
+            content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except (OSError, ValueError):  # empty since its size was read
         return None
     samples = content[:-_HASH_BYTES].view(_SAMPLE_TYPE)
-    return samples if _hash(samples) == content[-_HASH_BYTES:].tobytes() else None
+    version = (status.st_ino, status.st_mtime_ns)
+    if _checked.get(path) != version:
+        if _hash(samples) != content[-_HASH_BYTES:].tobytes():
+            return None
+        _checked[path] = version
+    return samples
 
 
 def _written(path: Path, samples: NDArray[np.int16]) -> NDArray[np.int16]:
