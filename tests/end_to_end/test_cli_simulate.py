@@ -314,6 +314,15 @@ def test_the_gallery_shows_every_condition_in_one_file(run: Run) -> None:
     assert page.count("<audio ") == page.count('alt="Spectrogram of ') == len(rows)
 
 
+def test_a_gallery_of_all_54(run: Run) -> None:
+    shown = run(
+        "gallery", "clean.flac", "-o", "all", "--scenario", "all", "--severity", "0.5",
+        "--seconds", "0.5",
+    )  # fmt: skip
+    assert shown.status == 0
+    assert "54 scenarios" in shown.out
+
+
 def test_the_gallery_is_the_same_in_another_process(run: Run) -> None:
     options = ("gallery", "clean.flac", "--scenario", "dropout+noise", "--seed", "3")
     run(*options, "--output", "a")
@@ -375,7 +384,7 @@ main(["simulate", "gallery", "clean.flac", "-o", "page", "--severity", "0.5"])
 def test_the_help_lists_every_command(run: Run) -> None:
     shown = run("--help")
     assert shown.status == 0
-    for command in ("scenarios", "apply", "replay", "gallery", "corpus", "webdataset"):
+    for command in ("scenarios", "apply", "replay", "gallery", "corpus", "webdataset", "calibrate"):
         assert command in shown.out
 
 

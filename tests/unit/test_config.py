@@ -34,6 +34,8 @@ KINDS = {
     "sft-tiny-plain": SFTRecipe,
     "simulate-default": SimulatedCorpusRecipe,
     "simulate-degraded-test": SimulatedCorpusRecipe,
+    "simulate-degraded-test-v2": SimulatedCorpusRecipe,
+    "simulate-human-test": SimulatedCorpusRecipe,
     "simulate-stress-test": SimulatedCorpusRecipe,
     "simulate-train-compound-tiny": SimulatedCorpusRecipe,
     "simulate-train-tiny": SimulatedCorpusRecipe,

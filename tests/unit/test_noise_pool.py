@@ -20,6 +20,7 @@ import soundfile
 
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, RecordError, UsageError
+from megaasr.simulate.families.registry import realisation_names
 from megaasr.simulate.noise_generators import NAMES
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.primitives import AdditiveNoise
@@ -88,8 +89,8 @@ def digest_in_worker(pool: NoisePool) -> tuple[str, int]:
     return name, int(pool.samples(name).astype(np.int64).sum())
 
 
-def test_without_recordings_the_built_in_noises_are_drawn() -> None:
-    pool = NoisePool()
+def test_the_fixed_noises_are_drawn_as_before_the_families() -> None:
+    pool = NoisePool(builtin="fixed")
     counts = draws(pool, "pool", 800)
     assert set(counts) == {f"builtin:{name}" for name in pool.categories}
     assert len(counts) == 8
@@ -150,7 +151,7 @@ def test_first_a_category_is_drawn_then_a_recording(pool: NoisePool) -> None:
     assert set(counts) == set(expected)
     for name, count in expected.items():
         assert counts[name] == pytest.approx(count, abs=80)
-    assert set(draws(pool, "white", 50)) == {"builtin:white"}
+    assert set(draws(pool, "white", 200)) == set(realisation_names("white", "train"))
 
 
 @pytest.mark.parametrize(
@@ -161,17 +162,20 @@ def test_first_a_category_is_drawn_then_a_recording(pool: NoisePool) -> None:
         ("street/", USABLE[4:]),
         ("noises", USABLE),
         ("noises/rain/far.flac", [USABLE[2]]),
-        ("builtin:hum", ["builtin:hum"]),
-        ("engine", ["builtin:engine"]),
+        ("builtin:hum", realisation_names("hum", "train")),
+        ("engine", realisation_names("engine", "train")),
+        ("builtin:rain", realisation_names("rain", "train")),
+        ("builtin:dogs/test-03", ["builtin:dogs/test-03"]),
+        ("builtin:pink", ["builtin:pink"]),
     ],
 )
 def test_a_category_or_one_noise_can_stand_for_the_pool(
     pool: NoisePool, category: str, names: list[str]
 ) -> None:
-    assert sorted(draws(pool, category, 60)) == names
+    assert sorted(draws(pool, category, 200)) == names
     narrowed = pool.narrowed(category)
-    assert sorted(draws(narrowed, "pool", 60)) == names
-    assert set(draws(narrowed, "white", 20)) == {"builtin:white"}
+    assert sorted(draws(narrowed, "pool", 200)) == names
+    assert draws(narrowed, "white", 20) == draws(pool, "white", 20)
 
 
 @pytest.mark.parametrize("category", ["rai", "noises/rain/far", "builtin:rainn", "on_top.wav"])
@@ -416,7 +420,7 @@ def test_recorded_noise_is_added_at_the_drawn_ratio(pool: NoisePool) -> None:
     for number in range(12):
         draw = simulator.draw(seed=1, scenario="recording+noise", utterance=str(number))
         noises = [step for step in draw.steps if isinstance(step, AdditiveNoise)]
-        assert noises[0].source == "builtin:white"
+        assert noises[0].source in realisation_names("white", "train")
         sources.add(noises[1].source)
         alone = draw.model_copy(update={"steps": (noises[1],)})
         quiet = Waveform(clip.samples / 10, RATE)
@@ -461,7 +465,8 @@ def test_no_draw_falls_into_the_silence_of_a_recording(tmp_path: Path) -> None:
             result = simulator.apply(speech, draw)
             assert not any("skipped" in measured for measured in result.measurements)
             assert np.abs(result.waveform.samples - speech.samples).max() > 0.01
-            offsets |= {s.offset_samples for s in draw.steps if isinstance(s, AdditiveNoise)}
+            noises = [step for step in draw.steps if isinstance(step, AdditiveNoise)]
+            offsets |= {s.offset_samples for s in noises if s.source.startswith("noises/")}
     assert len(offsets) > 5
     assert all(offset < RATE // 2 or offset >= 59.4 * RATE for offset in offsets)
 
@@ -476,7 +481,7 @@ def test_offsets_at_which_a_noise_sounds_stay(tmp_path: Path, folder: Path) -> N
             )
 
 
-def test_built_in_noises_sound_everywhere() -> None:
+def test_the_fixed_noises_sound_everywhere() -> None:
     """Within 35 dB in every 0.1 s, so that no draw with them has ever to be moved."""
     for name in NAMES:
         samples = NoisePool().samples(f"builtin:{name}").astype(np.float64)

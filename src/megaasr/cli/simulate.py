@@ -203,7 +203,10 @@ def gallery(  # noqa: PLR0913, PLR0917 (every option of a command is an argument
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of index.html.")],
     scenario: Annotated[
         list[str] | None,
-        typer.Option(help="Scenario of a row; repeatable [default: all conditions]."),
+        typer.Option(
+            help="Scenario of a row; repeatable; all for the 54 [default: the conditions and some "
+            "compounds]."
+        ),
     ] = None,
     severity: Annotated[
         list[float] | None,
@@ -221,9 +224,10 @@ def gallery(  # noqa: PLR0913, PLR0917 (every option of a command is an argument
     from megaasr.atomic import write_atomically
     from megaasr.audio.waveform import Waveform
     from megaasr.report.gallery import SEVERITIES, Gallery, default_scenarios
-    from megaasr.simulate.scenarios import find_scenario
+    from megaasr.simulate.scenarios import find_scenario, scenario_names
 
-    rows = list(dict.fromkeys(find_scenario(name) for name in scenario or default_scenarios()))
+    names = scenario_names() if scenario == ["all"] else scenario or default_scenarios()
+    rows = list(dict.fromkeys(find_scenario(name) for name in names))
     clean = _read(source)
     page = Gallery(
         Waveform(clean.samples[: round(seconds * clean.sample_rate)], clean.sample_rate),

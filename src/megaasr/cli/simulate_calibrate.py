@@ -35,6 +35,12 @@ def calibrate(  # noqa: PLR0913, PLR0917 (every option of a command is an argume
             help="Use only clips of these speakers, such as 'kokoro:*'; repeatable [default: all]."
         ),
     ] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compound to fit, repeatable; others keep their positions [default: all 47]."
+        ),
+    ] = None,
     clips: Annotated[
         int, typer.Option(min=1, help="Clips for the fit, drawn from all manifests.")
     ] = 32,
@@ -63,20 +69,24 @@ def calibrate(  # noqa: PLR0913, PLR0917 (every option of a command is an argume
     from megaasr.atomic import write_atomically
     from megaasr.cli.progress import progress_bar
     from megaasr.score.compound_calibration import (
-        CHECK_CELLS,
-        MAX_FIT_CELLS,
         Calibration,
+        max_cells,
         summarise,
+        with_conditions,
     )
     from megaasr.score.difficulty import CellLog
     from megaasr.score.systems import InferenceOptions, parse_systems
     from megaasr.simulate.positions import POSITIONS_FILE, Compounds, fitted_positions
+    from megaasr.simulate.scenarios import SCENARIOS, find_scenario
     from megaasr.text.languages import canonical_language
 
     (spec,) = parse_systems([system])
     options = InferenceOptions(device, canonical_language(language), offline)
     usable = _read_clips(data, speaker or ["*"])
     parts = _draw_clips(usable, clips, check_clips, seed)
+    scenarios = SCENARIOS
+    if scenario:
+        scenarios = with_conditions([find_scenario(name) for name in scenario])
     worker = _worker(spec, options, parts, seed)
     provenance = _provenance(worker, data)
     _claim(output, provenance)
@@ -87,11 +97,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 (every option of a command is an argume
         def on_cells(count: int) -> None:
             nonlocal done
             done += count
-            advance(done, max_cells, "at most")
+            advance(done, limit, "at most")
 
         kinds = (Compounds.CALIBRATED, Compounds.LITERAL) if literal else (Compounds.CALIBRATED,)
-        max_cells = MAX_FIT_CELLS * (not shipped) + CHECK_CELLS * len(kinds)
-        calibration = Calibration(worker, CellLog(output / LOG_FILE), workers, on_cells)
+        limit = max_cells(scenarios, fitted=not shipped, checks=len(kinds))
+        calibration = Calibration(worker, CellLog(output / LOG_FILE), workers, on_cells, scenarios)
         table = fitted_positions() if shipped else calibration.fit()
         if not shipped:
             table = {**table, "provenance": provenance}

@@ -6,7 +6,7 @@ positions of the wanted error rates, and `check` measures all scenarios on other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from megaasr.score.difficulty import Cell, CellErrors, CellLog, CellWorker
 from megaasr.score.difficulty_fit import fit_positions, mean_positions
 from megaasr.score.intervals import bootstrap_interval
-from megaasr.simulate.positions import Compounds, position_in
+from megaasr.simulate.positions import Compounds, fitted_positions, position_in
 from megaasr.simulate.scenarios import CLEAN, SCENARIOS, Scenario
 
 SEVERITIES = (0.2, 0.5, 0.8)
@@ -24,14 +24,6 @@ SCAN = (-1.0, -0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
 ENOUGH = 1.15
 """A compound is not measured at further positions if its rate exceeds the hardest target by this
 factor."""
-
-_COMPOUNDS = tuple(scenario for scenario in SCENARIOS if len(scenario.conditions) > 1)
-_SINGLES = tuple(scenario for scenario in SCENARIOS if len(scenario.conditions) == 1)
-MAX_FIT_CELLS = len(_COMPOUNDS) * len(SCAN) + len(_SINGLES) * len(SEVERITIES)
-"""Number of cells of a fit, at most."""
-
-CHECK_CELLS = 1 + len(SCENARIOS) * len(SEVERITIES)
-"""Number of cells of a check."""
 
 OnCells = Callable[[int], None]
 """Called with the number of cells measured since the last call."""
@@ -46,33 +38,41 @@ class Calibration:
         log: the measured cells.
         workers: number of processes.
         on_cells: called as cells are measured.
+        scenarios: compounds to fit, together with their conditions; by default all of the 54.
     """
 
     worker: CellWorker
     log: CellLog
     workers: int
     on_cells: OnCells
+    scenarios: tuple[Scenario, ...] = SCENARIOS
 
     def fit(self) -> dict[str, Any]:
         """Return the fitted table: `severities`, `scenarios` and `sizes`, see `positions`."""
         targets = self._targets()
         measured = self._scan(targets)
-        scenarios = {
+        fitted = {
             name: fit_positions(list(rates), list(rates.values()), targets[name])
             for name, rates in measured.items()
         }
+        # Compounds that are not fitted keep the positions that they have.
+        scenarios = {**fitted_positions()["scenarios"], **fitted}
         sizes = {
             str(size): mean_positions(
-                [scenarios[s.name] for s in _COMPOUNDS if len(s.conditions) == size]
+                [
+                    scenarios[s.name]
+                    for s in SCENARIOS
+                    if len(s.conditions) == size and s.name in scenarios
+                ]
             )
-            for size in sorted({len(scenario.conditions) for scenario in _COMPOUNDS})
+            for size in range(2, 6)
         }
         return {"severities": list(SEVERITIES), "scenarios": scenarios, "sizes": sizes}
 
     def check(
         self, table: Mapping[str, Any], compounds: Compounds = Compounds.CALIBRATED
     ) -> list[dict[str, Any]]:
-        """Measure all 54 scenarios on the clips of the part `check`.
+        """Measure the scenarios on the clips of the part `check`.
 
         Args:
             table: table of positions.
@@ -83,7 +83,7 @@ class Calibration:
             `rate` and `interval` (95 %, by bootstrap over clips; None with too few clips).
         """
         cells = {("clean", 0.0): Cell(CLEAN, 0.0, compounds, "check")}
-        for scenario in SCENARIOS:
+        for scenario in self.scenarios:
             for m in SEVERITIES:
                 literal = compounds is Compounds.LITERAL or len(scenario.conditions) == 1
                 position = m if literal else position_in(table, scenario, m)
@@ -93,7 +93,8 @@ class Calibration:
 
     def _targets(self) -> dict[str, list[float]]:
         """Return the wanted rate of each compound at each severity: the mean of its conditions."""
-        cells = {(s.name, m): Cell(s.name, m) for s in _SINGLES for m in SEVERITIES}
+        singles = {condition.name for s in self.scenarios for condition in s.conditions}
+        cells = {(name, m): Cell(name, m) for name in sorted(singles) for m in SEVERITIES}
         self._measure(list(cells.values()))
         rates = {key: self.log[cell].rate for key, cell in cells.items()}
         return {
@@ -101,13 +102,17 @@ class Calibration:
                 mean(rates[condition.name, m] for condition in scenario.conditions)
                 for m in SEVERITIES
             ]
-            for scenario in _COMPOUNDS
+            for scenario in self._compounds
         }
+
+    @property
+    def _compounds(self) -> list[Scenario]:
+        return [scenario for scenario in self.scenarios if len(scenario.conditions) > 1]
 
     def _scan(self, targets: Mapping[str, list[float]]) -> dict[str, dict[float, float]]:
         """Return the rates of each compound by position, as far as they are needed."""
-        rates: dict[str, dict[float, float]] = {scenario.name: {} for scenario in _COMPOUNDS}
-        open_: list[Scenario] = list(_COMPOUNDS)
+        rates: dict[str, dict[float, float]] = {scenario.name: {} for scenario in self._compounds}
+        open_ = self._compounds
         for position in SCAN:
             self._measure([Cell(scenario.name, position) for scenario in open_])
             for scenario in open_:
@@ -150,19 +155,20 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         at the lowest severity.
     """
     rates = {(row["scenario"], row["severity"]): row["rate"] for row in rows}
-    means = {s.name: mean(rates[s.name, m] for m in SEVERITIES) for s in SCENARIOS}
-    singles = mean(means[scenario.name] for scenario in _SINGLES)
-    compounds = mean(means[scenario.name] for scenario in _COMPOUNDS)
+    measured = [scenario for scenario in SCENARIOS if (scenario.name, SEVERITIES[0]) in rates]
+    means = {s.name: mean(rates[s.name, m] for m in SEVERITIES) for s in measured}
     by_size = {
-        str(size): round(mean(means[s.name] for s in SCENARIOS if len(s.conditions) == size), 4)
-        for size in sorted({len(scenario.conditions) for scenario in SCENARIOS})
+        str(size): round(mean(means[s.name] for s in measured if len(s.conditions) == size), 4)
+        for size in sorted({len(scenario.conditions) for scenario in measured})
     }
+    singles = mean(means[s.name] for s in measured if len(s.conditions) == 1)
+    compounds = mean(means[s.name] for s in measured if len(s.conditions) > 1)
     pairs = {
         s.name: round(means[s.name] / mean(means[c.name] for c in s.conditions), 3)
-        for s in _COMPOUNDS
+        for s in measured
         if len(s.conditions) == 2
     }
-    curves = {s.name: [rates[s.name, m] for m in SEVERITIES] for s in SCENARIOS}
+    curves = {s.name: [rates[s.name, m] for m in SEVERITIES] for s in measured}
     return {
         "clean": rates["clean", 0.0],
         "singles": round(singles, 4),
@@ -173,3 +179,24 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "not_rising": [name for name, curve in curves.items() if sorted(curve) != curve],
         "above_60_percent_at_lowest": [name for name, curve in curves.items() if curve[0] > 0.6],
     }
+
+
+def with_conditions(compounds: Sequence[Scenario]) -> tuple[Scenario, ...]:
+    """Return compounds with the single conditions that they consist of, in the order of the 54."""
+    names = {condition.name for scenario in compounds for condition in scenario.conditions}
+    names |= {scenario.name for scenario in compounds}
+    return tuple(scenario for scenario in SCENARIOS if scenario.name in names)
+
+
+def max_cells(scenarios: Sequence[Scenario], *, fitted: bool, checks: int) -> int:
+    """Return how many cells a calibration measures at most.
+
+    Args:
+        scenarios: its scenarios.
+        fitted: whether positions are fitted.
+        checks: number of checks.
+    """
+    compounds = sum(len(scenario.conditions) > 1 for scenario in scenarios)
+    singles = len(scenarios) - compounds
+    fit = compounds * len(SCAN) + singles * len(SEVERITIES)
+    return fit * fitted + checks * (1 + len(scenarios) * len(SEVERITIES))

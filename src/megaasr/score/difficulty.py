@@ -68,7 +68,7 @@ class CellWorker:
         root: folder that audio paths are relative to.
         parts: clips of each part, by its name.
         seed: seed of the degradation; a clip meets the same noise in every cell of a scenario.
-        noise: pool of noises.
+        noise: pool of noises, by default those of the dev split.
     """
 
     spec: SystemSpec
@@ -76,7 +76,7 @@ class CellWorker:
     root: Path
     parts: dict[str, tuple[TestClip, ...]]
     seed: int
-    noise: NoisePool = field(default_factory=NoisePool)
+    noise: NoisePool = field(default_factory=lambda: NoisePool(split="dev"))
 
     def __call__(self, cell: Cell, send: Callable[[None], None]) -> tuple[Cell, CellErrors]:
         """Return the cell with its errors; nothing is sent on the way."""

@@ -1,9 +1,9 @@
-"""Built-in noises, so that the simulator works without any data.
+"""The eight fixed built-in noises, which old draws and the first test set refer to.
 
-Each noise is a table of int16 samples at 16 kHz with a peak of 0.9 of full scale, which repeats
-without a seam. It is computed once per process from a fixed random stream, so that a name means
-the same bytes everywhere. Draws refer to noises by name, so the noise behind a name must not
-change.
+The `families` have succeeded them: many realisations of more categories. Each fixed noise is a
+table of int16 samples at 16 kHz with a peak of 0.9 of full scale, which repeats without a seam. It
+is computed once per process from a fixed random stream, so that a name means the same bytes
+everywhere. Draws refer to noises by name, so the noise behind a name must not change.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""The pool of noises: built-in generators, and folders of recordings."""
+"""The pool of noises: built-in families, the eight fixed noises, and folders of recordings."""
 
 from __future__ import annotations
 
 import difflib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,15 @@ from megaasr.audio.files import blocks
 from megaasr.audio.waveform import Samples
 from megaasr.errors import UsageError
 from megaasr.progress import OnProgress
+from megaasr.simulate.families.realisations import realisation
+from megaasr.simulate.families.registry import (
+    CATEGORIES,
+    FAMILIES_VERSION,
+    SPLITS,
+    NoiseSplit,
+    is_realisation,
+    realisation_names,
+)
 from megaasr.simulate.noise_generators import BUILTIN, NAMES, builtin_noise
 from megaasr.simulate.sample_cache import RecordingFailure, SampleCache
 from megaasr.simulate.sample_cache_builder import (
@@ -31,6 +41,9 @@ WHITE = "white"
 
 POOL = "pool"
 """Category of all noises of a pool."""
+
+BuiltinNoises = Literal["families", "fixed"]
+BUILTIN_KINDS: Final[tuple[BuiltinNoises, ...]] = get_args(BuiltinNoises)
 
 _BLOCK_S = 60.0
 # The SNR decides the final level of a noise. Each is therefore cached as loud as possible, so that
@@ -57,10 +70,24 @@ class NoisePool:
         recorded: cached recordings; None for the built-in noises alone.
         selection: the noises that the category `pool` stands for: `pool` for all recordings (all
             built-in noises if there are none), or a single name or category, see `choose`.
+        builtin: `families` for many realisations of each built-in category; `fixed` for the eight
+            fixed noises of the first test set.
+        split: split whose realisations of the families are drawn. Splits have no realisation in
+            common. Recordings are not concerned: give the manifest of a split.
     """
 
     recorded: SampleCache | None = None
     selection: str = POOL
+    builtin: BuiltinNoises = "families"
+    split: NoiseSplit = "train"
+
+    def __post_init__(self) -> None:
+        for field, value, options in (
+            ("builtin", self.builtin, BUILTIN_KINDS),
+            ("split", self.split, SPLITS),
+        ):
+            if value not in options:
+                raise UsageError(f"{field} must be one of {', '.join(options)}, not {value!r}")
 
     @classmethod
     def from_folders(
@@ -68,6 +95,8 @@ class NoisePool:
         paths: Sequence[Path],
         cache: Path | None = None,
         *,
+        builtin: BuiltinNoises = "families",
+        split: NoiseSplit = "train",
         on_progress: OnProgress = lambda done, total: None,
     ) -> NoisePool:
         """Return the pool of the recordings in folders, which are decoded once and cached.
@@ -82,13 +111,16 @@ class NoisePool:
             paths: folders or single files, of any format.
             cache: folder for the decoded samples (115 MB per hour); None for a folder in the
                 user's cache. The cache is reused as long as the recordings do not change.
+            builtin: built-in noises that can be named beside the recordings, and white noise.
+            split: split of the built-in noises.
             on_progress: called with the number of decoded recordings and the total number.
 
         Raises:
             UsageError: a folder does not exist, or has no recordings or no usable ones.
             AudioError: the cache cannot be written.
         """
-        return cls(build_sample_cache(paths, cache, _ENCODER, on_progress))
+        recorded = build_sample_cache(paths, cache, _ENCODER, on_progress)
+        return cls(recorded, builtin=builtin, split=split)
 
     def narrowed(self, selection: str) -> NoisePool:
         """Return a copy of this pool whose category `pool` draws from one noise or category.
@@ -101,7 +133,7 @@ class NoisePool:
 
     @property
     def categories(self) -> list[str]:
-        """Categories of the recordings, sorted; names of the built-in noises if there are none."""
+        """Categories of the recordings; those of the built-in noises if there are none."""
         return list(self._by_category)
 
     @property
@@ -109,13 +141,22 @@ class NoisePool:
         """Recordings in the folders that cannot be used, and the reasons."""
         return self.recorded.index.failures if self.recorded else ()
 
+    @property
+    def builtin_identity(self) -> dict[str, str]:
+        """What the built-in noises of a data set depend on, for its `recipe.json`."""
+        if self.builtin == "fixed":
+            return {"builtin": self.selection}
+        return {"builtin": self.selection, "split": self.split, "families": FAMILIES_VERSION}
+
     def choose(self, category: str, rng: np.random.Generator) -> str:
         """Draw a noise: first a category, then one of its recordings, with equal probability.
 
         Args:
             category: `white` (always the built-in noise), `pool` (see `selection`), a category or
-                whole folder names from one (`rain`, `noises`), the name of a recording, or a
-                built-in noise (`builtin:babble`, or `babble` if no category has this name).
+                whole folder names from one (`rain`, `noises`), the name of a recording, a
+                built-in category (`builtin:babble`, or `babble` if no category of the recordings
+                has this name), a realisation of one (`builtin:babble/train-07`), or a fixed noise
+                that is no family (`builtin:pink`).
             rng: random stream.
 
         Returns:
@@ -125,8 +166,11 @@ class NoisePool:
             UsageError: no noise or category has this name.
         """
         if category == WHITE:
-            return BUILTIN + WHITE
-        groups = self._candidates(self.selection if category == POOL else category)
+            groups = self._builtin_candidates(WHITE)
+            if self.builtin == "fixed":
+                return groups[0][0]  # no number of the stream is used
+        else:
+            groups = self._candidates(self.selection if category == POOL else category)
         group = groups[int(rng.integers(len(groups)))]
         return group[int(rng.integers(len(group)))]
 
@@ -138,7 +182,8 @@ class NoisePool:
             RecordError: the cached samples are damaged.
         """
         if name.startswith(BUILTIN):
-            return builtin_noise(name.removeprefix(BUILTIN))
+            is_fixed = name.removeprefix(BUILTIN) in NAMES
+            return builtin_noise(name.removeprefix(BUILTIN)) if is_fixed else realisation(name)
         if self.recorded is None:
             raise UsageError(
                 f"the noise {name} is a recording: name the folder that holds it (noise=, --noise)"
@@ -161,8 +206,8 @@ class NoisePool:
             UsageError: no noise has this name.
             RecordError: the cached samples are damaged.
         """
-        if name.startswith(BUILTIN):
-            return offset
+        if name.removeprefix(BUILTIN) in NAMES and name.startswith(BUILTIN):
+            return offset  # the fixed noises sound everywhere
         powers = self._powers(name)
         least = _QUIET * float(powers.mean())
         samples = self.samples(name)
@@ -173,7 +218,7 @@ class NoisePool:
         return _FRAME * int(sounding[int(rng.integers(len(sounding)))])
 
     def _powers(self, name: str) -> NDArray[np.float64]:
-        """Return the power of every 0.1 s of a recording, which is computed once per process."""
+        """Return the power of every 0.1 s of a noise, which is computed once per process."""
         if name not in self._known_powers:
             self._known_powers[name] = _frame_powers(self.samples(name))
         return self._known_powers[name]
@@ -185,7 +230,8 @@ class NoisePool:
     @cached_property
     def _by_category(self) -> dict[str, list[str]]:
         if self.recorded is None:
-            return {name: [BUILTIN + name] for name in NAMES}
+            categories = NAMES if self.builtin == "fixed" else CATEGORIES
+            return {name: self._builtin_candidates(name)[0] for name in categories}
         groups: dict[str, list[str]] = {}
         for recording in self.recorded.index.recordings:
             groups.setdefault(recording.category, []).append(recording.name)
@@ -200,15 +246,25 @@ class NoisePool:
         part = f"/{category.strip('/')}/"
         if groups := [names for key, names in self._by_category.items() if part in f"/{key}/"]:
             return groups
-        if category.removeprefix(BUILTIN) in NAMES:
-            return [[BUILTIN + category.removeprefix(BUILTIN)]]
-        available = [*self._by_category, *(BUILTIN + name for name in NAMES)]
+        if groups := self._builtin_candidates(category.removeprefix(BUILTIN)):
+            return groups
+        names = NAMES if self.builtin == "fixed" else CATEGORIES
+        available = [*self._by_category, *(BUILTIN + name for name in names)]
         near = difflib.get_close_matches(category, available, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(available[:20])}"
         raise UsageError(f"no noise or category is called {category}; {hint}")
 
-    def __getstate__(self) -> dict[str, SampleCache | str | None]:
-        return {"recorded": self.recorded, "selection": self.selection}
+    def _builtin_candidates(self, name: str) -> list[list[str]]:
+        """Return the built-in noises that a name without its prefix stands for, as one group."""
+        if self.builtin == "families" and name in CATEGORIES:
+            return [realisation_names(name, self.split)]
+        if name in NAMES or is_realisation(BUILTIN + name):
+            return [[BUILTIN + name]]
+        return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the cached properties: another process opens the files itself.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _encode(path: Path) -> EncodedRecording:

@@ -197,7 +197,11 @@ class SampleCache:
 
 def default_cache_folder(kind: RecordingKind, paths: Sequence[Path]) -> Path:
     """Return the default cache folder for recordings from these paths, in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     absolute = "\n".join(sorted(os.path.abspath(path) for path in paths))  # noqa: PTH100
     digest = hashlib.blake2b(os.fsencode(absolute), digest_size=8).hexdigest()
-    return cache / "megaasr" / f"{kind.replace(' ', '-')}-{digest}"
+    return user_cache_folder() / f"{kind.replace(' ', '-')}-{digest}"
+
+
+def user_cache_folder() -> Path:
+    """Return the package's folder in the user's cache; it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "megaasr"

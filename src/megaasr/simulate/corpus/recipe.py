@@ -12,6 +12,7 @@ from megaasr.config import Recipe
 from megaasr.errors import UsageError
 from megaasr.simulate.mix import Mix
 from megaasr.simulate.noise_generators import BUILTIN
+from megaasr.simulate.noise_pool import BuiltinNoises
 from megaasr.simulate.positions import Compounds
 from megaasr.simulate.severity import SeverityCurve
 from megaasr.simulate.speed import MAX_SPEED, MIN_SPEED
@@ -22,7 +23,8 @@ class SimulatedCorpusRecipe(Recipe):
 
     seed: int = Field(ge=0, lt=2**63, description="seed of every random choice")
     split: Literal["train", "dev", "test"] = Field(
-        default="train", description="split, the first part of the file names"
+        default="train",
+        description="split: the first part of the file names; splits share no built-in noise",
     )
     num_clips: int | None = Field(
         default=None, gt=0, description="number of clips; None for one per utterance"
@@ -43,6 +45,10 @@ class SimulatedCorpusRecipe(Recipe):
     noise: tuple[str, ...] = Field(
         default=(),
         description="folders or manifests of noises, or builtin:NAME; empty for all built-in ones",
+    )
+    builtin_noises: BuiltinNoises = Field(
+        default="families",
+        description="families, or fixed for the eight fixed noises of the first test set",
     )
     room_responses: Path | None = Field(
         default=None, description="folder of measured room responses; None for synthetic reverb"

@@ -51,7 +51,7 @@ def open_sources(
         UsageError: a folder does not exist or has no usable recordings.
         AudioError: the cache cannot be written.
     """
-    noise, rooms = _noise(recipe.noise, on_progress), None
+    noise, rooms = _noise(recipe, on_progress), None
     if recipe.room_responses is not None:
         rooms = MeasuredRooms.from_folders([recipe.room_responses], on_progress=on_progress)
     caches = {"noise": noise.recorded, "room_responses": rooms.recorded if rooms else None}
@@ -62,7 +62,7 @@ def open_sources(
         caches["talkers"] = talkers.recorded.recorded if talkers.recorded else None
     content: dict[str, Any] = {name: cache and _content(cache) for name, cache in caches.items()}
     if noise.recorded is None:
-        content["noise"] = {"builtin": noise.selection}
+        content["noise"] = noise.builtin_identity
     unusable = chain.from_iterable(_unusable(cache) for cache in caches.values() if cache)
     if recipe.compounds is Compounds.CALIBRATED:
         content["positions_sha256"] = positions_sha256()
@@ -70,12 +70,15 @@ def open_sources(
     return Sources(simulator, content, tuple(unusable))
 
 
-def _noise(names: tuple[str, ...], on_progress: OnProgress) -> NoisePool:
-    if not names:
-        return NoisePool()
-    if names[0].startswith(BUILTIN):
-        return NoisePool().narrowed(names[0])
-    return NoisePool.from_folders([Path(name) for name in names], on_progress=on_progress)
+def _noise(recipe: SimulatedCorpusRecipe, on_progress: OnProgress) -> NoisePool:
+    names, kind = recipe.noise, recipe.builtin_noises
+    if names and not names[0].startswith(BUILTIN):
+        folders = [Path(name) for name in names]
+        return NoisePool.from_folders(
+            folders, builtin=kind, split=recipe.split, on_progress=on_progress
+        )
+    pool = NoisePool(builtin=kind, split=recipe.split)
+    return pool.narrowed(names[0]) if names else pool
 
 
 def _content(cache: SampleCache) -> dict[str, Any]:

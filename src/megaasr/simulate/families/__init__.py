@@ -1,0 +1,1 @@
+"""Families of built-in noises: generators with random parameters, one family a category."""
