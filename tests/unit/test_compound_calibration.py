@@ -76,8 +76,8 @@ class Formula:
             rate = 0.1 + 0.4 * cell.position
         else:
             rate = 0.1 * size + 0.1 * size * cell.position  # at -1: 0
-        per_clip = (round(40 * rate),) * 25
-        return cell, CellErrors(per_clip, (40,) * 25)
+        count = 25 * cell.copies
+        return cell, CellErrors((round(40 * rate),) * count, (40,) * count)
 
 
 @pytest.fixture

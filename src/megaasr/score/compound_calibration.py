@@ -25,6 +25,9 @@ ENOUGH = 1.15
 """A compound is not measured at further positions if its rate exceeds the hardest target by this
 factor."""
 
+COPIES = 4
+"""Degraded copies of each clip for single conditions, on whose rates all targets depend."""
+
 OnCells = Callable[[int], None]
 """Called with the number of cells measured since the last call."""
 
@@ -85,16 +88,20 @@ class Calibration:
         cells = {("clean", 0.0): Cell(CLEAN, 0.0, compounds, "check")}
         for scenario in self.scenarios:
             for m in SEVERITIES:
-                literal = compounds is Compounds.LITERAL or len(scenario.conditions) == 1
-                position = m if literal else position_in(table, scenario, m)
-                cells[scenario.name, m] = Cell(scenario.name, position, compounds, "check")
+                is_single = len(scenario.conditions) == 1
+                at_severity = is_single or compounds is Compounds.LITERAL
+                position = m if at_severity else position_in(table, scenario, m)
+                copies = COPIES if is_single else 1
+                cells[scenario.name, m] = Cell(scenario.name, position, compounds, "check", copies)
         self._measure(list(cells.values()))
         return [self._row(name, m, cell) for (name, m), cell in cells.items()]
 
     def _targets(self) -> dict[str, list[float]]:
         """Return the wanted rate of each compound at each severity: the mean of its conditions."""
         singles = {condition.name for s in self.scenarios for condition in s.conditions}
-        cells = {(name, m): Cell(name, m) for name in sorted(singles) for m in SEVERITIES}
+        cells = {
+            (name, m): Cell(name, m, copies=COPIES) for name in sorted(singles) for m in SEVERITIES
+        }
         self._measure(list(cells.values()))
         rates = {key: self.log[cell].rate for key, cell in cells.items()}
         return {
@@ -131,7 +138,10 @@ class Calibration:
 
     def _row(self, name: str, severity: float, cell: Cell) -> dict[str, Any]:
         counts: CellErrors = self.log[cell]
-        interval = bootstrap_interval(counts.errors, counts.words, seed=self.worker.seed)
+        blocks = [str(index // cell.copies) for index in range(len(counts.errors))]
+        interval = bootstrap_interval(
+            counts.errors, counts.words, seed=self.worker.seed, blocks=blocks
+        )
         return {
             "scenario": name,
             "severity": severity,

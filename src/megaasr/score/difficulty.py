@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from megaasr import strict_json
@@ -31,12 +32,14 @@ class Cell:
         position: where the parameters stand in their ranges, -1 (mild) to 1 (hard).
         compounds: ranges of the parameters.
         part: part of the clips that is degraded, `fit` or `check`.
+        copies: number of times that each clip is degraded, with other noises and losses each time.
     """
 
     scenario: str
     position: float
     compounds: Compounds = Compounds.CALIBRATED
     part: str = "fit"
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,9 @@ class CellErrors:
     """Errors of a system on the clips of a cell.
 
     Attributes:
-        errors: word errors of each clip, at most as many as its reference has words, so that a
-            system that repeats itself endlessly on one clip does not outweigh all others.
-        words: words of each clip's reference.
+        errors: word errors of each degraded clip, at most as many as its reference has words, so
+            that a system that repeats itself endlessly on one clip does not outweigh all others.
+        words: words of its reference.
     """
 
     errors: tuple[int, ...]
@@ -81,13 +84,15 @@ class CellWorker:
     def __call__(self, cell: Cell, send: Callable[[None], None]) -> tuple[Cell, CellErrors]:
         """Return the cell with its errors; nothing is sent on the way."""
         simulator = Simulator(self.noise, compounds=cell.compounds, position=cell.position)
-        clips, counts = self.parts[cell.part], []
-        for clip, waveform in zip(clips, self._waveforms[cell.part], strict=True):
+        clips = zip(self.parts[cell.part], self._waveforms[cell.part], strict=True)
+        counts = []
+        for (clip, waveform), copy_index in product(clips, range(cell.copies)):
             draw = simulator.draw(
                 seed=self.seed,
                 scenario=cell.scenario,
                 severity=max(0.0, cell.position),
                 utterance=clip.id,
+                copy_index=copy_index,
             )
             (prediction,) = self._system.predict([simulator.apply(waveform, draw).waveform])
             counts.append(
