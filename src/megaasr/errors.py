@@ -65,6 +65,10 @@ class DecoderMissingError(AudioError):
     """The format requires the program `ffmpeg`, which is not on the PATH."""
 
 
+class CodecError(MegaASRError):
+    """A speech codec of the simulator is not installed on this machine, or failed."""
+
+
 class PackageError(MegaASRError):
     """A package (Debian, PyPI, npm) cannot be downloaded, or its content is not as expected."""
 

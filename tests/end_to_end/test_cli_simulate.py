@@ -386,3 +386,51 @@ def test_the_help_lists_every_command(run: Run) -> None:
     assert shown.status == 0
     for command in ("scenarios", "apply", "replay", "gallery", "corpus", "webdataset", "calibrate"):
         assert command in shown.out
+
+
+def test_extra_conditions_are_listed_in_plain_words(run: Run) -> None:
+    shown = run("scenarios", "--extra")
+    assert shown.status == 0
+    rows = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    table = {name.strip(): chain.strip() for name, chain in rows}
+    assert list(table)[:3] == ["competing_talker", "music", "room"]
+    assert len(table) == 10
+    assert table["codec"] == (
+        "The speech was coded for a telephone call, for the web or for radio. (codec, level)"
+    )
+    listed = json.loads(run("scenarios", "--extra", "--json").out)
+    assert [scenario["name"] for scenario in listed] == list(table)
+
+
+@pytest.mark.parametrize("scenario", ["codec", "room+packet_loss", "competing_talker+noise"])
+def test_extra_conditions_are_applied_and_replayed(run: Run, scenario: str) -> None:
+    options = ("--scenario", scenario, "--severity", "0.4", "--seed", "3")
+    codecs = ("--codec", "g711-mu-law", "--codec", "g711-a-law")
+    applied = run("apply", "clean.flac", "bad.flac", *options, *codecs)
+    assert applied.status == 0, applied.err
+    replayed = run("replay", "bad.flac.json", "--input", "clean.flac", "--output", "same.flac")
+    assert replayed.status == 0, replayed.err
+    assert digest("bad.flac") == digest("same.flac")
+
+
+def test_competing_speech_of_a_folder(run: Run) -> None:
+    Path("people").mkdir()
+    shutil.copyfile("clean.flac", "people/other.flac")
+    options = ("--scenario", "competing_talker", "--talkers", "people")
+    applied = run("apply", "clean.flac", "bad.flac", *options)
+    assert applied.status == 0, applied.err
+    assert "people/other.flac" in applied.out
+    again = ("replay", "bad.flac.json", "--input", "clean.flac", "--output", "same.flac")
+    missing = run(*again)
+    assert missing.status == 2
+    assert "name the folder that holds it" in missing.err
+    assert run(*again, "--talkers", "people").status == 0
+    assert digest("bad.flac") == digest("same.flac")
+
+
+def test_a_codec_without_ffmpeg_is_a_clear_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    applied = run("apply", "clean.flac", "bad.flac", "--scenario", "codec", "--codec", "gsm-fr")
+    assert applied.status != 0
+    assert "needs the program ffmpeg" in applied.err
+    assert not Path("bad.flac").exists()

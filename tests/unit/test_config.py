@@ -36,6 +36,7 @@ KINDS = {
     "simulate-degraded-test": SimulatedCorpusRecipe,
     "simulate-degraded-test-v2": SimulatedCorpusRecipe,
     "simulate-human-test": SimulatedCorpusRecipe,
+    "simulate-stress-test": SimulatedCorpusRecipe,
     "simulate-train-compound-tiny": SimulatedCorpusRecipe,
     "simulate-train-tiny": SimulatedCorpusRecipe,
     "synthesize-small": SpeechRecipe,

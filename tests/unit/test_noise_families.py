@@ -24,6 +24,7 @@ from megaasr.simulate.families import realisations
 from megaasr.simulate.families.realisations import realisation, realisations_folder
 from megaasr.simulate.families.registry import (
     CATEGORIES,
+    GROUPS,
     REALISATIONS,
     SPLITS,
     generate,
@@ -168,7 +169,7 @@ def test_splits_have_no_realisation_in_common() -> None:
     assert not names["train"] & (names["dev"] | names["test"])
     assert not names["dev"] & names["test"]
     for split in SPLITS:
-        counts = Counter(NoisePool(split=split).choose("pool", rng(n)) for n in range(600))
+        counts = Counter(NoisePool(split=split).choose("pool", rng(n)) for n in range(1200))
         assert set(counts) <= names[split]
         assert len({name.partition("/")[0] for name in counts}) == len(CATEGORIES)
         whites = {NoisePool(split=split).choose("white", rng(n)) for n in range(200)}
@@ -456,3 +457,16 @@ def test_the_identity_of_a_data_set_names_what_its_noises_depend_on() -> None:
     assert NoisePool(builtin="fixed").builtin_identity == {"builtin": "pool"}
     families = NoisePool(split="test").narrowed("rain").builtin_identity
     assert families == {"builtin": "rain", "split": "test", "families": "1"}
+
+
+def test_groups_hold_every_category_once_and_are_drawn_equally_often() -> None:
+    members = [name for group in GROUPS for name in group]
+    assert sorted(members) == sorted(CATEGORIES)
+    counts = Counter(
+        NoisePool().choose("pool", rng(n)).removeprefix("builtin:").partition("/")[0]
+        for n in range(3000)
+    )
+    for group in GROUPS:
+        assert sum(counts[name] for name in group) == pytest.approx(300, abs=70)
+        for name in group:
+            assert counts[name] == pytest.approx(300 / len(group), abs=70 / len(group) ** 0.5)

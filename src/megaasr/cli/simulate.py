@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from megaasr.simulate.sample_cache import RecordingFailure
     from megaasr.simulate.scenarios import Scenario
     from megaasr.simulate.simulator import Simulator
+    from megaasr.simulate.talkers import TalkerPool
 
 _PIPE_WIDTH = 200  # characters: outside a terminal, every scenario is on one line
 
@@ -37,6 +38,15 @@ RoomFolder = Annotated[
     typer.Option(
         "--room-responses",
         help="Folder of measured room responses, instead of synthetic reverberation.",
+    ),
+]
+
+TalkerFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--talkers",
+        help="Folder or manifest of other people's speech for competing_talker; repeatable "
+        "[default: built-in synthetic talkers].",
     ),
 ]
 
@@ -57,14 +67,17 @@ def _group() -> None:
 @app.command()
 def scenarios(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    extra: Annotated[
+        bool, typer.Option("--extra", help="List the extra conditions, which are not of the paper.")
+    ] = False,
 ) -> None:
-    """List the 54 scenarios with their name, chain and group."""
-    from megaasr.simulate.conditions import BY_NAME as CONDITION_NAMES
+    """List the 54 scenarios with their name, chain and group, or the extra conditions."""
     from megaasr.simulate.describe import describe_chain, describe_condition
-    from megaasr.simulate.scenarios import SCENARIOS
+    from megaasr.simulate.scenarios import EXTRA_SCENARIOS, SCENARIOS
 
+    scenarios_ = EXTRA_SCENARIOS if extra else SCENARIOS
     if json_:
-        listed = [_scenario_json(scenario) for scenario in SCENARIOS]
+        listed = [_scenario_json(scenario) for scenario in scenarios_]
         typer.echo(strict_json.dumps(listed, indent=1))
         return
     from rich.console import Console
@@ -73,14 +86,14 @@ def scenarios(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
-    for group in dict.fromkeys(scenario.group for scenario in SCENARIOS):
-        members = [scenario for scenario in SCENARIOS if scenario.group == group]
-        title = f"{group} ({len(members)})"
+    for group in dict.fromkeys(scenario.group for scenario in scenarios_):
+        members = [scenario for scenario in scenarios_ if scenario.group == group]
+        title = f"{'extra conditions' if extra else group} ({len(members)})"
         table = Table("scenario", "what happens, in this order", title=title, title_justify="left")
         table.columns[0].no_wrap = True
         for scenario in members:
             steps = describe_chain([step.kind for _, step in scenario.chain])
-            if scenario.name in CONDITION_NAMES:
+            if len(scenario.conditions) == 1:
                 steps = f"{describe_condition(scenario.name)} ({steps})"
             table.add_row(scenario.name, steps)
         console.print(table)
@@ -105,11 +118,18 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
         float, typer.Option(help="Speed relative to the recording, 0.5 to 2, at the same pitch.")
     ] = 1.0,
     compounds: CompoundRanges = Compounds.CALIBRATED,
+    talkers: TalkerFolders = None,
+    codec: Annotated[
+        list[str] | None,
+        typer.Option(help="Codec that may be drawn; repeatable [default: all, see the docs]."),
+    ] = None,
 ) -> None:
     """Degrade a recording; writes OUT, and OUT.json, from which replay reproduces it.
 
     OUT has 16 kHz and 16 bits. The same file name, options and seed give the same bytes.
     """
+    from dataclasses import replace
+
     from megaasr.errors import UsageError
     from megaasr.simulate.describe import describe_steps
     from megaasr.simulate.provenance import Provenance
@@ -117,7 +137,10 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     if severity is not None and mapping is not None:
         raise UsageError("--mapping is for severities that are drawn; leave out it or --severity")
     _check_output(output, source)
-    simulator = _simulator(noise, room_responses, compounds)
+    simulator = replace(
+        _simulator(noise, room_responses, compounds, talkers),
+        codecs=None if codec is None else tuple(codec),
+    )
     draw = simulator.draw(
         seed=seed,
         scenario=scenario,
@@ -146,6 +169,7 @@ def replay(
     ] = None,
     noise: NoisePath = None,
     room_responses: RoomFolder = None,
+    talkers: TalkerFolders = None,
     force: Annotated[
         bool, typer.Option(help="Write the file even if its samples differ from the log.")
     ] = False,
@@ -165,7 +189,8 @@ def replay(
     provenance = Provenance.read(log)
     clean = _read(source)
     provenance.check_input(source, clean.samples)
-    simulated = _simulator(noise, room_responses).apply(clean, provenance.draw)
+    simulator = _simulator(noise, room_responses, talkers=talkers)
+    simulated = simulator.apply(clean, provenance.draw)
     if not force:
         provenance.check_output(simulated.waveform.samples)
     write(output, simulated.waveform)
@@ -251,6 +276,7 @@ def _simulator(
     noise: Path | None,
     room_responses: Path | None,
     compounds: Compounds = Compounds.CALIBRATED,
+    talkers: Sequence[Path] | None = None,
 ) -> Simulator:
     from megaasr.simulate.simulator import Simulator
 
@@ -260,7 +286,22 @@ def _simulator(
 
         rooms = MeasuredRooms.from_folders([room_responses])
         _warn_about(rooms.failures)
-    return Simulator(_noise_pool(noise), rooms, compounds)
+    return Simulator(_noise_pool(noise), rooms, compounds, talkers=_talker_pool(talkers))
+
+
+def _talker_pool(talkers: Sequence[Path] | None) -> TalkerPool:
+    from megaasr.cli.progress import progress_bar
+    from megaasr.simulate.talkers import TalkerPool
+
+    if not talkers:
+        return TalkerPool()
+    with progress_bar("talkers") as advance:
+        pool = TalkerPool.from_folders(
+            talkers,
+            on_progress=lambda done, total: advance(done, total, "decoded once, then cached"),
+        )
+    _warn_about(pool.failures)
+    return pool
 
 
 def _noise_pool(noise: Path | None) -> NoisePool:

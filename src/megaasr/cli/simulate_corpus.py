@@ -99,7 +99,7 @@ def corpus(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
         return
     with _needing_pyarrow():
         from megaasr.simulate.corpus.build import build_corpus
-    if plan.noise or plan.room_responses:
+    if plan.noise or plan.room_responses or plan.talkers:
         _cache_sources(plan)
     with _progress("clips") as show:
         report = build_corpus(manifest, output, plan, workers=workers, on_progress=show)

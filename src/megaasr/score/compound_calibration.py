@@ -18,8 +18,8 @@ from megaasr.simulate.positions import Compounds, fitted_positions, position_in
 from megaasr.simulate.scenarios import CLEAN, SCENARIOS, Scenario
 
 SEVERITIES = (0.2, 0.5, 0.8)
-SCAN = (-1.0, -0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)
-"""Positions at which compounds are measured, in this order."""
+SCAN = (-0.8, -0.6, -0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.5)
+"""Positions at which compounds are measured, in this order; all are close to clean at the first."""
 
 ENOUGH = 1.15
 """A compound is not measured at further positions if its rate exceeds the hardest target by this

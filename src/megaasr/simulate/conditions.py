@@ -24,6 +24,16 @@ StepKind = Literal[
     "stutter",
     "loudness",
     "loudness_after_distortion",
+    # of the extra conditions
+    "competing_talker",
+    "room",
+    "gain_control",
+    "noise_gate",
+    "band_limit",
+    "wow_flutter",
+    "playback_speed",
+    "codec",
+    "packet_loss",
 ]
 """Kinds of steps, by which chains are merged; low-pass and high-pass are both `filter`."""
 
@@ -39,11 +49,13 @@ class ChainStep:
         parameters: values of the primitive's parameters by name: constants, or a `Sweep` or
             `DiscreteSweep` over severity.
         gate: position in the ranges above which the step is applied; None to apply it always.
+        yields: whether the step is also left out if a later condition has a step of its kind.
     """
 
     kind: StepKind
     parameters: Mapping[str, Any] = field(default_factory=dict)
     gate: float | None = None
+    yields: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,14 +67,14 @@ class Condition:
         role: `anchor` for the room or the acoustic path, of which a recording has at most one;
             `modifier` for conditions that can be added to any recording.
         chain: primitives in physical order.
-        legacy: name of the condition in the authors' files.
+        legacy: name of the condition in the authors' files; empty if they do not have it.
         literal_chain: the paper's chain where `chain` departs from it; None if they are the same.
     """
 
     name: str
     role: Role
     chain: tuple[ChainStep, ...]
-    legacy: str
+    legacy: str = ""
     literal_chain: tuple[ChainStep, ...] | None = None
 
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from megaasr.audio.waveform import SAMPLE_RATE
+from megaasr.simulate.describe_extra import (
+    EXTRA_KINDS,
+    EXTRA_SENTENCES,
+    describe_extra,
+    describe_extra_measurements,
+    frequency,
+)
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.primitives import (
     AdditiveNoise,
@@ -32,7 +39,7 @@ _CONDITIONS = {
     "distortion": "The input is overdriven.",
     "dropout": "Packets are lost in transmission.",
     "noise": "Other sounds are audible besides the speech.",
-}
+} | EXTRA_SENTENCES
 
 
 _KINDS = {
@@ -45,7 +52,7 @@ _KINDS = {
     "resample": "lower sample rate",
     "reverb": "reverberation",
     "stutter": "lost frames",
-}
+} | EXTRA_KINDS
 
 
 def describe_chain(kinds: Sequence[str]) -> str:
@@ -95,6 +102,8 @@ def describe(primitive: AnyPrimitive) -> str:
             phrase = f"loudness set to {primitive.target_lufs:.1f} LUFS, no peak above full scale"
         case FrameStutter():
             phrase = _stutter(primitive)
+        case _:
+            phrase = describe_extra(primitive)
     return phrase
 
 
@@ -116,6 +125,7 @@ def describe_measurements(measurements: Measurements) -> str:
         runs = int(remaining.pop("runs"))
         lost = f"{remaining.pop('lost_frames')} of {remaining.pop('frames')} frames"
         phrases.append(f"{runs} {'loss' if runs == 1 else 'losses'}, {lost}")
+    phrases += describe_extra_measurements(remaining)
     phrases += [f"{name.replace('_', ' ')} {value}" for name, value in remaining.items()]
     return ", ".join(phrases)
 
@@ -157,13 +167,13 @@ def _filter(primitive: SpectralFilter) -> str:
     kind = "low-pass" if primitive.filter_type == "lowpass" else "high-pass"
     times = _TIMES.get(primitive.repeat, f"{primitive.repeat} times")
     slope = f"{_DB_PER_OCTAVE * primitive.repeat} dB per octave"
-    cutoff = _frequency(primitive.cutoff_hz)
+    cutoff = frequency(primitive.cutoff_hz)
     return f"{kind} at {cutoff}, {times} ({slope}){_share(primitive.wet)}"
 
 
 def _resampling(primitive: Resampling) -> str:
-    rate = _frequency(primitive.target_rate_hz)
-    limit = _frequency(primitive.target_rate_hz / 2)
+    rate = frequency(primitive.target_rate_hz)
+    limit = frequency(primitive.target_rate_hz / 2)
     share = _share(primitive.wet)
     return f"down to a rate of {rate} and back, so nothing above {limit} is left{share}"
 
@@ -180,10 +190,3 @@ def _stutter(stutter: FrameStutter) -> str:
 
 def _share(wet: float) -> str:
     return "" if wet == 1 else f", mixed with {100 * (1 - wet):.0f} % of the unprocessed signal"
-
-
-def _frequency(hertz: float) -> str:
-    """Return a frequency as it is usually written: 460 Hz, 3.9 kHz, 8 kHz."""
-    if round(hertz) < 1000:
-        return f"{hertz:.0f} Hz"
-    return f"{hertz / 1000:.2f}".rstrip("0").rstrip(".") + " kHz"

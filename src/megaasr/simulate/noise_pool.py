@@ -22,6 +22,7 @@ from megaasr.simulate.families.realisations import realisation
 from megaasr.simulate.families.registry import (
     CATEGORIES,
     FAMILIES_VERSION,
+    GROUPS,
     SPLITS,
     NoiseSplit,
     is_realisation,
@@ -151,6 +152,8 @@ class NoisePool:
     def choose(self, category: str, rng: np.random.Generator) -> str:
         """Draw a noise: first a category, then one of its recordings, with equal probability.
 
+        Of all built-in families, first a group of categories is drawn, see `registry.GROUPS`.
+
         Args:
             category: `white` (always the built-in noise), `pool` (see `selection`), a category or
                 whole folder names from one (`rain`, `noises`), the name of a recording, a
@@ -242,6 +245,8 @@ class NoisePool:
     def _candidates(self, category: str) -> list[list[str]]:
         """Return the groups of names that a category draws from."""
         if category == POOL:
+            if self.recorded is None and self.builtin == "families":
+                return [[n for name in group for n in self._by_category[name]] for group in GROUPS]
             return list(self._by_category.values())
         if self.recorded is not None and category in self.recorded:
             return [[category]]

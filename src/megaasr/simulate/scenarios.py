@@ -13,11 +13,13 @@ from functools import cached_property
 from itertools import combinations
 
 from megaasr.errors import UsageError
-from megaasr.simulate.conditions import BY_NAME, CONDITIONS, ChainStep, Condition
+from megaasr.simulate.conditions import CONDITIONS, ChainStep, Condition
+from megaasr.simulate.extra_conditions import ALL_CONDITIONS, EXTRA_CONDITIONS
 
 CLEAN = "clean"
 """Name of the scenario without any condition; it is not one of the 54."""
 
+_ANY = {condition.name: condition for condition in ALL_CONDITIONS}
 _LEGACY = {condition.legacy: condition.name for condition in CONDITIONS}
 
 
@@ -64,10 +66,15 @@ def _merged(
     chains: Iterable[tuple[Condition, tuple[ChainStep, ...]]],
 ) -> tuple[tuple[Condition, ChainStep], ...]:
     merged: list[tuple[Condition, ChainStep]] = []
-    for condition, chain in chains:
+    conditions = list(chains)
+    for number, (condition, chain) in enumerate(conditions):
         before = {step.kind for _, step in merged}
+        after = {step.kind for _, later in conditions[number + 1 :] for step in later}
         merged += [
-            (condition, step) for step in chain if step.kind == "noise" or step.kind not in before
+            (condition, step)
+            for step in chain
+            if step.kind == "noise"
+            or (step.kind not in before and not (step.yields and step.kind in after))
         ]
     return tuple(merged)
 
@@ -91,13 +98,17 @@ def enumerate_scenarios() -> tuple[Scenario, ...]:
 SCENARIOS = enumerate_scenarios()
 """The 54 scenarios, ordered by the number of conditions and then canonically."""
 
+EXTRA_SCENARIOS = tuple(Scenario((condition,)) for condition in EXTRA_CONDITIONS)
+"""The extra conditions on their own, in canonical order; they are not among the 54."""
+
 _BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 def find_scenario(name: str) -> Scenario:
     """Return the scenario with a name.
 
-    Compounds outside the 54 (`far_field+distortion+noise`) are formed by the same rules.
+    Compounds outside the 54 (`far_field+distortion+noise`), and those with extra conditions
+    (`far_field+codec`), are formed by the same rules.
 
     Args:
         name: conditions joined with `+` in any order, or `clean`. Legacy names are accepted:
@@ -109,7 +120,8 @@ def find_scenario(name: str) -> Scenario:
     if name == CLEAN:
         return Scenario(())
     parts = [_condition(part.strip(), name) for part in name.split("+")]
-    canonical = "+".join(c.name for c in CONDITIONS if c in parts)
+    ordered = tuple(c for c in ALL_CONDITIONS if c in parts)
+    canonical = "+".join(c.name for c in ordered)
     if any(parts.count(part) > 1 for part in parts):
         raise UsageError(f"scenario {name}: a condition occurs twice")
     anchors = [c.name for c in parts if c.role == "anchor"]
@@ -118,7 +130,7 @@ def find_scenario(name: str) -> Scenario:
             f"scenario {name}: {' and '.join(anchors)} exclude each other, a recording is made in "
             "one place; keep one of them"
         )
-    return _BY_NAME.get(canonical) or Scenario(tuple(c for c in CONDITIONS if c in parts))
+    return _BY_NAME.get(canonical) or Scenario(ordered)
 
 
 def scenario_names(scenarios: Iterable[Scenario] = SCENARIOS) -> list[str]:
@@ -127,9 +139,9 @@ def scenario_names(scenarios: Iterable[Scenario] = SCENARIOS) -> list[str]:
 
 
 def _condition(name: str, scenario: str) -> Condition:
-    public = name if name in BY_NAME else _LEGACY.get(name, name)
-    if public not in BY_NAME:
-        near = difflib.get_close_matches(name, [*BY_NAME, *_LEGACY], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the conditions are {', '.join(BY_NAME)}"
+    public = name if name in _ANY else _LEGACY.get(name, name)
+    if public not in _ANY:
+        near = difflib.get_close_matches(name, [*_ANY, *_LEGACY], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the conditions are {', '.join(_ANY)}"
         raise UsageError(f"unknown scenario {scenario!r}: no condition is called {name!r}; {hint}")
-    return BY_NAME[public]
+    return _ANY[public]

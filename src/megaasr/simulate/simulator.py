@@ -16,6 +16,7 @@ from megaasr.errors import UsageError
 from megaasr.simulate import kernels
 from megaasr.simulate.conditions import ChainStep
 from megaasr.simulate.draw import Draw
+from megaasr.simulate.extra_draws import EXTRA_KINDS, StepDraw, draw_extra_step
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.positions import Compounds
 from megaasr.simulate.positions import position as position_of
@@ -40,6 +41,7 @@ from megaasr.simulate.scenarios import Scenario, find_scenario
 from megaasr.simulate.severity import DiscreteSweep, SeverityCurve, Sweep, check_severity
 from megaasr.simulate.speed import change_speed, check_speed
 from megaasr.simulate.streams import stream, stream_key
+from megaasr.simulate.talkers import TalkerPool
 
 _DETERMINISTIC: dict[str, type[Any]] = {
     "reverb": Reverberation,
@@ -81,12 +83,18 @@ class Simulator:
         compounds: ranges of the parameters: fitted for compounds, or the paper's for everything.
         position: where the parameters of every draw stand in their ranges, -1 (mild) to 1 (hard),
             for calibration; None for the position that belongs to scenario and severity.
+        talkers: pool of other people's speech, for `competing_talker`; the built-in synthetic
+            talkers by default.
+        codecs: names of the codecs to draw from, such as `codecs.available_codecs()`; None for
+            all, so that a seed means the same on every machine.
     """
 
     noise: NoisePool = field(default_factory=NoisePool)
     rooms: MeasuredRooms | None = None
     compounds: Compounds = Compounds.CALIBRATED
     position: float | None = None
+    talkers: TalkerPool = field(default_factory=TalkerPool)
+    codecs: tuple[str, ...] | None = None
 
     def draw(
         self,
@@ -115,8 +123,8 @@ class Simulator:
             speed_range: slowest and fastest speed to draw from; None to use `speed`.
 
         Raises:
-            UsageError: the scenario or a noise is unknown, the severity is not in 0..1, or a speed
-                is not in 0.5..2.
+            UsageError: the scenario, a noise or a codec is unknown, the severity is not in 0..1, a
+                speed is not in 0.5..2, or there is no other speech than the clip itself.
         """
         if isinstance(scenario, str):
             scenario = find_scenario(scenario)
@@ -134,7 +142,11 @@ class Simulator:
         literal = self.compounds is Compounds.LITERAL
         steps = [
             self._draw_step(
-                condition.name, step, position, partial(stream_key, *identity, f"step {number}")
+                condition.name,
+                step,
+                position,
+                partial(stream_key, *identity, f"step {number}"),
+                utterance,
             )
             for number, (condition, step) in enumerate(
                 scenario.literal_chain if literal else scenario.chain
@@ -162,22 +174,30 @@ class Simulator:
             draw: the degradation.
 
         Raises:
-            UsageError: `audio` is neither, or a noise or room response of the draw is missing.
+            UsageError: `audio` is neither, or a noise, a room response or the speech of a talker of
+                the draw is missing.
+            CodecError: a codec of the draw is not installed, or failed.
         """
         x = change_speed(_copy_at_16_khz(_as_waveform(audio)), draw.speed)
-        resources = Resources(self.noise, self.rooms)
+        resources = Resources(self.noise, self.rooms, self.talkers)
         measurements: list[Measurements] = []
         for steps in _fused(draw.steps):
             if len(steps) > 1:
                 apply_cascade(x, [step for step in steps if isinstance(step, SpectralFilter)])
                 measurements += [{} for _ in steps]
             else:
-                measurements.append(steps[0].apply(x, resources))
+                x, measured = steps[0].transform(x, resources)
+                measurements.append(measured)
         clipped = kernels.loops.scale_and_clip(x, 1.0)
         return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(measurements))
 
     def _draw_step(
-        self, condition: str, step: ChainStep, position: float, key: Callable[[], str]
+        self,
+        condition: str,
+        step: ChainStep,
+        position: float,
+        key: Callable[[], str],
+        utterance: str,
     ) -> AnyPrimitive:
         values = {name: _value_at(value, position) for name, value in step.parameters.items()}
         if step.kind == "noise":
@@ -192,6 +212,9 @@ class Simulator:
             return RoomResponse(condition=condition, response=self.rooms.choose(stream(key())))
         if step.kind == "stutter":
             return FrameStutter(condition=condition, key=key(), **values)
+        if step.kind in EXTRA_KINDS:
+            pools = self.talkers, self.codecs
+            return draw_extra_step(step.kind, StepDraw(condition, values, key(), utterance, *pools))
         primitive: AnyPrimitive = _DETERMINISTIC[step.kind](condition=condition, **values)
         return primitive
 

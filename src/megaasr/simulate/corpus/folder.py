@@ -17,7 +17,7 @@ from megaasr.versions import package_version
 
 RECIPE_FILE = "recipe.json"
 # Folders may be moved; only their contents identify the data set.
-_FOLDERS = ("noise", "room_responses")
+_FOLDERS = ("noise", "room_responses", "talkers")
 _LIBRARIES = ("megaasr", "numpy", "pyarrow", "scipy", "soundfile", "soxr")
 
 

@@ -53,6 +53,11 @@ class SimulatedCorpusRecipe(Recipe):
     room_responses: Path | None = Field(
         default=None, description="folder of measured room responses; None for synthetic reverb"
     )
+    talkers: tuple[str, ...] = Field(
+        default=(),
+        description="folders or manifests of other people's speech for `competing_talker`; empty "
+        "for the built-in synthetic talkers",
+    )
     format: AudioFormat = Field(
         default="flac", description="audio format of the clips, with 16 bits"
     )

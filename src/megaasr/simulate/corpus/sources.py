@@ -17,6 +17,7 @@ from megaasr.simulate.positions import Compounds, positions_sha256
 from megaasr.simulate.room_responses import MeasuredRooms
 from megaasr.simulate.sample_cache import SampleCache
 from megaasr.simulate.simulator import Simulator
+from megaasr.simulate.talkers import TalkerPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Sources:
 def open_sources(
     recipe: SimulatedCorpusRecipe, on_progress: OnProgress = lambda done, total: None
 ) -> Sources:
-    """Open the noises and room responses of a recipe; they are cached if they are not yet.
+    """Open the noises, room responses and talkers of a recipe; they are cached if not yet.
 
     Args:
         recipe: recipe that names their folders.
@@ -54,13 +55,19 @@ def open_sources(
     if recipe.room_responses is not None:
         rooms = MeasuredRooms.from_folders([recipe.room_responses], on_progress=on_progress)
     caches = {"noise": noise.recorded, "room_responses": rooms.recorded if rooms else None}
+    talkers = TalkerPool()
+    if recipe.talkers:
+        paths = [Path(name) for name in recipe.talkers]
+        talkers = TalkerPool.from_folders(paths, on_progress=on_progress)
+        caches["talkers"] = talkers.recorded.recorded if talkers.recorded else None
     content: dict[str, Any] = {name: cache and _content(cache) for name, cache in caches.items()}
     if noise.recorded is None:
         content["noise"] = noise.builtin_identity
     unusable = chain.from_iterable(_unusable(cache) for cache in caches.values() if cache)
     if recipe.compounds is Compounds.CALIBRATED:
         content["positions_sha256"] = positions_sha256()
-    return Sources(Simulator(noise, rooms, recipe.compounds), content, tuple(unusable))
+    simulator = Simulator(noise, rooms, recipe.compounds, talkers=talkers)
+    return Sources(simulator, content, tuple(unusable))
 
 
 def _noise(recipe: SimulatedCorpusRecipe, on_progress: OnProgress) -> NoisePool:

@@ -69,6 +69,21 @@ _GENERATORS: dict[str, Callable[[np.random.Generator], Float64Array]] = {
 CATEGORIES = tuple(_GENERATORS)
 """Names of the families, sorted, without the prefix `builtin:`."""
 
+GROUPS: Final[tuple[tuple[str, ...], ...]] = (
+    ("babble",),
+    ("applause", "baby"),
+    ("engine", "traffic", "train"),
+    ("rain", "sea", "stream", "wind"),
+    ("fan", "hum", "power_tool"),
+    ("coloured", "crackle", "fire", "radio", "white"),
+    ("clock", "dishes", "footsteps", "keyboard", "knocks", "rustle"),
+    ("alarm", "bells", "siren", "telephone"),
+    ("birds", "dogs", "insects"),
+    ("music",),
+)
+"""Categories by kind of source. A noise is drawn from a group first, so that the many sounds that
+hardly disturb speech (alarms, steps, a clock) do not outweigh babble, water and machines."""
+
 _NAME = re.compile(rf"{BUILTIN}(?P<category>[a-z_]+)/(?P<split>[a-z]+)-(?P<number>\d\d)")
 
 

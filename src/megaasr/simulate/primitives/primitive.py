@@ -36,10 +36,12 @@ class Resources:
     Attributes:
         noise: source of noises.
         rooms: source of measured room responses; None if there are none.
+        talkers: source of other people's speech; None if there is none.
     """
 
     noise: NoiseSource
     rooms: RoomResponses | None = None
+    talkers: NoiseSource | None = None
 
 
 class Primitive(BaseModel):
@@ -64,6 +66,18 @@ class Primitive(BaseModel):
             Values that were measured; `skipped` gives the reason if `x` is unchanged.
         """
         raise NotImplementedError
+
+    def transform(self, x: Samples, resources: Resources) -> tuple[Samples, Measurements]:
+        """Return the result of the primitive, and the values that were measured.
+
+        Args:
+            x: as for `apply`; may be changed in place.
+            resources: noises, room responses and talkers.
+
+        Returns:
+            `x` itself, unless the primitive changes the length of the clip.
+        """
+        return x, self.apply(x, resources)
 
 
 def mix_in(x: Samples, dry: Samples, wet: float) -> None:
