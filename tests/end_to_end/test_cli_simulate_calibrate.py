@@ -58,6 +58,16 @@ def test_a_compound_is_fitted_and_checked(
     assert (tmp_path / "cells.jsonl").read_text() == measured
 
 
+def test_two_processes_measure_the_same(manifest: Path, tmp_path: Path) -> None:
+    """Rounds of one cell run in the calling process, which must not hinder the next round."""
+    calibrate(manifest, tmp_path / "one")
+    calibrate(manifest, tmp_path / "two", "--workers", "2")
+    reports = [
+        json.loads((tmp_path / name / "calibration.json").read_text()) for name in ("one", "two")
+    ]
+    assert reports[0]["calibrated"] == reports[1]["calibrated"]
+
+
 def test_too_few_clips_and_another_folder_are_refused(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from megaasr import strict_json
 from megaasr.audio.clips import read_clip
@@ -103,6 +104,10 @@ class CellWorker:
         words = tuple(count.reference_length for count in counts)
         errors = tuple(min(count.errors, count.reference_length) for count in counts)
         return cell, CellErrors(errors, words)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the loaded system, which cannot be pickled: another process loads its own.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def _system(self) -> System:
