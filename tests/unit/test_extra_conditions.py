@@ -42,6 +42,7 @@ from megaasr.simulate.primitives import (
     SpeechCodec,
     WowFlutter,
 )
+from megaasr.simulate.primitives.primitive import Resources
 from megaasr.simulate.scenarios import EXTRA_SCENARIOS, SCENARIOS, find_scenario
 from megaasr.simulate.severity import DiscreteSweep, Sweep
 from megaasr.simulate.simulator import Simulator
@@ -355,3 +356,30 @@ def test_a_data_set_with_extra_conditions(tmp_path: Path) -> None:
         for step in draw.steps:
             if isinstance(step, CompetingTalker):
                 assert step.source == f"people/c{2 if row.id.startswith('c1') else 1}.flac"
+
+
+def test_sources_leave_room_for_the_slowest_playback() -> None:
+    mix = {"kind": "listed", "scenarios": ["far_field+speed", "noise"]}
+    recipe = SimulatedCorpusRecipe.model_validate({"seed": 1, "max_duration_s": 1.4, "mix": mix})
+    limit_s = recipe.max_source_s
+    assert limit_s == pytest.approx(1.0)
+    clip = Waveform(np.full(round(limit_s * SAMPLE_RATE), 0.1, np.float32), SAMPLE_RATE)
+    simulator, lengths_s = Simulator(), set()
+    for seed in range(8):
+        draw = simulator.draw(seed=seed, scenario="speed", severity=1.0)
+        lengths_s.add(round(simulator.apply(clip, draw).waveform.duration_s, 2))
+    assert lengths_s == {0.71, 1.4}
+    slower = recipe.model_copy(update={"speed_range": (0.8, 1.0)})
+    assert slower.max_source_s == pytest.approx(0.8)
+    usual = SimulatedCorpusRecipe(seed=1, max_duration_s=1.4)
+    assert usual.max_source_s == 1.4
+
+
+@pytest.mark.parametrize("codec", ["codec2-700c", "opus-24", "g711-mu-law"])
+def test_silence_stays_silent_behind_every_codec(codec: str) -> None:
+    step = SpeechCodec(codec=codec, **C)
+    for samples in (1, SAMPLE_RATE):
+        silence = np.zeros(samples, np.float32)
+        measured = step.apply(silence, Resources(NoisePool()))
+        assert not silence.any()
+        assert str(measured["skipped"]).startswith("silence")

@@ -77,6 +77,12 @@ class Condition:
     legacy: str = ""
     literal_chain: tuple[ChainStep, ...] | None = None
 
+    @property
+    def max_stretch(self) -> float:
+        """Largest length that the condition can give a clip, relative to the clean one."""
+        steps = (step for step in self.chain if step.kind == "playback_speed")
+        return max((1 + step.parameters["change"].hard for step in steps), default=1.0)
+
 
 _FAR_FIELD = (
     ChainStep(
