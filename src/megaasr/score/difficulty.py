@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from megaasr import strict_json
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
+from megaasr.errors import ModelError
 from megaasr.score.predictions import System, read_log
 from megaasr.score.systems import InferenceOptions, SystemSpec, load_system
 from megaasr.score.test_set import TestClip
@@ -79,7 +81,11 @@ class CellWorker:
     noise: NoisePool = field(default_factory=lambda: NoisePool(split="dev"))
 
     def __call__(self, cell: Cell, send: Callable[[None], None]) -> tuple[Cell, CellErrors]:
-        """Return the cell with its errors; nothing is sent on the way."""
+        """Return the cell with its errors; nothing is sent on the way.
+
+        Raises:
+            ModelError: the system failed on a clip, which says nothing about difficulty.
+        """
         simulator = Simulator(self.noise, compounds=cell.compounds, position=cell.position)
         clips, counts = self.parts[cell.part], []
         for clip, waveform in zip(clips, self._waveforms[cell.part], strict=True):
@@ -90,6 +96,12 @@ class CellWorker:
                 utterance=clip.id,
             )
             (prediction,) = self._system.predict([simulator.apply(waveform, draw).waveform])
+            if prediction.error is not None:
+                raise ModelError(
+                    f"{self.spec.name} could not transcribe {clip.audio} in {cell.scenario} at "
+                    f"position {cell.position:g}: {prediction.error}; mend that and run the same "
+                    "command again, it continues"
+                )
             counts.append(
                 count_errors(
                     clip.text, prediction.text, language=clip.language, normalizer=NORMALIZER
@@ -98,6 +110,10 @@ class CellWorker:
         words = tuple(count.reference_length for count in counts)
         errors = tuple(min(count.errors, count.reference_length) for count in counts)
         return cell, CellErrors(errors, words)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the cached properties: another process loads the system itself.
+        return {attribute.name: getattr(self, attribute.name) for attribute in fields(self)}
 
     @cached_property
     def _system(self) -> System:
