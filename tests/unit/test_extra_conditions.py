@@ -383,3 +383,11 @@ def test_silence_stays_silent_behind_every_codec(codec: str) -> None:
         measured = step.apply(silence, Resources(NoisePool()))
         assert not silence.any()
         assert str(measured["skipped"]).startswith("silence")
+
+
+@pytest.mark.parametrize("name", ["clean", "codec", "far_field+codec", "far_field+noise"])
+def test_a_scenario_is_found_as_the_same_object(name: str) -> None:
+    # A gallery lists it once, and its chain is merged once.
+    other_order = "+".join(reversed(name.split("+")))
+    assert find_scenario(name) is find_scenario(other_order)
+    assert find_scenario("codec") in EXTRA_SCENARIOS
