@@ -391,3 +391,15 @@ def test_a_scenario_is_found_as_the_same_object(name: str) -> None:
     other_order = "+".join(reversed(name.split("+")))
     assert find_scenario(name) is find_scenario(other_order)
     assert find_scenario("codec") in EXTRA_SCENARIOS
+
+
+def test_music_is_no_fixed_noise() -> None:
+    fixed = Simulator(NoisePool(builtin="fixed"))
+    with pytest.raises(UsageError, match=r"music is a family, and .* eight fixed noises; allow"):
+        fixed.draw(seed=1, scenario="music", severity=0.5)
+
+
+@pytest.mark.parametrize("position", [-1.01, 2.0, float("nan")])
+def test_a_position_outside_the_ranges_is_refused(position: float) -> None:
+    with pytest.raises(UsageError, match=r"must be from -1 \(mild\) to 1 \(hard\)"):
+        Simulator(position=position)

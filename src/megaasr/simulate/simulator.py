@@ -87,6 +87,9 @@ class Simulator:
             talkers by default.
         codecs: names of the codecs to draw from, such as `codecs.available_codecs()`; None for
             all, so that a seed means the same on every machine.
+
+    Raises:
+        UsageError: the position is not in -1..1.
     """
 
     noise: NoisePool = field(default_factory=NoisePool)
@@ -95,6 +98,10 @@ class Simulator:
     position: float | None = None
     talkers: TalkerPool = field(default_factory=TalkerPool)
     codecs: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.position is not None and not -1 <= self.position <= 1:  # NaN too
+            raise UsageError(f"position {self.position}: it must be from -1 (mild) to 1 (hard)")
 
     def draw(
         self,
