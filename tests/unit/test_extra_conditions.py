@@ -91,6 +91,11 @@ def test_the_names_and_the_order_of_the_seven_are_untouched() -> None:
             "competing_talker noise loudness",
         ),
         ("competing_talker", "competing_talker", "competing_talker loudness"),
+        (
+            "distortion+competing_talker",
+            "competing_talker+distortion",
+            "competing_talker distortion filter loudness_after_distortion",
+        ),
         ("music+competing_talker", "competing_talker+music", "competing_talker noise loudness"),
         (
             "packet_loss+codec+room+music",

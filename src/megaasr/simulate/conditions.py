@@ -37,6 +37,9 @@ StepKind = Literal[
 ]
 """Kinds of steps, by which chains are merged; low-pass and high-pass are both `filter`."""
 
+LEVELS: frozenset[StepKind] = frozenset({"loudness", "loudness_after_distortion"})
+"""Kinds of steps that set the level of the recording."""
+
 Role = Literal["anchor", "modifier"]
 
 
@@ -49,7 +52,8 @@ class ChainStep:
         parameters: values of the primitive's parameters by name: constants, or a `Sweep` or
             `DiscreteSweep` over severity.
         gate: position in the ranges above which the step is applied; None to apply it always.
-        yields: whether the step is also left out if a later condition has a step of its kind.
+        yields: whether the step, which sets a level, is also left out if a later condition sets
+            one.
     """
 
     kind: StepKind

@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from itertools import combinations
 
 from megaasr.errors import UsageError
-from megaasr.simulate.conditions import CONDITIONS, ChainStep, Condition
+from megaasr.simulate.conditions import CONDITIONS, LEVELS, ChainStep, Condition
 from megaasr.simulate.extra_conditions import ALL_CONDITIONS, EXTRA_CONDITIONS
 
 CLEAN = "clean"
@@ -74,7 +74,7 @@ def _merged(
             (condition, step)
             for step in chain
             if step.kind == "noise"
-            or (step.kind not in before and not (step.yields and step.kind in after))
+            or (step.kind not in before and not (step.yields and after & LEVELS))
         ]
     return tuple(merged)
 
