@@ -367,6 +367,7 @@ def test_sources_leave_room_for_the_slowest_playback() -> None:
     mix = {"kind": "listed", "scenarios": ["far_field+speed", "noise"]}
     recipe = SimulatedCorpusRecipe.model_validate({"seed": 1, "max_duration_s": 1.4, "mix": mix})
     limit_s = recipe.max_source_s
+    assert limit_s is not None
     assert limit_s == pytest.approx(1.0)
     clip = Waveform(np.full(round(limit_s * SAMPLE_RATE), 0.1, np.float32), SAMPLE_RATE)
     simulator, lengths_s = Simulator(), set()

@@ -200,11 +200,11 @@ def _clips_sha256(parts: dict[str, tuple[TestClip, ...]]) -> str:
     """Return a hash of the drawn clips: of their ids, languages and transcripts, in order."""
     from megaasr import strict_json
 
-    drawn = {
+    ids_and_texts = {
         name: [(clip.id, clip.language, clip.text) for clip in clips]
         for name, clips in parts.items()
     }
-    return hashlib.sha256(strict_json.dumps(drawn).encode()).hexdigest()
+    return hashlib.sha256(strict_json.dumps(ids_and_texts).encode()).hexdigest()
 
 
 def _claim(output: Path, provenance: dict[str, Any]) -> None:

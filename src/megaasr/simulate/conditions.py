@@ -82,7 +82,7 @@ class Condition:
     literal_chain: tuple[ChainStep, ...] | None = None
 
     @property
-    def max_stretch(self) -> float:
+    def max_lengthening(self) -> float:
         """Largest length that the condition can give a clip, relative to the clean one."""
         steps = (step for step in self.chain if step.kind == "playback_speed")
         return max((1 + step.parameters["change"].hard for step in steps), default=1.0)

@@ -146,20 +146,6 @@ class Simulator:
         position = self.position
         if position is None:
             position = position_of(scenario, severity, self.compounds)
-        literal = self.compounds is Compounds.LITERAL
-        steps = [
-            self._draw_step(
-                condition.name,
-                step,
-                position,
-                partial(stream_key, *identity, f"step {number}"),
-                utterance,
-            )
-            for number, (condition, step) in enumerate(
-                scenario.literal_chain if literal else scenario.chain
-            )
-            if step.gate is None or position > step.gate
-        ]
         return Draw(
             scenario=scenario.name,
             severity=severity,
@@ -169,7 +155,7 @@ class Simulator:
             utterance=utterance,
             copy_index=copy_index,
             speed=check_speed(speed),
-            steps=tuple(steps),
+            steps=self._draw_steps(scenario, position, identity),
         )
 
     def apply(self, audio: Waveform | tuple[NDArray[Any], int], draw: Draw) -> Simulated:
@@ -197,6 +183,23 @@ class Simulator:
                 measurements.append(measured)
         clipped = kernels.loops.scale_and_clip(x, 1.0)
         return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(measurements))
+
+    def _draw_steps(
+        self, scenario: Scenario, position: float, identity: tuple[int, str, int]
+    ) -> tuple[AnyPrimitive, ...]:
+        literal = self.compounds is Compounds.LITERAL
+        chain = scenario.literal_chain if literal else scenario.chain
+        return tuple(
+            self._draw_step(
+                condition.name,
+                step,
+                position,
+                partial(stream_key, *identity, f"step {number}"),
+                identity[1],
+            )
+            for number, (condition, step) in enumerate(chain)
+            if step.gate is None or position > step.gate
+        )
 
     def _draw_step(
         self,

@@ -93,5 +93,7 @@ class SimulatedCorpusRecipe(Recipe):
         if self.max_duration_s is None:
             return None
         slowest = min(1.0, self.speed_range[0] if self.speed_range else 1.0)
-        stretch = max((condition.max_stretch for condition in self.mix.conditions), default=1.0)
-        return self.max_duration_s * slowest / stretch
+        lengthening = max(
+            (condition.max_lengthening for condition in self.mix.conditions), default=1.0
+        )
+        return self.max_duration_s * slowest / lengthening
