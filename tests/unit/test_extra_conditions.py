@@ -409,3 +409,8 @@ def test_music_is_no_fixed_noise() -> None:
 def test_a_position_outside_the_ranges_is_refused(position: float) -> None:
     with pytest.raises(UsageError, match=r"must be from -1 \(mild\) to 1 \(hard\)"):
         Simulator(position=position)
+
+
+def test_an_unknown_codec_is_refused_before_it_is_drawn() -> None:
+    with pytest.raises(UsageError, match=r"no codec is called gsm; there are g711-mu-law"):
+        Simulator(codecs=("gsm",))

@@ -14,6 +14,7 @@ from megaasr.audio.files import from_array, resample
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import UsageError
 from megaasr.simulate import kernels
+from megaasr.simulate.codec_ladder import find_codec
 from megaasr.simulate.conditions import ChainStep
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.extra_draws import EXTRA_KINDS, StepDraw, draw_extra_step
@@ -89,7 +90,7 @@ class Simulator:
             all, so that a seed means the same on every machine.
 
     Raises:
-        UsageError: the position is not in -1..1.
+        UsageError: the position is not in -1..1, or a codec is unknown.
     """
 
     noise: NoisePool = field(default_factory=NoisePool)
@@ -102,6 +103,8 @@ class Simulator:
     def __post_init__(self) -> None:
         if self.position is not None and not -1 <= self.position <= 1:  # NaN too
             raise UsageError(f"position {self.position}: it must be from -1 (mild) to 1 (hard)")
+        for name in self.codecs or ():
+            find_codec(name)
 
     def draw(
         self,
