@@ -7,6 +7,7 @@ MegaASRError
 │   ├── AudioEmptyError      the file contains no samples
 │   ├── AudioFormatError     the file is not audio, is damaged, or contains non-finite values
 │   └── DecoderMissingError  the format requires ffmpeg, which is not installed
+├── CodecError            a speech codec of the simulator is not installed, or failed
 ├── PackageError          a package cannot be downloaded or read
 ├── RecordError           a line of a manifest is invalid
 ├── ModelError            a model cannot be found, loaded or run

@@ -75,3 +75,30 @@ def test_too_few_clips_and_another_folder_are_refused(
     assert "fewer than the 53" in capsys.readouterr().err
     assert calibrate(manifest, tmp_path / "a", "--speaker", "nobody") != 0
     assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_of_other_clips_is_refused(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    speakers = ["a" if number % 2 else "b" for number in range(len(rows))]
+    copies = {}
+    for folder, repeats in (("one", 2), ("two", 3)):
+        lines = [
+            json.dumps({**row, "id": f"{folder}-{copy}-{row['id']}", "speaker": speaker})
+            for copy in range(repeats)
+            for row, speaker in zip(rows, speakers, strict=True)
+        ]
+        copies[folder] = tmp_path / folder / "dev.jsonl"
+        copies[folder].parent.mkdir()
+        copies[folder].write_text("\n".join(lines) + "\n", encoding="utf-8")
+    out, few = tmp_path / "out", ("--clips", "1", "--check-clips", "1", "--shipped")
+    assert calibrate(copies["one"], out, str(copies["two"]), *few) == 0
+    capsys.readouterr()
+    assert calibrate(copies["one"], out, str(copies["two"]), *few, "--speaker", "a") != 0
+    assert "clips_sha256" in capsys.readouterr().err
+    # Another first manifest, with the name of the second one.
+    changed = copies["one"].read_text().replace("one-0", "new-0")
+    copies["one"].write_text(changed, encoding="utf-8")
+    assert calibrate(copies["one"], out, str(copies["two"]), *few) != 0
+    assert "data.1 dev.jsonl" in capsys.readouterr().err

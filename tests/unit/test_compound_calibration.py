@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megaasr.score.compound_calibration import SCAN, SEVERITIES, Calibration, summarise
-from megaasr.score.difficulty import Cell, CellErrors, CellLog
+from megaasr.audio.files import write
+from megaasr.audio.waveform import SAMPLE_RATE, Waveform
+from megaasr.errors import ModelError, UsageError
+from megaasr.score.compound_calibration import (
+    SCAN,
+    SEVERITIES,
+    Calibration,
+    summarise,
+    with_conditions,
+)
+from megaasr.score.difficulty import Cell, CellErrors, CellLog, CellWorker
 from megaasr.score.difficulty_fit import fit_positions, isotonic, position_of_rate
-from megaasr.simulate.positions import Compounds, position_in
+from megaasr.score.predictions import Prediction
+from megaasr.score.systems import InferenceOptions, SystemSpec
+from megaasr.score.test_set import TestClip
+from megaasr.simulate.positions import Compounds, fitted_positions, position, position_in
 from megaasr.simulate.scenarios import SCENARIOS, find_scenario
 
 RATES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -148,3 +161,72 @@ def test_the_check_and_its_summary(
     assert changed["not_rising"] == changed["above_60_percent_at_lowest"] == [rows[1]["scenario"]]
     assert json.loads(json.dumps(rows)) == rows
     assert find_scenario(rows[-1]["scenario"]).name == rows[-1]["scenario"]
+
+
+def test_a_fit_of_one_compound_keeps_the_positions_of_all_others(tmp_path: Path) -> None:
+    worker: Any = Formula()
+    scenarios = with_conditions([find_scenario("distortion+noise")])
+    log = CellLog(tmp_path / "cells.jsonl")
+    table = Calibration(worker, log, 1, lambda count: None, scenarios).fit()
+    assert "distortion+noise" in table["scenarios"]
+    for name in ("far_field+dropout+noise", "far_field+recording+distortion", "echo+codec"):
+        for m in (0.0, 0.5, 1.0):
+            scenario = find_scenario(name)
+            if len(scenario.conditions) > 2:
+                assert position_in(table, scenario, m) == position(scenario, m)
+            assert -1 <= position_in(table, scenario, m) <= 1
+    assert set(table["sizes"]) == set(fitted_positions()["sizes"])
+
+
+@pytest.mark.parametrize("name", ["noise", "clean", "far_field+codec", "echo+distortion+noise"])
+def test_only_compounds_of_the_54_are_fitted(name: str) -> None:
+    with pytest.raises(UsageError, match=r"is not one of the 47 compounds"):
+        with_conditions([find_scenario("distortion+noise"), find_scenario(name)])
+
+
+def test_a_judge_without_errors_has_no_ratio(tmp_path: Path) -> None:
+    class Perfect(Formula):
+        def __call__(self, cell: Cell, send: Callable[[None], None]) -> tuple[Cell, CellErrors]:
+            return cell, CellErrors((0,) * 25, (40,) * 25)
+
+    worker: Any = Perfect()
+    scenarios = with_conditions([find_scenario("distortion+noise")])
+    log = CellLog(tmp_path / "cells.jsonl")
+    calibration = Calibration(worker, log, 1, lambda count: None, scenarios)
+    summary = summarise(calibration.check(fitted_positions()))
+    assert summary["ratio"] is None
+    assert summary["pairs"] == {"distortion+noise": None}
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> CellWorker:
+    """A worker whose system is our own tiny model, on a clip of a tone."""
+    time_s = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    tone = (0.3 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
+    write(tmp_path / "tone.wav", Waveform(tone, SAMPLE_RATE))
+    clip = TestClip(id="tone", audio="tone.wav", text="one two", language="en")
+    spec = SystemSpec("tiny@base", "megaasr", "tiny", "base")
+    options = InferenceOptions(None, "en", offline=True)
+    return CellWorker(spec, options, tmp_path, {"fit": (clip,)}, 1)
+
+
+def test_a_worker_that_has_measured_is_pickled_without_its_system(worker: CellWorker) -> None:
+    # With a single missing cell, the worker measures in the calling process; with several, it is
+    # then sent to others.
+    before = pickle.dumps(worker)
+    first = worker(Cell("noise", 0.0), lambda message: None)
+    assert pickle.dumps(worker) == before
+    assert pickle.loads(before)(Cell("noise", 0.0), lambda message: None) == first
+
+
+class Failing:
+    """A system that fails, as one does that is out of memory."""
+
+    def predict(self, waveforms: list[Waveform]) -> list[Prediction]:
+        return [Prediction("", error="RuntimeError: out of memory") for _ in waveforms]
+
+
+def test_a_failure_of_the_judge_is_no_difficulty(worker: CellWorker) -> None:
+    vars(worker)["_system"] = Failing()
+    with pytest.raises(ModelError, match=r"tiny@base could not .* noise at .*: RuntimeError: out"):
+        worker(Cell("noise", 0.0), lambda message: None)

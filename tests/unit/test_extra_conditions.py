@@ -42,6 +42,7 @@ from megaasr.simulate.primitives import (
     SpeechCodec,
     WowFlutter,
 )
+from megaasr.simulate.primitives.primitive import Resources
 from megaasr.simulate.scenarios import EXTRA_SCENARIOS, SCENARIOS, find_scenario
 from megaasr.simulate.severity import DiscreteSweep, Sweep
 from megaasr.simulate.simulator import Simulator
@@ -90,6 +91,11 @@ def test_the_names_and_the_order_of_the_seven_are_untouched() -> None:
             "competing_talker noise loudness",
         ),
         ("competing_talker", "competing_talker", "competing_talker loudness"),
+        (
+            "distortion+competing_talker",
+            "competing_talker+distortion",
+            "competing_talker distortion filter loudness_after_distortion",
+        ),
         ("music+competing_talker", "competing_talker+music", "competing_talker noise loudness"),
         (
             "packet_loss+codec+room+music",
@@ -355,3 +361,56 @@ def test_a_data_set_with_extra_conditions(tmp_path: Path) -> None:
         for step in draw.steps:
             if isinstance(step, CompetingTalker):
                 assert step.source == f"people/c{2 if row.id.startswith('c1') else 1}.flac"
+
+
+def test_sources_leave_room_for_the_slowest_playback() -> None:
+    mix = {"kind": "listed", "scenarios": ["far_field+speed", "noise"]}
+    recipe = SimulatedCorpusRecipe.model_validate({"seed": 1, "max_duration_s": 1.4, "mix": mix})
+    limit_s = recipe.max_source_s
+    assert limit_s is not None
+    assert limit_s == pytest.approx(1.0)
+    clip = Waveform(np.full(round(limit_s * SAMPLE_RATE), 0.1, np.float32), SAMPLE_RATE)
+    simulator, lengths_s = Simulator(), set()
+    for seed in range(8):
+        draw = simulator.draw(seed=seed, scenario="speed", severity=1.0)
+        lengths_s.add(round(simulator.apply(clip, draw).waveform.duration_s, 2))
+    assert lengths_s == {0.71, 1.4}
+    slower = recipe.model_copy(update={"speed_range": (0.8, 1.0)})
+    assert slower.max_source_s == pytest.approx(0.8)
+    usual = SimulatedCorpusRecipe(seed=1, max_duration_s=1.4)
+    assert usual.max_source_s == 1.4
+
+
+@pytest.mark.parametrize("codec", ["codec2-700c", "opus-24", "g711-mu-law"])
+def test_silence_stays_silent_behind_every_codec(codec: str) -> None:
+    step = SpeechCodec(codec=codec, **C)
+    for samples in (1, SAMPLE_RATE):
+        silence = np.zeros(samples, np.float32)
+        measured = step.apply(silence, Resources(NoisePool()))
+        assert not silence.any()
+        assert str(measured["skipped"]).startswith("silence")
+
+
+@pytest.mark.parametrize("name", ["clean", "codec", "far_field+codec", "far_field+noise"])
+def test_a_scenario_is_found_as_the_same_object(name: str) -> None:
+    # A gallery lists it once, and its chain is merged once.
+    other_order = "+".join(reversed(name.split("+")))
+    assert find_scenario(name) is find_scenario(other_order)
+    assert find_scenario("codec") in EXTRA_SCENARIOS
+
+
+def test_music_is_no_fixed_noise() -> None:
+    fixed = Simulator(NoisePool(builtin="fixed"))
+    with pytest.raises(UsageError, match=r"music is a family, and .* eight fixed noises; allow"):
+        fixed.draw(seed=1, scenario="music", severity=0.5)
+
+
+@pytest.mark.parametrize("position", [-1.01, 2.0, float("nan")])
+def test_a_position_outside_the_ranges_is_refused(position: float) -> None:
+    with pytest.raises(UsageError, match=r"must be from -1 \(mild\) to 1 \(hard\)"):
+        Simulator(position=position)
+
+
+def test_an_unknown_codec_is_refused_before_it_is_drawn() -> None:
+    with pytest.raises(UsageError, match=r"no codec is called gsm; there are g711-mu-law"):
+        Simulator(codecs=("gsm",))

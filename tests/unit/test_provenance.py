@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from megaasr.audio.files import read, write
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import MegaASRError, RecordError, UsageError
+from megaasr.simulate.codecs import ffmpeg_version
 from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.provenance import Level, Provenance, pcm_16_sha256, samples_sha256
 from megaasr.simulate.simulator import Simulator
@@ -55,6 +58,23 @@ def test_the_output_digest_is_that_of_the_file(
     samples = (0.6 * rng.standard_normal(RATE)).astype(np.float32)  # some lie outside full scale
     write(tmp_path / f"a{suffix}", Waveform(samples, RATE))
     assert pcm_16_sha256(samples) == pcm_16_sha256(read(tmp_path / f"a{suffix}").samples)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+def test_the_version_of_ffmpeg_is_recorded_where_it_coded_the_clip(
+    speechlike: NDArray[np.float32],
+) -> None:
+    clip = Waveform(speechlike, RATE)
+    for codec, recorded in (("gsm-fr", ffmpeg_version()), ("g711-a-law", None)):
+        simulator = Simulator(codecs=(codec,))
+        draw = simulator.draw(seed=3, scenario="codec", severity=0.2, utterance="a.wav")
+        log = Provenance.of("a.wav", speechlike, draw, simulator.apply(clip, draw))
+        assert log.versions.get("ffmpeg") == recorded
+        assert "ffmpeg" not in logged(speechlike).versions
+        if recorded:
+            other = log.model_copy(update={"versions": {**log.versions, "ffmpeg": "0.5"}})
+            with pytest.raises(MegaASRError, match=rf"ffmpeg 0\.5, here {re.escape(recorded)}"):
+                other.check_output(speechlike)
 
 
 def test_another_input_is_refused(speechlike: NDArray[np.float32]) -> None:

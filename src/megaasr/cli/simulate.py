@@ -263,7 +263,7 @@ def _scenario_json(scenario: Scenario) -> dict[str, Any]:
 
 
 def _plain(parameters: Any) -> dict[str, Any]:
-    """Return the parameters of a step as JSON: constants, {easy, hard, core} or {options, core}."""
+    """Return the parameters of a step as JSON: constants, and ranges with their attributes."""
     from dataclasses import asdict, is_dataclass
 
     return {

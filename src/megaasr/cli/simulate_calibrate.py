@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import sys
 from dataclasses import replace
@@ -112,9 +113,10 @@ def calibrate(  # noqa: PLR0913, PLR0917 (every option of a command is an argume
     write_atomically(output / REPORT_FILE, strict_json.dumps(report, indent=1) + "\n")
     for compounds in kinds:
         summary = report[compounds.value]["summary"]
+        times = "no errors" if summary["ratio"] is None else f"{summary['ratio']:.2f} times"
         typer.echo(
             f"{compounds.value}: singles {100 * summary['singles']:.1f} %, compounds "
-            f"{100 * summary['compounds']:.1f} % ({summary['ratio']:.2f} times); not rising: "
+            f"{100 * summary['compounds']:.1f} % ({times}); not rising: "
             f"{', '.join(summary['not_rising']) or 'none'}; above 60 % at the lowest severity: "
             f"{', '.join(summary['above_60_percent_at_lowest']) or 'none'}"
         )
@@ -185,11 +187,24 @@ def _provenance(worker: CellWorker, data: list[Path]) -> dict[str, Any]:
         "command": shlex.join(["mega-asr", *sys.argv[1:]]),
         "megaasr": package_version("megaasr"),
         "system": {"kind": worker.spec.kind, **settings},
-        "data": {path.name: file_sha256(path) for path in data},
+        # Manifests in different folders may have the same name.
+        "data": {f"{number} {path.name}": file_sha256(path) for number, path in enumerate(data, 1)},
         "clips": {name: len(clips) for name, clips in worker.parts.items()},
+        "clips_sha256": _clips_sha256(worker.parts),
         "seed": worker.seed,
         "normalizer": NORMALIZER,
     }
+
+
+def _clips_sha256(parts: dict[str, tuple[TestClip, ...]]) -> str:
+    """Return a hash of the drawn clips: of their ids, languages and transcripts, in order."""
+    from megaasr import strict_json
+
+    ids_and_texts = {
+        name: [(clip.id, clip.language, clip.text) for clip in clips]
+        for name, clips in parts.items()
+    }
+    return hashlib.sha256(strict_json.dumps(ids_and_texts).encode()).hexdigest()
 
 
 def _claim(output: Path, provenance: dict[str, Any]) -> None:

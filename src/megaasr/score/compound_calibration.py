@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
+from megaasr.errors import UsageError
 from megaasr.score.difficulty import Cell, CellErrors, CellLog, CellWorker
 from megaasr.score.difficulty_fit import fit_positions, mean_positions
 from megaasr.score.intervals import bootstrap_interval
@@ -59,17 +60,13 @@ class Calibration:
             for name, rates in measured.items()
         }
         # Compounds that are not fitted keep the positions that they have.
-        scenarios = {**fitted_positions()["scenarios"], **fitted}
-        sizes = {
-            str(size): mean_positions(
-                [
-                    scenarios[s.name]
-                    for s in SCENARIOS
-                    if len(s.conditions) == size and s.name in scenarios
-                ]
-            )
-            for size in range(2, 6)
-        }
+        kept = fitted_positions()
+        scenarios = {**kept["scenarios"], **fitted}
+        sizes = dict(kept["sizes"])
+        for size in range(2, 6):
+            members = [s.name for s in SCENARIOS if len(s.conditions) == size]
+            if rows := [scenarios[name] for name in members if name in scenarios]:
+                sizes[str(size)] = mean_positions(rows)
         return {"severities": list(SEVERITIES), "scenarios": scenarios, "sizes": sizes}
 
     def check(
@@ -162,7 +159,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         mean rate by number of conditions; `pairs`: rate of each compound of two relative to the
         mean of its conditions, over all severities; `not_rising`: scenarios whose rate falls
         anywhere from one severity to the next; `above_60_percent_at_lowest`: scenarios above 60 %
-        at the lowest severity.
+        at the lowest severity. A ratio to no errors at all is None.
     """
     rates = {(row["scenario"], row["severity"]): row["rate"] for row in rows}
     measured = [scenario for scenario in SCENARIOS if (scenario.name, SEVERITIES[0]) in rates]
@@ -174,7 +171,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     singles = mean(means[s.name] for s in measured if len(s.conditions) == 1)
     compounds = mean(means[s.name] for s in measured if len(s.conditions) > 1)
     pairs = {
-        s.name: round(means[s.name] / mean(means[c.name] for c in s.conditions), 3)
+        s.name: _ratio(means[s.name], mean(means[c.name] for c in s.conditions))
         for s in measured
         if len(s.conditions) == 2
     }
@@ -183,7 +180,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "clean": rates["clean", 0.0],
         "singles": round(singles, 4),
         "compounds": round(compounds, 4),
-        "ratio": round(compounds / singles, 3),
+        "ratio": _ratio(compounds, singles),
         "by_size": by_size,
         "pairs": pairs,
         "not_rising": [name for name, curve in curves.items() if sorted(curve) != curve],
@@ -191,8 +188,22 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _ratio(rate: float, reference: float) -> float | None:
+    return round(rate / reference, 3) if reference else None
+
+
 def with_conditions(compounds: Sequence[Scenario]) -> tuple[Scenario, ...]:
-    """Return compounds with the single conditions that they consist of, in the order of the 54."""
+    """Return compounds with the single conditions that they consist of, in the order of the 54.
+
+    Raises:
+        UsageError: a scenario is not one of the 47 compounds.
+    """
+    for scenario in compounds:
+        if scenario not in SCENARIOS or len(scenario.conditions) < 2:
+            raise UsageError(
+                f"{scenario.name} is not one of the 47 compounds, whose positions are fitted; "
+                "`mega-asr simulate scenarios` lists them"
+            )
     names = {condition.name for scenario in compounds for condition in scenario.conditions}
     names |= {scenario.name for scenario in compounds}
     return tuple(scenario for scenario in SCENARIOS if scenario.name in names)

@@ -12,6 +12,7 @@ from typing import Any
 from megaasr import strict_json
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
+from megaasr.errors import ModelError
 from megaasr.score.predictions import System, read_log
 from megaasr.score.systems import InferenceOptions, SystemSpec, load_system
 from megaasr.score.test_set import TestClip
@@ -83,7 +84,11 @@ class CellWorker:
     noise: NoisePool = field(default_factory=lambda: NoisePool(split="dev"))
 
     def __call__(self, cell: Cell, send: Callable[[None], None]) -> tuple[Cell, CellErrors]:
-        """Return the cell with its errors; nothing is sent on the way."""
+        """Return the cell with its errors; nothing is sent on the way.
+
+        Raises:
+            ModelError: the system failed on a clip, which says nothing about difficulty.
+        """
         simulator = Simulator(self.noise, compounds=cell.compounds, position=cell.position)
         clips = zip(self.parts[cell.part], self._waveforms[cell.part], strict=True)
         counts = []
@@ -96,6 +101,12 @@ class CellWorker:
                 copy_index=copy_index,
             )
             (prediction,) = self._system.predict([simulator.apply(waveform, draw).waveform])
+            if prediction.error is not None:
+                raise ModelError(
+                    f"{self.spec.name} could not transcribe {clip.audio} in {cell.scenario} at "
+                    f"position {cell.position:g}: {prediction.error}; mend that and run the same "
+                    "command again, it continues"
+                )
             counts.append(
                 count_errors(
                     clip.text, prediction.text, language=clip.language, normalizer=NORMALIZER

@@ -37,6 +37,9 @@ StepKind = Literal[
 ]
 """Kinds of steps, by which chains are merged; low-pass and high-pass are both `filter`."""
 
+LEVELS: frozenset[StepKind] = frozenset({"loudness", "loudness_after_distortion"})
+"""Kinds of steps that set the level of the recording."""
+
 Role = Literal["anchor", "modifier"]
 
 
@@ -49,7 +52,8 @@ class ChainStep:
         parameters: values of the primitive's parameters by name: constants, or a `Sweep` or
             `DiscreteSweep` over severity.
         gate: position in the ranges above which the step is applied; None to apply it always.
-        yields: whether the step is also left out if a later condition has a step of its kind.
+        yields: whether the step, which sets a level, is also left out if a later condition sets
+            one.
     """
 
     kind: StepKind
@@ -76,6 +80,12 @@ class Condition:
     chain: tuple[ChainStep, ...]
     legacy: str = ""
     literal_chain: tuple[ChainStep, ...] | None = None
+
+    @property
+    def max_lengthening(self) -> float:
+        """Largest length that the condition can give a clip, relative to the clean one."""
+        steps = (step for step in self.chain if step.kind == "playback_speed")
+        return max((1 + step.parameters["change"].hard for step in steps), default=1.0)
 
 
 _FAR_FIELD = (

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from megaasr.config import Recipe
 from megaasr.errors import UsageError
+from megaasr.simulate.conditions import Condition
 from megaasr.simulate.scenarios import CLEAN, SCENARIOS, find_scenario, scenario_names
 from megaasr.simulate.severity import check_severity
 from megaasr.simulate.streams import stream, stream_key
@@ -140,6 +141,12 @@ class Mix(Recipe):
             ScenarioGroup("rest", degraded * self.rest, remaining),
             ScenarioGroup("clean", self.clean, (CLEAN,)),
         )
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Conditions of the scenarios that have a share."""
+        names = [name for group in self.groups if group.share for name in group.scenarios]
+        return tuple(dict.fromkeys(c for name in names for c in find_scenario(name).conditions))
 
     @cached_property
     def cells(self) -> tuple[ScenarioCell, ...]:

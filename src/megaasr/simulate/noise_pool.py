@@ -259,6 +259,12 @@ class NoisePool:
         available = [*self._by_category, *(BUILTIN + name for name in names)]
         near = difflib.get_close_matches(category, available, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(available[:20])}"
+        if self.builtin == "fixed" and category in CATEGORIES:
+            hint = (
+                f"{category} is a family, and this pool has the eight fixed noises; allow the "
+                "families (builtin='families', in a recipe builtin_noises), or give recordings of "
+                "this category"
+            )
         raise UsageError(f"no noise or category is called {category}; {hint}")
 
     def _builtin_candidates(self, name: str) -> list[list[str]]:

@@ -14,7 +14,9 @@ from megaasr.audio.measure import active_speech_level_dbfs, peak
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import MegaASRError, RecordError, UsageError
 from megaasr.simulate import kernels
+from megaasr.simulate.codecs import ffmpeg_version
 from megaasr.simulate.draw import Draw
+from megaasr.simulate.primitives import SpeechCodec
 from megaasr.simulate.primitives.loudness import lufs_or_none
 from megaasr.simulate.primitives.primitive import Measurements
 from megaasr.simulate.simulator import Simulated
@@ -60,7 +62,8 @@ class Provenance(BaseModel):
         clipped_samples: number of samples that were clipped at the end of the chain.
         input_level, output_level: level of the clip before and after the degradation.
         output_sha256: hash of the degraded samples (int16, little-endian).
-        versions: versions of the libraries that can change the bytes.
+        versions: versions of the libraries that can change the bytes, and of the program ffmpeg if
+            a codec of the draw uses it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -98,7 +101,7 @@ class Provenance(BaseModel):
             input_level=Level.of(clean),
             output_level=Level.of(degraded),
             output_sha256=pcm_16_sha256(degraded),
-            versions=versions(),
+            versions=versions(draw),
         )
 
     def to_json(self) -> str:
@@ -154,7 +157,7 @@ class Provenance(BaseModel):
             )
 
     def _other_versions(self) -> str:
-        current = versions()
+        current = versions(self.draw)
         differences = [
             f"{name} {recorded}, here {current.get(name, 'none')}"
             for name, recorded in self.versions.items()
@@ -174,14 +177,21 @@ def pcm_16_sha256(samples: Samples) -> str:
     return hashlib.sha256(levels.astype("<i2").tobytes()).hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries and loops that can change the bytes of a result."""
+def versions(draw: Draw) -> dict[str, str]:
+    """Return the versions of the libraries, loops and programs that can change the bytes of a draw.
+
+    Args:
+        draw: the degradation; ffmpeg is asked for its version only if a codec of it uses ffmpeg.
+    """
     libraries = ("numpy", "scipy", "soxr", "soundfile")
-    return {
+    by_name = {
         "megaasr": package_version("megaasr"),
         "loops": kernels.name(),
         **{name: package_version(name) for name in libraries},
     }
+    if any(isinstance(step, SpeechCodec) and step.uses_ffmpeg for step in draw.steps):
+        by_name["ffmpeg"] = ffmpeg_version() or "none"
+    return by_name
 
 
 def _or_none(value: float) -> float | None:

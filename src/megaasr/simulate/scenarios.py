@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 
 from megaasr.errors import UsageError
-from megaasr.simulate.conditions import CONDITIONS, ChainStep, Condition
+from megaasr.simulate.conditions import CONDITIONS, LEVELS, ChainStep, Condition
 from megaasr.simulate.extra_conditions import ALL_CONDITIONS, EXTRA_CONDITIONS
 
 CLEAN = "clean"
@@ -74,7 +74,7 @@ def _merged(
             (condition, step)
             for step in chain
             if step.kind == "noise"
-            or (step.kind not in before and not (step.yields and step.kind in after))
+            or (step.kind not in before and not (step.yields and after & LEVELS))
         ]
     return tuple(merged)
 
@@ -101,7 +101,7 @@ SCENARIOS = enumerate_scenarios()
 EXTRA_SCENARIOS = tuple(Scenario((condition,)) for condition in EXTRA_CONDITIONS)
 """The extra conditions on their own, in canonical order; they are not among the 54."""
 
-_BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+_BY_NAME = {scenario.name: scenario for scenario in (*SCENARIOS, *EXTRA_SCENARIOS)}
 
 
 def find_scenario(name: str) -> Scenario:
@@ -118,10 +118,9 @@ def find_scenario(name: str) -> Scenario:
         UsageError: a condition is unknown or occurs twice, or there are two anchors.
     """
     if name == CLEAN:
-        return Scenario(())
+        return _formed(())
     parts = [_condition(part.strip(), name) for part in name.split("+")]
     ordered = tuple(c for c in ALL_CONDITIONS if c in parts)
-    canonical = "+".join(c.name for c in ordered)
     if any(parts.count(part) > 1 for part in parts):
         raise UsageError(f"scenario {name}: a condition occurs twice")
     anchors = [c.name for c in parts if c.role == "anchor"]
@@ -130,7 +129,14 @@ def find_scenario(name: str) -> Scenario:
             f"scenario {name}: {' and '.join(anchors)} exclude each other, a recording is made in "
             "one place; keep one of them"
         )
-    return _BY_NAME.get(canonical) or Scenario(ordered)
+    return _formed(ordered)
+
+
+@cache
+def _formed(conditions: tuple[Condition, ...]) -> Scenario:
+    """Return the only scenario with these conditions, so that its chain is merged once."""
+    scenario = Scenario(conditions)
+    return _BY_NAME.get(scenario.name, scenario)
 
 
 def scenario_names(scenarios: Iterable[Scenario] = SCENARIOS) -> list[str]:

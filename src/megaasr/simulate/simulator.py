@@ -14,6 +14,7 @@ from megaasr.audio.files import from_array, resample
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import UsageError
 from megaasr.simulate import kernels
+from megaasr.simulate.codec_ladder import find_codec
 from megaasr.simulate.conditions import ChainStep
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.extra_draws import EXTRA_KINDS, StepDraw, draw_extra_step
@@ -87,6 +88,9 @@ class Simulator:
             talkers by default.
         codecs: names of the codecs to draw from, such as `codecs.available_codecs()`; None for
             all, so that a seed means the same on every machine.
+
+    Raises:
+        UsageError: the position is not in -1..1, or a codec is unknown.
     """
 
     noise: NoisePool = field(default_factory=NoisePool)
@@ -95,6 +99,12 @@ class Simulator:
     position: float | None = None
     talkers: TalkerPool = field(default_factory=TalkerPool)
     codecs: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.position is not None and not -1 <= self.position <= 1:  # NaN too
+            raise UsageError(f"position {self.position}: it must be from -1 (mild) to 1 (hard)")
+        for name in self.codecs or ():
+            find_codec(name)
 
     def draw(
         self,
@@ -139,20 +149,6 @@ class Simulator:
         position = self.position
         if position is None:
             position = position_of(scenario, severity, self.compounds)
-        literal = self.compounds is Compounds.LITERAL
-        steps = [
-            self._draw_step(
-                condition.name,
-                step,
-                position,
-                partial(stream_key, *identity, f"step {number}"),
-                utterance,
-            )
-            for number, (condition, step) in enumerate(
-                scenario.literal_chain if literal else scenario.chain
-            )
-            if step.gate is None or position > step.gate
-        ]
         return Draw(
             scenario=scenario.name,
             severity=severity,
@@ -162,7 +158,7 @@ class Simulator:
             utterance=utterance,
             copy_index=copy_index,
             speed=check_speed(speed),
-            steps=tuple(steps),
+            steps=self._draw_steps(scenario, position, identity),
         )
 
     def apply(self, audio: Waveform | tuple[NDArray[Any], int], draw: Draw) -> Simulated:
@@ -190,6 +186,23 @@ class Simulator:
                 measurements.append(measured)
         clipped = kernels.loops.scale_and_clip(x, 1.0)
         return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(measurements))
+
+    def _draw_steps(
+        self, scenario: Scenario, position: float, identity: tuple[int, str, int]
+    ) -> tuple[AnyPrimitive, ...]:
+        literal = self.compounds is Compounds.LITERAL
+        chain = scenario.literal_chain if literal else scenario.chain
+        return tuple(
+            self._draw_step(
+                condition.name,
+                step,
+                position,
+                partial(stream_key, *identity, f"step {number}"),
+                identity[1],
+            )
+            for number, (condition, step) in enumerate(chain)
+            if step.gate is None or position > step.gate
+        )
 
     def _draw_step(
         self,

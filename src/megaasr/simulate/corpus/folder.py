@@ -12,7 +12,9 @@ from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.folder_claim import FolderClaim
 from megaasr.simulate import kernels
+from megaasr.simulate.codecs import ffmpeg_version
 from megaasr.simulate.corpus.plan import CorpusPlan
+from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe
 from megaasr.versions import package_version
 
 RECIPE_FILE = "recipe.json"
@@ -41,7 +43,7 @@ def claim(output: Path, plan: CorpusPlan, content: Mapping[str, Any]) -> str:
         "holds a data set of another recipe or manifest",
         outputs="*.parquet",
     )
-    inputs, versions = _inputs(plan, content), [_versions()]
+    inputs, versions = _inputs(plan, content), [_versions(plan.recipe)]
     recorded = claimed.read()
     if recorded is not None:
         claimed.require_same({name: recorded.get(name) for name in inputs}, inputs)
@@ -68,13 +70,16 @@ def _inputs(plan: CorpusPlan, content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(recipe: SimulatedCorpusRecipe) -> dict[str, str]:
     import soundfile
 
+    coded = any(condition.name == "codec" for condition in recipe.mix.conditions)
+    programs = {"ffmpeg": ffmpeg_version() or "none"} if coded else {}
     return {
         "python": platform.python_version(),
         **{name: package_version(name) for name in _LIBRARIES},
         "libsndfile": soundfile.__libsndfile_version__,
+        **programs,
         "loops": kernels.name(),
         "machine": platform.machine(),
     }

@@ -89,7 +89,11 @@ class SimulatedCorpusRecipe(Recipe):
 
     @property
     def max_source_s(self) -> float | None:
-        """Maximum length of a source in seconds, so that its slowest clip is within the limit."""
+        """Maximum length of a source in seconds, so that its longest clip is within the limit."""
         if self.max_duration_s is None:
             return None
-        return self.max_duration_s * min(1.0, self.speed_range[0] if self.speed_range else 1.0)
+        slowest = min(1.0, self.speed_range[0] if self.speed_range else 1.0)
+        lengthening = max(
+            (condition.max_lengthening for condition in self.mix.conditions), default=1.0
+        )
+        return self.max_duration_s * slowest / lengthening

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from megaasr.audio.waveform import Samples
-from megaasr.simulate.codec_ladder import find_codec
+from megaasr.simulate.codec_ladder import CODECS, find_codec
 from megaasr.simulate.codecs import encode_and_decode, ffmpeg_version
 from megaasr.simulate.primitives.primitive import Measurements, Primitive, Resources
 
@@ -22,13 +22,24 @@ class SpeechCodec(Primitive):
     primitive: Literal["codec"] = "codec"
     codec: str
 
+    @property
+    def uses_ffmpeg(self) -> bool:
+        """Whether ffmpeg codes the clip; False for an unknown codec."""
+        codec = CODECS.get(self.codec)
+        return codec is not None and bool(codec.encoder)
+
     def apply(self, x: Samples, resources: Resources) -> Measurements:
         """See `Primitive.apply`; the version of ffmpeg is measured, because it decides the bytes.
+
+        Silence stays: codec2 decodes it to a noise, which the next loudness would raise to the
+        level of speech.
 
         Raises:
             UsageError: no codec has this name.
             CodecError: ffmpeg or its encoder is missing, or it failed.
         """
         codec = find_codec(self.codec)
+        if not x.any():
+            return {"skipped": "silence: there is nothing to code"}
         x[:] = encode_and_decode(codec, x)
-        return {"ffmpeg": ffmpeg_version()} if codec.encoder else {}
+        return {"ffmpeg": ffmpeg_version()} if self.uses_ffmpeg else {}

@@ -12,7 +12,7 @@ from pydantic import Field
 from megaasr.audio.waveform import Samples
 from megaasr.errors import UsageError
 from megaasr.simulate import kernels
-from megaasr.simulate.primitives.noise import speech_power
+from megaasr.simulate.primitives.noise import SILENT_NOISE, speech_power
 from megaasr.simulate.primitives.primitive import Measurements, Primitive, Resources
 
 
@@ -49,7 +49,7 @@ class CompetingTalker(Primitive):
         offset = self.offset_samples % len(other)
         power = speech_power(_excerpt(other, offset, len(x)))
         if power <= 0:
-            return {"skipped": f"{self.source} is silent from sample {offset} on"}
+            return {"skipped": f"{self.source} {SILENT_NOISE} {offset} on"}
         gain = math.sqrt(speech / power) * 10 ** (-self.sir_db / 20)
         kernels.loops.add_noise(x, other, offset, gain)
         return {"speech_dbfs": 10 * math.log10(speech)}
