@@ -25,7 +25,7 @@ def test_positions_rise_with_severity_and_stay_in_the_ranges(
     assert -1 <= position(scenario, low) <= position(scenario, high) <= 1
 
 
-@given(SCENARIO, UNIT)
+@given(SCENARIO, st.floats(0.2, 1))
 def test_compounds_are_milder_than_their_conditions(scenario: Scenario, m: float) -> None:
     assert position(scenario, m, Compounds.LITERAL) == m
     if len(scenario.conditions) == 1:
