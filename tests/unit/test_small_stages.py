@@ -270,7 +270,7 @@ def test_the_stem_learns(whisper: Path, corpus: Path, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
     StemTrainer(recipe, tmp_path, rows.append).train()
     scores = [row["dev_r2"] for row in rows if "dev_r2" in row]
-    assert scores[-1] > max(0.2, scores[0])
+    assert scores[-1] > max(0.1, 2 * scores[0])
 
 
 def test_a_stem_that_was_stopped_continues_exactly(
