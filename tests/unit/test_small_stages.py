@@ -360,6 +360,11 @@ def test_frames_match_their_index_and_are_kept(frames: Path, encoder: Path, corp
 def test_a_missing_encoder_is_named_and_leaves_no_folder(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="mega-asr train stem"):
         encode_corpus(frames_recipe(tmp_path / "nowhere", corpus), tmp_path / "frames")
+    with pytest.raises(TrainingError, match="longer than 30 s"):
+        encode_corpus(
+            frames_recipe(tmp_path / "nowhere", corpus, scenarios=["noise", "speed"]),
+            tmp_path / "frames",
+        )
     assert not (tmp_path / "frames").exists()
 
 

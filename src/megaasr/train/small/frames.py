@@ -312,7 +312,10 @@ def encode_corpus(
 def _check_inputs(recipe: FramesRecipe) -> None:
     """Raise a TrainingError that names all missing inputs and the commands that make them."""
     for scenario in recipe.scenarios:
-        find_scenario(scenario)
+        if any(condition.name == "speed" for condition in find_scenario(scenario).conditions):
+            raise TrainingError(
+                f"scenario {scenario}: speed would make examples longer than 30 s; leave it out"
+            )
     check = InputCheck()
     is_encoder = (recipe.encoder / _ENCODER_FILE).is_file()
     check.require(is_encoder, f"{recipe.encoder} holds no model", "mega-asr train stem")
