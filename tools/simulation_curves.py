@@ -43,7 +43,9 @@ def by_cell(rows: list[dict[str, Any]]) -> Rates:
 
 def draw(rates: dict[str, Rates]) -> None:
     """Draw a small panel for every scenario: error rate over severity, with intervals."""
-    figure, axes = plt.subplots(ROWS, COLUMNS, figsize=(13, 8.6), sharex=True, sharey=True)
+    figure, axes = plt.subplots(
+        ROWS, COLUMNS, figsize=(13, 8.6), sharex=True, sharey=True, layout="constrained"
+    )
     for axis, scenario in zip(axes.flat, SCENARIOS, strict=True):
         for kind, table_ in rates.items():
             rows = [row for (name, _), row in table_.items() if name == scenario.name]
@@ -60,10 +62,10 @@ def draw(rates: dict[str, Rates]) -> None:
         axis.set_xticks([0.2, 0.5, 0.8])
         axis.tick_params(labelsize=6)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(fontsize=5.5, frameon=False)
+    if len(rates) > 1:
+        axes[0, 0].legend(fontsize=5.5, frameon=False)
     figure.supxlabel("severity", fontsize=8)
     figure.supylabel("word error rate of the judge, %", fontsize=8)
-    figure.tight_layout(pad=0.5)
     figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
