@@ -1,9 +1,9 @@
 """Draw the difficulty of the 54 scenarios, and write its table, from a calibration.
 
-python tools/simulation_curves.py docs/results/simulation-calibration.json
+python tools/simulation_curves.py docs/simulation/calibration.json
     (the calibration.json of `mega-asr simulate calibrate --literal`)
 
-Writes docs/images/simulation-curves.png and docs/results/simulation-calibration.md.
+Writes docs/images/simulation-curves.png and docs/simulation/calibration.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from megaasr.simulate.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "images" / "simulation-curves.png"
-TABLE = ROOT / "docs" / "results" / "simulation-calibration.md"
+TABLE = ROOT / "docs" / "simulation" / "calibration.md"
 COLUMNS, ROWS = 9, 6
 COLOURS = {"literal": "#bbbbbb", "calibrated": "#0b6e99"}
 Rates = dict[tuple[str, float], dict[str, Any]]
