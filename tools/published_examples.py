@@ -40,7 +40,8 @@ def main() -> None:
 
     def rate(waveform: Waveform, text: str) -> float:
         (prediction,) = system.predict([waveform])
-        return count_errors(text, prediction.text, language="en", normalizer="bench").rate
+        counts = count_errors(text, prediction.text, language="en", normalizer="bench")
+        return min(1.0, counts.rate)  # a loop on one clip would outweigh all others
 
     for line in (options.examples / "examples.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
