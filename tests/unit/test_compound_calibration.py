@@ -96,7 +96,7 @@ class Formula:
 @pytest.fixture
 def fitted(tmp_path: Path) -> tuple[Formula, dict[str, Any], Calibration]:
     formula = Formula()
-    counted: list[int] = []
+    counted: list[Cell] = []
     worker: Any = formula
     calibration = Calibration(worker, CellLog(tmp_path / "cells.jsonl"), 1, counted.append)
     table = calibration.fit()
@@ -138,7 +138,7 @@ def test_a_killed_fit_resumes_without_measuring_again(
     log.write_text("".join(lines[:100]) + lines[100][:20])
     again = Formula()
     worker: Any = again
-    repeated = Calibration(worker, CellLog(log), 1, lambda count: None).fit()
+    repeated = Calibration(worker, CellLog(log), 1, lambda cell: None).fit()
     assert repeated == table
     assert len(again.cells) == len(first.cells) - 100
 
@@ -167,7 +167,7 @@ def test_a_fit_of_one_compound_keeps_the_positions_of_all_others(tmp_path: Path)
     worker: Any = Formula()
     scenarios = with_conditions([find_scenario("distortion+noise")])
     log = CellLog(tmp_path / "cells.jsonl")
-    table = Calibration(worker, log, 1, lambda count: None, scenarios).fit()
+    table = Calibration(worker, log, 1, lambda cell: None, scenarios).fit()
     assert "distortion+noise" in table["scenarios"]
     for name in ("far_field+dropout+noise", "far_field+recording+distortion", "echo+codec"):
         for m in (0.0, 0.5, 1.0):
@@ -192,7 +192,7 @@ def test_a_judge_without_errors_has_no_ratio(tmp_path: Path) -> None:
     worker: Any = Perfect()
     scenarios = with_conditions([find_scenario("distortion+noise")])
     log = CellLog(tmp_path / "cells.jsonl")
-    calibration = Calibration(worker, log, 1, lambda count: None, scenarios)
+    calibration = Calibration(worker, log, 1, lambda cell: None, scenarios)
     summary = summarise(calibration.check(fitted_positions()))
     assert summary["ratio"] is None
     assert summary["pairs"] == {"distortion+noise": None}

@@ -6,6 +6,7 @@ import hashlib
 import shlex
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,6 @@ from megaasr.cli.options import Device, ForcedLanguage, Offline
 
 if TYPE_CHECKING:
     from megaasr.score.difficulty import CellWorker
-    from megaasr.score.systems import InferenceOptions, SystemSpec
     from megaasr.score.test_set import TestClip
 
 LOG_FILE, CLAIM_FILE, REPORT_FILE = "cells.jsonl", "calibration-inputs.json", "calibration.json"
@@ -75,7 +75,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 (every option of a command is an argume
         summarise,
         with_conditions,
     )
-    from megaasr.score.difficulty import CellLog
+    from megaasr.score.difficulty import CellLog, CellWorker
     from megaasr.score.systems import InferenceOptions, parse_systems
     from megaasr.simulate.positions import POSITIONS_FILE, Compounds, fitted_positions
     from megaasr.simulate.scenarios import SCENARIOS, find_scenario
@@ -88,21 +88,21 @@ def calibrate(  # noqa: PLR0913, PLR0917 (every option of a command is an argume
     scenarios = SCENARIOS
     if scenario:
         scenarios = with_conditions([find_scenario(name) for name in scenario])
-    worker = _worker(spec, options, parts, seed)
+    worker = CellWorker(spec, options, Path(), parts, seed)
     provenance = _provenance(worker, data)
     _claim(output, provenance)
     report: dict[str, Any] = {"provenance": provenance}
     with progress_bar("cells") as advance:
-        done = 0
-
-        def on_cells(count: int) -> None:
-            nonlocal done
-            done += count
-            advance(done, limit, "at most")
-
         kinds = (Compounds.CALIBRATED, Compounds.LITERAL) if literal else (Compounds.CALIBRATED,)
         limit = max_cells(scenarios, fitted=not shipped, checks=len(kinds))
-        calibration = Calibration(worker, CellLog(output / LOG_FILE), workers, on_cells, scenarios)
+        numbers = count(1)
+        calibration = Calibration(
+            worker,
+            CellLog(output / LOG_FILE),
+            workers,
+            lambda cell: advance(next(numbers), limit, "at most"),
+            scenarios,
+        )
         table = fitted_positions() if shipped else calibration.fit()
         if not shipped:
             table = {**table, "provenance": provenance}
@@ -133,7 +133,7 @@ def _read_clips(data: list[Path], speakers: list[str]) -> list[TestClip]:
     for path in data:
         test_set = read_test_set(path)
         usable += [
-            replace(clip, audio=str((test_set.audio_root / clip.audio).resolve()))
+            replace(clip, audio=str((test_set.audio_root / clip.audio).resolve()), record=None)
             for clip in test_set.clips
             if clip.text.strip()
             and any(fnmatchcase(clip.speaker or "", pattern) for pattern in speakers)
@@ -158,20 +158,6 @@ def _draw_clips(
     order = np.random.default_rng(seed).permutation(len(usable))
     selected = [usable[int(index)] for index in order[: clips + check_clips]]
     return {"fit": tuple(selected[:clips]), "check": tuple(selected[clips:])}
-
-
-def _worker(
-    spec: SystemSpec,
-    options: InferenceOptions,
-    parts: dict[str, tuple[TestClip, ...]],
-    seed: int,
-) -> CellWorker:
-    from megaasr.score.difficulty import CellWorker
-
-    light = {
-        name: tuple(replace(clip, record=None) for clip in clips) for name, clips in parts.items()
-    }
-    return CellWorker(spec, options, Path(), light, seed)
 
 
 def _provenance(worker: CellWorker, data: list[Path]) -> dict[str, Any]:

@@ -29,9 +29,6 @@ factor."""
 COPIES = 4
 """Degraded copies of each clip for single conditions, on whose rates all targets depend."""
 
-OnCells = Callable[[int], None]
-"""Called with the number of cells measured since the last call."""
-
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -41,14 +38,14 @@ class Calibration:
         worker: degrades and transcribes.
         log: the measured cells.
         workers: number of processes.
-        on_cells: called as cells are measured.
+        on_cell: called with every cell when it has been measured.
         scenarios: compounds to fit, together with their conditions; by default all of the 54.
     """
 
     worker: CellWorker
     log: CellLog
     workers: int
-    on_cells: OnCells
+    on_cell: Callable[[Cell], None]
     scenarios: tuple[Scenario, ...] = SCENARIOS
 
     def fit(self) -> dict[str, Any]:
@@ -129,9 +126,7 @@ class Calibration:
         return rates
 
     def _measure(self, cells: list[Cell]) -> None:
-        self.log.measure(
-            cells, self.worker, workers=self.workers, on_cell=lambda cell: self.on_cells(1)
-        )
+        self.log.measure(cells, self.worker, workers=self.workers, on_cell=self.on_cell)
 
     def _row(self, name: str, severity: float, cell: Cell) -> dict[str, Any]:
         counts: CellErrors = self.log[cell]

@@ -36,7 +36,7 @@ _BANDWIDTHS_HZ = np.array([70.0, 100.0, 150.0, 250.0])
 _AMPLITUDES = np.array([1.0, 0.5, 0.18, 0.06])
 _RESPONSE_SAMPLES = 256
 # Pitch in Hz and formant scale (for the length of the vocal tract) of each talker.
-_TALKERS = ((95.0, 1.0), (118.0, 0.97), (165.0, 1.1), (205.0, 1.17), (228.0, 1.2))
+TALKERS = ((95.0, 1.0), (118.0, 0.97), (165.0, 1.1), (205.0, 1.17), (228.0, 1.2))
 _GRID_HZ = 1000  # rate of the pitch and loudness curves
 
 
@@ -56,7 +56,7 @@ def synthetic_babble(rng: np.random.Generator, samples: int) -> Float64Array:
     """
     babble = np.zeros(samples)
     hiss = np.zeros(-(-samples * _GRID_HZ // SAMPLE_RATE))
-    for pitch_hz, formant_scale in _TALKERS:
+    for pitch_hz, formant_scale in TALKERS:
         talker = _Talker(rng, len(hiss))
         level = 10 ** (rng.uniform(-3, 3) / 20)
         babble += level * talker.voiced(pitch_hz, formant_scale, samples, rng)
@@ -111,7 +111,12 @@ def babble_from(
         gain = 10 ** (rng.uniform(-3, 3) / 20) / np.sqrt(power)
         start = int(rng.integers(voice.size))
         mixed += gain * np.resize(np.roll(voice, -start), samples)
-    return np.asarray(np.rint(mixed * (PEAK_LEVEL / np.abs(mixed).max())), np.int16)
+    return at_peak_level(mixed)
+
+
+def at_peak_level(sound: Float64Array) -> NDArray[np.int16]:
+    """Return a sound that is not silent as an int16 array [time] whose peak is `PEAK_LEVEL`."""
+    return np.asarray(np.rint(sound * (PEAK_LEVEL / np.abs(sound).max())), np.int16)
 
 
 def remove_offset(shapes: Float64Array, envelopes: Float64Array) -> Float64Array:

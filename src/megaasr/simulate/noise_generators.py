@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import UsageError
-from megaasr.simulate.babble import PEAK_LEVEL, remove_offset, synthetic_babble
+from megaasr.simulate.babble import at_peak_level, remove_offset, synthetic_babble
 from megaasr.simulate.streams import stream, stream_key
 
 BUILTIN = "builtin:"
@@ -44,7 +44,7 @@ def builtin_noise(name: str) -> NDArray[np.int16]:
     if name not in _GENERATORS:
         raise UsageError(f"unknown built-in noise {name}; choose one of {', '.join(NAMES)}")
     noise = _GENERATORS[name](stream(stream_key(0, BUILTIN + name, 0, "noise")))
-    levels = np.asarray(np.rint(noise * (PEAK_LEVEL / np.abs(noise).max())), np.int16)
+    levels = at_peak_level(noise)
     levels.setflags(write=False)  # shared by all callers in this process
     return levels
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import UsageError
 from megaasr.progress import OnProgress
-from megaasr.simulate.babble import PEAK_LEVEL, single_talker
+from megaasr.simulate.babble import TALKERS, at_peak_level, single_talker
 from megaasr.simulate.noise_pool import POOL, NoisePool
 from megaasr.simulate.sample_cache import RecordingFailure
 from megaasr.simulate.streams import stream, stream_key
@@ -21,9 +21,6 @@ from megaasr.simulate.streams import stream, stream_key
 BUILTIN_TALKER = "builtin:talker-"
 """Prefix of the names of built-in talkers in a draw, before a number from 1 on."""
 
-# Pitch in Hz and formant scale (for the length of the vocal tract) of each built-in talker: the
-# voices of the babble.
-_VOICES = ((95.0, 1.0), (118.0, 0.97), (165.0, 1.1), (205.0, 1.17), (228.0, 1.2))
 _SECONDS = 30
 _MAX_TRIES = 200
 
@@ -82,7 +79,7 @@ class TalkerPool:
             UsageError: every recording is the clip itself.
         """
         if self.recorded is None:
-            return f"{BUILTIN_TALKER}{1 + int(rng.integers(len(_VOICES)))}"
+            return f"{BUILTIN_TALKER}{1 + int(rng.integers(len(TALKERS)))}"
         for _ in range(_MAX_TRIES):
             name = self.recorded.choose(POOL, rng)
             if not _same(name, utterance):
@@ -129,13 +126,13 @@ def builtin_talker(name: str) -> NDArray[np.int16]:
     Raises:
         UsageError: there is no such talker.
     """
-    names = [f"{BUILTIN_TALKER}{number}" for number in range(1, len(_VOICES) + 1)]
+    names = [f"{BUILTIN_TALKER}{number}" for number in range(1, len(TALKERS) + 1)]
     if name not in names:
         raise UsageError(f"unknown built-in talker {name}; choose one of {', '.join(names)}")
     rng = stream(stream_key(0, name, 0, "talker"))
-    pitch_hz, formant_scale = _VOICES[names.index(name)]
+    pitch_hz, formant_scale = TALKERS[names.index(name)]
     speech = single_talker(rng, _SECONDS * SAMPLE_RATE, pitch_hz, formant_scale)
-    levels = np.asarray(np.rint(speech * (PEAK_LEVEL / np.abs(speech).max())), np.int16)
+    levels = at_peak_level(speech)
     levels.setflags(write=False)  # shared by all callers in this process
     return levels
 

@@ -21,6 +21,7 @@ from megaasr.corpora.human.clips import (
     human_clips,
 )
 from megaasr.corpora.human.packages import Package, read_package
+from megaasr.corpora.stale_audio import remove_stale_audio
 from megaasr.errors import RecordError
 from megaasr.records import Utterance, write_manifest
 from megaasr.text.exclusion import sentence_hashes, write_hashes
@@ -74,7 +75,7 @@ def build_human_list(
     _write_sources(output, packages.values())
     prompt_texts = all_prompt_texts(packages[PROMPT_TEXTS])
     utterances = {split: _write_audio(output, split, clips, packages) for split in SPLITS}
-    _remove_stale(output, [u for split in SPLITS for u in utterances[split]])
+    remove_stale_audio(output, [u for split in SPLITS for u in utterances[split]])
     manifests: dict[Split, Path] = {}
     for split in SPLITS:
         manifests[split] = output / f"{split}.jsonl"
@@ -118,13 +119,6 @@ def _write_sources(output: Path, packages: Iterable[Package]) -> None:
         (licences / f"{file.name}.txt").write_bytes(package.copyright)
         sources.append({"package": file.name, "version": file.version, "sha256": file.sha256})
     write_atomically(output / SOURCES_FILE, strict_json.dumps(sources, indent=2) + "\n")
-
-
-def _remove_stale(output: Path, utterances: Iterable[Utterance]) -> None:
-    used = {output / utterance.audio for utterance in utterances}
-    for path in (output / "audio").glob("*/*.flac"):
-        if path not in used:
-            path.unlink()
 
 
 def _texts(path: Path) -> list[str]:

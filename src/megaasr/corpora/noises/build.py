@@ -22,6 +22,7 @@ from megaasr.atomic import write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.corpora.noises.packages import PACKAGES, NoisePackage
+from megaasr.corpora.stale_audio import remove_stale_audio
 from megaasr.errors import AudioError
 from megaasr.packages import PackageFile, fetch_package, package_members
 from megaasr.records import Utterance, write_manifest
@@ -110,7 +111,7 @@ def build_noises(
     for split in SPLITS:
         manifests[split] = output / f"{split}.jsonl"
         write_manifest(manifests[split], noises[split])
-    _remove_stale(output, noises)
+    remove_stale_audio(output, [noise for split in SPLITS for noise in noises[split]])
     return RecordedNoises(manifests, {split: tuple(noises[split]) for split in SPLITS}, skipped)
 
 
@@ -207,10 +208,3 @@ def _columns(
         "split": parts[0].split,
         "duration_s": round(size / SAMPLE_RATE, 3),
     }
-
-
-def _remove_stale(output: Path, noises: dict[NoiseSplit, list[Utterance]]) -> None:
-    used = {output / noise.audio for split in SPLITS for noise in noises[split]}
-    for path in (output / "audio").glob("*/*.flac"):
-        if path not in used:
-            path.unlink()

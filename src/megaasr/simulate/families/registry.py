@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.errors import UsageError
-from megaasr.simulate.babble import PEAK_LEVEL
+from megaasr.simulate.babble import at_peak_level
 from megaasr.simulate.families import household, music, nature, people, signals, steady, vehicles
 from megaasr.simulate.families.circular import Float64Array, filtered, high_pass
 from megaasr.simulate.noise_generators import BUILTIN
@@ -123,4 +123,4 @@ def generate(name: str) -> NDArray[np.int16]:
     category = name.removeprefix(BUILTIN).partition("/")[0]
     sound = _GENERATORS[category](stream(stream_key(0, name, 0, "noise")))
     sound = filtered(sound, high_pass(_LOWEST_HZ, 3))
-    return np.asarray(np.rint(sound * (PEAK_LEVEL / np.abs(sound).max())), np.int16)
+    return at_peak_level(sound)
