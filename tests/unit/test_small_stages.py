@@ -41,6 +41,7 @@ from megaasr.train.small.language_model import (
     LanguageModelTrainer,
     read_sentences,
 )
+from megaasr.train.small.speed import MixedPrecision
 from megaasr.train.small.stem import StemRecipe, StemTrainer, build_encoder
 from megaasr.train.small.stem_check import check_stem
 from megaasr.train.small.whisper_teacher import load_whisper
@@ -484,6 +485,33 @@ def test_bfloat16_gives_nearly_the_same_losses(
         assert reduced != exact or exact == 0
         assert reduced == pytest.approx(exact, rel=0.02)
     assert values["float32"]["loss"] > 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_compiled_layers_give_nearly_the_same_losses(
+    frames: Path, encoder: Path, language_model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    recipe = decoder_recipe(frames, encoder, language_model, corpus)
+    losses = []
+    for compiled in (False, True):
+        changed = recipe.model_copy(update={"compiled": compiled})
+        trainer = DecoderTrainer(changed, tmp_path / str(compiled))
+        layers = trainer.model.model.language_model.layers
+        assert {layer._compiled_call_impl is not None for layer in layers} == {compiled}
+        losses.append(trainer._losses(3)[1]["loss"])
+        assert set(trainer._evaluate())  # decodes with the layers as they were written
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_bfloat16_frames_are_close_and_not_the_same(encoder: Path) -> None:
+    clip = np.random.default_rng(2).normal(0, 0.1, 24_000).astype(np.float32)
+    (exact,), (reduced,) = (
+        FrozenEncoder(encoder, MixedPrecision(precision=precision))([clip])
+        for precision in ("float32", "bfloat16")
+    )
+    assert exact.dtype == reduced.dtype == np.float16
+    difference = np.abs(exact.astype(float) - reduced).mean()
+    assert 0 < difference < 0.02 * np.abs(exact.astype(float)).mean()
 
 
 def test_the_model_gives_the_same_in_transformers(model_folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Plan the corpus of `small`: every clip is drawn before any audio is made.
 
 The plan is a pure function of the recipe and the sentences. Training clips are grouped in numbered
-parts. A part does not depend on the number of parts, and any prefix of its list, or of the list of
-all parts, is a balanced sample of engines, voices and sources of text.
+parts. A part does not depend on the number of parts, and any prefix of its list is a balanced
+sample of engines, voices and sources of text.
 """
 
 from __future__ import annotations
@@ -62,7 +62,12 @@ class SpeechRecipe(Recipe):
     part_joined: int = Field(
         ge=0, description="joined clips of up to 15 s per part, and as many of up to 30 s"
     )
-    shares: EngineShares = Field(description="shares of the engines in the spoken clips")
+    shares: EngineShares = Field(
+        description="shares of the engines in the spoken clips of dev, test and the first part"
+    )
+    later_shares: EngineShares | None = Field(
+        default=None, description="shares in the other parts; by default those of the first"
+    )
     mixtures: float = Field(ge=0, le=1, description="share of mixtures among Kokoro's voices")
     second_voice: float = Field(
         ge=0, le=0.5, description="share of a part's spoken clips that repeat one of its sentences"
@@ -76,7 +81,7 @@ class SpeechRecipe(Recipe):
     joined: int = Field(
         ge=0, description="joined clips of up to 15 s in dev and in test, as many of up to 30 s"
     )
-    # The only field with a default, which is the value of corpora that are older than the field.
+    # Fields with a default are newer than some corpora, which the default describes.
     joined_word_s: float = Field(
         default=0.45, gt=0, description="estimated seconds per word for filling joined clips"
     )
@@ -99,7 +104,7 @@ class SpeechPlan:
     def lists(self) -> list[str]:
         """Return the names of the manifests, in the order of their creation."""
         parts = [part_name(number) for number in range(self.recipe.parts)]
-        return [*parts[:1], "dev", *parts[1:2], "test", *parts[2:]]
+        return [*parts[:1], "dev", *parts[1:], "test"]
 
     def clips(self, name: str) -> list[PlannedClip]:
         """Return the clips of a manifest (`dev`, `test`, `train-000`), in order."""
@@ -113,7 +118,8 @@ class SpeechPlan:
         rng = random_stream(recipe.seed, f"{name}-plan")
         fresh = recipe.part_spoken - int(recipe.part_spoken * recipe.second_voice)
         texts = self._train_sentences(number * fresh, fresh)
-        engines = _engines(rng, recipe.part_spoken, _shares(recipe.shares, ENGINES))
+        shares = recipe.later_shares if number and recipe.later_shares else recipe.shares
+        engines = _engines(rng, recipe.part_spoken, _shares(shares, ENGINES))
         spoken = [
             self._sentence(f"{name}-s{index:05d}", sentence, engine, held_out=False)
             for index, (sentence, engine) in enumerate(zip(texts, engines, strict=False))

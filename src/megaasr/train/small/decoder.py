@@ -35,6 +35,7 @@ from megaasr.train.processor import build_processor, greedy_generation
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.decoder_recipe import DecoderRecipe
 from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatch, FrameBatchBuilder, PhaseData
+from megaasr.train.small.speed import uncompiled
 from megaasr.train.small.stem import GEOMETRY
 from megaasr.train.step_loop import StepLoop, is_matrix
 
@@ -189,12 +190,12 @@ class DecoderTrainer:
     ) -> None:
         self.recipe = recipe
         _check_inputs(recipe)
-        self._reduced = recipe.precision == "bfloat16"
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model, self.tokenizer = assemble(recipe.encoder, recipe.language_model, recipe.seed)
-        if self._reduced and not torch.cuda.is_available():
+        if recipe.precision == "bfloat16" and not torch.cuda.is_available():
             # On CPUs, fused attention takes twice the time of plain products in bfloat16.
             self.model.model.language_model.set_attn_implementation("eager")
+        recipe.compile_layers(self.model.model.language_model)
         self.run = RunFolder(
             run_dir, recipe, main=self.accelerator.is_main_process, on_metrics=on_metrics
         )
@@ -266,8 +267,7 @@ class DecoderTrainer:
         data = self._phase_of(step)
         own = own_share(data.batch(step), rank, processes)
         batch = self._batches.build(data.store, own, (step, rank)).to(self.accelerator.device)
-        device_type = self.accelerator.device.type
-        with torch.autocast(device_type, torch.bfloat16, enabled=self._reduced):
+        with self.recipe.autocast(self.accelerator.device.type):
             cross_entropy, ctc = self._objective(
                 batch,
                 ctc_only=data.phase.ctc_only,
@@ -297,9 +297,10 @@ class DecoderTrainer:
 
     def _evaluate(self) -> Mapping[str, float]:
         self.model.train(False)
-        return dev_error_rate(
-            self.model, self.processor, self.recipe.dev, self.recipe.evaluate_clips
-        )
+        with uncompiled():
+            return dev_error_rate(
+                self.model, self.processor, self.recipe.dev, self.recipe.evaluate_clips
+            )
 
 
 def _check_inputs(recipe: DecoderRecipe) -> None:

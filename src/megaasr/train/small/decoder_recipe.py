@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from megaasr.config import Recipe
+from megaasr.train.small.speed import CompiledLayers, MixedPrecision
 from megaasr.train.step_loop import LoopRecipe
 
 
@@ -34,7 +34,7 @@ class DecoderPhase(Recipe):
     )
 
 
-class DecoderRecipe(LoopRecipe):
+class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
     """Trains the projector and the decoder of `small` on encoder frames."""
 
     frames: Path = Field(description="folder of encoder frames (mega-asr train encode)")
@@ -55,10 +55,6 @@ class DecoderRecipe(LoopRecipe):
     ctc_weight: float = Field(ge=0, description="weight of the projector's CTC loss")
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32",
-        description="precision of matrix products; weights, sums and losses are always float32",
-    )
     evaluate_clips: int = Field(gt=0, description="dev clips in each validation")
 
     @property

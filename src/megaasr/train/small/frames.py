@@ -30,7 +30,6 @@ from megaasr import strict_json
 from megaasr.atomic import atomic_file, write_atomically
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
-from megaasr.config import Recipe
 from megaasr.corpora.clip_check import (
     MAX_LEFT_OUT,
     ClipRecord,
@@ -50,6 +49,7 @@ from megaasr.simulate.scenarios import find_scenario
 from megaasr.train.input_check import InputCheck
 from megaasr.train.packing import pack_by_length
 from megaasr.train.small.degradation import Degradation
+from megaasr.train.small.speed import MixedPrecision
 
 RECIPE_FILE = "recipe.json"
 _ENCODER_FILE = "model.safetensors"
@@ -58,7 +58,7 @@ _PAUSES_S = 2.0  # margin for the pauses of an example
 Frames = NDArray[np.float16]
 
 
-class FramesRecipe(Recipe):
+class FramesRecipe(MixedPrecision):
     """How training examples of the decoder are made from clips and encoded."""
 
     seed: int = Field(ge=0, description="seed of every random choice")
@@ -231,9 +231,11 @@ class FrozenEncoder:
 
     Args:
         folder: folder of the encoder and its feature extractor.
+        precision: precision of matrix products, by default float32.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, precision: MixedPrecision | None = None) -> None:
+        self._precision = precision or MixedPrecision()
         load: Any = Qwen3ASREncoder.from_pretrained
         self._encoder = load(folder, attn_implementation="sdpa").eval()
         trim_encoder_chunks(self._encoder)
@@ -256,7 +258,8 @@ class FrozenEncoder:
         """
         features = [self._features(samples) for samples in clips]
         inputs = pad_features(features, self._geometry)
-        hidden = self._encoder(**inputs).last_hidden_state
+        with self._precision.autocast():
+            hidden = self._encoder(**inputs).last_hidden_state
         lengths = [convolved_length(len(values)) for values in features]
         return [part.to(torch.float16).numpy() for part in torch.split(hidden, lengths)]
 
@@ -344,7 +347,7 @@ def _is_current(index: Path, manifest: Path) -> bool:
 
 def _encode_manifest(recipe: FramesRecipe, name: str, output: Path) -> None:
     torch.set_num_threads(1)
-    encoder = FrozenEncoder(recipe.encoder)
+    encoder = FrozenEncoder(recipe.encoder, recipe)
     manifest = recipe.corpus / name
     utterances, left_out = _usable(manifest, recipe.max_left_out)
     planned = plan_examples(utterances, recipe, name)

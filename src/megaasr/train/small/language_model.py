@@ -30,6 +30,7 @@ from megaasr.train.input_check import InputCheck
 from megaasr.train.processes import own_share
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.batching import BatchSchedule
+from megaasr.train.small.speed import CompiledLayers, MixedPrecision, uncompiled
 from megaasr.train.step_loop import LoopRecipe, StepLoop, weight_decay_groups
 from megaasr.train.tokenizer import train_tokenizer
 
@@ -49,7 +50,7 @@ class DecoderSizes(Recipe):
     ffn: int = Field(gt=0)
 
 
-class LanguageModelRecipe(LoopRecipe):
+class LanguageModelRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
     """Pre-trains the decoder of `small` on text."""
 
     sentences: Path = Field(description="sentences.jsonl; only its training split is learnt")
@@ -121,7 +122,7 @@ class TextObjective(nn.Module):
         attention = (positions < lengths[:, None]).long()
         hidden = self.model.model(ids, attention_mask=attention, use_cache=False).last_hidden_state
         is_target = attention[:, 1:].bool()
-        logits = self.model.lm_head(hidden[:, :-1][is_target])
+        logits = self.model.lm_head(hidden[:, :-1][is_target]).float()
         return functional.cross_entropy(logits, ids[:, 1:][is_target], reduction="sum")
 
 
@@ -161,7 +162,9 @@ class LanguageModelTrainer:
         self._schedule = BatchSchedule(
             [len(row) for row in self._rows], recipe.batch_tokens, recipe.seed
         )
-        objective = TextObjective(self._build_model())
+        model = self._build_model()
+        recipe.compile_layers(model.model)
+        objective = TextObjective(model)
         optimizer = torch.optim.AdamW(
             weight_decay_groups(objective, recipe.weight_decay), lr=0.0, betas=(0.9, 0.98)
         )
@@ -202,7 +205,8 @@ class LanguageModelTrainer:
     def _losses(self, step: int) -> tuple[torch.Tensor, Mapping[str, float]]:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         own = own_share(self._schedule.batch(step), rank, processes)
-        total = self._objective(*self._pad([self._rows[index] for index in own]))
+        with self.recipe.autocast(self.accelerator.device.type):
+            total = self._objective(*self._pad([self._rows[index] for index in own]))
         tokens = sum(len(self._rows[index]) - 1 for index in own)
         loss = total / tokens
         return loss, {"weight": tokens, "loss": float(total.detach())}
@@ -221,5 +225,6 @@ class LanguageModelTrainer:
         order = np.argsort([len(row) for row in self._dev_rows], kind="stable")
         for start in range(0, len(order), _EVALUATION_BATCH):
             batch = order[start : start + _EVALUATION_BATCH]
-            nats += float(objective(*self._pad([self._dev_rows[int(i)] for i in batch])))
+            with uncompiled():
+                nats += float(objective(*self._pad([self._dev_rows[int(i)] for i in batch])))
         return {"dev_bits_per_word": round(nats / math.log(2) / max(1, self._dev_words), 4)}

@@ -38,6 +38,7 @@ from megaasr.train.input_check import InputCheck
 from megaasr.train.processor import build_extractor
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.degradation import Degradation
+from megaasr.train.small.speed import MixedPrecision
 from megaasr.train.small.whisper_teacher import WEIGHTS_FILE, copy_layers, load_whisper
 from megaasr.train.step_loop import LoopRecipe, StepLoop
 
@@ -46,7 +47,7 @@ GEOMETRY = AudioGeometry(hop_samples=40, chunk_frames=12_800, window_frames=12_8
 _WHISPER_HOP_SAMPLES = 160
 
 
-class StemRecipe(LoopRecipe):
+class StemRecipe(MixedPrecision, LoopRecipe):
     """Fits the convolutions of the encoder of `small` to Whisper's stem."""
 
     whisper: Path = Field(description="folder with Whisper-base's model.bin (make judge)")
@@ -105,10 +106,17 @@ class StemObjective(nn.Module):
     Args:
         whisper: teacher, which is not trained.
         encoder: student, of which only the convolutions are trained.
+        precision: precision of the student's products.
     """
 
-    def __init__(self, whisper: WhisperForConditionalGeneration, encoder: Qwen3ASREncoder) -> None:
+    def __init__(
+        self,
+        whisper: WhisperForConditionalGeneration,
+        encoder: Qwen3ASREncoder,
+        precision: MixedPrecision,
+    ) -> None:
         super().__init__()
+        self._precision = precision
         names = ("conv2d1", "conv2d2", "conv2d3", "conv_out")
         self.student = nn.ModuleDict({name: getattr(encoder, name) for name in names})
         teacher: Any = whisper.model.encoder
@@ -146,11 +154,11 @@ class StemObjective(nn.Module):
         """Return the output of our stem [batch, frames, width], as in the native encoder."""
         hidden = _features(samples, GEOMETRY.hop_samples, self._filters[1]).unsqueeze(1)
         hidden = hidden.contiguous(memory_format=torch.channels_last)
-        for name in ("conv2d1", "conv2d2", "conv2d3"):
-            hidden = functional.gelu(self.student[name](hidden))
-        flattened: torch.Tensor = hidden.permute(0, 3, 1, 2).flatten(2)
-        output: torch.Tensor = self.student["conv_out"](flattened)
-        return output
+        with self._precision.autocast(samples.device.type):
+            for name in ("conv2d1", "conv2d2", "conv2d3"):
+                hidden = functional.gelu(self.student[name](hidden))
+            output: torch.Tensor = self.student["conv_out"](hidden.permute(0, 3, 1, 2).flatten(2))
+        return output.float()
 
 
 def _features(samples: torch.Tensor, hop: int, filters: torch.Tensor) -> torch.Tensor:
@@ -238,7 +246,7 @@ class StemTrainer:
         self.run.claim_data(*[recipe.corpus / name for name in recipe.manifests])
         set_seed(recipe.seed)
         self.encoder = build_encoder(whisper, recipe.conv_channels, recipe.seed)
-        objective = StemObjective(whisper, self.encoder)
+        objective = StemObjective(whisper, self.encoder, recipe)
         optimizer = torch.optim.AdamW(
             objective.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0
         )
