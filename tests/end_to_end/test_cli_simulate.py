@@ -393,8 +393,8 @@ def test_extra_conditions_are_listed_in_plain_words(run: Run) -> None:
     assert shown.status == 0
     rows = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
     table = {name.strip(): chain.strip() for name, chain in rows}
-    assert list(table)[:3] == ["competing_talker", "music", "room"]
-    assert len(table) == 10
+    assert list(table)[:3] == ["competing_talker", "music", "impulses"]
+    assert len(table) == 12
     assert table["codec"] == (
         "The speech was coded for a telephone call, for the web or for radio. (codec, level)"
     )

@@ -63,7 +63,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Simulator:
     """With a folder of music, and the codecs that this machine has."""
     folder = tmp_path_factory.mktemp("noises")
     time_s = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    for category, hertz in (("music", 440.0), ("hum", 50.0)):
+    for category, hertz in (("music", 440.0), ("knocks", 90.0), ("siren", 700.0), ("hum", 50.0)):
         (folder / category).mkdir()
         tone = (0.3 * np.sin(2 * np.pi * hertz * time_s)).astype(np.float32)
         write(folder / category / "tone.wav", Waveform(tone, SAMPLE_RATE))
@@ -295,9 +295,15 @@ def test_every_extra_condition_has_a_sentence_and_words_for_its_chain() -> None:
         assert describe_chain([step.kind for _, step in scenario.chain])
 
 
-def test_music_is_drawn_from_its_category(simulator: Simulator) -> None:
-    steps = simulator.draw(seed=1, scenario="music", severity=0.3).steps
-    assert getattr(steps[0], "source", "").endswith("music/tone.wav")
+@pytest.mark.parametrize(
+    ("condition", "category"), [("music", "music"), ("impulses", "knocks"), ("siren", "siren")]
+)
+def test_conditions_of_one_noise_draw_from_its_category(
+    simulator: Simulator, condition: str, category: str
+) -> None:
+    for seed in range(5):
+        steps = simulator.draw(seed=seed, scenario=condition, severity=0.3).steps
+        assert getattr(steps[0], "source", "").endswith(f"{category}/tone.wav")
 
 
 def test_recorded_talkers_are_replayed_with_their_folder(tmp_path: Path, clip: Waveform) -> None:

@@ -21,6 +21,8 @@ from megaasr.simulate.primitives.primitive import Measurements
 EXTRA_SENTENCES = {
     "competing_talker": "Another person speaks at the same time.",
     "music": "Music is playing.",
+    "impulses": "Things are knocked, dropped or slammed.",
+    "siren": "A siren passes.",
     "room": "The speaker is in a room, at some distance from the microphone.",
     "agc": "The recorder sets its gain itself, and raises the noise in pauses.",
     "gate": "A noise gate cuts quiet syllables.",

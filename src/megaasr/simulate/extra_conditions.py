@@ -36,6 +36,21 @@ EXTRA_CONDITIONS: tuple[Condition, ...] = (
             _YIELDING_LOUDNESS,
         ),
     ),
+    # Two kinds of noise that a router trained on mixed noises misses: short and sparse sounds, and
+    # one gliding tone. Ranges as for music, with a harder end, since they leave most words alone.
+    *(
+        Condition(
+            name,
+            "modifier",
+            (
+                ChainStep(
+                    "noise", {"category": category, "snr_db": Sweep(10, -10, core=True, mild=25)}
+                ),
+                _YIELDING_LOUDNESS,
+            ),
+        )
+        for name, category in (("impulses", "knocks"), ("siren", "siren"))
+    ),
     Condition(
         "room",
         "anchor",
@@ -163,6 +178,8 @@ EXTRA_CONDITIONS: tuple[Condition, ...] = (
 _ORDER = (
     "competing_talker",
     "music",
+    "impulses",
+    "siren",
     "obstructed",
     "far_field",
     "echo",
