@@ -17,12 +17,23 @@ NAMES = (
     "memory",
     "decode",
     "simulator",
+    "simulator_defaults",
     "scorer",
     "rewards",
     "routing",
     "released_size",
 )
-WITHOUT_MODEL = frozenset({"decode", "released_size", "rewards", "routing", "scorer", "simulator"})
+WITHOUT_MODEL = frozenset(
+    {
+        "decode",
+        "released_size",
+        "rewards",
+        "routing",
+        "scorer",
+        "simulator",
+        "simulator_defaults",
+    }
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 Row = dict[str, Any]

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks import WITHOUT_MODEL
 
 from megaasr.simulate import noise_generators
+from megaasr.simulate.families.registry import CATEGORIES
+from megaasr.simulate.scenarios import EXTRA_SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
-    *["transcribe", "startup", "memory", "decode", "simulator", "scorer", "rewards", "routing"],
-    "released_size",
+    *["transcribe", "startup", "memory", "decode", "simulator", "simulator_defaults", "scorer"],
+    *["rewards", "routing", "released_size"],
 ]
 FIELDS = {
     "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
@@ -25,6 +28,7 @@ FIELDS = {
     "memory": {"what", "audio_s", "peak_mb", "growth_mb", "growth_step_mb", "text_kb"},
     "decode": {"format", "reader", "wall_s", "times_peer_wall", "largest_difference"},
     "simulator": {"what", "system"},
+    "simulator_defaults": {"what", "system", "rtfx_cpu", "defaults_times_this_cpu"},
     "released_size": {"what", "wall_s"},
     "routing": {"what", "wall_s", "rtfx_wall"},
     "scorer": {"what", "system", "cpu_s", "per_second", "ours_times_this"},
@@ -65,8 +69,7 @@ def test_everything_runs_is_saved_and_rendered(
         assert entry["quick"] is True
         assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
         assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
-        model_free = {"decode", "released_size", "rewards", "routing", "scorer", "simulator"}
-        assert (entry["model"] is None) == (name in model_free)
+        assert (entry["model"] is None) == (name in WITHOUT_MODEL)
         for row in entry["rows"]:
             assert FIELDS[name] <= set(row)
     rows = saved["transcribe"]["rows"]
@@ -133,6 +136,19 @@ def test_simulator_measures_every_scenario_with_what_is_installed(tmp_path: Path
     tables = [line for line in done.stdout.splitlines() if line.startswith("|")]
     assert len(tables) == 2 + 7 + 6 + 1
     assert len({line.count("|") for line in tables}) == 1
+
+
+def test_simulator_defaults_measures_what_version_1_did_not_have(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    done = run("simulator_defaults", "--quick", "--output", output)
+    assert done.returncode == 0, done.stderr
+    rows = entries(output)["simulator_defaults"]["rows"]
+    compared = {row["what"] for row in rows if row["system"] == "version 1"}
+    assert len(compared) == 5
+    new = {row["what"] for row in rows} - compared
+    assert len(new) == len(EXTRA_SCENARIOS) + len(CATEGORIES)
+    tables = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(tables) == 2 + 5 + len(EXTRA_SCENARIOS)
 
 
 def test_results_of_other_benchmarks_stay_in_the_file(tmp_path: Path) -> None:
