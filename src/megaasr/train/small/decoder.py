@@ -137,12 +137,12 @@ class DecoderObjective(nn.Module):
         return functional.cross_entropy(logits, labels[:, 1:][has_label], reduction="sum"), ctc
 
     def ctc_log_probs(self, audio: torch.Tensor) -> torch.Tensor:
-        """Return the log-probabilities of CTC, float of shape [frames, 1 + tokens].
+        """Return the log-probabilities of CTC, float of shape [..., 1 + tokens].
 
         Class 0 is the blank, class 1 + i is token i.
 
         Args:
-            audio: projected frames, float of shape [frames, width].
+            audio: projected frames, float of shape [..., width].
         """
         # The embeddings are the decoder's: CTC does not train them.
         classes = self.decoder.get_input_embeddings().weight.detach()
@@ -150,10 +150,12 @@ class DecoderObjective(nn.Module):
         return logits.float().log_softmax(-1)
 
     def _ctc(self, audio: torch.Tensor, batch: FrameBatch) -> torch.Tensor:
-        log_probs = self.ctc_log_probs(audio)
-        rows = torch.split(log_probs, batch.frame_counts.tolist())
+        # One gather of the narrow frames: pad_sequence copies all gradients once per example.
+        positions = torch.arange(int(batch.frame_counts.max()), device=audio.device)
+        first = batch.frame_counts.cumsum(0) - batch.frame_counts
+        padded = audio[(first + positions[:, None]).clamp(max=len(audio) - 1)]
         losses: torch.Tensor = functional.ctc_loss(
-            nn.utils.rnn.pad_sequence(list(rows)),
+            self.ctc_log_probs(padded),
             batch.targets,
             batch.frame_counts,
             batch.target_counts,
