@@ -487,6 +487,39 @@ def test_bfloat16_gives_nearly_the_same_losses(
     assert values["float32"]["loss"] > 0
 
 
+def test_a_complete_model_is_trained_further(
+    frames: Path,
+    encoder: Path,
+    language_model: Path,
+    corpus: Path,
+    model_folder: Path,
+    tmp_path: Path,
+) -> None:
+    recipe = decoder_recipe(frames, encoder, language_model, corpus)
+    start = {"model": model_folder, "encoder": None, "language_model": None}
+    further = DecoderTrainer(recipe.model_copy(update=start), tmp_path / "further")
+    fresh = DecoderTrainer(recipe, tmp_path / "fresh")
+    assert further._losses(3)[1]["loss"] < fresh._losses(3)[1]["loss"]
+    assert further.train().path.is_dir()
+    # Its encoder gives the frames that it was trained on.
+    clip = np.random.default_rng(2).normal(0, 0.1, 24_000).astype(np.float32)
+    (expected,), (frames_of_model,) = (
+        FrozenEncoder(folder)([clip]) for folder in (encoder, model_folder)
+    )
+    np.testing.assert_allclose(frames_of_model, expected, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"model": "m"}, {"encoder": None, "language_model": None}, {"language_model": None}]
+)
+def test_a_model_is_named_once(
+    frames: Path, encoder: Path, language_model: Path, corpus: Path, fields: dict[str, Any]
+) -> None:
+    values = decoder_recipe(frames, encoder, language_model, corpus).model_dump()
+    with pytest.raises(ValueError, match="encoder and language_model"):
+        DecoderRecipe.model_validate(values | fields)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
 def test_compiled_layers_give_nearly_the_same_losses(
     frames: Path, encoder: Path, language_model: Path, corpus: Path, tmp_path: Path

@@ -79,6 +79,20 @@ def assemble(
     return model, tokenizer
 
 
+def _initial_model(
+    recipe: DecoderRecipe,
+) -> tuple[Qwen3ASRForConditionalGeneration, PreTrainedTokenizerBase]:
+    """Return the model that is trained: a complete one, or a new one of its parts."""
+    if recipe.model is None:
+        assert recipe.encoder is not None
+        assert recipe.language_model is not None
+        return assemble(recipe.encoder, recipe.language_model, recipe.seed)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(recipe.model)
+    load: Any = Qwen3ASRForConditionalGeneration.from_pretrained
+    model: Qwen3ASRForConditionalGeneration = load(recipe.model, dtype=torch.float32)
+    return model, tokenizer
+
+
 def _sizes(config: Any) -> dict[str, Any]:
     """Return a configuration as a table of another configuration."""
     values: dict[str, Any] = config.to_dict()
@@ -209,7 +223,7 @@ class DecoderTrainer:
         self.recipe = recipe
         _check_inputs(recipe)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
-        self.model, self.tokenizer = assemble(recipe.encoder, recipe.language_model, recipe.seed)
+        self.model, self.tokenizer = _initial_model(recipe)
         if recipe.precision == "bfloat16" and not torch.cuda.is_available():
             # On CPUs, fused attention takes twice the time of plain products in bfloat16.
             self.model.model.language_model.set_attn_implementation("eager")
@@ -324,9 +338,15 @@ class DecoderTrainer:
 def _check_inputs(recipe: DecoderRecipe) -> None:
     """Raise a TrainingError that names all missing inputs and the commands that make them."""
     check = InputCheck()
-    for folder, stage in ((recipe.encoder, "stem"), (recipe.language_model, "language-model")):
-        is_model = (folder / "model.safetensors").is_file()
-        check.require(is_model, f"{folder} holds no model", f"mega-asr train {stage}")
+    starts = {
+        "decoder": recipe.model,
+        "stem": recipe.encoder,
+        "language-model": recipe.language_model,
+    }
+    for stage, folder in starts.items():
+        if folder is not None:
+            is_model = (folder / "model.safetensors").is_file()
+            check.require(is_model, f"{folder} holds no model", f"mega-asr train {stage}")
     for name in recipe.phases[0].manifests:
         index = f"{Path(name).stem}.json"
         problem = f"{recipe.frames} holds no frames of {name}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
 from megaasr.train.small.speed import CompiledLayers, MixedPrecision
@@ -38,9 +39,17 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
     """Trains the projector and the decoder of `small` on encoder frames."""
 
     frames: Path = Field(description="folder of encoder frames (mega-asr train encode)")
-    encoder: Path = Field(description="folder of the fitted encoder (mega-asr train stem)")
-    language_model: Path = Field(
-        description="folder of the pre-trained language model (mega-asr train language-model)"
+    model: Path | None = Field(
+        default=None,
+        description="folder of a complete model to train further, instead of a new one of encoder "
+        "and language model",
+    )
+    encoder: Path | None = Field(
+        default=None, description="folder of the fitted encoder (mega-asr train stem)"
+    )
+    language_model: Path | None = Field(
+        default=None,
+        description="folder of the pre-trained language model (mega-asr train language-model)",
     )
     dev: Path = Field(description="manifest for validation")
     phases: tuple[DecoderPhase, ...] = Field(min_length=1)
@@ -56,6 +65,15 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
     evaluate_clips: int = Field(gt=0, description="dev clips in each validation")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        parts = (self.encoder, self.language_model)
+        if self.model is None and None in parts:
+            raise ValueError("give encoder and language_model, or model")
+        if self.model is not None and any(parts):
+            raise ValueError("model replaces encoder and language_model; give one or the others")
+        return self
 
     @property
     def steps(self) -> int:

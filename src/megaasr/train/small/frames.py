@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from transformers import Qwen3ASRFeatureExtractor
+from transformers import Qwen3ASRFeatureExtractor, Qwen3ASRForConditionalGeneration
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr import strict_json
@@ -62,7 +62,7 @@ class FramesRecipe(MixedPrecision):
     """How training examples of the decoder are made from clips and encoded."""
 
     seed: int = Field(ge=0, description="seed of every random choice")
-    encoder: Path = Field(description="folder of the fitted encoder")
+    encoder: Path = Field(description="folder of the fitted encoder, or of a complete model")
     corpus: Path = Field(description="folder of synthesised speech")
     manifests: tuple[str, ...] = Field(
         min_length=1, description="names of the manifests in the corpus, in order"
@@ -230,13 +230,15 @@ class FrozenEncoder:
     """The fitted encoder, for clips of up to 30 s.
 
     Args:
-        folder: folder of the encoder and its feature extractor.
+        folder: folder of the encoder or of a complete model, with its feature extractor.
         precision: precision of matrix products, by default float32.
     """
 
     def __init__(self, folder: Path, precision: MixedPrecision | None = None) -> None:
         self._precision = precision or MixedPrecision()
         load: Any = Qwen3ASREncoder.from_pretrained
+        if (folder / "generation_config.json").is_file():
+            load = _load_tower
         self._encoder = load(folder, attn_implementation="sdpa").eval()
         trim_encoder_chunks(self._encoder)
         self._extractor: Any = Qwen3ASRFeatureExtractor.from_pretrained(folder)
@@ -270,6 +272,12 @@ class FrozenEncoder:
         )
         features: Samples = extracted["input_features"][0].T
         return features
+
+
+def _load_tower(folder: Path, **options: Any) -> Any:
+    """Load the encoder of a complete model in float32."""
+    load: Any = Qwen3ASRForConditionalGeneration.from_pretrained
+    return load(folder, dtype=torch.float32, **options).model.audio_tower
 
 
 def encode_corpus(
