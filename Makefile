@@ -50,7 +50,7 @@ voices: .venv/.dev
 	$(BIN)/python -m pip install --quiet onnxruntime==1.32.0
 	$(BIN)/python -m megaasr.synthesize.engines $(ENGINES)
 
-# Days of computing: PARTS=2 is enough to begin with, more may be added later.
+# Half an hour; PARTS=2 is enough to begin with, more may be added later.
 corpus-small: voices
 	OMP_NUM_THREADS=1 $(BIN)/mega-asr synthesize synthesize-small --output $(CORPUS_SMALL) \
 	  --set engines=$(ENGINES) $(if $(PARTS),--set parts=$(PARTS))
@@ -74,7 +74,7 @@ judge: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[faster-whisper]"
 	$(BIN)/python -m megaasr.score.judge corpus/judge/whisper-base
 
-# Days of computing; it may be stopped, and the same command goes on.
+# About 3 hours; it may be stopped, and the same command goes on.
 SMALL ?= runs/small
 small: voices judge human-test
 	OMP_NUM_THREADS=1 $(BIN)/mega-asr recipe small --output $(SMALL)

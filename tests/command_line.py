@@ -16,6 +16,9 @@ from unittest.mock import patch
 
 from megaasr.cli.main import main
 
+TINY = ("--model", "tiny")
+"""Arguments for the model that tests use, because it is fast."""
+
 
 def mega_asr(*arguments: object, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run `mega-asr` in a folder, and return its exit status and output.

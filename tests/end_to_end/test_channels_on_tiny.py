@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from rapidfuzz import fuzz
 
-from command_line import mega_asr
+from command_line import TINY, mega_asr
 from megaasr.audio import files
 
 RATE = 16_000
@@ -30,25 +30,25 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words_of(clip: Path, folder: Path) -> str:
-    done = mega_asr("transcribe", clip, "--json-lines", cwd=folder)
+    done = mega_asr("transcribe", *TINY, clip, "--json-lines", cwd=folder)
     return str(json.loads(done.stdout)["text"])
 
 
 def test_each_channel_has_its_own_transcript(call: Path, tmp_path: Path) -> None:
     expected = [words_of(clip, tmp_path) for clip in CLIPS[:2]]
-    done = mega_asr("transcribe", call, "--channels", "each", "--json-lines", cwd=tmp_path)
+    done = mega_asr("transcribe", *TINY, call, "--channels", "each", "--json-lines", cwd=tmp_path)
     documents = [json.loads(line) for line in done.stdout.splitlines()]
     assert [document["channel"] for document in documents] == ["left", "right"]
     for document, text in zip(documents, expected, strict=True):
         assert fuzz.ratio(document["text"], text) > 90  # a tenth of the other voice remains
-    arguments = ("transcribe", call, "--channels", "each", "-o", ".", "-f", "srt")
+    arguments = ("transcribe", *TINY, call, "--channels", "each", "-o", ".", "-f", "srt")
     assert mega_asr(*arguments, cwd=tmp_path).returncode == 0
     assert sorted(p.name for p in tmp_path.glob("*.srt")) == ["call.left.srt", "call.right.srt"]
     assert "1 already done" in mega_asr(*arguments, "--resume", cwd=tmp_path).stderr
 
 
 def test_a_recording_without_the_channel_costs_only_itself(call: Path, tmp_path: Path) -> None:
-    done = mega_asr("transcribe", CLIPS[0], call, "--channels", "right", cwd=tmp_path)
+    done = mega_asr("transcribe", *TINY, CLIPS[0], call, "--channels", "right", cwd=tmp_path)
     assert done.returncode == 1
     assert "has 1 channel, there is no channel 'right'" in done.stderr
     assert "2 files: 1 transcribed, 1 failed" in done.stderr

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import megaasr
-from command_line import mega_asr
+from command_line import TINY, mega_asr
 from megaasr.audio.files import read, write
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.score.result import Result
@@ -231,11 +231,11 @@ def test_compare_and_grade_hear_the_segments(segments: Path) -> None:
 
 def test_a_language_by_another_name_is_forced(segments: Path) -> None:
     clip = DEMO / "1-clean.flac"
-    done = mega_asr("transcribe", clip, "--language", "Ukrainian", cwd=segments)
+    done = mega_asr("transcribe", *TINY, clip, "--language", "Ukrainian", cwd=segments)
     assert done.returncode == 2
     assert "Qwen3-ASR does not know Ukrainian (uk); it knows ar (Arabic), " in done.stderr
     texts = {
-        mega_asr("transcribe", clip, "--language", name, cwd=segments).stdout
+        mega_asr("transcribe", *TINY, clip, "--language", name, cwd=segments).stdout
         for name in ("en", "English", "eng", "en-GB", "auto")
     }
     assert len(texts) == 1

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 import megaasr
-from command_line import mega_asr
+from command_line import TINY, mega_asr
 from hanging import HANGING_S
 from megaasr.records import read_manifest
 from megaasr.simulate.scenarios import SCENARIOS
@@ -57,7 +57,7 @@ def test_offline_in_a_fresh_process(tmp_path: Path) -> None:
     clips = list(read_manifest(CLIPS / "clips.jsonl"))
     clean = [clip for clip in clips if clip.extra["scenario"] == "clean"]
     done = run(
-        *("transcribe", *[str(CLIPS / clip.audio) for clip in clean], "--json-lines"),
+        *("transcribe", *TINY, *[str(CLIPS / clip.audio) for clip in clean], "--json-lines"),
         cwd=tmp_path,
         path=tmp_path,
     )
@@ -81,7 +81,7 @@ def test_without_a_network_a_hub_model_fails_with_advice(tmp_path: Path) -> None
 
 
 def test_standard_input(tmp_path: Path) -> None:
-    done = run("transcribe", "-", cwd=tmp_path, stdin=(CLIPS / "3-clean.flac").read_bytes())
+    done = run("transcribe", *TINY, "-", cwd=tmp_path, stdin=(CLIPS / "3-clean.flac").read_bytes())
     assert done.returncode == 0, done.stderr.decode()
     assert count_errors(_reference("3-clean"), done.stdout.decode()).rate < 0.25
 
@@ -97,7 +97,7 @@ def test_a_hundred_files_with_five_broken(tmp_path: Path) -> None:
     (folder / "b-cut.flac").write_bytes((CLIPS / "1-clean.flac").read_bytes()[:60])
     samples = np.full(16_000, np.nan, dtype=np.float32)
     soundfile.write(folder / "b-nan.wav", samples, 16_000, subtype="FLOAT")
-    done = mega_asr("transcribe", "in", "-o", "out", "-f", "json", cwd=tmp_path)
+    done = mega_asr("transcribe", *TINY, "in", "-o", "out", "-f", "json", cwd=tmp_path)
     assert done.returncode == 1
     errors = done.stderr
     assert "Traceback" not in errors
@@ -115,7 +115,7 @@ def test_silence_and_noise_invent_no_words(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", rng.standard_normal(160), 16_000)
     soundfile.write(tmp_path / "one.wav", np.ones(1), 16_000)
     names = ["silence.wav", "noise.wav", "short.wav", "one.wav"]
-    done = mega_asr("transcribe", *names, "--json-lines", cwd=tmp_path)
+    done = mega_asr("transcribe", *TINY, *names, "--json-lines", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines():
         document = json.loads(line)
@@ -177,7 +177,7 @@ def test_the_wheel_holds_everything(tmp_path: Path) -> None:
         [sys.executable, "-c", check], capture_output=True, env=environment, text=True, check=True
     )
     assert imported.stdout.startswith(str(target))
-    done = run("transcribe", str(CLIPS / "1-clean.flac"), cwd=tmp_path, path=target)
+    done = run("transcribe", *TINY, str(CLIPS / "1-clean.flac"), cwd=tmp_path, path=target)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.strip()
     listed = run("synthesize", "synthesize-tiny", "-o", "x", "--dry-run", cwd=tmp_path, path=target)

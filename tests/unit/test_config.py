@@ -44,6 +44,7 @@ KINDS = {
     "text-small": TextRecipe,
     "train-base-tiny": BaseRecipe,
     "train-decoder-small": DecoderRecipe,
+    "train-decoder-small-further": DecoderRecipe,
     "train-lm-small": LanguageModelRecipe,
     "train-stem-small": StemRecipe,
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.example_results import example_result
 from tests.small_whisper import LAYERS, WIDTH, write_ctranslate2, write_whisper
 from transformers import Qwen3ASRForConditionalGeneration, WhisperFeatureExtractor
@@ -25,6 +26,7 @@ from megaasr.model.ctranslate2 import read_ctranslate2
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, write_manifest
+from megaasr.train.small import trained_weights
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.small.decoder import DecoderTrainer
 from megaasr.train.small.decoder_recipe import DecoderRecipe
@@ -561,6 +563,25 @@ def test_the_model_gives_the_same_in_transformers(model_folder: Path) -> None:
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
     assert inputs["input_features"].shape[-1] == 12_800  # what ours trims inside
     assert type(ours.model.model.audio_tower) is not type(native.model.audio_tower)
+
+
+def test_weights_without_whispers_give_the_model_back(
+    model_folder: Path, whisper: Path, tmp_path: Path
+) -> None:
+    folder, again = tmp_path / "trained", tmp_path / "again"
+    trained_weights.main(["save", str(model_folder), str(folder)])
+    trained = load_file(folder / trained_weights.WEIGHTS_FILE)
+    assert not [name for name in trained if name.startswith("model.audio_tower.layers.")]
+    trained_weights.main(["restore", str(folder), str(again), "--whisper", str(whisper)])
+    before, after = (load_file(path / "model.safetensors") for path in (model_folder, again))
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        assert torch.equal(values, after[name]), name
+    load_model(str(again), device="cpu")
+    del trained["model.language_model.norm.weight"]
+    save_file(trained, folder / trained_weights.WEIGHTS_FILE)
+    with pytest.raises(CheckpointError, match=r"does not fit .*model\.language_model\.norm"):
+        trained_weights.restore_model(folder, whisper, again)
 
 
 def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder: Path) -> None:

@@ -120,7 +120,12 @@ class DecoderObjective(nn.Module):
         self._pad_token = int(model.config.pad_token_id)
 
     def forward(
-        self, batch: FrameBatch, *, ctc_only: bool = False, projector_frozen: bool = False
+        self,
+        batch: FrameBatch,
+        *,
+        ctc_only: bool = False,
+        projector_frozen: bool = False,
+        without_ctc: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (cross-entropy, CTC loss), each summed over tokens, in nats.
 
@@ -128,12 +133,14 @@ class DecoderObjective(nn.Module):
             batch: a batch of examples.
             ctc_only: whether the decoder is left out; its cross-entropy is then 0 and has zero
                 gradients.
-            projector_frozen: whether projector and CTC head are left as they are; the CTC loss is
-                then 0 and has zero gradients.
+            projector_frozen: whether projector and CTC head are left as they are, which leaves CTC
+                out.
+            without_ctc: whether the CTC loss is left out; it is then 0 and has zero gradients.
         """
         audio = _in_steps(self.projector, batch.frames, 512).float()
         if projector_frozen:
             audio = audio.detach()
+        if projector_frozen or without_ctc:
             ctc = _no_loss([*self.projector.parameters(), *self.blank.parameters(), self.scale])
         else:
             ctc = self._ctc(audio, batch)
@@ -304,6 +311,7 @@ class DecoderTrainer:
                 batch,
                 ctc_only=data.phase.ctc_only,
                 projector_frozen=not data.phase.projector_learning_rate_scale,
+                without_ctc=not (data.phase.ctc_only or self.recipe.ctc_weight),
             )
         tokens = max(1, int((batch.inputs["labels"] != IGNORE).sum()))
         targets = max(1, int(batch.target_counts.sum()))

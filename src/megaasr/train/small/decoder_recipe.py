@@ -61,7 +61,9 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
     feature_dropout: float = Field(
         ge=0, lt=1, description="share of the dimensions of an example's frames set to zero"
     )
-    ctc_weight: float = Field(ge=0, description="weight of the projector's CTC loss")
+    ctc_weight: float = Field(
+        ge=0, description="weight of the projector's CTC loss; 0 leaves it out"
+    )
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
     evaluate_clips: int = Field(gt=0, description="dev clips in each validation")
