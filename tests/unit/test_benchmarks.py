@@ -143,9 +143,9 @@ def test_simulator_defaults_measures_what_version_1_did_not_have(tmp_path: Path)
     done = run("simulator_defaults", "--quick", "--output", output)
     assert done.returncode == 0, done.stderr
     rows = entries(output)["simulator_defaults"]["rows"]
-    compared = {row["what"] for row in rows if row["system"] == "version 1"}
-    assert len(compared) == 5
-    new = {row["what"] for row in rows} - compared
+    in_both = {row["what"] for row in rows if row["system"] == "version 1"}
+    assert len(in_both) == 5
+    new = {row["what"] for row in rows} - in_both
     assert len(new) == len(EXTRA_SCENARIOS) + len(CATEGORIES)
     tables = [line for line in done.stdout.splitlines() if line.startswith("|")]
     assert len(tables) == 2 + 5 + len(EXTRA_SCENARIOS)

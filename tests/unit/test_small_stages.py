@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,7 @@ def frames(encoder: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory
 def lm_recipe(sentences: Path, **changes: object) -> LanguageModelRecipe:
     values = {
         "sentences": str(sentences),
+        "compiled": False,  # needs g++
         "steps": 6,
         "batch_tokens": 200,
         "log_steps": 2,
@@ -173,6 +176,7 @@ def decoder_recipe(
     phase = {"manifests": ["train-000.jsonl"], "steps": 3, "max_s": 10.0, "batch_s": 4.0}
     values = {
         "frames": str(frames),
+        "compiled": False,
         "encoder": str(encoder),
         "language_model": str(language_model),
         "dev": str(corpus / "dev.jsonl"),
@@ -523,19 +527,29 @@ def test_a_model_is_named_once(
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
-def test_compiled_layers_give_nearly_the_same_losses(
-    frames: Path, encoder: Path, language_model: Path, corpus: Path, tmp_path: Path
-) -> None:
-    recipe = decoder_recipe(frames, encoder, language_model, corpus)
-    losses = []
-    for compiled in (False, True):
-        changed = recipe.model_copy(update={"compiled": compiled})
-        trainer = DecoderTrainer(changed, tmp_path / str(compiled))
-        layers = trainer.model.model.language_model.layers
-        assert {layer._compiled_call_impl is not None for layer in layers} == {compiled}
-        losses.append(trainer._losses(3)[1]["loss"])
-        assert set(trainer._evaluate())  # decodes with the layers as they were written
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+def test_compiled_layers_give_the_same() -> None:
+    # In a process of its own: in one where another test imported distutils, setuptools, which
+    # looks for the compiler, refuses to replace it.
+    program = (
+        "import torch\n"
+        "from megaasr.train.small.speed import CompiledLayers, uncompiled\n"
+        "class Layer(torch.nn.Module):\n"
+        "    def forward(self, x): return 2 * torch.sin(x) + x\n"
+        "model, layer = torch.nn.Module(), Layer()\n"
+        "model.layers = torch.nn.ModuleList([layer])\n"
+        "x = torch.randn(3, 4)\n"
+        "expected = layer(x)\n"
+        "CompiledLayers(compiled=True).compile_layers(model)\n"
+        "calls = torch._dynamo.utils.counters['stats']\n"
+        "with uncompiled(): torch.testing.assert_close(layer(x), expected)\n"
+        "assert not calls['unique_graphs']\n"
+        "torch.testing.assert_close(layer(x), expected)\n"
+        "assert calls['unique_graphs'] == 1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_bfloat16_frames_are_close_and_not_the_same(encoder: Path) -> None:

@@ -31,7 +31,8 @@ ENGINES = Path(os.environ.get("MEGA_ASR_ENGINES", "corpus/engines"))
 WITHOUT_ENGINES = pytest.mark.skipif(
     bool(missing_files(ENGINES)), reason=f"{ENGINES} has no engines (make voices)"
 )
-PROGRAMS_ONLY = "shares={kokoro = 0, hibari = 0, flite = 0.6, espeak = 0.4}"
+PROGRAMS = "shares={kokoro = 0, hibari = 0, flite = 0.6, espeak = 0.4}"
+PROGRAMS_ONLY = (PROGRAMS, f"later_{PROGRAMS}")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def options(sentences: Path, *more: str) -> list[str]:
 
 def small(sentences: Path, *more: str) -> SpeechRecipe:
     return load_recipe(
-        SpeechRecipe, "synthesize-small", options(sentences, PROGRAMS_ONLY, "parts=2", *more)
+        SpeechRecipe, "synthesize-small", options(sentences, *PROGRAMS_ONLY, "parts=2", *more)
     )
 
 

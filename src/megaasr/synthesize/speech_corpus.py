@@ -90,7 +90,8 @@ def synthesize_speech(
         SynthesisError: an engine is missing.
     """
     sentences = read_sentences(recipe.sentences)
-    if recipe.shares.kokoro or recipe.shares.hibari:
+    used = [recipe.shares, *map(recipe.shares_of, range(recipe.parts))]
+    if any(shares.kokoro or shares.hibari for shares in used):
         require_engines(recipe.engines)
     _claim(output, recipe)
     with (

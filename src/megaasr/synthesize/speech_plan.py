@@ -88,6 +88,10 @@ class SpeechRecipe(Recipe):
     nonspeech_dev: int = Field(ge=0, description="development clips without speech")
     nonspeech_test: int = Field(ge=0, description="test clips without speech")
 
+    def shares_of(self, part: int) -> EngineShares:
+        """Return the shares of the engines in a part, counted from 0."""
+        return self.later_shares if part and self.later_shares else self.shares
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechPlan:
@@ -118,8 +122,7 @@ class SpeechPlan:
         rng = random_stream(recipe.seed, f"{name}-plan")
         fresh = recipe.part_spoken - int(recipe.part_spoken * recipe.second_voice)
         texts = self._train_sentences(number * fresh, fresh)
-        shares = recipe.later_shares if number and recipe.later_shares else recipe.shares
-        engines = _engines(rng, recipe.part_spoken, _shares(shares, ENGINES))
+        engines = _engines(rng, recipe.part_spoken, _shares(recipe.shares_of(number), ENGINES))
         spoken = [
             self._sentence(f"{name}-s{index:05d}", sentence, engine, held_out=False)
             for index, (sentence, engine) in enumerate(zip(texts, engines, strict=False))
