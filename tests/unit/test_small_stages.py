@@ -599,8 +599,6 @@ def test_weights_without_whispers_give_the_model_back(
 
 
 def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder: Path) -> None:
-    from safetensors.torch import load_file
-
     model = load_file(model_folder / "model.safetensors")
     fitted = load_file(encoder / "model.safetensors")
     for name, values in fitted.items():

@@ -223,8 +223,8 @@ class LanguageModelTrainer:
         objective = self.accelerator.unwrap_model(self._objective)
         nats = 0.0
         order = np.argsort([len(row) for row in self._dev_rows], kind="stable")
-        for start in range(0, len(order), _EVALUATION_BATCH):
-            batch = order[start : start + _EVALUATION_BATCH]
-            with uncompiled():
+        with uncompiled():
+            for start in range(0, len(order), _EVALUATION_BATCH):
+                batch = order[start : start + _EVALUATION_BATCH]
                 nats += float(objective(*self._pad([self._dev_rows[int(i)] for i in batch])))
         return {"dev_bits_per_word": round(nats / math.log(2) / max(1, self._dev_words), 4)}

@@ -38,9 +38,7 @@ def save_trained_weights(model: Path, output: Path) -> None:
         k: v for k, v in load_file(model / _MODEL_FILE).items() if not k.startswith(_WHISPERS)
     }
     save_file(tensors, output / WEIGHTS_FILE, {"format": "pt"})
-    for file in sorted(model.iterdir()):
-        if file.suffix in {".json", ".jinja"}:
-            shutil.copy(file, output / file.name)
+    _copy_settings(model, output)
 
 
 def restore_model(folder: Path, whisper: Path, output: Path) -> None:
@@ -65,9 +63,14 @@ def restore_model(folder: Path, whisper: Path, output: Path) -> None:
             f"{missing[:3]} {problems.unexpected_keys[:3]}"
         )
     model.to(torch.float16).save_pretrained(output)
-    for file in sorted(folder.iterdir()):
+    _copy_settings(folder, output)
+
+
+def _copy_settings(source: Path, target: Path) -> None:
+    """Copy the files of a model that hold no weights: configuration, tokenizer, template."""
+    for file in sorted(source.iterdir()):
         if file.suffix in {".json", ".jinja"}:
-            shutil.copy(file, output / file.name)
+            shutil.copy(file, target / file.name)
 
 
 def main(arguments: list[str] | None = None) -> None:
