@@ -43,8 +43,8 @@ KINDS = {
     "synthesize-tiny": CorpusRecipe,
     "text-small": TextRecipe,
     "train-base-tiny": BaseRecipe,
+    "train-ctc-small": DecoderRecipe,
     "train-decoder-small": DecoderRecipe,
-    "train-decoder-small-further": DecoderRecipe,
     "train-lm-small": LanguageModelRecipe,
     "train-stem-small": StemRecipe,
 }

@@ -29,6 +29,7 @@ from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, write_manifest
 from megaasr.train.small import trained_weights
+from megaasr.train.small.alignment import read_alignment
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.small.decoder import DecoderTrainer
 from megaasr.train.small.decoder_recipe import DecoderRecipe
@@ -45,6 +46,7 @@ from megaasr.train.small.language_model import (
     LanguageModelTrainer,
     read_sentences,
 )
+from megaasr.train.small.lexicon import PHONEMES, spoken_words
 from megaasr.train.small.speed import MixedPrecision
 from megaasr.train.small.stem import StemRecipe, StemTrainer, build_encoder
 from megaasr.train.small.stem_check import check_stem
@@ -170,15 +172,24 @@ def language_model(sentences: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return LanguageModelTrainer(lm_recipe(sentences), tmp_path_factory.mktemp("lm")).train().path
 
 
+def spell_with_phonemes(word: str) -> str:
+    """A pronunciation that needs no espeak-ng."""
+    return "".join(letter for letter in word if letter in PHONEMES) or "ə"
+
+
 def decoder_recipe(
     frames: Path, encoder: Path, language_model: Path, corpus: Path
 ) -> DecoderRecipe:
+    lexicon = corpus / "lexicon.json"
+    words = {word for text in TEXTS for word in spoken_words(text)}
+    lexicon.write_text(json.dumps({word: spell_with_phonemes(word) for word in sorted(words)}))
     phase = {"manifests": ["train-000.jsonl"], "steps": 3, "max_s": 10.0, "batch_s": 4.0}
     values = {
         "frames": str(frames),
         "compiled": False,
         "encoder": str(encoder),
         "language_model": str(language_model),
+        "lexicon": str(lexicon),
         "dev": str(corpus / "dev.jsonl"),
         "warmup_steps": 1,
         "decay_steps": 2,
@@ -188,7 +199,7 @@ def decoder_recipe(
         "checkpoint_s": 1e-6,
     }
     shipped = load_recipe(
-        DecoderRecipe, "train-decoder-small", [f"{k}={json.dumps(v)}" for k, v in values.items()]
+        DecoderRecipe, "train-ctc-small", [f"{k}={json.dumps(v)}" for k, v in values.items()]
     )
     return DecoderRecipe.model_validate(
         shipped.model_dump()
@@ -472,6 +483,54 @@ def test_phases_warm_up_anew_and_a_frozen_projector_stays(
     for name, before in states[0].items():
         changed = not torch.equal(before, states[1][name])
         assert changed == name.startswith("decoder."), name
+
+
+def test_a_decoder_learns_from_text_with_concatenated_frames(
+    frames: Path,
+    encoder: Path,
+    language_model: Path,
+    corpus: Path,
+    model_folder: Path,
+    sentences: Path,
+    tmp_path: Path,
+) -> None:
+    """Aligned with the phoneme classes of a first run, as the pipeline does it."""
+    recipe = decoder_recipe(frames, encoder, language_model, corpus)
+    options = ["--frames", str(frames), "--lexicon", str(recipe.lexicon)]
+    arguments = ["train", "align", str(model_folder.parent), *options, "-o", str(tmp_path / "a")]
+    with pytest.raises(SystemExit) as status:
+        main(arguments)
+    assert status.value.code in {0, None}
+    rows = read_alignment(tmp_path / "a", "train-000.jsonl")
+    texts = [example.text for example in FrameStore(frames, ["train-000.jsonl"]).examples]
+    assert [word.text for row in rows for word in row] == [
+        word for text in texts for word in spoken_words(text)
+    ]
+    # Sentences of words that were spoken, and of a word whose phonemes were.
+    text = tmp_path / "sentences.jsonl"
+    lines = [f"You left the {word}, now." for word in ("door", "hello", "rood", "open", "leh")]
+    text.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    lexicon = json.loads(recipe.lexicon.read_text())
+    lexicon |= {word: spell_with_phonemes(word) for word in ("rood", "leh")}
+    (tmp_path / "lexicon.json").write_text(json.dumps(lexicon))
+    phase = recipe.phases[-1].model_copy(update={"text_share": 0.5, "steps": 6})
+    changes = {
+        "model": model_folder,
+        "encoder": None,
+        "language_model": None,
+        "phoneme_head": model_folder.parent,
+        "alignments": tmp_path / "a",
+        "sentences": text,
+        "lexicon": tmp_path / "lexicon.json",
+        "phases": [phase],
+    }
+    with pytest.raises(ValueError, match="alignments and sentences"):
+        DecoderRecipe.model_validate(recipe.model_dump() | changes | {"sentences": None})
+    from_text = DecoderRecipe.model_validate(recipe.model_dump() | changes)
+    trainer = DecoderTrainer(from_text, tmp_path / "run")
+    sources = [type(trainer._phases[0].batch(step)[0]).__name__ for step in range(4)]
+    assert sources == ["SpeechExamples", "TextExamples"] * 2
+    assert trainer.train().path.is_dir()
 
 
 def test_bfloat16_gives_nearly_the_same_losses(

@@ -83,19 +83,31 @@ COMMANDS = {
         ["corpus/text/sentences.jsonl does not exist"],
         ["mega-asr text text-small"],
     ),
-    "decoder train-decoder-small": (
+    "decoder train-ctc-small": (
         [
             "runs/small/stem/encoder holds no model",
             "runs/small/lm/language-model holds no model",
             "corpus/small-frames holds no frames of train-000.jsonl",
+            "runs/small/lexicon.json does not exist",
             "corpus/small/dev.jsonl does not exist (dev)",
         ],
         [
             "mega-asr train stem",
             "mega-asr train language-model",
             "mega-asr train encode",
+            "mega-asr train lexicon",
             "mega-asr synthesize synthesize-small",
         ],
+    ),
+    "decoder train-decoder-small": (
+        [
+            "runs/small/ctc/model holds no model",
+            "runs/small/ctc holds no phoneme classes",
+            "corpus/small-frames holds no frames of train-000.jsonl",
+            "runs/small/alignments holds no alignment of train-000.jsonl",
+            "corpus/text/sentences.jsonl does not exist",
+        ],
+        ["mega-asr train decoder", "mega-asr train align", "mega-asr text text-small"],
     ),
 }
 

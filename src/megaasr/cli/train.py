@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from megaasr.cli.train_rl import rl
-from megaasr.cli.train_small import check_stem, decoder, encode, language_model, stem
+from megaasr.cli.train_small import (
+    align,
+    check_stem,
+    decoder,
+    encode,
+    language_model,
+    lexicon,
+    stem,
+)
 from megaasr.cli.training_options import (
     DryRunOption,
     OutputOption,
@@ -115,5 +123,7 @@ app.command()(rl)
 app.command()(stem)
 app.command("check-stem")(check_stem)
 app.command()(encode)
+app.command()(lexicon)
+app.command()(align)
 app.command("language-model")(language_model)
 app.command()(decoder)

@@ -1,4 +1,4 @@
-"""The stages of `mega-asr train` that make `small`: stem, encode, language-model, decoder."""
+"""The stages of `mega-asr train` that make `small`, from the stem to the decoder."""
 
 from __future__ import annotations
 
@@ -97,6 +97,38 @@ def language_model(
     request = TrainingRequest(recipe, output, set_, threads=threads, dry_run=dry_run)
     if (resolved := request.resolve(LanguageModelRecipe)) is not None:
         request.train(LanguageModelTrainer, resolved, "the language model")
+
+
+def lexicon(
+    sentences: Annotated[Path, typer.Argument(help="JSONL file of sentences (mega-asr text).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON file of the lexicon.")],
+) -> None:
+    """Pronounce all words of some sentences with espeak-ng."""
+    with needing_libraries():
+        from megaasr.train.small.language_model import read_sentences
+        from megaasr.train.small.lexicon import write_lexicon
+    texts = [t for split in ("train", "dev", "test") for t in read_sentences(sentences, split)]
+    typer.echo(f"{output}: {write_lexicon(texts, output):,} words")
+
+
+def align(
+    run: Annotated[Path, typer.Argument(help="Run folder of `mega-asr train decoder`.")],
+    frames: Annotated[Path, typer.Option(help="Folder of encoder frames.")],
+    lexicon: Annotated[Path, typer.Option(help="Lexicon of the words (mega-asr train lexicon).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the alignments.")],
+) -> None:
+    """Find the words and phonemes of speech in its encoder frames."""
+    with needing_libraries():
+        from megaasr.train.small.alignment import align_corpus
+        from megaasr.train.small.lexicon import Lexicon
+        from megaasr.train.small.phoneme_ctc import load_trained_ctc
+    from megaasr.cli.progress import progress_bar
+
+    ctc, words = load_trained_ctc(run), Lexicon.load(lexicon)
+    with progress_bar("examples") as advance:
+        align_corpus(
+            frames, words, ctc, output, lambda done, total: advance(done, total, "aligned")
+        )
 
 
 def decoder(

@@ -1,8 +1,8 @@
 """Trains the projector and the decoder of `small` on encoder frames that were computed once.
 
-First the projector alone learns, by CTC, to map each frame close to the embedding of the token that
-is spoken there. Then the decoder, which was trained as a language model, learns to read these
-frames; the CTC loss stays beside its cross-entropy.
+First the projector alone learns, by CTC, to hear phonemes. Then the decoder, which was trained as a
+language model, learns to read them, from speech and from text whose frames are concatenated; the
+CTC loss stays beside its cross-entropy.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ from megaasr.train.modes import flushed_denormals
 from megaasr.train.processes import own_share
 from megaasr.train.processor import build_processor, greedy_generation
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
+from megaasr.train.small.alignment import alignment_file
 from megaasr.train.small.decoder_recipe import DecoderRecipe
-from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatch, FrameBatchBuilder, PhaseData
+from megaasr.train.small.example_sources import PhaseData
+from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatch, FrameBatchBuilder
+from megaasr.train.small.phoneme_ctc import HEAD_FILE, PhonemeCTC
 from megaasr.train.small.speed import uncompiled
 from megaasr.train.small.stem import GEOMETRY
 from megaasr.train.step_loop import StepLoop, is_matrix
@@ -100,10 +103,7 @@ def _sizes(config: Any) -> dict[str, Any]:
 
 
 class DecoderObjective(nn.Module):
-    """Cross-entropy of the transcript and CTC on the projector's output.
-
-    The classes of CTC are the tokens, and their weights are the decoder's embeddings, so that a
-    frame that CTC assigns to a token resembles that token to the decoder.
+    """Cross-entropy of the transcript, and the CTC loss of the phonemes on the projector's output.
 
     Args:
         model: native model; its encoder is not used.
@@ -111,11 +111,8 @@ class DecoderObjective(nn.Module):
 
     def __init__(self, model: Qwen3ASRForConditionalGeneration) -> None:
         super().__init__()
-        self.projector = model.model.multi_modal_projector
         self.decoder = model.model.language_model
-        width = self.decoder.config.hidden_size
-        self.blank = nn.Linear(width, 1)
-        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.ctc = PhonemeCTC(model.model.multi_modal_projector, self.decoder.config.hidden_size)
         self._audio_token = int(model.config.audio_token_id)
         self._pad_token = int(model.config.pad_token_id)
 
@@ -127,7 +124,7 @@ class DecoderObjective(nn.Module):
         projector_frozen: bool = False,
         without_ctc: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (cross-entropy, CTC loss), each summed over tokens, in nats.
+        """Return (cross-entropy, CTC loss), each summed over the batch, in nats.
 
         Args:
             batch: a batch of examples.
@@ -137,13 +134,13 @@ class DecoderObjective(nn.Module):
                 out.
             without_ctc: whether the CTC loss is left out; it is then 0 and has zero gradients.
         """
-        audio = _in_steps(self.projector, batch.frames, 512).float()
+        audio = _in_steps(self.ctc.projector, batch.frames, 512).float()
         if projector_frozen:
             audio = audio.detach()
         if projector_frozen or without_ctc:
-            ctc = _no_loss([*self.projector.parameters(), *self.blank.parameters(), self.scale])
+            ctc = _no_loss(self.ctc.parameters())
         else:
-            ctc = self._ctc(audio, batch)
+            ctc = self.ctc.loss(audio, batch.frame_counts, batch.targets, batch.target_counts)
         if ctc_only:
             return _no_loss(self.decoder.parameters()), ctc
         extra = (0, -batch.inputs["input_ids"].shape[1] % 32)
@@ -160,36 +157,6 @@ class DecoderObjective(nn.Module):
         answers = hidden[:, :-1][has_label]
         logits = _in_steps(lambda rows: rows @ embeddings.T, answers, 128).float()
         return functional.cross_entropy(logits, labels[:, 1:][has_label], reduction="sum"), ctc
-
-    def ctc_log_probs(self, audio: torch.Tensor) -> torch.Tensor:
-        """Return the log-probabilities of CTC, float of shape [..., 1 + tokens].
-
-        Class 0 is the blank, class 1 + i is token i.
-
-        Args:
-            audio: projected frames, float of shape [..., width].
-        """
-        # The embeddings are the decoder's: CTC does not train them.
-        classes = self.decoder.get_input_embeddings().weight.detach()
-        logits = torch.cat([self.blank(audio), self.scale * (audio @ classes.T)], dim=-1)
-        return logits.float().log_softmax(-1)
-
-    def _ctc(self, audio: torch.Tensor, batch: FrameBatch) -> torch.Tensor:
-        # One gather of the narrow frames: pad_sequence copies all gradients once per example.
-        longest = int(batch.frame_counts.max())
-        positions = torch.arange(longest + -longest % 16, device=audio.device)
-        first = batch.frame_counts.cumsum(0) - batch.frame_counts
-        padded = audio[(first + positions[:, None]).clamp(max=len(audio) - 1)]
-        losses: torch.Tensor = functional.ctc_loss(
-            self.ctc_log_probs(padded),
-            batch.targets,
-            batch.frame_counts,
-            batch.target_counts,
-            blank=0,
-            reduction="sum",
-            zero_infinity=True,
-        )
-        return losses
 
 
 def _in_steps(
@@ -243,6 +210,8 @@ class DecoderTrainer:
         self._phases = self._open_phases()
         self._batches = FrameBatchBuilder(recipe, self.tokenizer, GEOMETRY)
         objective = DecoderObjective(self.model)
+        if recipe.phoneme_head is not None:
+            objective.ctc.load_head(recipe.phoneme_head)
         self._objective, optimizer = self.accelerator.prepare(objective, self._optimizer(objective))
         self._loop = StepLoop(
             accelerator=self.accelerator,
@@ -269,6 +238,7 @@ class DecoderTrainer:
             self._loop.train()
         if self.accelerator.is_main_process:
             self.run.export(self.model, self.processor)
+            self.accelerator.unwrap_model(self._objective).ctc.save_head(self.run.path)
         self.accelerator.wait_for_everyone()
         return TrainingResult(self.run.path / "model", self.run.last_validation())
 
@@ -276,7 +246,7 @@ class DecoderTrainer:
         phases, first_step = [], 0
         for number, phase in enumerate(self.recipe.phases):
             seed = self.recipe.seed + number
-            phases.append(PhaseData(phase, first_step, self.recipe.frames, seed))
+            phases.append(PhaseData(phase, first_step, self.recipe, seed))
             first_step += phase.steps
         return phases
 
@@ -304,8 +274,9 @@ class DecoderTrainer:
     def _losses(self, step: int) -> tuple[torch.Tensor, Mapping[str, float]]:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         data = self._phase_of(step)
-        own = own_share(data.batch(step), rank, processes)
-        batch = self._batches.build(data.store, own, (step, rank)).to(self.accelerator.device)
+        source, indices = data.batch(step)
+        own = own_share(indices, rank, processes)
+        batch = self._batches.build(source, own, (step, rank)).to(self.accelerator.device)
         with self.recipe.autocast(self.accelerator.device.type):
             cross_entropy, ctc = self._objective(
                 batch,
@@ -359,6 +330,19 @@ def _check_inputs(recipe: DecoderRecipe) -> None:
         index = f"{Path(name).stem}.json"
         problem = f"{recipe.frames} holds no frames of {name}"
         check.require((recipe.frames / index).is_file(), problem, "mega-asr train encode")
+    problem = f"{recipe.lexicon} does not exist"
+    check.require(recipe.lexicon.is_file(), problem, "mega-asr train lexicon")
+    if recipe.phoneme_head is not None:
+        problem = f"{recipe.phoneme_head} holds no phoneme classes"
+        has_head = (recipe.phoneme_head / HEAD_FILE).is_file()
+        check.require(has_head, problem, "mega-asr train decoder")
+    if recipe.alignments is not None and recipe.sentences is not None:
+        for name in recipe.phases[0].manifests:
+            problem = f"{recipe.alignments} holds no alignment of {name}"
+            is_aligned = alignment_file(recipe.alignments, name).is_file()
+            check.require(is_aligned, problem, "mega-asr train align")
+        problem = f"{recipe.sentences} does not exist"
+        check.require(recipe.sentences.is_file(), problem, "mega-asr text text-small")
     command = "mega-asr synthesize synthesize-small"
     check.require(recipe.dev.is_file(), f"{recipe.dev} does not exist (dev)", command)
     check.finish()

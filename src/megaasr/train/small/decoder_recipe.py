@@ -24,6 +24,15 @@ class DecoderPhase(Recipe):
         default=False, description="train the projector alone, by CTC, without the decoder"
     )
     batch_s: float = Field(gt=0, description="seconds of audio in a batch, all processes together")
+    text_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the steps on sentences of text whose frames are concatenated",
+    )
+    phoneme_frames: int = Field(
+        default=8, gt=0, description="most frames of a phoneme in concatenated frames"
+    )
     decoder_learning_rate_scale: float = Field(
         default=1.0, gt=0, description="factor on the learning rate of the decoder"
     )
@@ -51,6 +60,23 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
         default=None,
         description="folder of the pre-trained language model (mega-asr train language-model)",
     )
+    phoneme_head: Path | None = Field(
+        default=None,
+        description="folder of the phoneme classes of an earlier run, instead of new ones",
+    )
+    lexicon: Path = Field(description="pronunciations of all words (mega-asr train lexicon)")
+    alignments: Path | None = Field(
+        default=None, description="folder of aligned words (mega-asr train align), for text"
+    )
+    sentences: Path | None = Field(
+        default=None, description="JSONL file of sentences (mega-asr text), for text"
+    )
+    word_share: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="share of the spoken words that are concatenated whole, not from phonemes",
+    )
     dev: Path = Field(description="manifest for validation")
     phases: tuple[DecoderPhase, ...] = Field(min_length=1)
     context_share: float = Field(
@@ -75,6 +101,11 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
             raise ValueError("give encoder and language_model, or model")
         if self.model is not None and any(parts):
             raise ValueError("model replaces encoder and language_model; give one or the others")
+        if any(phase.text_share for phase in self.phases) and None in (
+            self.alignments,
+            self.sentences,
+        ):
+            raise ValueError("text_share needs alignments and sentences")
         return self
 
     @property

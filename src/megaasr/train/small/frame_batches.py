@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from megaasr.errors import TrainingError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import InputBuilder
 from megaasr.train.prompt_context import draw_context
-from megaasr.train.small.batching import BatchSchedule
-from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
-from megaasr.train.small.frames import FrameExample, Frames, FrameStore
+from megaasr.train.small.decoder_recipe import DecoderRecipe
+from megaasr.train.small.example_sources import ExampleSource
+from megaasr.train.small.lexicon import PHONEMES
 from megaasr.train.small.stem import GEOMETRY
 
 FRAMES_PER_S = GEOMETRY.tokens_per_s
@@ -34,7 +31,7 @@ class FrameBatch:
         frame_counts: number of frames of each example, int64 of shape [examples].
         inputs: `input_ids`, `labels` and `attention_mask`, int64 of shape [examples, tokens],
             padded on the right.
-        targets: CTC targets of all examples in sequence, int64.
+        targets: phonemes of all examples in sequence as classes of CTC, int64.
         target_counts: number of CTC targets of each example, int64 of shape [examples].
     """
 
@@ -68,34 +65,38 @@ class FrameBatchBuilder:
         self, recipe: DecoderRecipe, tokenizer: PreTrainedTokenizerBase, geometry: AudioGeometry
     ) -> None:
         self._recipe = recipe
-        self._tokenizer = tokenizer
         self._inputs = InputBuilder(tokenizer, geometry)
         self._mel_frames_per_token = geometry.chunk_frames // geometry.chunk_tokens
 
-    def build(self, store: FrameStore, indices: Sequence[int], stream: Sequence[int]) -> FrameBatch:
+    def build(
+        self, source: ExampleSource, indices: Sequence[int], stream: Sequence[int]
+    ) -> FrameBatch:
         """Return a batch of examples.
 
         Args:
-            store: frames of the examples.
-            indices: indices of the examples in the store.
+            source: where the examples come from.
+            indices: indices of the examples in the source.
             stream: key of the random choices: the step and the rank of the process.
         """
         rng = np.random.default_rng([self._recipe.seed, 4, *stream])
-        examples = [store.examples[index] for index in indices]
-        frames = [self._mask(store.frames(example), rng) for example in examples]
-        rows = [self._tokens(example, store, rng) for example in examples]
-        targets = [self._encode(example.text) if example.text else [] for example in examples]
+        frames = [source.frames(index, rng) for index in indices]
+        for values in frames:
+            self._mask(values, rng)
+        rows = [
+            self._tokens(source, index, len(values), rng)
+            for index, values in zip(indices, frames, strict=True)
+        ]
+        targets = [[1 + PHONEMES.index(p) for p in source.phonemes(index)] for index in indices]
         return FrameBatch(
             frames=torch.from_numpy(np.concatenate(frames)),
-            frame_counts=torch.tensor([example.frames for example in examples]),
+            frame_counts=torch.tensor([len(values) for values in frames]),
             inputs=self._inputs.pad_examples(rows),
-            targets=torch.tensor([1 + token for row in targets for token in row], dtype=torch.long),
+            targets=torch.tensor([label for row in targets for label in row], dtype=torch.long),
             target_counts=torch.tensor([len(row) for row in targets]),
         )
 
-    def _mask(self, frames: Frames, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return a copy in float32 with time intervals and some dimensions set to zero."""
-        values = frames.astype(np.float32)
+    def _mask(self, values: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Set time intervals and some dimensions of an example's frames to zero, in place."""
         recipe = self._recipe
         if recipe.feature_dropout:
             values[:, rng.random(values.shape[1]) < recipe.feature_dropout] = 0.0
@@ -104,66 +105,18 @@ class FrameBatchBuilder:
             width = int(rng.integers(1, max_width + 1))
             start = int(rng.integers(max(1, len(values) - width)))
             values[start : start + width] = 0.0
-        return values
 
     def _tokens(
-        self, example: FrameExample, store: FrameStore, rng: np.random.Generator
+        self, source: ExampleSource, index: int, frames: int, rng: np.random.Generator
     ) -> tuple[list[int], list[int]]:
         """Return input ids and labels; only the assistant's turn has labels."""
+        text = source.text(index)
         context = draw_context(
-            example.text,
+            text,
             rng,
             share=self._recipe.context_share,
-            text_count=len(store.examples),
-            text_at=lambda index: store.examples[index].text,
+            text_count=len(source.lengths),
+            text_at=source.text,
         )
-        language = "en" if example.text else None
-        mel_frames = example.frames * self._mel_frames_per_token
-        return self._inputs.example(mel_frames, example.text, language, context)
-
-    def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text)["input_ids"])
-
-
-class PhaseData:
-    """The examples of a phase and their order.
-
-    Args:
-        phase: recipe of the phase.
-        first_step: first step of the phase, counted from the start of the run.
-        folder: folder of the encoder frames. It is read when the phase begins, so that a run may
-            start before later parts have been encoded.
-        seed: seed of the order.
-    """
-
-    def __init__(self, phase: DecoderPhase, first_step: int, folder: Path, seed: int) -> None:
-        self.phase = phase
-        self.first_step = first_step
-        self._folder = folder
-        self._seed = seed
-
-    def batch(self, step: int) -> list[int]:
-        """Return the indices of the examples of a step, counted from the start of the run.
-
-        Raises:
-            TrainingError: frames of the phase are missing, or all examples are too long.
-        """
-        return [self._indices[i] for i in self._schedule.batch(step - self.first_step)]
-
-    @cached_property
-    def store(self) -> FrameStore:
-        """The examples of the phase's manifests."""
-        return FrameStore(self._folder, self.phase.manifests)
-
-    @cached_property
-    def _indices(self) -> list[int]:
-        limit = self.phase.max_s * FRAMES_PER_S
-        indices = [i for i, e in enumerate(self.store.examples) if e.frames <= limit]
-        if not indices:
-            raise TrainingError(f"{self._folder} holds no example of at most {self.phase.max_s} s")
-        return indices
-
-    @cached_property
-    def _schedule(self) -> BatchSchedule:
-        lengths = [self.store.examples[i].frames for i in self._indices]
-        return BatchSchedule(lengths, self.phase.batch_s * FRAMES_PER_S, self._seed)
+        language = "en" if text else None
+        return self._inputs.example(frames * self._mel_frames_per_token, text, language, context)

@@ -114,7 +114,7 @@ class FrameStore:
 
     def __init__(self, folder: Path, manifests: Sequence[str]) -> None:
         self.examples: list[FrameExample] = []
-        self._shards: list[Frames] = []
+        self.shards: list[Frames] = []
         for number, name in enumerate(manifests):
             index = folder / f"{Path(name).stem}.json"
             if not index.is_file():
@@ -126,11 +126,11 @@ class FrameStore:
             for row in rows:
                 self.examples.append(FrameExample(row["text"], number, start, row["frames"]))
                 start += row["frames"]
-            self._shards.append(np.load(index.with_suffix(".npy"), mmap_mode="r"))
+            self.shards.append(np.load(index.with_suffix(".npy"), mmap_mode="r"))
 
     def frames(self, example: FrameExample) -> Frames:
         """Return the encoder frames of an example, float16 of shape [frames, width]."""
-        shard = self._shards[example.shard]
+        shard = self.shards[example.shard]
         return shard[example.start : example.start + example.frames]
 
 

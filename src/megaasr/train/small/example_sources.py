@@ -1,0 +1,211 @@
+"""Where the examples of a training step come from: encoded speech, or sentences of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaasr.errors import TrainingError
+from megaasr.train.small.batching import BatchSchedule
+from megaasr.train.small.concatenation import UnitInventory
+from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
+from megaasr.train.small.frames import FrameStore
+from megaasr.train.small.language_model import read_sentences
+from megaasr.train.small.lexicon import Lexicon, spoken_words
+from megaasr.train.small.stem import GEOMETRY
+
+
+class ExampleSource(Protocol):
+    """Examples by index, with encoder frames, text and phonemes."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Number of frames of each example, at least roughly."""
+
+    def text(self, index: int) -> str:
+        """Return the transcript of an example; empty without speech."""
+
+    def phonemes(self, index: int) -> str:
+        """Return the phonemes of an example, without spaces."""
+
+    def frames(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return the encoder frames of an example, a new array of shape [frames, width]."""
+
+
+class SpeechExamples:
+    """The examples of encoded speech up to a length.
+
+    Args:
+        store: encoder frames.
+        lexicon: pronunciations of all words.
+        max_frames: longer examples are left out.
+
+    Raises:
+        TrainingError: all examples are longer, or the lexicon lacks a word.
+    """
+
+    def __init__(self, store: FrameStore, lexicon: Lexicon, max_frames: float) -> None:
+        self._store = store
+        self._examples = [e for e in store.examples if e.frames <= max_frames]
+        if not self._examples:
+            raise TrainingError(f"there is no example of at most {max_frames:g} encoder frames")
+        self._phonemes = []
+        for example in self._examples:
+            words = lexicon.pronounce(example.text)
+            if words is None:
+                raise TrainingError(f"the lexicon lacks a word of {example.text!r}")
+            self._phonemes.append("".join(words))
+
+    @cached_property
+    def lengths(self) -> Sequence[int]:
+        """Number of frames of each example."""
+        return [example.frames for example in self._examples]
+
+    def text(self, index: int) -> str:
+        """Return the transcript of an example; empty without speech."""
+        return self._examples[index].text
+
+    def phonemes(self, index: int) -> str:
+        """Return the phonemes of an example, without spaces."""
+        return self._phonemes[index]
+
+    def frames(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return the encoder frames of an example, a new array of shape [frames, width]."""
+        return self._store.frames(self._examples[index]).astype(np.float32)
+
+
+class TextExamples:
+    """Sentences of text with frames that are concatenated from other speech.
+
+    Args:
+        sentences: the sentences; those that cannot be pronounced are left out.
+        lexicon: pronunciations of words.
+        inventory: where the frames of words and phonemes come from.
+        phoneme_frames: most frames of a phoneme.
+        max_frames: longer sentences are left out.
+
+    Raises:
+        TrainingError: no sentence is left.
+    """
+
+    def __init__(
+        self,
+        sentences: Sequence[str],
+        lexicon: Lexicon,
+        inventory: UnitInventory,
+        phoneme_frames: int,
+        max_frames: float,
+    ) -> None:
+        self._inventory = inventory
+        self._phoneme_frames = phoneme_frames
+        self._examples: list[tuple[str, list[str]]] = []
+        self._lengths: list[int] = []
+        for text in sentences:
+            phonemes = lexicon.pronounce(text)
+            if not phonemes or not inventory.can_assemble(phonemes):
+                continue
+            length = inventory.estimated_frames(phonemes, phoneme_frames)
+            if length <= max_frames:
+                self._examples.append((text, phonemes))
+                self._lengths.append(length)
+        if not self._examples:
+            raise TrainingError(f"no sentence has at most {max_frames:g} encoder frames")
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Number of frames of each example, roughly."""
+        return self._lengths
+
+    def text(self, index: int) -> str:
+        """Return the sentence of an example."""
+        return self._examples[index][0]
+
+    def phonemes(self, index: int) -> str:
+        """Return the phonemes of an example, without spaces."""
+        return "".join(self._examples[index][1])
+
+    def frames(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return concatenated encoder frames of shape [frames, width]; each call draws others."""
+        text, phonemes = self._examples[index]
+        return self._inventory.assemble(spoken_words(text), phonemes, self._phoneme_frames, rng)
+
+
+class PhaseData:
+    """The examples of a phase and their order.
+
+    Args:
+        phase: recipe of the phase.
+        first_step: first step of the phase, counted from the start of the run.
+        recipe: folders of frames, alignments, text and lexicon. They are read when the phase
+            begins, so that a run may start before later parts have been encoded.
+        seed: seed of the order.
+    """
+
+    def __init__(
+        self, phase: DecoderPhase, first_step: int, recipe: DecoderRecipe, seed: int
+    ) -> None:
+        self.phase = phase
+        self.first_step = first_step
+        self._recipe = recipe
+        self._seed = seed
+
+    def batch(self, step: int) -> tuple[ExampleSource, list[int]]:
+        """Return the source of a step's examples and their indices in it.
+
+        Args:
+            step: step, counted from the start of the run.
+
+        Raises:
+            TrainingError: frames or alignments of the phase are missing, or all examples are too
+                long.
+        """
+        share, done = self.phase.text_share, step - self.first_step
+        text_steps = int(done * share)
+        if int((done + 1) * share) > text_steps:
+            return self._text, self._text_schedule.batch(text_steps)
+        return self._speech, self._speech_schedule.batch(done - text_steps)
+
+    @property
+    def _max_frames(self) -> float:
+        return self.phase.max_s * GEOMETRY.tokens_per_s
+
+    @cached_property
+    def _lexicon(self) -> Lexicon:
+        return Lexicon.load(self._recipe.lexicon)
+
+    @cached_property
+    def _speech(self) -> SpeechExamples:
+        store = FrameStore(self._recipe.frames, self.phase.manifests)
+        return SpeechExamples(store, self._lexicon, self._max_frames)
+
+    @cached_property
+    def _text(self) -> TextExamples:
+        recipe = self._recipe
+        assert recipe.alignments is not None
+        assert recipe.sentences is not None
+        inventory = UnitInventory(
+            recipe.frames, recipe.alignments, self.phase.manifests, recipe.word_share
+        )
+        return TextExamples(
+            read_sentences(recipe.sentences, "train"),
+            self._lexicon,
+            inventory,
+            self.phase.phoneme_frames,
+            self._max_frames,
+        )
+
+    @cached_property
+    def _speech_schedule(self) -> BatchSchedule:
+        return self._schedule(self._speech)
+
+    @cached_property
+    def _text_schedule(self) -> BatchSchedule:
+        return self._schedule(self._text)
+
+    def _schedule(self, source: ExampleSource) -> BatchSchedule:
+        batch_frames = self.phase.batch_s * GEOMETRY.tokens_per_s
+        return BatchSchedule(source.lengths, batch_frames, self._seed)

@@ -1,0 +1,112 @@
+"""Pronunciations of words: the phonemes that the projector of `small` learns to hear.
+
+There are forty phonemes and two thousand tokens, so far less speech is needed to hear phonemes, and
+how phonemes are spelled can be learnt from text alone. espeak-ng pronounces each word by itself;
+it runs as a program of the recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from megaasr import strict_json
+from megaasr.atomic import write_atomically
+from megaasr.errors import TrainingError
+
+# Vowels of unstressed syllables and consonants that General American does not distinguish.
+_MERGED = str.maketrans(
+    {"ɐ": "ə", "ᵻ": "ɪ", "ɾ": "t", "ɜ": "ɚ", "x": "k", "r": "ɹ", "o": "ɔ", "ɡ": "g", "y": "j"}
+)
+PHONEMES = "abdefghijklmnpstuvwzæðŋɑɔəɚɛɪɹʃʊʌʒθ"
+"""The phonemes, one IPA character each; diphthongs and affricates are two of them."""
+WEAK_FORMS = {"a": "ə", "the": "ðə", "to": "tə", "of": "əv", "and": "ənd"}
+"""Words that are pronounced differently in a sentence."""
+_LINES_AT_ONCE = 4000
+_TIMEOUT_S = 300.0
+
+
+class Lexicon:
+    """The phonemes of words.
+
+    Args:
+        pronunciations: string of phonemes for each word, lower case.
+    """
+
+    def __init__(self, pronunciations: Mapping[str, str]) -> None:
+        self._pronunciations = pronunciations
+
+    @classmethod
+    def load(cls, path: Path) -> Lexicon:
+        """Read a lexicon that `write_lexicon` wrote.
+
+        Raises:
+            TrainingError: the file does not exist.
+        """
+        if not path.is_file():
+            raise TrainingError(f"{path} does not exist; make it with: mega-asr train lexicon")
+        return cls(json.loads(path.read_text(encoding="utf-8")))
+
+    def pronounce(self, text: str) -> list[str] | None:
+        """Return the phonemes of each word of a text; None if a word is not in the lexicon."""
+        phonemes = [self._pronunciations.get(word) for word in spoken_words(text)]
+        return None if None in phonemes else [p for p in phonemes if p]
+
+
+def spoken_words(text: str) -> list[str]:
+    """Return the words of a text in lower case, without punctuation around them."""
+    words = (re.sub(r"^\W+|\W+$", "", word) for word in text.lower().split())
+    return [word for word in words if word]
+
+
+def write_lexicon(texts: Iterable[str], path: Path) -> int:
+    """Write the lexicon of all words of some texts as a JSON object, and return its size.
+
+    Args:
+        texts: sentences.
+        path: file to write.
+
+    Raises:
+        TrainingError: espeak-ng is missing or fails.
+    """
+    words = sorted({word for text in texts for word in spoken_words(text)})
+    pronunciations: dict[str, str] = {}
+    for first in range(0, len(words), _LINES_AT_ONCE):
+        part = words[first : first + _LINES_AT_ONCE]
+        pronunciations |= dict(zip(part, _pronounce(part), strict=True))
+    pronunciations |= {w: p for w, p in WEAK_FORMS.items() if w in pronunciations}
+    kept = {word: phonemes for word, phonemes in pronunciations.items() if phonemes}
+    write_atomically(path, strict_json.dumps(kept))
+    return len(kept)
+
+
+def _pronounce(words: list[str]) -> list[str]:
+    """Return the phonemes of each word."""
+    # A line that ends like a sentence gives one line of phonemes.
+    text = "".join(f"{word}.\n" for word in words)
+    command = ["espeak-ng", "-q", "--ipa", "-v", "en-us", "-f", "/dev/stdin"]
+    try:
+        process = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise TrainingError(
+            "espeak-ng is not installed; on Debian or Ubuntu: apt-get install espeak-ng"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise TrainingError(f"espeak-ng took more than {_TIMEOUT_S:g} s") from error
+    lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
+    if len(lines) == len(words):
+        return [simplify(line) for line in lines]
+    if len(words) == 1:
+        return [""]  # nothing to pronounce
+    half = len(words) // 2
+    return [*_pronounce(words[:half]), *_pronounce(words[half:])]
+
+
+def simplify(ipa: str) -> str:
+    """Return the phonemes of `PHONEMES` in IPA, without stress, length and finer distinctions."""
+    return "".join(symbol for symbol in ipa.translate(_MERGED) if symbol in PHONEMES)
