@@ -97,10 +97,13 @@ def test_frames_of_a_sentence_are_those_of_its_words(tmp_path: Path) -> None:
     spoken_frames: set[tuple[int, ...]] = set()
     for _ in range(20):
         frames = units.assemble(["you", "no"], ["j", "nd"], 1, rng)
-        numbers = frames[:, 0].astype(int).tolist()
+        numbers = frames.values[:, 0].astype(int).tolist()
+        (first, end), (second, last) = frames.words
+        assert numbers[first:end] in ([40], [75])
+        assert numbers[second:last] == [10, 14]
         spoken_frames.add(tuple(n for n in numbers if not 19 < n < 36))  # without pauses
     assert spoken_frames == {(40, 10, 14), (75, 10, 14)}
-    longer = units.assemble(["no"], ["nd"], 100, np.random.default_rng(3))[:, 0].tolist()
+    longer = units.assemble(["no"], ["nd"], 100, np.random.default_rng(3)).values[:, 0].tolist()
     assert set(range(6, 19)) <= set(longer)
 
 
@@ -109,7 +112,7 @@ def test_words_that_nobody_spoke_are_assembled_from_phonemes(tmp_path: Path) -> 
     units = UnitInventory(tmp_path, tmp_path / "alignments", ["train-000.jsonl"], 1.0)
     assert units.can_assemble(["jd"])
     assert not units.can_assemble(["jz"])
-    numbers = units.assemble(["yod"], ["jd"], 1, np.random.default_rng(0))[:, 0].astype(int)
+    numbers = units.assemble(["yod"], ["jd"], 1, np.random.default_rng(0)).values[:, 0].astype(int)
     assert [n for n in numbers if not 19 < n < 36] in ([40, 14], [75, 14])
     with pytest.raises(TrainingError, match="mega-asr train align"):
         UnitInventory(tmp_path, tmp_path / "none", ["train-000.jsonl"], 1.0)

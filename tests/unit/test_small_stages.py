@@ -33,6 +33,7 @@ from megaasr.train.small.alignment import read_alignment
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.small.decoder import DecoderTrainer
 from megaasr.train.small.decoder_recipe import DecoderRecipe
+from megaasr.train.small.frame_batches import FrameBatch
 from megaasr.train.small.frames import (
     FramesRecipe,
     FrameStore,
@@ -523,14 +524,40 @@ def test_a_decoder_learns_from_text_with_concatenated_frames(
         "sentences": text,
         "lexicon": tmp_path / "lexicon.json",
         "phases": [phase],
+        "attention_weight": 0.5,
+        "guided_heads": [[0, 1], [1, 0]],
     }
-    with pytest.raises(ValueError, match="alignments and sentences"):
+    with pytest.raises(ValueError, match="alignments"):
         DecoderRecipe.model_validate(recipe.model_dump() | changes | {"sentences": None})
     from_text = DecoderRecipe.model_validate(recipe.model_dump() | changes)
     trainer = DecoderTrainer(from_text, tmp_path / "run")
     sources = [type(trainer._phases[0].batch(step)[0]).__name__ for step in range(4)]
     assert sources == ["SpeechExamples", "TextExamples"] * 2
+    for step in (0, 1):
+        source, indices = trainer._phases[0].batch(step)
+        batch = trainer._batches.build(source, indices, (step, 0))
+        assert_positions_are_those_of_the_words(batch, [source.text(i) for i in indices], trainer)
+    before = trainer._losses(1)[1]["attention"]
     assert trainer.train().path.is_dir()
+    assert 0 < trainer._losses(1)[1]["attention"] < before
+
+
+def assert_positions_are_those_of_the_words(
+    batch: FrameBatch, texts: list[str], trainer: DecoderTrainer
+) -> None:
+    audio_token = trainer.model.config.audio_token_id
+    for example, text in enumerate(texts):
+        ids = batch.inputs["input_ids"][example]
+        rows = batch.word_positions[batch.word_positions[:, 0] == example]
+        written = trainer.tokenizer.decode(ids[rows[:, 1] + 1])
+        assert written.split() == text.split()
+        starts = rows[:, 2].unique().tolist()
+        assert len(starts) == len(spoken_words(text))
+        for first, end in rows[:, 2:].tolist():
+            assert (ids[first:end] == audio_token).all()
+        # The first word starts within the audio, after at most a pause.
+        audio = (ids == audio_token).nonzero().flatten()
+        assert audio[0] <= starts[0] < audio[-1]
 
 
 def test_bfloat16_gives_nearly_the_same_losses(
@@ -642,10 +669,13 @@ def test_weights_without_whispers_give_the_model_back(
     model_folder: Path, whisper: Path, tmp_path: Path
 ) -> None:
     folder, again = tmp_path / "trained", tmp_path / "again"
-    trained_weights.main(["save", str(model_folder), str(folder)])
+    trained_weights.main(["save", str(model_folder.parent), str(folder)])
     trained = load_file(folder / trained_weights.WEIGHTS_FILE)
     assert not [name for name in trained if name.startswith("model.audio_tower.layers.")]
     trained_weights.main(["restore", str(folder), str(again), "--whisper", str(whisper)])
+    name = "phoneme-head.safetensors"
+    assert (again / name).read_bytes() == (model_folder.parent / name).read_bytes()
+    again = again / "model"
     before, after = (load_file(path / "model.safetensors") for path in (model_folder, again))
     assert before.keys() == after.keys()
     for name, values in before.items():
@@ -654,7 +684,7 @@ def test_weights_without_whispers_give_the_model_back(
     del trained["model.language_model.norm.weight"]
     save_file(trained, folder / trained_weights.WEIGHTS_FILE)
     with pytest.raises(CheckpointError, match=r"does not fit .*model\.language_model\.norm"):
-        trained_weights.restore_model(folder, whisper, again)
+        trained_weights.restore_run(folder, whisper, again)
 
 
 def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder: Path) -> None:
@@ -674,7 +704,7 @@ def run_folder(
 ) -> Path:
     """A folder like that of `mega-asr recipe small`, composed of the runs above."""
     run = tmp_path / "small"
-    runs = {"decoder": model_folder, "stem": encoder, "lm": language_model}
+    runs = {"decoder": model_folder, "ctc": model_folder, "stem": encoder, "lm": language_model}
     for name, product in runs.items():
         shutil.copytree(product.parent, run / name)
     shutil.copytree(corpus, run / "speech")
@@ -696,6 +726,7 @@ def test_publish_writes_model_and_card(run_folder: Path, tmp_path: Path) -> None
     assert status.value.code in {0, None}
     card = (output / "README.md").read_text()
     assert "Whisper-base (MIT licence), unchanged" in card
+    assert "Copyright (c) 2022 OpenAI" in (output / "LICENSE.whisper").read_text()
     assert "austen (12, public domain)" in card
     assert "one chunk of 32 s" in card
     results = json.loads((output / "results.json").read_text())

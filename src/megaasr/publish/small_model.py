@@ -1,7 +1,8 @@
-"""Publish the model of `mega-asr recipe small`: copy it and write its results and its card."""
+"""Publish the model of `mega-asr recipe small`: its files, results, card and Whisper's licence."""
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 from megaasr import strict_json
@@ -11,6 +12,8 @@ from megaasr.publish.pack import CARD_FILE, count_parameters
 from megaasr.report.model_card import RESULTS_FILE
 from megaasr.report.small_card import small_card, small_facts, small_results
 
+WHISPER_LICENCE = "LICENSE.whisper"
+
 
 def is_small_run(run: Path) -> bool:
     """Return whether a folder is one of `mega-asr recipe small` with a trained decoder."""
@@ -18,7 +21,8 @@ def is_small_run(run: Path) -> bool:
 
 
 def publish_small_model(run: Path, output: Path) -> None:
-    """Copy the model and write `results.json` and the card, from the recipe's benchmarks.
+    """Copy the model; write `results.json` and the card from the recipe's benchmarks, and the
+    licence of Whisper's layers.
 
     Args:
         run: folder of `mega-asr recipe small`.
@@ -34,3 +38,5 @@ def publish_small_model(run: Path, output: Path) -> None:
     document = strict_json.dumps({"facts": facts, "lists": results}, indent=2) + "\n"
     write_atomically(output / RESULTS_FILE, document)
     write_atomically(output / CARD_FILE, small_card(facts, results))
+    licence = resources.files("megaasr.publish") / WHISPER_LICENCE
+    write_atomically(output / WHISPER_LICENCE, licence.read_text(encoding="utf-8"))

@@ -60,9 +60,10 @@ Speech: {train_clips} training clips, {train_hours:.1f} hours (`mega-asr synthes
 {speech_engines}. Held-out voices are in the test split only.
 
 ## Training
-Stem: {stem_steps} steps, R² {stem_r2} on dev. Language model: {lm_steps} steps, {lm_bits} bits per word on dev. Decoder:
-{decoder_steps} steps, {heard_hours:.0f} hours of audio in {decoder_hours:.1f} hours on {cores} CPU cores. The chain of commands is
-`mega-asr recipe small`. Libraries: {versions}.
+Stem: {stem_steps} steps, R² {stem_r2} on dev. Language model: {lm_steps} steps, {lm_bits} bits per word on dev. Projector:
+{ctc_steps} steps of CTC on phonemes. Decoder: {decoder_steps} steps, {heard_hours:.0f} hours of audio in {decoder_hours:.1f} hours on
+{cores} CPU cores; a part of the audio is text whose encoder frames are concatenated from words and phonemes of the speech.
+The chain of commands is `mega-asr recipe small`. Libraries: {versions}.
 
 ## Results
 Greedy decoding, no routing, no retries; word error rate in per cent with 95 % bootstrap intervals,
@@ -82,7 +83,8 @@ def small_facts(run: Path, model: Path) -> dict[str, Any]:
     """Return the facts of the card, from the folder of the recipe.
 
     Args:
-        run: the recipe's folder, with `text/`, `speech/`, `stem/`, `lm/` and `decoder/`.
+        run: the recipe's folder, with `text/`, `speech/`, `stem/`, `lm/`, `ctc/` and
+            `decoder/`.
         model: folder of the published model.
 
     Raises:
@@ -222,6 +224,7 @@ def _training_facts(run: Path) -> dict[str, Any]:
         "stem_r2": _last(stem, "dev_r2"),
         "lm_steps": lm[-1]["step"],
         "lm_bits": _last(lm, "dev_bits_per_word"),
+        "ctc_steps": _metrics(run / "ctc")[-1]["step"],
         "decoder_steps": decoder[-1]["step"],
         "heard_hours": audio_s / 3600,
         "decoder_hours": seconds / 3600,

@@ -41,6 +41,19 @@ class Unit:
     peaks: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SpokenFrames:
+    """The encoder frames of an example.
+
+    Attributes:
+        values: float32 of shape [frames, width].
+        words: first frame of each word and the frame after its last; empty if it is not known.
+    """
+
+    values: NDArray[np.float32]
+    words: tuple[tuple[int, int], ...]
+
+
 class UnitInventory:
     """The aligned words, phonemes and pauses of a corpus.
 
@@ -95,8 +108,8 @@ class UnitInventory:
         phonemes: Sequence[str],
         phoneme_frames: int,
         rng: np.random.Generator,
-    ) -> NDArray[np.float32]:
-        """Return the encoder frames of a sentence, float32 of shape [frames, width].
+    ) -> SpokenFrames:
+        """Return the encoder frames of a sentence.
 
         Args:
             words: words in lower case.
@@ -107,7 +120,9 @@ class UnitInventory:
         """
         limit = int(rng.integers(1, phoneme_frames + 1))
         pieces = [self._pause(rng, limit)]
+        bounds = []
         for word, spelled in zip(words, phonemes, strict=True):
+            first, start = len(pieces), sum(map(len, pieces))
             whole = self._words.get(word)
             if whole and rng.random() < self._word_share:
                 pieces += self._pieces(whole[int(rng.integers(len(whole)))], limit)
@@ -115,10 +130,11 @@ class UnitInventory:
                 for phoneme in spelled:
                     spoken = self._phonemes[phoneme]
                     pieces += self._pieces(spoken[int(rng.integers(len(spoken)))], limit)
+            bounds.append((start, start + sum(map(len, pieces[first:]))))
             if rng.random() < 0.08:
                 pieces.append(self._pause(rng, limit))
         pieces.append(self._pause(rng, limit))
-        return np.concatenate(pieces).astype(np.float32)
+        return SpokenFrames(np.concatenate(pieces).astype(np.float32), tuple(bounds))
 
     def _pieces(self, unit: Unit, limit: int) -> list[Frames]:
         shard = self._shards[unit.shard]

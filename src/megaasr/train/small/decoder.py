@@ -7,7 +7,7 @@ CTC loss stays beside its cross-entropy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ from megaasr.train.small.phoneme_ctc import HEAD_FILE, PhonemeCTC
 from megaasr.train.small.speed import uncompiled
 from megaasr.train.small.stem import GEOMETRY
 from megaasr.train.step_loop import StepLoop, is_matrix
+
+_LEAST_ATTENTION = 1e-3
+"""Keeps the attention loss finite where a head does not attend to a word at all."""
 
 
 def assemble(
@@ -107,10 +110,16 @@ class DecoderObjective(nn.Module):
 
     Args:
         model: native model; its encoder is not used.
+        guided_heads: layer and head of each head that is led to the word that is written.
     """
 
-    def __init__(self, model: Qwen3ASRForConditionalGeneration) -> None:
+    def __init__(
+        self,
+        model: Qwen3ASRForConditionalGeneration,
+        guided_heads: Sequence[tuple[int, int]] = (),
+    ) -> None:
         super().__init__()
+        self._guided_heads = guided_heads
         self.decoder = model.model.language_model
         self.ctc = PhonemeCTC(model.model.multi_modal_projector, self.decoder.config.hidden_size)
         self._audio_token = int(model.config.audio_token_id)
@@ -123,8 +132,10 @@ class DecoderObjective(nn.Module):
         ctc_only: bool = False,
         projector_frozen: bool = False,
         without_ctc: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (cross-entropy, CTC loss), each summed over the batch, in nats.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return (cross-entropy, CTC loss, attention loss), in nats.
+
+        The first two are summed over the batch; the third is the mean over tokens of words.
 
         Args:
             batch: a batch of examples.
@@ -142,21 +153,37 @@ class DecoderObjective(nn.Module):
         else:
             ctc = self.ctc.loss(audio, batch.frame_counts, batch.targets, batch.target_counts)
         if ctc_only:
-            return _no_loss(self.decoder.parameters()), ctc
+            return _no_loss(self.decoder.parameters()), ctc, audio.new_zeros(())
         extra = (0, -batch.inputs["input_ids"].shape[1] % 32)
         ids = functional.pad(batch.inputs["input_ids"], extra, value=self._pad_token)
         labels = functional.pad(batch.inputs["labels"], extra, value=IGNORE)
         embedded = self.decoder.get_input_embeddings()(ids)
-        hidden = self.decoder(
+        output = self.decoder(
             inputs_embeds=insert_audio(embedded, ids, audio, self._audio_token),
             attention_mask=functional.pad(batch.inputs["attention_mask"], extra),
             use_cache=False,
-        ).last_hidden_state
+            output_attentions=bool(self._guided_heads),
+        )
+        hidden = output.last_hidden_state
         has_label = labels[:, 1:] != IGNORE
         embeddings = self.decoder.get_input_embeddings().weight
         answers = hidden[:, :-1][has_label]
         logits = _in_steps(lambda rows: rows @ embeddings.T, answers, 128).float()
-        return functional.cross_entropy(logits, labels[:, 1:][has_label], reduction="sum"), ctc
+        cross_entropy = functional.cross_entropy(logits, labels[:, 1:][has_label], reduction="sum")
+        return cross_entropy, ctc, self._attention_loss(output, batch.word_positions)
+
+    def _attention_loss(self, output: Any, word_positions: torch.Tensor) -> torch.Tensor:
+        """Return how little the guided heads attend to the frames of the word that is written."""
+        if not self._guided_heads or not len(word_positions):
+            return torch.zeros((), device=word_positions.device)
+        example, query, first, end = word_positions.T
+        losses = []
+        for layer, head in self._guided_heads:
+            rows = output.attentions[layer][example, head, query].float()
+            keys = torch.arange(rows.shape[1], device=rows.device)
+            is_word = (keys >= first[:, None]) & (keys < end[:, None])
+            losses.append(-((rows * is_word).sum(1) + _LEAST_ATTENTION).log().mean())
+        return torch.stack(losses).mean()
 
 
 def _in_steps(
@@ -198,8 +225,9 @@ class DecoderTrainer:
         _check_inputs(recipe)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model, self.tokenizer = _initial_model(recipe)
-        if recipe.precision == "bfloat16" and not torch.cuda.is_available():
-            # On CPUs, fused attention takes twice the time of plain products in bfloat16.
+        on_cpu = not torch.cuda.is_available()
+        if recipe.attention_weight or (recipe.precision == "bfloat16" and on_cpu):
+            # Fused attention returns no weights, and on CPUs it takes twice the time in bfloat16.
             self.model.model.language_model.set_attn_implementation("eager")
         recipe.compile_layers(self.model.model.language_model)
         self.run = RunFolder(
@@ -209,7 +237,8 @@ class DecoderTrainer:
         self.processor = build_processor(GEOMETRY, self.tokenizer)
         self._phases = self._open_phases()
         self._batches = FrameBatchBuilder(recipe, self.tokenizer, GEOMETRY)
-        objective = DecoderObjective(self.model)
+        heads = recipe.guided_heads if recipe.attention_weight else ()
+        objective = DecoderObjective(self.model, heads)
         if recipe.phoneme_head is not None:
             objective.ctc.load_head(recipe.phoneme_head)
         self._objective, optimizer = self.accelerator.prepare(objective, self._optimizer(objective))
@@ -278,7 +307,7 @@ class DecoderTrainer:
         own = own_share(indices, rank, processes)
         batch = self._batches.build(source, own, (step, rank)).to(self.accelerator.device)
         with self.recipe.autocast(self.accelerator.device.type):
-            cross_entropy, ctc = self._objective(
+            cross_entropy, ctc, attention = self._objective(
                 batch,
                 ctc_only=data.phase.ctc_only,
                 projector_frozen=not data.phase.projector_learning_rate_scale,
@@ -288,10 +317,12 @@ class DecoderTrainer:
         targets = max(1, int(batch.target_counts.sum()))
         ctc_weight = 1.0 if data.phase.ctc_only else self.recipe.ctc_weight
         loss = cross_entropy / tokens + ctc_weight * ctc / targets
+        loss = loss + self.recipe.attention_weight * attention
         return loss, {
             "weight": 1.0,
             "loss": float(cross_entropy.detach()) / tokens,
             "ctc": float(ctc.detach()) / targets,
+            "attention": float(attention.detach()),
             "audio_s": int(batch.frame_counts.sum()) / FRAMES_PER_S,
         }
 

@@ -90,6 +90,15 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
     ctc_weight: float = Field(
         ge=0, description="weight of the projector's CTC loss; 0 leaves it out"
     )
+    attention_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the loss that leads some heads to the frames of the word that is "
+        "written; it needs alignments",
+    )
+    guided_heads: tuple[tuple[int, int], ...] = Field(
+        default=(), description="layer and head of each head that is led"
+    )
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
     evaluate_clips: int = Field(gt=0, description="dev clips in each validation")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from megaasr.errors import TrainingError
+from megaasr.train.small.alignment import read_alignment
 from megaasr.train.small.batching import BatchSchedule
-from megaasr.train.small.concatenation import UnitInventory
+from megaasr.train.small.concatenation import SpokenFrames, UnitInventory
 from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
 from megaasr.train.small.frames import FrameStore
 from megaasr.train.small.language_model import read_sentences
@@ -32,8 +33,8 @@ class ExampleSource(Protocol):
     def phonemes(self, index: int) -> str:
         """Return the phonemes of an example, without spaces."""
 
-    def frames(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return the encoder frames of an example, a new array of shape [frames, width]."""
+    def frames(self, index: int, rng: np.random.Generator) -> SpokenFrames:
+        """Return the encoder frames of an example in a new array."""
 
 
 class SpeechExamples:
@@ -43,22 +44,30 @@ class SpeechExamples:
         store: encoder frames.
         lexicon: pronunciations of all words.
         max_frames: longer examples are left out.
+        words: bounds of the words by the example's shard and first frame there, where known.
 
     Raises:
         TrainingError: all examples are longer, or the lexicon lacks a word.
     """
 
-    def __init__(self, store: FrameStore, lexicon: Lexicon, max_frames: float) -> None:
+    def __init__(
+        self,
+        store: FrameStore,
+        lexicon: Lexicon,
+        max_frames: float,
+        words: Mapping[tuple[int, int], tuple[tuple[int, int], ...]],
+    ) -> None:
         self._store = store
+        self._words = words
         self._examples = [e for e in store.examples if e.frames <= max_frames]
         if not self._examples:
             raise TrainingError(f"there is no example of at most {max_frames:g} encoder frames")
         self._phonemes = []
         for example in self._examples:
-            words = lexicon.pronounce(example.text)
-            if words is None:
+            phonemes = lexicon.pronounce(example.text)
+            if phonemes is None:
                 raise TrainingError(f"the lexicon lacks a word of {example.text!r}")
-            self._phonemes.append("".join(words))
+            self._phonemes.append("".join(phonemes))
 
     @cached_property
     def lengths(self) -> Sequence[int]:
@@ -73,9 +82,11 @@ class SpeechExamples:
         """Return the phonemes of an example, without spaces."""
         return self._phonemes[index]
 
-    def frames(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return the encoder frames of an example, a new array of shape [frames, width]."""
-        return self._store.frames(self._examples[index]).astype(np.float32)
+    def frames(self, index: int, rng: np.random.Generator) -> SpokenFrames:
+        """Return the encoder frames of an example in a new array."""
+        example = self._examples[index]
+        words = self._words.get((example.shard, example.start), ())
+        return SpokenFrames(self._store.frames(example).astype(np.float32), words)
 
 
 class TextExamples:
@@ -128,8 +139,8 @@ class TextExamples:
         """Return the phonemes of an example, without spaces."""
         return "".join(self._examples[index][1])
 
-    def frames(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return concatenated encoder frames of shape [frames, width]; each call draws others."""
+    def frames(self, index: int, rng: np.random.Generator) -> SpokenFrames:
+        """Return concatenated encoder frames; each call draws others."""
         text, phonemes = self._examples[index]
         return self._inventory.assemble(spoken_words(text), phonemes, self._phoneme_frames, rng)
 
@@ -180,7 +191,25 @@ class PhaseData:
     @cached_property
     def _speech(self) -> SpeechExamples:
         store = FrameStore(self._recipe.frames, self.phase.manifests)
-        return SpeechExamples(store, self._lexicon, self._max_frames)
+        return SpeechExamples(store, self._lexicon, self._max_frames, self._words_of(store))
+
+    def _words_of(self, store: FrameStore) -> dict[tuple[int, int], tuple[tuple[int, int], ...]]:
+        """Return the bounds of the words of every aligned example, counted from its start."""
+        folder = self._recipe.alignments
+        if folder is None:
+            return {}
+        starts = [
+            [e.start for e in store.examples if e.shard == s] for s in range(len(store.shards))
+        ]
+        words = {}
+        for shard, manifest in enumerate(self.phase.manifests):
+            for row in read_alignment(folder, manifest):
+                if row:
+                    start = starts[shard][bisect_right(starts[shard], row[0].bounds[0]) - 1]
+                    words[shard, start] = tuple(
+                        (word.bounds[0] - start, word.bounds[-1] - start) for word in row
+                    )
+        return words
 
     @cached_property
     def _text(self) -> TextExamples:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from megaasr.model.geometry import AudioGeometry
-from megaasr.model.inputs import InputBuilder
+from megaasr.model.inputs import IGNORE, InputBuilder
+from megaasr.model.prompt import TURN_END, prompt_parts, target_text
 from megaasr.train.prompt_context import draw_context
+from megaasr.train.small.concatenation import SpokenFrames
 from megaasr.train.small.decoder_recipe import DecoderRecipe
 from megaasr.train.small.example_sources import ExampleSource
-from megaasr.train.small.lexicon import PHONEMES
+from megaasr.train.small.lexicon import PHONEMES, words_of_characters
 from megaasr.train.small.stem import GEOMETRY
 
 FRAMES_PER_S = GEOMETRY.tokens_per_s
@@ -33,6 +35,9 @@ class FrameBatch:
             padded on the right.
         targets: phonemes of all examples in sequence as classes of CTC, int64.
         target_counts: number of CTC targets of each example, int64 of shape [examples].
+        word_positions: where attention should be, int64 of shape [tokens of words, 4]: the example,
+            the position that predicts the token, the first position of its word's frames, and the
+            position after the last.
     """
 
     frames: torch.Tensor
@@ -40,6 +45,7 @@ class FrameBatch:
     inputs: dict[str, torch.Tensor]
     targets: torch.Tensor
     target_counts: torch.Tensor
+    word_positions: torch.Tensor
 
     def to(self, device: torch.device) -> FrameBatch:
         """Return the batch on a device."""
@@ -49,6 +55,7 @@ class FrameBatch:
             inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
             targets=self.targets.to(device),
             target_counts=self.target_counts.to(device),
+            word_positions=self.word_positions.to(device),
         )
 
 
@@ -65,7 +72,10 @@ class FrameBatchBuilder:
         self, recipe: DecoderRecipe, tokenizer: PreTrainedTokenizerBase, geometry: AudioGeometry
     ) -> None:
         self._recipe = recipe
+        self._tokenizer = tokenizer
         self._inputs = InputBuilder(tokenizer, geometry)
+        _, after = prompt_parts("", None)
+        self._after_audio = len(tokenizer(after)["input_ids"])
         self._mel_frames_per_token = geometry.chunk_frames // geometry.chunk_tokens
 
     def build(
@@ -79,12 +89,18 @@ class FrameBatchBuilder:
             stream: key of the random choices: the step and the rank of the process.
         """
         rng = np.random.default_rng([self._recipe.seed, 4, *stream])
-        frames = [source.frames(index, rng) for index in indices]
+        spoken = [source.frames(index, rng) for index in indices]
+        frames = [example.values for example in spoken]
         for values in frames:
             self._mask(values, rng)
         rows = [
             self._tokens(source, index, len(values), rng)
             for index, values in zip(indices, frames, strict=True)
+        ]
+        positions = [
+            [number, *position]
+            for number, (index, row, example) in enumerate(zip(indices, rows, spoken, strict=True))
+            for position in self._word_positions(source.text(index), row[1], example)
         ]
         targets = [[1 + PHONEMES.index(p) for p in source.phonemes(index)] for index in indices]
         return FrameBatch(
@@ -93,7 +109,32 @@ class FrameBatchBuilder:
             inputs=self._inputs.pad_examples(rows),
             targets=torch.tensor([label for row in targets for label in row], dtype=torch.long),
             target_counts=torch.tensor([len(row) for row in targets]),
+            word_positions=torch.tensor(positions, dtype=torch.long).reshape(-1, 4),
         )
+
+    def _word_positions(
+        self, text: str, labels: Sequence[int], example: SpokenFrames
+    ) -> list[tuple[int, int, int]]:
+        """Return (predicting position, first position, position after the last) of every token of
+        a word with known frames."""
+        if not example.words:
+            return []
+        prompt = next(i for i, label in enumerate(labels) if label != IGNORE)
+        audio = prompt - self._after_audio - len(example.values)
+        target = target_text(text, "en")
+        encoded = self._tokenizer(target, return_offsets_mapping=True)
+        words = words_of_characters(text)
+        first_character = len(target) - len(TURN_END) - len(text)
+        positions = []
+        for number, (_, end) in enumerate(encoded["offset_mapping"]):
+            character = end - 1 - first_character
+            if 0 <= character < len(text) and text[character].isspace():
+                character += 1  # a token of the space alone predicts the word after it
+            word = words[character] if 0 <= character < len(text) else None
+            if word is not None:
+                first, last = example.words[word]
+                positions.append((prompt + number - 1, audio + first, audio + last))
+        return positions
 
     def _mask(self, values: NDArray[np.float32], rng: np.random.Generator) -> None:
         """Set time intervals and some dimensions of an example's frames to zero, in place."""

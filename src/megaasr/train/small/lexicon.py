@@ -62,6 +62,14 @@ def spoken_words(text: str) -> list[str]:
     return [word for word in words if word]
 
 
+def words_of_characters(text: str) -> list[int | None]:
+    """Return for each character of a text the index of its word in `spoken_words`, or None."""
+    words: list[int | None] = [None] * len(text)
+    for number, match in enumerate(m for m in re.finditer(r"\S+", text) if re.search(r"\w", m[0])):
+        words[match.start() : match.end()] = [number] * len(match[0])
+    return words
+
+
 def write_lexicon(texts: Iterable[str], path: Path) -> int:
     """Write the lexicon of all words of some texts as a JSON object, and return its size.
 

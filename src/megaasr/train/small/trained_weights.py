@@ -3,8 +3,10 @@
 Three quarters of a complete model are Whisper's layers, which `make judge` downloads. The rest is
 what a training on another machine needs in order to go on:
 
-    python -m megaasr.train.small.trained_weights save MODEL FOLDER
-    python -m megaasr.train.small.trained_weights restore FOLDER MODEL
+    python -m megaasr.train.small.trained_weights save RUN FOLDER
+    python -m megaasr.train.small.trained_weights restore FOLDER RUN
+
+RUN is like the folder of a run: the complete model in `model/`, and its phoneme classes beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen3ASRConfig, Qwen3ASRForConditionalGeneration
 
 from megaasr.errors import CheckpointError
+from megaasr.train.small.phoneme_ctc import HEAD_FILE
 from megaasr.train.small.whisper_teacher import copy_layers, load_whisper
 
 WEIGHTS_FILE = "trained.safetensors"
@@ -26,28 +29,30 @@ _MODEL_FILE = "model.safetensors"
 _WHISPERS = ("model.audio_tower.layers.", "model.audio_tower.ln_post.")
 
 
-def save_trained_weights(model: Path, output: Path) -> None:
+def save_trained_weights(run: Path, output: Path) -> None:
     """Write the weights that are not Whisper's, and the model's other files.
 
     Args:
-        model: folder of a complete model.
+        run: run folder of `mega-asr train decoder`.
         output: folder for the weights.
     """
+    model = run / "model"
     output.mkdir(parents=True, exist_ok=True)
     tensors = {
         k: v for k, v in load_file(model / _MODEL_FILE).items() if not k.startswith(_WHISPERS)
     }
     save_file(tensors, output / WEIGHTS_FILE, {"format": "pt"})
     _copy_settings(model, output)
+    shutil.copy(run / HEAD_FILE, output / HEAD_FILE)
 
 
-def restore_model(folder: Path, whisper: Path, output: Path) -> None:
-    """Write the complete model, in float16.
+def restore_run(folder: Path, whisper: Path, run: Path) -> None:
+    """Write the complete model, in float16, and its phoneme classes.
 
     Args:
         folder: folder that `save_trained_weights` wrote.
         whisper: folder with Whisper's `model.bin` (make judge).
-        output: folder for the model.
+        run: folder for both.
 
     Raises:
         CheckpointError: weights are missing, or do not fit together.
@@ -62,8 +67,9 @@ def restore_model(folder: Path, whisper: Path, output: Path) -> None:
             f"{folder / WEIGHTS_FILE} does not fit its config.json: "
             f"{missing[:3]} {problems.unexpected_keys[:3]}"
         )
-    model.to(torch.float16).save_pretrained(output)
-    _copy_settings(folder, output)
+    model.to(torch.float16).save_pretrained(run / "model")
+    _copy_settings(folder, run / "model")
+    shutil.copy(folder / HEAD_FILE, run / HEAD_FILE)
 
 
 def _copy_settings(source: Path, target: Path) -> None:
@@ -78,11 +84,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Trained weights of small, without Whisper's.")
     commands = parser.add_subparsers(dest="command", required=True)
     save = commands.add_parser("save", help="write the weights that are not Whisper's")
-    save.add_argument("model", type=Path)
+    save.add_argument("run", type=Path)
     save.add_argument("folder", type=Path)
     restore = commands.add_parser("restore", help="write the complete model")
     restore.add_argument("folder", type=Path)
-    restore.add_argument("model", type=Path)
+    restore.add_argument("run", type=Path)
     restore.add_argument(
         "--whisper",
         type=Path,
@@ -91,9 +97,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     if options.command == "save":
-        save_trained_weights(options.model, options.folder)
+        save_trained_weights(options.run, options.folder)
     else:
-        restore_model(options.folder, options.whisper, options.model)
+        restore_run(options.folder, options.whisper, options.run)
 
 
 if __name__ == "__main__":
