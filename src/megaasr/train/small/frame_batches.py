@@ -36,7 +36,7 @@ class FrameBatch:
         targets: phonemes of all examples in sequence as classes of CTC, int64.
         target_counts: number of CTC targets of each example, int64 of shape [examples].
         word_positions: where attention should be, int64 of shape [tokens of words, 4]: the example,
-            the position that predicts the token, the first position of its word's frames, and the
+            the position that predicts the token, the first position of its frames, and the
             position after the last.
     """
 
@@ -116,7 +116,7 @@ class FrameBatchBuilder:
         self, text: str, labels: Sequence[int], example: SpokenFrames
     ) -> list[tuple[int, int, int]]:
         """Return (predicting position, first position, position after the last) of every token of
-        a word with known frames."""
+        a word with known frames: those of the word in proportion to the token's letters in it."""
         if not example.words:
             return []
         prompt = next(i for i, label in enumerate(labels) if label != IGNORE)
@@ -126,14 +126,30 @@ class FrameBatchBuilder:
         words = words_of_characters(text)
         first_character = len(target) - len(TURN_END) - len(text)
         positions = []
-        for number, (_, end) in enumerate(encoded["offset_mapping"]):
-            character = end - 1 - first_character
-            if 0 <= character < len(text) and text[character].isspace():
-                character += 1  # a token of the space alone predicts the word after it
-            word = words[character] if 0 <= character < len(text) else None
-            if word is not None:
-                first, last = example.words[word]
-                positions.append((prompt + number - 1, audio + first, audio + last))
+        for number, (start, end) in enumerate(encoded["offset_mapping"]):
+            covered = [
+                c
+                for c in range(start - first_character, end - first_character)
+                if 0 <= c < len(text)
+            ]
+            if covered and text[covered[-1]].isspace():
+                covered.append(
+                    covered[-1] + 1
+                )  # a token of the space alone announces the next word
+            word = words[covered[-1]] if covered else None
+            if word is None:
+                continue
+            letters = [c for c in range(len(text)) if words[c] == word]
+            parts = [letters.index(c) for c in covered if c in letters]
+            first, last = example.words[word]
+            scale = (last - first) / len(letters)
+            positions.append(
+                (
+                    prompt + number - 1,
+                    audio + max(first, first + round(min(parts) * scale) - 1),
+                    audio + min(last, first + round((max(parts) + 1) * scale) + 1),
+                )
+            )
         return positions
 
     def _mask(self, values: NDArray[np.float32], rng: np.random.Generator) -> None:
