@@ -525,7 +525,10 @@ def test_a_decoder_learns_from_text_with_concatenated_frames(
         "lexicon": tmp_path / "lexicon.json",
         "phases": [phase],
         "attention_weight": 0.5,
-        "guided_heads": [[0, 1], [1, 0]],
+        "guided_heads": [
+            {"layer": 0, "head": 1},
+            {"layer": 1, "head": 0, "start": 0.0, "end": 0.5},
+        ],
     }
     with pytest.raises(ValueError, match="alignments"):
         DecoderRecipe.model_validate(recipe.model_dump() | changes | {"sentences": None})

@@ -34,7 +34,7 @@ from megaasr.train.processes import own_share
 from megaasr.train.processor import build_processor, greedy_generation
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.alignment import alignment_file
-from megaasr.train.small.decoder_recipe import DecoderRecipe
+from megaasr.train.small.decoder_recipe import DecoderRecipe, GuidedHead
 from megaasr.train.small.example_sources import PhaseData
 from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatch, FrameBatchBuilder
 from megaasr.train.small.phoneme_ctc import HEAD_FILE, PhonemeCTC
@@ -110,13 +110,13 @@ class DecoderObjective(nn.Module):
 
     Args:
         model: native model; its encoder is not used.
-        guided_heads: layer and head of each head that is led to the word that is written.
+        guided_heads: heads that are led to the frames of the token that is written.
     """
 
     def __init__(
         self,
         model: Qwen3ASRForConditionalGeneration,
-        guided_heads: Sequence[tuple[int, int]] = (),
+        guided_heads: Sequence[GuidedHead] = (),
     ) -> None:
         super().__init__()
         self._guided_heads = guided_heads
@@ -173,16 +173,19 @@ class DecoderObjective(nn.Module):
         return cross_entropy, ctc, self._attention_loss(output, batch.word_positions)
 
     def _attention_loss(self, output: Any, word_positions: torch.Tensor) -> torch.Tensor:
-        """Return how little the guided heads attend to the frames of the word that is written."""
+        """Return how little the guided heads attend to the frames of the token that is written."""
         if not self._guided_heads or not len(word_positions):
             return torch.zeros((), device=word_positions.device)
         example, query, first, end = word_positions.T
         losses = []
-        for layer, head in self._guided_heads:
-            rows = output.attentions[layer][example, head, query].float()
-            keys = torch.arange(rows.shape[1], device=rows.device)
-            is_word = (keys >= first[:, None]) & (keys < end[:, None])
-            losses.append(-((rows * is_word).sum(1) + _LEAST_ATTENTION).log().mean())
+        for guided in self._guided_heads:
+            rows = output.attentions[guided.layer][example, guided.head, query].float()
+            keys = torch.arange(rows.shape[1], device=rows.device)[None]
+            offsets, lengths = keys - first[:, None], (end - first)[:, None]
+            is_led_to = (offsets >= (guided.start * lengths).floor()) & (
+                offsets < (guided.end * lengths).ceil()
+            )
+            losses.append(-((rows * is_led_to).sum(1) + _LEAST_ATTENTION).log().mean())
         return torch.stack(losses).mean()
 
 

@@ -44,6 +44,15 @@ class DecoderPhase(Recipe):
     )
 
 
+class GuidedHead(Recipe):
+    """An attention head that is led to the frames of the token that is written."""
+
+    layer: int = Field(ge=0)
+    head: int = Field(ge=0)
+    start: float = Field(default=0.0, ge=0, lt=1, description="start of the part of the frames")
+    end: float = Field(default=1.0, gt=0, le=1, description="end of the part of the frames")
+
+
 class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
     """Trains the projector and the decoder of `small` on encoder frames."""
 
@@ -96,8 +105,10 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
         description="weight of the loss that leads some heads to the frames of the word that is "
         "written; it needs alignments",
     )
-    guided_heads: tuple[tuple[int, int], ...] = Field(
-        default=(), description="layer and head of each head that is led"
+    guided_heads: tuple[GuidedHead, ...] = Field(
+        default=(),
+        description="heads that are led; those that are led to different parts tell the decoder "
+        "the order of the phonemes",
     )
     weight_decay: float = Field(ge=0)
     gradient_norm: float = Field(gt=0)
