@@ -551,7 +551,7 @@ def assert_positions_are_those_of_the_words(
     audio_token = trainer.model.config.audio_token_id
     for example, text in enumerate(texts):
         ids = batch.inputs["input_ids"][example]
-        rows = batch.word_positions[batch.word_positions[:, 0] == example]
+        rows = batch.token_frames[batch.token_frames[:, 0] == example]
         written = trainer.tokenizer.decode(ids[rows[:, 1] + 1])
         assert written.split() == text.split()
         starts = rows[:, 2].tolist()

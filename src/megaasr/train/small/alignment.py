@@ -64,9 +64,9 @@ def peak_frames(log_probs: Log, targets: Sequence[int]) -> list[int] | None:
     scores[:2] = emissions[0, :2]
     moves = np.zeros(emissions.shape, dtype=np.int8)
     for frame in range(1, len(emissions)):
-        one = np.concatenate([[_IMPOSSIBLE], scores[:-1]])
-        two = np.where(can_skip, np.concatenate([[_IMPOSSIBLE] * 2, scores[:-2]]), _IMPOSSIBLE)
-        candidates = np.stack([scores, one, two])
+        previous = np.concatenate([[_IMPOSSIBLE], scores[:-1]])
+        skipping = np.where(can_skip, np.concatenate([[_IMPOSSIBLE] * 2, scores[:-2]]), _IMPOSSIBLE)
+        candidates = np.stack([scores, previous, skipping])
         moves[frame] = candidates.argmax(0)
         scores = candidates.max(0) + emissions[frame]
     state = len(states) - 1

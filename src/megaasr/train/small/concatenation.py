@@ -23,6 +23,8 @@ from megaasr.train.small.frames import Frames, FrameStore
 
 _PAUSE_FRAMES = 15
 """Longest pause between two words, and before and after a sentence."""
+_PAUSE_SHARE = 0.08
+"""Share of the words that a pause follows."""
 _MEAN_PHONEME_FRAMES = 3.7
 
 
@@ -61,8 +63,8 @@ class UnitInventory:
         frames: folder of encoder frames.
         alignments: folder of the alignments of their words.
         manifests: names of the manifests.
-        word_share: share of the words that are taken whole, of those that were spoken; the others
-            are assembled from phonemes.
+        word_share: share of the spoken words that are taken as they were spoken; the others, and
+            words that nobody spoke, are assembled from phonemes.
 
     Raises:
         TrainingError: frames or alignments are missing.
@@ -119,30 +121,30 @@ class UnitInventory:
             rng: source of every random choice.
         """
         limit = int(rng.integers(1, phoneme_frames + 1))
-        pieces = [self._pause(rng, limit)]
+        segments = [self._pause(rng, limit)]
         bounds = []
         for word, spelled in zip(words, phonemes, strict=True):
-            first, start = len(pieces), sum(map(len, pieces))
-            whole = self._words.get(word)
-            if whole and rng.random() < self._word_share:
-                pieces += self._pieces(whole[int(rng.integers(len(whole)))], limit)
+            first, start = len(segments), sum(map(len, segments))
+            occurrences = self._words.get(word)
+            if occurrences and rng.random() < self._word_share:
+                segments += self._segments(occurrences[int(rng.integers(len(occurrences)))], limit)
             else:
                 for phoneme in spelled:
                     spoken = self._phonemes[phoneme]
-                    pieces += self._pieces(spoken[int(rng.integers(len(spoken)))], limit)
-            bounds.append((start, start + sum(map(len, pieces[first:]))))
-            if rng.random() < 0.08:
-                pieces.append(self._pause(rng, limit))
-        pieces.append(self._pause(rng, limit))
-        return SpokenFrames(np.concatenate(pieces).astype(np.float32), tuple(bounds))
+                    segments += self._segments(spoken[int(rng.integers(len(spoken)))], limit)
+            bounds.append((start, start + sum(map(len, segments[first:]))))
+            if rng.random() < _PAUSE_SHARE:
+                segments.append(self._pause(rng, limit))
+        segments.append(self._pause(rng, limit))
+        return SpokenFrames(np.concatenate(segments).astype(np.float32), tuple(bounds))
 
-    def _pieces(self, unit: Unit, limit: int) -> list[Frames]:
+    def _segments(self, unit: Unit, limit: int) -> list[Frames]:
         shard = self._shards[unit.shard]
-        pieces = []
+        segments = []
         for (first, last), peak in zip(pairwise(unit.bounds), unit.peaks, strict=True):
             start = max(first, min(peak - limit // 2, last - limit))
-            pieces.append(shard[start : min(last, start + limit)])
-        return pieces
+            segments.append(shard[start : min(last, start + limit)])
+        return segments
 
     def _pause(self, rng: np.random.Generator, limit: int) -> Frames:
         shard, first, last = self._pauses[int(rng.integers(len(self._pauses)))]

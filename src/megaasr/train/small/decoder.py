@@ -7,7 +7,7 @@ CTC loss stays beside its cross-entropy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
-from torch.nn import functional
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
@@ -25,7 +24,7 @@ from transformers import (
 )
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
-from megaasr.model.inputs import IGNORE, insert_audio
+from megaasr.model.inputs import IGNORE
 from megaasr.model.prompt import AUDIO_PAD, TEXT_END, TURN_END, token_id
 from megaasr.train.evaluate import dev_error_rate
 from megaasr.train.input_check import InputCheck
@@ -34,16 +33,14 @@ from megaasr.train.processes import own_share
 from megaasr.train.processor import build_processor, greedy_generation
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.alignment import alignment_file
-from megaasr.train.small.decoder_recipe import DecoderRecipe, GuidedHead
+from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
 from megaasr.train.small.example_sources import PhaseData
-from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatch, FrameBatchBuilder
-from megaasr.train.small.phoneme_ctc import HEAD_FILE, PhonemeCTC
+from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatchBuilder
+from megaasr.train.small.objective import DecoderObjective, Losses
+from megaasr.train.small.phoneme_ctc import HEAD_FILE
 from megaasr.train.small.speed import uncompiled
 from megaasr.train.small.stem import GEOMETRY
 from megaasr.train.step_loop import StepLoop, is_matrix
-
-_LEAST_ATTENTION = 1e-3
-"""Keeps the attention loss finite where a head does not attend to a word at all."""
 
 
 def assemble(
@@ -103,109 +100,6 @@ def _sizes(config: Any) -> dict[str, Any]:
     """Return a configuration as a table of another configuration."""
     values: dict[str, Any] = config.to_dict()
     return {k: v for k, v in values.items() if k not in {"architectures", "dtype"}}
-
-
-class DecoderObjective(nn.Module):
-    """Cross-entropy of the transcript, and the CTC loss of the phonemes on the projector's output.
-
-    Args:
-        model: native model; its encoder is not used.
-        guided_heads: heads that are led to the frames of the token that is written.
-    """
-
-    def __init__(
-        self,
-        model: Qwen3ASRForConditionalGeneration,
-        guided_heads: Sequence[GuidedHead] = (),
-    ) -> None:
-        super().__init__()
-        self._guided_heads = guided_heads
-        self.decoder = model.model.language_model
-        self.ctc = PhonemeCTC(model.model.multi_modal_projector, self.decoder.config.hidden_size)
-        self._audio_token = int(model.config.audio_token_id)
-        self._pad_token = int(model.config.pad_token_id)
-
-    def forward(
-        self,
-        batch: FrameBatch,
-        *,
-        ctc_only: bool = False,
-        projector_frozen: bool = False,
-        without_ctc: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (cross-entropy, CTC loss, attention loss), in nats.
-
-        The first two are summed over the batch; the third is the mean over tokens of words.
-
-        Args:
-            batch: a batch of examples.
-            ctc_only: whether the decoder is left out; its cross-entropy is then 0 and has zero
-                gradients.
-            projector_frozen: whether projector and CTC head are left as they are, which leaves CTC
-                out.
-            without_ctc: whether the CTC loss is left out; it is then 0 and has zero gradients.
-        """
-        audio = _in_steps(self.ctc.projector, batch.frames, 512).float()
-        if projector_frozen:
-            audio = audio.detach()
-        if projector_frozen or without_ctc:
-            ctc = _no_loss(self.ctc.parameters())
-        else:
-            ctc = self.ctc.loss(audio, batch.frame_counts, batch.targets, batch.target_counts)
-        if ctc_only:
-            return _no_loss(self.decoder.parameters()), ctc, audio.new_zeros(())
-        extra = (0, -batch.inputs["input_ids"].shape[1] % 32)
-        ids = functional.pad(batch.inputs["input_ids"], extra, value=self._pad_token)
-        labels = functional.pad(batch.inputs["labels"], extra, value=IGNORE)
-        embedded = self.decoder.get_input_embeddings()(ids)
-        output = self.decoder(
-            inputs_embeds=insert_audio(embedded, ids, audio, self._audio_token),
-            attention_mask=functional.pad(batch.inputs["attention_mask"], extra),
-            use_cache=False,
-            output_attentions=bool(self._guided_heads),
-        )
-        hidden = output.last_hidden_state
-        has_label = labels[:, 1:] != IGNORE
-        embeddings = self.decoder.get_input_embeddings().weight
-        answers = hidden[:, :-1][has_label]
-        logits = _in_steps(lambda rows: rows @ embeddings.T, answers, 128).float()
-        cross_entropy = functional.cross_entropy(logits, labels[:, 1:][has_label], reduction="sum")
-        return cross_entropy, ctc, self._attention_loss(output, batch.word_positions)
-
-    def _attention_loss(self, output: Any, word_positions: torch.Tensor) -> torch.Tensor:
-        """Return how little the guided heads attend to the frames of the token that is written."""
-        if not self._guided_heads or not len(word_positions):
-            return torch.zeros((), device=word_positions.device)
-        example, query, first, end = word_positions.T
-        losses = []
-        for guided in self._guided_heads:
-            rows = output.attentions[guided.layer][example, guided.head, query].float()
-            keys = torch.arange(rows.shape[1], device=rows.device)[None]
-            offsets, lengths = keys - first[:, None], (end - first)[:, None]
-            is_led_to = (offsets >= (guided.start * lengths).floor()) & (
-                offsets < (guided.end * lengths).ceil()
-            )
-            losses.append(-((rows * is_led_to).sum(1) + _LEAST_ATTENTION).log().mean())
-        return torch.stack(losses).mean()
-
-
-def _in_steps(
-    function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, step: int
-) -> torch.Tensor:
-    """Return a function of each row, computed for a number of rows that is a multiple of `step`.
-
-    Matrix products of every new shape are compiled by oneDNN, which took a fifth of the time.
-    """
-    count = len(rows)
-    return function(functional.pad(rows, (0, 0, 0, -count % step)))[:count]
-
-
-def _no_loss(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
-    """Return a loss of 0 with zero gradients of parameters.
-
-    Distributed training expects a gradient for every parameter in every step.
-    """
-    return torch.stack([parameter.sum() * 0.0 for parameter in parameters]).sum()
 
 
 class DecoderTrainer:
@@ -310,12 +204,7 @@ class DecoderTrainer:
         own = own_share(indices, rank, processes)
         batch = self._batches.build(source, own, (step, rank)).to(self.accelerator.device)
         with self.recipe.autocast(self.accelerator.device.type):
-            cross_entropy, ctc, attention = self._objective(
-                batch,
-                ctc_only=data.phase.ctc_only,
-                projector_frozen=not data.phase.projector_learning_rate_scale,
-                without_ctc=not (data.phase.ctc_only or self.recipe.ctc_weight),
-            )
+            cross_entropy, ctc, attention = self._objective(batch, self._losses_of(data.phase))
         tokens = max(1, int((batch.inputs["labels"] != IGNORE).sum()))
         targets = max(1, int(batch.target_counts.sum()))
         ctc_weight = 1.0 if data.phase.ctc_only else self.recipe.ctc_weight
@@ -328,6 +217,11 @@ class DecoderTrainer:
             "attention": float(attention.detach()),
             "audio_s": int(batch.frame_counts.sum()) / FRAMES_PER_S,
         }
+
+    def _losses_of(self, phase: DecoderPhase) -> Losses:
+        learns = bool(phase.projector_learning_rate_scale)
+        weighted = phase.ctc_only or bool(self.recipe.ctc_weight)
+        return Losses(not phase.ctc_only, learns and weighted, learns)
 
     def _lr_scale(self, step: int, group: Mapping[str, Any]) -> float:
         """Return the factor of a parameter group, which rises anew in each phase."""

@@ -35,7 +35,7 @@ class FrameBatch:
             padded on the right.
         targets: phonemes of all examples in sequence as classes of CTC, int64.
         target_counts: number of CTC targets of each example, int64 of shape [examples].
-        word_positions: where attention should be, int64 of shape [tokens of words, 4]: the example,
+        token_frames: where attention should be, int64 of shape [tokens of words, 4]: the example,
             the position that predicts the token, the first position of its frames, and the
             position after the last.
     """
@@ -45,7 +45,7 @@ class FrameBatch:
     inputs: dict[str, torch.Tensor]
     targets: torch.Tensor
     target_counts: torch.Tensor
-    word_positions: torch.Tensor
+    token_frames: torch.Tensor
 
     def to(self, device: torch.device) -> FrameBatch:
         """Return the batch on a device."""
@@ -55,7 +55,7 @@ class FrameBatch:
             inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
             targets=self.targets.to(device),
             target_counts=self.target_counts.to(device),
-            word_positions=self.word_positions.to(device),
+            token_frames=self.token_frames.to(device),
         )
 
 
@@ -100,7 +100,7 @@ class FrameBatchBuilder:
         positions = [
             [number, *position]
             for number, (index, row, example) in enumerate(zip(indices, rows, spoken, strict=True))
-            for position in self._word_positions(source.text(index), row[1], example)
+            for position in self._token_frames(source.text(index), row[1], example)
         ]
         targets = [[1 + PHONEMES.index(p) for p in source.phonemes(index)] for index in indices]
         return FrameBatch(
@@ -109,10 +109,10 @@ class FrameBatchBuilder:
             inputs=self._inputs.pad_examples(rows),
             targets=torch.tensor([label for row in targets for label in row], dtype=torch.long),
             target_counts=torch.tensor([len(row) for row in targets]),
-            word_positions=torch.tensor(positions, dtype=torch.long).reshape(-1, 4),
+            token_frames=torch.tensor(positions, dtype=torch.long).reshape(-1, 4),
         )
 
-    def _word_positions(
+    def _token_frames(
         self, text: str, labels: Sequence[int], example: SpokenFrames
     ) -> list[tuple[int, int, int]]:
         """Return (predicting position, first position, position after the last) of every token of
