@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from megaasr.errors import SynthesisError
 from megaasr.synthesize.engines import KOKORO_MODEL, KOKORO_VOICES, VOCABULARY
+from megaasr.synthesize.ipa import pronounce
 
 SAMPLE_RATE = 24_000
 # af, am: American women and men; bf, bm: British women and men.
@@ -31,7 +30,6 @@ VOICES = (
 HELD_OUT_VOICES = ("af_sarah", "am_michael", "am_puck", "bf_emma")
 MAX_TOKENS = 509
 _STYLE_SIZE = 256
-_ESPEAK_TIMEOUT_S = 120.0
 _PUNCTUATION = re.compile(r"\s*([;:,.!?…—]+)\s*")
 _NOT_SPOKEN = re.compile(r"[\"“”()\[\]]")
 _FOREIGN = re.compile(r"\([a-z-]+\)")  # espeak-ng's marks of words in another language
@@ -105,8 +103,13 @@ def phonemize(text: str, *, british: bool) -> str:
     spoken = [(index, part) for index, part in clauses if re.search(r"\w", part)]
     if not spoken:
         raise SynthesisError(f"nothing to speak in {text!r}")
-    lines = _espeak([part for _, part in spoken], "en-gb" if british else "en-us")
-    by_index = {index: line for (index, _), line in zip(spoken, lines, strict=True)}
+    lines = pronounce([part for _, part in spoken], "en-gb" if british else "en-us")
+    if not all(lines):
+        raise SynthesisError(f"espeak-ng gave no phonemes for {text!r}")
+    by_index = {
+        index: rewrite(line, british=british)
+        for (index, _), line in zip(spoken, lines, strict=True)
+    }
     phonemes = ""
     for index, part in enumerate(parts):
         phonemes += by_index.get(index, "") if index % 2 == 0 else part + " "
@@ -120,38 +123,6 @@ def rewrite(ipa: str, *, british: bool) -> str:
         phonemes = phonemes.replace(before, after)
     words = phonemes.replace("^", "").split()
     return " ".join(_FUNCTION_WORDS.get(word, word) for word in words)
-
-
-def _espeak(clauses: Sequence[str], accent: str) -> list[str]:
-    """Return the phonemes of each clause in Kokoro's alphabet."""
-    british = accent == "en-gb"
-    command = ["espeak-ng", "-q", "--ipa", "--tie=^", "-v", accent]
-    # Each clause is a line that ends like a sentence, for which espeak-ng prints one line.
-    text = "".join(f"{clause.strip()}.\n" for clause in clauses)
-    command += ["-f", "/dev/stdin"] if len(clauses) > 1 else ["--stdin"]
-    try:
-        process = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=_ESPEAK_TIMEOUT_S,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise SynthesisError(
-            "espeak-ng is not installed; on Debian or Ubuntu: apt-get install espeak-ng"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise SynthesisError(f"espeak-ng took more than {_ESPEAK_TIMEOUT_S:g} s") from error
-    lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
-    if process.returncode != 0 or not lines:
-        raise SynthesisError(f"espeak-ng gave no phonemes for {text!r}: {process.stderr.strip()}")
-    if len(lines) == len(clauses):
-        return [rewrite(line, british=british) for line in lines]
-    if len(clauses) == 1:  # a long clause that espeak-ng split
-        return [rewrite(" ".join(lines), british=british)]
-    return [line for clause in clauses for line in _espeak([clause], accent)]
 
 
 class Kokoro:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
+from megaasr.synthesize.ipa import pronounce
 
 # Vowels of unstressed syllables and consonants that General American does not distinguish.
 _MERGED = str.maketrans(
@@ -26,7 +26,6 @@ PHONEMES = "abdefghijklmnpstuvwzæðŋɑɔəɚɛɪɹʃʊʌʒθ"
 WEAK_FORMS = {"a": "ə", "the": "ðə", "to": "tə", "of": "əv", "and": "ənd"}
 """Words that are pronounced differently in a sentence."""
 _LINES_AT_ONCE = 4000
-_TIMEOUT_S = 300.0
 
 
 class Lexicon:
@@ -78,41 +77,18 @@ def write_lexicon(texts: Iterable[str], path: Path) -> int:
         path: file to write.
 
     Raises:
-        TrainingError: espeak-ng is missing or fails.
+        SynthesisError: espeak-ng is missing or failed.
     """
     words = sorted({word for text in texts for word in spoken_words(text)})
     pronunciations: dict[str, str] = {}
     for first in range(0, len(words), _LINES_AT_ONCE):
         part = words[first : first + _LINES_AT_ONCE]
-        pronunciations |= dict(zip(part, _pronounce(part), strict=True))
+        phonemes = map(simplify, pronounce(part, "en-us"))
+        pronunciations |= dict(zip(part, phonemes, strict=True))
     pronunciations |= {w: p for w, p in WEAK_FORMS.items() if w in pronunciations}
-    kept = {word: phonemes for word, phonemes in pronunciations.items() if phonemes}
+    kept = {word: spelled for word, spelled in pronunciations.items() if spelled}
     write_atomically(path, strict_json.dumps(kept))
     return len(kept)
-
-
-def _pronounce(words: list[str]) -> list[str]:
-    """Return the phonemes of each word."""
-    # A line that ends like a sentence gives one line of phonemes.
-    text = "".join(f"{word}.\n" for word in words)
-    command = ["espeak-ng", "-q", "--ipa", "-v", "en-us", "-f", "/dev/stdin"]
-    try:
-        process = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except FileNotFoundError as error:
-        raise TrainingError(
-            "espeak-ng is not installed; on Debian or Ubuntu: apt-get install espeak-ng"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise TrainingError(f"espeak-ng took more than {_TIMEOUT_S:g} s") from error
-    lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
-    if len(lines) == len(words):
-        return [simplify(line) for line in lines]
-    if len(words) == 1:
-        return [""]  # nothing to pronounce
-    half = len(words) // 2
-    return [*_pronounce(words[:half]), *_pronounce(words[half:])]
 
 
 def simplify(ipa: str) -> str:
