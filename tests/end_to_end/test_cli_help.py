@@ -170,7 +170,7 @@ def test_a_command_goes_before_a_folder_of_the_same_name(
 # `python -m`, and of the programs that these modules call.
 FOREIGN_OPTIONS = {"--help", "--version", "--nproc-per-node", "--standalone"}
 FOREIGN_MODULES = (
-    *("corpora/human/", "packages.py", "report/readme.py", "synthesize/kokoro.py"),
+    *("corpora/human/", "packages.py", "report/readme.py", "synthesize/ipa.py"),
     *("synthesize/voices.py", "train/base/phonemes.py", "train/rl/reward_adapters.py"),
 )
 SOURCE = Path(megaasr.__file__).parent

@@ -332,3 +332,11 @@ def test_the_shipped_recipe_gives_what_small_needs(tmp_path: Path) -> None:
     texts = [record["text"] for record in written(tmp_path)]
     assert len({normalize(text) for text in texts}) == len(texts)
     assert normalize(excluded) not in {normalize(text) for text in texts}
+
+
+def test_a_text_recipe_needs_sources_or_templates() -> None:
+    """The smoke size of `recipe small` has templates alone."""
+    templates = ["sources=[]", "template_sentences=400"]
+    assert load_recipe(TextRecipe, "text-small", templates).sources == []
+    with pytest.raises(UsageError, match="sources or template_sentences"):
+        load_recipe(TextRecipe, "text-small", ["sources=[]", "template_sentences=0"])

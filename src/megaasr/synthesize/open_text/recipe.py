@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
 from megaasr.packages import Registry
@@ -100,6 +100,10 @@ class TextRecipe(Recipe):
         0.25, ge=0, le=1, description="maximum share of generated sentences"
     )
     words: WordListRecipe = Field(description="the vocabulary")
-    sources: list[SourceRecipe] = Field(
-        min_length=1, description="packages, in the order of the output"
-    )
+    sources: list[SourceRecipe] = Field(description="packages, in the order of the output")
+
+    @model_validator(mode="after")
+    def _has_text(self) -> Self:
+        if not self.sources and not self.template_sentences:
+            raise ValueError("give sources or template_sentences")
+        return self
