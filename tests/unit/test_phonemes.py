@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from megaasr.errors import SynthesisError
-from megaasr.train.base import phonemes
+from megaasr.synthesize import ipa
 from megaasr.train.base.phonemes import phonemize
 
 pytestmark = pytest.mark.skipif(
@@ -131,7 +131,7 @@ def test_a_failing_program_is_an_error(
 
 
 def test_a_program_that_hangs_is_an_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phonemes, "_TIMEOUT_S", 0.0005)
+    monkeypatch.setattr(ipa, "_TIMEOUT_S", 0.0005)
     with pytest.raises(SynthesisError, match=r"more than 0\.0005 s for 1 texts"):
         phonemize(["cat"], cache)
     assert not cache.exists()

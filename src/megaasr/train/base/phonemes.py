@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from megaasr import strict_json
 from megaasr.atomic import write_atomically
-from megaasr.errors import SynthesisError
+from megaasr.synthesize.ipa import run_espeak
 
 _BATCH_TEXTS = 400
-_TIMEOUT_S = 300.0
 _LETTER = re.compile(r"[A-Za-z]")
 
 
@@ -46,35 +44,8 @@ def phonemize(texts: Sequence[str], cache: Path) -> list[list[str]]:
 
 def _run(texts: Sequence[str]) -> list[list[str]]:
     # Punctuation inside a sentence would start a new output line.
-    plain = [re.sub(r"[^A-Za-z' ]+", " ", text).strip() + "." for text in texts]
-    command = ["espeak-ng", "-q", "-v", "en-us", "-x", "--sep=_"]
-    try:
-        process = subprocess.run(
-            [*command, "--stdin"] if len(plain) == 1 else [*command, "-f", "/dev/stdin"],
-            input="\n".join(plain) + "\n",
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise SynthesisError(
-            "espeak-ng is not installed; on Debian or Ubuntu: apt-get install espeak-ng"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise SynthesisError(
-            f"espeak-ng took more than {_TIMEOUT_S:g} s for {len(texts)} texts"
-        ) from error
-    if process.returncode != 0:
-        raise SynthesisError(f"espeak-ng failed on {len(texts)} texts: {process.stderr.strip()}")
-    lines = [line for line in process.stdout.splitlines() if line.strip()]
-    if len(lines) == len(plain):
-        return [_symbols(line) for line in lines]
-    if len(plain) == 1:
-        return [_symbols(" ".join(lines))]
-    # espeak-ng split a sentence at a long clause: find it by halving the batch.
-    middle = len(texts) // 2
-    return [*_run(texts[:middle]), *_run(texts[middle:])]
+    plain = [re.sub(r"[^A-Za-z' ]+", " ", text) for text in texts]
+    return [_symbols(line) for line in run_espeak(plain, ["-v", "en-us", "-x", "--sep=_"])]
 
 
 def _symbols(line: str) -> list[str]:
