@@ -14,6 +14,7 @@ from megaasr.errors import TrainingError
 from megaasr.train.small.alignment import align_words, peak_frames
 from megaasr.train.small.concatenation import UnitInventory
 from megaasr.train.small.lexicon import PHONEMES, Lexicon, simplify, spoken_words, write_lexicon
+from megaasr.train.small.phoneme_check import PHONEME_CLASSES, PhonemeCheck, greedy_phonemes
 
 
 def best_path(log_probs: np.ndarray, targets: list[int]) -> float:
@@ -74,6 +75,28 @@ def test_words_have_the_frames_around_their_phonemes() -> None:
     # The middle between two phonemes, and four frames before and after a word, not the pause.
     assert no.bounds == (106, 112, 119)
     assert you.bounds == (136, 145)
+
+
+def test_a_greedy_path_has_no_blanks_and_no_repetitions() -> None:
+    a, b = 1 + PHONEMES.index("a"), 1 + PHONEMES.index("b")
+    assert greedy_phonemes([0, a, a, 0, a, b, 0, 0]) == "aab"
+    assert greedy_phonemes([0, 0]) == ""
+
+
+def test_every_phoneme_has_a_class() -> None:
+    assert sorted("".join(PHONEME_CLASSES.values())) == sorted(PHONEMES)
+
+
+def test_errors_of_phonemes_are_counted_by_class() -> None:
+    check = PhonemeCheck()
+    check.add("bad", "mad")  # a plosive substituted
+    check.add("nɪt", "nt")  # a vowel deleted
+    check.add("t", "tp")  # a plosive inserted
+    assert check.clips == 3
+    assert check.errors == (5, 1, 1, 1)
+    assert (check.spoken["plosive"], check.missed["plosive"]) == (4, 1)
+    assert (check.spoken["vowel"], check.missed["vowel"]) == (2, 1)
+    assert (check.spoken["nasal"], check.missed["nasal"]) == (1, 0)
 
 
 def write_speech(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from megaasr.hashing import file_sha256
 from megaasr.model.ctranslate2 import read_ctranslate2
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
-from megaasr.records import Utterance, write_manifest
+from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.train.small import trained_weights
 from megaasr.train.small.alignment import read_alignment
 from megaasr.train.small.batching import BatchSchedule
@@ -696,6 +697,24 @@ def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder:
     for name, values in fitted.items():
         half = values.to(torch.float16)
         torch.testing.assert_close(model[f"model.audio_tower.{name}"], half, atol=0, rtol=0)
+
+
+def test_check_phonemes_gives_the_rate(
+    model_folder: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    utterances = list(read_manifest(corpus / "dev.jsonl"))
+    words = spoken_words(utterances[0].text)
+    lexicon = {word: spell_with_phonemes(word) for word in words}
+    (tmp_path / "lexicon.json").write_text(json.dumps(lexicon))
+    known = [u for u in utterances if set(spoken_words(u.text)) <= set(words)]
+    options = ["--data", corpus / "dev.jsonl", "--lexicon", tmp_path / "lexicon.json"]
+    with pytest.raises(SystemExit) as status:
+        main(["train", "check-phonemes", str(model_folder.parent), *map(str, options)])
+    assert status.value.code in {0, None}
+    shown = capsys.readouterr()
+    count = sum(len(lexicon[word]) for u in known for word in spoken_words(u.text))
+    assert re.match(rf"{len(known)} clips: [\d.]+ % of {count} phonemes", shown.out)
+    assert f"left out: {len(utterances) - len(known)} clips" in shown.err
 
 
 # The model card.

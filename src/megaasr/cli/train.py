@@ -10,6 +10,7 @@ import typer
 from megaasr.cli.train_rl import rl
 from megaasr.cli.train_small import (
     align,
+    check_phonemes,
     check_stem,
     decoder,
     encode,
@@ -124,6 +125,7 @@ app.command()(stem)
 app.command("check-stem")(check_stem)
 app.command()(encode)
 app.command()(lexicon)
+app.command("check-phonemes")(check_phonemes)
 app.command()(align)
 app.command("language-model")(language_model)
 app.command()(decoder)

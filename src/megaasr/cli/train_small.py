@@ -65,6 +65,35 @@ def check_stem(
         raise typer.Exit(1)
 
 
+def check_phonemes(
+    run: Annotated[Path, typer.Argument(help="Run folder of mega-asr train decoder.")],
+    data: Annotated[Path, typer.Option(help="Manifest of clips with their references.")],
+    lexicon: Annotated[Path, typer.Option(help="Pronunciations (mega-asr train lexicon).")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of clips.")] = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Measure the phoneme error rate of small's projector, by its greedy CTC path."""
+    with needing_libraries():
+        from megaasr.train.small.phoneme_check import check_phonemes
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    check = check_phonemes(run, data, lexicon, limit)
+    if check.unpronounced:
+        typer.echo(
+            f"left out: {check.unpronounced} clips with words that {lexicon} lacks", err=True
+        )
+    errors = check.errors
+    typer.echo(
+        f"{check.clips} clips: {100 * errors.rate:.1f} % of {errors.reference_length} phonemes "
+        f"({errors.substitutions} substituted, {errors.deletions} deleted, "
+        f"{errors.insertions} inserted)"
+    )
+    for name, spoken in check.spoken.most_common():
+        typer.echo(f"{name}: {100 * check.missed[name] / spoken:.1f} % of {spoken} missed")
+
+
 def encode(
     recipe: Annotated[str, recipe_argument("encode-small")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the frames.")],

@@ -147,13 +147,17 @@ def align(
     reference: str, hypothesis: str, *, language: str | None = None, normalizer: str = "bench"
 ) -> list[AlignedWord]:
     """Return an alignment with the fewest edits, in order; arguments as for `count_errors`."""
-    reference_tokens, hypothesis_tokens = token_pair(reference, hypothesis, language, normalizer)
+    return align_tokens(*token_pair(reference, hypothesis, language, normalizer))
+
+
+def align_tokens(reference: Sequence[str], hypothesis: Sequence[str]) -> list[AlignedWord]:
+    """Return an alignment of two sequences of tokens with the fewest edits, in order."""
     steps: list[AlignedWord] = []
-    for block in opcodes(reference_tokens, hypothesis_tokens):
+    for block in opcodes(reference, hypothesis):
         steps += _aligned_block(
             block.tag,
-            reference_tokens[block.src_start : block.src_end],
-            hypothesis_tokens[block.dest_start : block.dest_end],
+            reference[block.src_start : block.src_end],
+            hypothesis[block.dest_start : block.dest_end],
         )
     return steps
 
