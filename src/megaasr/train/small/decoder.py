@@ -34,7 +34,7 @@ from megaasr.train.processor import build_processor, greedy_generation
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.small.alignment import alignment_file
 from megaasr.train.small.decoder_recipe import DecoderPhase, DecoderRecipe
-from megaasr.train.small.example_sources import PhaseData
+from megaasr.train.small.example_sources import PhaseData, SharedInputs
 from megaasr.train.small.frame_batches import FRAMES_PER_S, FrameBatchBuilder
 from megaasr.train.small.objective import DecoderObjective, Losses
 from megaasr.train.small.phoneme_ctc import HEAD_FILE
@@ -169,10 +169,10 @@ class DecoderTrainer:
         return TrainingResult(self.run.path / "model", self.run.last_validation())
 
     def _open_phases(self) -> list[PhaseData]:
-        phases, first_step = [], 0
+        phases, first_step, inputs = [], 0, SharedInputs(self.recipe)
         for number, phase in enumerate(self.recipe.phases):
             seed = self.recipe.seed + number
-            phases.append(PhaseData(phase, first_step, self.recipe, seed))
+            phases.append(PhaseData(phase, first_step, inputs, seed))
             first_step += phase.steps
         return phases
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -93,8 +93,8 @@ class TextExamples:
     """Sentences of text with frames that are concatenated from other speech.
 
     Args:
-        sentences: the sentences; those that cannot be pronounced are left out.
-        lexicon: pronunciations of words.
+        sentences: sentences and the phonemes of their words; those with a phoneme that nobody spoke
+            are left out.
         inventory: where the frames of words and phonemes come from.
         phoneme_frames: most frames of a phoneme.
         max_frames: longer sentences are left out.
@@ -105,8 +105,7 @@ class TextExamples:
 
     def __init__(
         self,
-        sentences: Sequence[str],
-        lexicon: Lexicon,
+        sentences: Iterable[tuple[str, list[str]]],
         inventory: UnitInventory,
         phoneme_frames: int,
         max_frames: float,
@@ -115,9 +114,8 @@ class TextExamples:
         self._phoneme_frames = phoneme_frames
         self._examples: list[tuple[str, list[str]]] = []
         self._lengths: list[int] = []
-        for text in sentences:
-            phonemes = lexicon.pronounce(text)
-            if not phonemes or not inventory.can_assemble(phonemes):
+        for text, phonemes in sentences:
+            if not inventory.can_assemble(phonemes):
                 continue
             length = inventory.estimated_frames(phonemes, phoneme_frames)
             if length <= max_frames:
@@ -145,23 +143,94 @@ class TextExamples:
         return self._inventory.assemble(spoken_words(text), phonemes, self._phoneme_frames, rng)
 
 
+class SharedInputs:
+    """What the phases of a run have in common, read when it is first used.
+
+    Args:
+        recipe: where lexicon, sentences, frames and alignments are.
+    """
+
+    def __init__(self, recipe: DecoderRecipe) -> None:
+        self._recipe = recipe
+        self._inventories: dict[tuple[str, ...], UnitInventory] = {}
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """Pronunciations of all words."""
+        return Lexicon.load(self._recipe.lexicon)
+
+    @cached_property
+    def pronounced_sentences(self) -> list[tuple[str, list[str]]]:
+        """The sentences of the text whose words are all in the lexicon, and their phonemes."""
+        assert self._recipe.sentences is not None
+        texts = read_sentences(self._recipe.sentences, "train")
+        pronounced = ((text, self.lexicon.pronounce(text)) for text in texts)
+        return [(text, phonemes) for text, phonemes in pronounced if phonemes]
+
+    def inventory(self, manifests: tuple[str, ...]) -> UnitInventory:
+        """Return the aligned words and phonemes of some manifests.
+
+        Raises:
+            TrainingError: frames or alignments are missing.
+        """
+        if manifests not in self._inventories:
+            recipe = self._recipe
+            assert recipe.alignments is not None
+            self._inventories[manifests] = UnitInventory(
+                recipe.frames, recipe.alignments, manifests, recipe.word_share
+            )
+        return self._inventories[manifests]
+
+    def speech(self, manifests: tuple[str, ...], max_frames: float) -> SpeechExamples:
+        """Return the encoded speech of some manifests, up to a length.
+
+        Raises:
+            TrainingError: frames or alignments are missing, or all examples are longer.
+        """
+        store = FrameStore(self._recipe.frames, manifests)
+        words = self._bounds_of_words(store, manifests)
+        return SpeechExamples(store, self.lexicon, max_frames, words)
+
+    def _bounds_of_words(
+        self, store: FrameStore, manifests: Sequence[str]
+    ) -> dict[tuple[int, int], tuple[tuple[int, int], ...]]:
+        """Return the bounds of the words of every aligned example, counted from its start."""
+        folder = self._recipe.alignments
+        if folder is None:
+            return {}
+        starts = [
+            [e.start for e in store.examples if e.shard == s] for s in range(len(store.shards))
+        ]
+        words = {}
+        for shard, manifest in enumerate(manifests):
+            for row in read_alignment(folder, manifest):
+                if row:
+                    start = starts[shard][bisect_right(starts[shard], row[0].bounds[0]) - 1]
+                    words[shard, start] = tuple(
+                        (word.bounds[0] - start, word.bounds[-1] - start) for word in row
+                    )
+        return words
+
+
 class PhaseData:
     """The examples of a phase and their order.
+
+    They are read when the phase begins, so that a run may start before later parts have been
+    encoded.
 
     Args:
         phase: recipe of the phase.
         first_step: first step of the phase, counted from the start of the run.
-        recipe: folders of frames, alignments, text and lexicon. They are read when the phase
-            begins, so that a run may start before later parts have been encoded.
+        inputs: what the phases have in common.
         seed: seed of the order.
     """
 
     def __init__(
-        self, phase: DecoderPhase, first_step: int, recipe: DecoderRecipe, seed: int
+        self, phase: DecoderPhase, first_step: int, inputs: SharedInputs, seed: int
     ) -> None:
         self.phase = phase
         self.first_step = first_step
-        self._recipe = recipe
+        self._inputs = inputs
         self._seed = seed
 
     def batch(self, step: int) -> tuple[ExampleSource, list[int]]:
@@ -185,47 +254,15 @@ class PhaseData:
         return self.phase.max_s * GEOMETRY.tokens_per_s
 
     @cached_property
-    def _lexicon(self) -> Lexicon:
-        return Lexicon.load(self._recipe.lexicon)
-
-    @cached_property
     def _speech(self) -> SpeechExamples:
-        store = FrameStore(self._recipe.frames, self.phase.manifests)
-        return SpeechExamples(store, self._lexicon, self._max_frames, self._words_of(store))
-
-    def _words_of(self, store: FrameStore) -> dict[tuple[int, int], tuple[tuple[int, int], ...]]:
-        """Return the bounds of the words of every aligned example, counted from its start."""
-        folder = self._recipe.alignments
-        if folder is None:
-            return {}
-        starts = [
-            [e.start for e in store.examples if e.shard == s] for s in range(len(store.shards))
-        ]
-        words = {}
-        for shard, manifest in enumerate(self.phase.manifests):
-            for row in read_alignment(folder, manifest):
-                if row:
-                    start = starts[shard][bisect_right(starts[shard], row[0].bounds[0]) - 1]
-                    words[shard, start] = tuple(
-                        (word.bounds[0] - start, word.bounds[-1] - start) for word in row
-                    )
-        return words
+        return self._inputs.speech(self.phase.manifests, self._max_frames)
 
     @cached_property
     def _text(self) -> TextExamples:
-        recipe = self._recipe
-        assert recipe.alignments is not None
-        assert recipe.sentences is not None
-        inventory = UnitInventory(
-            recipe.frames, recipe.alignments, self.phase.manifests, recipe.word_share
-        )
-        return TextExamples(
-            read_sentences(recipe.sentences, "train"),
-            self._lexicon,
-            inventory,
-            self.phase.phoneme_frames,
-            self._max_frames,
-        )
+        inputs, phase = self._inputs, self.phase
+        inventory = inputs.inventory(phase.manifests)
+        sentences = inputs.pronounced_sentences
+        return TextExamples(sentences, inventory, phase.phoneme_frames, self._max_frames)
 
     @cached_property
     def _speech_schedule(self) -> BatchSchedule:
