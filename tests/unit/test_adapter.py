@@ -19,7 +19,7 @@ from megaasr.adapter.gated import attach
 from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import Adapter, LowRank, read_adapter
 from megaasr.errors import CheckpointError, UsageError
-from megaasr.model.interface import Request, Route
+from megaasr.model.interface import Request, Route, SamplingSettings
 from megaasr.model.loading import load_model
 from megaasr.model.qwen3_asr import Qwen3ASR
 
@@ -338,3 +338,20 @@ def test_the_robust_branch_equals_peft(random_checkpoint: Path, tmp_path: Path) 
         expected = theirs(**inputs).logits
     assert (logits(ours, batch) - expected).abs().max() < 1e-5
     assert (expected - logits(base, batch)).abs().max() > 0.01
+
+
+def test_samples_of_a_mixed_batch_are_each_by_their_own_model(
+    trio: tuple[Qwen3ASR, Qwen3ASR, Qwen3ASR],
+) -> None:
+    """Of the most probable tokens alone, every sample is the greedy text of its branch."""
+    base, routed, merged = trio
+    greedily = SamplingSettings(samples=2, temperature=1.0, top_k=1)
+    batch = requests("base", "robust", "base")
+    routed.batch_size = 8  # all chunks in one forward pass
+    sampled = routed.sample(batch, greedily)
+    unrouted = [replace(request, route="base") for request in batch]
+    for number, model in enumerate((base, merged, base)):
+        (greedy,) = model.recognize([unrouted[number]])
+        assert [sample.raw for sample in sampled[number]] == [greedy.raw] * 2
+    with pytest.raises(UsageError, match="no adapter"):
+        base.sample(batch, greedily)

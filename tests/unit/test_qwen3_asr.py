@@ -10,7 +10,7 @@ import torch
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from megaasr.errors import ModelError, UsageError
-from megaasr.model.interface import Request
+from megaasr.model.interface import Request, SamplingSettings
 from megaasr.model.loading import load_model
 from megaasr.model.qwen3_asr import Qwen3ASR, token_budget
 
@@ -163,3 +163,64 @@ def test_token_counts_equal_those_of_the_processor(ours: Qwen3ASR) -> None:
     window = ours.geometry.chunk_frames // 2
     expected = ours.processor._get_audio_token_length(frames, window).tolist()
     assert [ours.geometry.audio_tokens(int(n)) for n in frames] == expected
+
+
+def test_samples_of_the_most_probable_tokens_are_the_greedy_result(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
+    requests = [Request(clip) for clip in clips]
+    for of_clip, greedy in zip(
+        ours.sample(requests, SamplingSettings(3, temperature=1.0, top_k=1)),
+        ours.recognize(requests),
+        strict=True,
+    ):
+        for sample in of_clip:
+            assert (sample.raw, sample.tokens, sample.budget_hit) == (
+                (greedy.raw, greedy.tokens, greedy.budget_hit)
+            )
+            assert sample.mean_logprob == pytest.approx(greedy.mean_logprob, abs=1e-4)
+
+
+def test_samples_depend_on_the_seed_not_on_the_batch(
+    ours: Qwen3ASR, clips: list[np.ndarray]
+) -> None:
+    settings = SamplingSettings(4, temperature=1.0)
+    requests = [Request(clip, seed=seed) for seed, clip in enumerate(clips[:3])]
+    together = ours.sample(requests, settings)
+    alone = [ours.sample([request], settings)[0] for request in requests]
+    texts = [[sample.raw for sample in of_clip] for of_clip in together]
+    assert texts == [[sample.raw for sample in of_clip] for of_clip in alone]
+    other = ours.sample([Request(clips[0], seed=9)], settings)[0]
+    assert [sample.raw for sample in other] != texts[0]
+
+
+def test_encoder_and_prompt_run_once_for_all_samples(
+    ours: Qwen3ASR, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, calls = ours.model.get_audio_features, []
+
+    def count(features: torch.Tensor, *args: object, **options: object) -> object:
+        calls.append(len(features))
+        return encode(features, *args, **options)
+
+    monkeypatch.setattr(ours.model, "get_audio_features", count)
+    ours.sample([Request(clips[2])], SamplingSettings(5, temperature=0.7))
+    assert calls == [1]
+
+
+def test_samples_without_memory_for_them_are_made_in_smaller_batches(
+    any_checkpoint: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(str(any_checkpoint), device="cpu", batch_size=8)
+    settings = SamplingSettings(2, temperature=1.0, top_k=1)
+    requests = [Request(clip) for clip in clips[:4]]
+    expected = model.sample(requests, settings)
+    encode = model.model.get_audio_features
+
+    def small_device(features: torch.Tensor, *args: object, **options: object) -> object:
+        if len(features) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(features, *args, **options)
+
+    monkeypatch.setattr(model.model, "get_audio_features", small_device)
+    texts = [[sample.raw for sample in of_clip] for of_clip in model.sample(requests, settings)]
+    assert texts == [[sample.raw for sample in of_clip] for of_clip in expected]
+    assert model.batch_size < 4

@@ -25,8 +25,10 @@ from megaasr.cli.main import main
 from megaasr.errors import TrainingError, UsageError
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features, InputBuilder
+from megaasr.model.interface import SamplingSettings
 from megaasr.model.loading import read_checkpoint
 from megaasr.model.parts import fingerprint
+from megaasr.model.sampling import TranscriptSampler
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report.groups_page import groups_page, read_groups
 from megaasr.train.clips import Clip, ClipFeatures, read_clips
@@ -200,6 +202,10 @@ def engine(start: Start, **changes: Any) -> NativeEngine:
     return NativeEngine(start.model.eval(), builder_of(start), sampling, 8)
 
 
+def sampler(start: Start, **changes: Any) -> TranscriptSampler:
+    return TranscriptSampler(start.model.eval(), 0, SamplingSettings(samples=3, **changes))
+
+
 def test_samples_depend_on_the_seed_not_on_the_batch(
     start: Start, features: list[Features]
 ) -> None:
@@ -244,15 +250,15 @@ def test_the_budget_truncates_and_marks_samples(start: Start, features: list[Fea
 def test_the_sampled_token_is_where_the_cumulative_probability_exceeds_the_uniform(
     start: Start,
 ) -> None:
-    draws = engine(start, temperature=1.0, top_k=3, top_p=1.0)
+    draws = sampler(start, temperature=1.0, top_k=3, top_p=1.0)
     scores = torch.log(torch.tensor([[0.1, 0.4, 0.3, 0.2]])).repeat(200, 1)
     uniforms = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
-    shares = torch.bincount(draws.sample_token(scores, [], uniforms), minlength=4) / 200
+    shares = torch.bincount(draws.draw_token(scores, [], uniforms), minlength=4) / 200
     # The least likely falls to top-k; the others keep their proportions.
     assert shares.tolist() == pytest.approx([0, 4 / 9, 3 / 9, 2 / 9], abs=0.01)
-    punished = engine(start, temperature=1.0, top_k=4, top_p=1.0, repetition_penalty=2.0)
+    punished = sampler(start, temperature=1.0, top_k=4, top_p=1.0, repetition_penalty=2.0)
     earlier = [torch.ones(200, dtype=torch.long)]
-    again = torch.bincount(punished.sample_token(scores, earlier, uniforms), minlength=4) / 200
+    again = torch.bincount(punished.draw_token(scores, earlier, uniforms), minlength=4) / 200
     weights = np.array([0.1, 0.4**2, 0.3, 0.2])
     assert again.tolist() == pytest.approx(weights / weights.sum(), abs=0.01)
 

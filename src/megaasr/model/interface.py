@@ -70,6 +70,25 @@ class Recognition:
     words: tuple[RecognizedWord, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How several transcripts of a chunk are sampled.
+
+    Attributes:
+        samples: number of transcripts of each clip.
+        temperature: divisor of the logits, above 0.
+        top_k: number of the most probable tokens that may be drawn.
+        top_p: the most probable tokens whose probabilities add up to this, 0..1, may be drawn.
+        repetition_penalty: penalty on tokens that were drawn before; 1 for none.
+    """
+
+    samples: int
+    temperature: float
+    top_k: int = 50
+    top_p: float = 0.95
+    repetition_penalty: float = 1.0
+
+
 class SpeechModel(Protocol):
     """A model that turns audio into text."""
 
@@ -85,4 +104,14 @@ class SpeechModel(Protocol):
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         """Transcribe chunks; the results are in the order of the requests."""
+        ...
+
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> list[list[Recognition]]:
+        """Return several sampled transcripts of each chunk, in the order of the requests.
+
+        Encoder and prompt are run once for all samples of a chunk. The request's seed determines
+        its samples; its temperature is not used.
+        """
         ...

@@ -26,8 +26,15 @@ from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
 from megaasr.model.inputs import Features, InputBuilder, end_token_ids, find_end
-from megaasr.model.interface import MAX_CHUNK_S, Recognition, RecognizedWord, Request
+from megaasr.model.interface import (
+    MAX_CHUNK_S,
+    Recognition,
+    RecognizedWord,
+    Request,
+    SamplingSettings,
+)
 from megaasr.model.prompt import parse_output
+from megaasr.model.sampling import TranscriptSampler
 from megaasr.model.token_scores import TokenScores, score_words
 
 _LOGGER = logging.getLogger(__name__)
@@ -95,14 +102,7 @@ class Qwen3ASR:
                 too long for the model, or the robust branch is requested and there is no adapter.
             ModelError: the device does not have enough memory for a single chunk.
         """
-        for request in requests:
-            if not 0 < request.samples.size <= MAX_CHUNK_SAMPLES:
-                seconds = request.samples.size / SAMPLE_RATE
-                raise UsageError(
-                    f"a chunk of {seconds:.3f} s; the model takes 0 to {MAX_CHUNK_S:g} s"
-                )
-            if request.route == "robust" and not self.has_robust_route:
-                raise UsageError(f"{self.name} has no adapter, so there is no robust route")
+        self._check(requests)
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
         results: dict[int, Recognition] = {}
         while order:
@@ -119,6 +119,60 @@ class Qwen3ASR:
             results.update(zip(batch, batch_results, strict=True))
             order = [i for i in order if i not in results]
         return [results[i] for i in range(len(requests))]
+
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> list[list[Recognition]]:
+        """Return several sampled transcripts of each chunk; see `SpeechModel.sample`.
+
+        Raises:
+            UsageError, ModelError: as `recognize`.
+        """
+        self._check(requests)
+        sampler = TranscriptSampler(self.model, self.builder.pad_id, settings)
+        order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
+        results: dict[int, list[Recognition]] = {}
+        while order:
+            batch = order[: max(1, self.batch_size // settings.samples)]
+            batch = sorted(batch, key=lambda i: requests[i].route)
+            try:
+                sampled = self._sample_batch(sampler, [requests[i] for i in batch], settings)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                self._reduce_batch_size(error)
+                continue
+            results.update(zip(batch, sampled, strict=True))
+            order = [i for i in order if i not in results]
+        return [results[i] for i in range(len(requests))]
+
+    def _sample_batch(
+        self, sampler: TranscriptSampler, requests: Sequence[Request], settings: SamplingSettings
+    ) -> list[list[Recognition]]:
+        inputs = self.inputs(requests)
+        budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
+        rows = [r.route == "robust" for r in requests for _ in range(settings.samples)]
+        drawn = sampler.draw(
+            inputs,
+            [(request.seed,) for request in requests],
+            budgets,
+            prompt_context=lambda: self.routed(requests, inputs),
+            # Drawn tokens contain no audio, so only the rows of the decoder matter.
+            token_context=lambda: routed(rows, 1, [1] * len(rows), self.model.device),
+        )
+        return [
+            [self._parse(list(s.ids), list(s.logprobs), budget, request) for s in of_clip]
+            for of_clip, budget, request in zip(drawn, budgets, requests, strict=True)
+        ]
+
+    def _check(self, requests: Sequence[Request]) -> None:
+        """Raise a UsageError for a request that the model cannot take."""
+        for request in requests:
+            if not 0 < request.samples.size <= MAX_CHUNK_SAMPLES:
+                seconds = request.samples.size / SAMPLE_RATE
+                raise UsageError(
+                    f"a chunk of {seconds:.3f} s; the model takes 0 to {MAX_CHUNK_S:g} s"
+                )
+            if request.route == "robust" and not self.has_robust_route:
+                raise UsageError(f"{self.name} has no adapter, so there is no robust route")
 
     def inputs(self, requests: Sequence[Request]) -> dict[str, torch.Tensor]:
         """Return the native model's inputs for a batch, on the model's device.

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from megaasr.model.inputs import Features, InputBuilder, insert_audio
+from megaasr.model.inputs import Features, InputBuilder
+from megaasr.model.sampling import embed_prompts, positions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,15 @@ class Prompts:
             self.attention.to(device),
         )
 
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """Return the inputs by the native model's names."""
+        return {
+            "input_features": self.features,
+            "input_features_mask": self.features_mask,
+            "input_ids": self.ids,
+            "attention_mask": self.attention,
+        }
+
 
 def make_prompts(features: Sequence[Features], builder: InputBuilder) -> Prompts:
     """Return the prompts of clips.
@@ -58,25 +68,6 @@ def make_prompts(features: Sequence[Features], builder: InputBuilder) -> Prompts
         tokens["input_ids"],
         tokens["attention_mask"],
     )
-
-
-def embed(model: Any, prompts: Prompts) -> torch.Tensor:
-    """Return the embedded prompts with their audio, float of shape [clips, tokens, width]."""
-    embedded: torch.Tensor = model.get_input_embeddings()(prompts.ids)
-    audio = model.get_audio_features(
-        prompts.features, prompts.features_mask, return_dict=True
-    ).pooler_output
-    audio_token = model.config.audio_token_id
-    return insert_audio(embedded, prompts.ids, audio.to(embedded.dtype), audio_token)
-
-
-def positions_of(attention: torch.Tensor) -> torch.Tensor:
-    """Return the position of each token in its row, not counting padding.
-
-    Args:
-        attention: 1 for tokens, 0 for padding, int of shape [rows, tokens].
-    """
-    return (attention.cumsum(dim=1) - 1).clamp(min=0)
 
 
 class Policy(nn.Module):
@@ -124,7 +115,7 @@ class Policy(nn.Module):
     ) -> torch.Tensor:
         """Return the logits of every token; the prompt is processed once for all copies."""
         prefix = self.model(
-            inputs_embeds=embed(self.model, prompts),
+            inputs_embeds=embed_prompts(self.model, prompts.inputs()),
             attention_mask=prompts.attention,
             position_ids=positions_of(prompts.attention),
             use_cache=True,
@@ -154,7 +145,7 @@ class Policy(nn.Module):
 
         It needs no cache, which gradient checkpointing does not support.
         """
-        prefix = embed(self.model, prompts).repeat_interleave(copies, dim=0)
+        prefix = embed_prompts(self.model, prompts.inputs()).repeat_interleave(copies, dim=0)
         transcripts = self.model.get_input_embeddings()(completions)
         attention = torch.cat([prompts.attention.repeat_interleave(copies, dim=0), mask], dim=1)
         logits: torch.Tensor = self.model(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from megaasr.config import Recipe
 from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import UsageError
+from megaasr.model.interface import SamplingSettings
 from megaasr.train.lora_recipe import LearningRatesRecipe, LoraRecipe
 from megaasr.train.rl.rewards import RewardRecipe
 from megaasr.train.scopes import Scope
@@ -34,6 +35,12 @@ class SamplingRecipe(Recipe):
         gt=0,
         description="maximum number of tokens; the token budget of the clip's length applies, too",
     )
+
+    def settings(self) -> SamplingSettings:
+        """Return the distribution that tokens are drawn from."""
+        return SamplingSettings(
+            self.samples, self.temperature, self.top_k, self.top_p, self.repetition_penalty
+        )
 
 
 class LossRecipe(Recipe):

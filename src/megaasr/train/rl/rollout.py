@@ -11,19 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-from transformers import (
-    LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
-
-from megaasr.model.inputs import Features, InputBuilder, end_token_ids, find_end
+from megaasr.model.inputs import Features, InputBuilder
 from megaasr.model.qwen3_asr import token_budget
-from megaasr.train.rl.policy import Prompts, embed, make_prompts, positions_of
+from megaasr.model.sampling import TranscriptSampler
+from megaasr.train.rl.policy import make_prompts
 from megaasr.train.rl.recipe import SamplingRecipe
 
 
@@ -74,19 +65,11 @@ class NativeEngine:
     ) -> None:
         self._model, self._recipe, self._batch_size = model, recipe, batch_size
         self._builder = builder
-        self._ends = end_token_ids(model)
-        self._warpers = LogitsProcessorList(
-            [
-                TemperatureLogitsWarper(recipe.temperature),
-                TopKLogitsWarper(recipe.top_k),
-                TopPLogitsWarper(recipe.top_p),
-            ]
-        )
+        self._sampler = TranscriptSampler(model, builder.pad_id, recipe.settings())
 
     def refresh(self) -> None:
         """Do nothing: the weights are those of the policy itself."""
 
-    @torch.no_grad()
     def draw(
         self, features: Sequence[Features], seeds: Sequence[Sequence[int]]
     ) -> list[list[Sample]]:
@@ -102,92 +85,11 @@ class NativeEngine:
     def _draw_batch(
         self, features: Sequence[Features], seeds: Sequence[Sequence[int]]
     ) -> list[list[Sample]]:
-        copies = self._recipe.samples
         prompts = make_prompts(features, self._builder)
         prompts = prompts.to(self._model.device, self._model.dtype)
         budgets = [
             min(self._recipe.max_tokens, token_budget(self._builder.geometry.seconds(len(clip))))
             for clip in features
         ]
-        uniforms = np.stack(
-            [np.random.default_rng([*seed]).random((max(budgets), copies)) for seed in seeds], 1
-        ).reshape(max(budgets), -1)
-        rows = self._generate(prompts, torch.from_numpy(uniforms), budgets)
-        return [rows[i * copies : (i + 1) * copies] for i in range(len(features))]
-
-    def _generate(
-        self, prompts: Prompts, uniforms: torch.Tensor, budgets: Sequence[int]
-    ) -> list[Sample]:
-        """Generate all copies of all clips, token by token.
-
-        Args:
-            prompts: prompts of the clips.
-            uniforms: a number of 0..1 for each step and row, which decides the token.
-            budgets: token budget of each clip.
-        """
-        copies, model = self._recipe.samples, self._model
-        ends = torch.tensor(sorted(self._ends), device=model.device)
-        limits = torch.tensor(budgets, device=model.device).repeat_interleave(copies)
-        # The prompt is processed once for all copies of a clip.
-        output = model(
-            inputs_embeds=embed(model, prompts),
-            attention_mask=prompts.attention,
-            position_ids=positions_of(prompts.attention),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache = output.past_key_values
-        cache.batch_repeat_interleave(copies)
-        logits = output.logits[:, -1].repeat_interleave(copies, dim=0)
-        attention = prompts.attention.repeat_interleave(copies, dim=0)
-        position = attention.sum(dim=1, keepdim=True)
-        generated: list[torch.Tensor] = []
-        is_active = torch.ones(len(logits), dtype=torch.bool, device=model.device)
-        for step in range(len(uniforms)):
-            token = self.sample_token(logits, generated, uniforms[step])
-            generated.append(torch.where(is_active, token, self._builder.pad_id))
-            is_active &= ~torch.isin(token, ends) & (step + 1 < limits)
-            if not is_active.any():
-                break
-            attention = torch.cat([attention, torch.ones_like(attention[:, :1])], dim=1)
-            output = model(
-                input_ids=generated[-1].unsqueeze(1),
-                attention_mask=attention,
-                position_ids=position + step,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits = output.logits[:, -1]
-        rows = torch.stack(generated, dim=1).tolist()
-        return [self._cut(row, limit) for row, limit in zip(rows, limits.tolist(), strict=True)]
-
-    def sample_token(
-        self, logits: torch.Tensor, generated: Sequence[torch.Tensor], uniforms: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the next token of each row, int64 of shape [rows].
-
-        It is the first token at which the cumulative probability exceeds the row's number.
-
-        Args:
-            logits: scores of the next token, float of shape [rows, vocabulary].
-            generated: earlier tokens of the rows, int64 of shape [rows] for each step.
-            uniforms: a number of 0..1 for each row.
-        """
-        earlier = (
-            torch.stack([*generated], dim=1)
-            if generated
-            else torch.empty((len(logits), 0), dtype=torch.long, device=logits.device)
-        )
-        logits = logits.float()
-        if generated and self._recipe.repetition_penalty > 1:
-            penalty = RepetitionPenaltyLogitsProcessor(self._recipe.repetition_penalty)
-            logits = penalty(earlier, logits)
-        warped = self._warpers(earlier, logits)  # type: ignore[arg-type]
-        cumulative = warped.double().softmax(dim=-1).cumsum(dim=-1)
-        target = uniforms.to(logits.device).unsqueeze(1) * cumulative[:, -1:]
-        return (cumulative > target).to(torch.uint8).argmax(dim=-1)
-
-    def _cut(self, row: list[int], budget: int) -> Sample:
-        """Return a generated row up to and with its end token."""
-        end = find_end(row, budget, self._ends)
-        return Sample(tuple(row[:budget] if end is None else row[: end + 1]), end is None)
+        drawn = self._sampler.draw(prompts.inputs(), seeds, budgets)
+        return [[Sample(s.ids, s.truncated) for s in of_clip] for of_clip in drawn]
