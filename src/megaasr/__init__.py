@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from megaasr.transcribe.checks import CheckThresholds
     from megaasr.transcribe.options import ReliabilityOptions
     from megaasr.transcribe.recognizer import MegaASR
+    from megaasr.transcribe.search import SearchOptions
     from megaasr.transcribe.session import Outcome
 
     __version__: str
@@ -64,6 +65,7 @@ __all__ = [
     "PackageError",
     "RecordError",
     "ReliabilityOptions",
+    "SearchOptions",
     "Segment",
     "SynthesisError",
     "TrainingError",
@@ -80,6 +82,7 @@ _MODULES = {
     "MegaASR": "megaasr.transcribe.recognizer",
     "Outcome": "megaasr.transcribe.session",
     "ReliabilityOptions": "megaasr.transcribe.options",
+    "SearchOptions": "megaasr.transcribe.search",
     "Segment": "megaasr.records",
     "Transcript": "megaasr.records",
     "Waveform": "megaasr.audio.waveform",

@@ -21,6 +21,7 @@ from megaasr.simulate.positions import Compounds
 from megaasr.simulate.simulator import Simulator
 from megaasr.synthesize.nonspeech import KINDS
 from megaasr.transcribe.options import ReliabilityOptions
+from megaasr.transcribe.search import SearchOptions
 
 RATE = 16_000
 CLIPS = sorted((Path(files.__file__).parents[1] / "cli" / "demo_clips").glob("*-clean.flac"))
@@ -134,6 +135,21 @@ def test_the_same_audio_gives_the_same_attempts(speech: list[Samples]) -> None:
     )
     assert len(first.segments[0].attempts) >= 4
     assert first.to_dict() == second.to_dict()
+
+
+def test_the_consensus_of_samples_is_kept(speech: list[Samples]) -> None:
+    search = SearchOptions("auto", samples=4)
+    asr = MegaASR.load("tiny", search=search)
+    clean, hard = (
+        asr.transcribe(samples, sample_rate=RATE).segments[0]
+        for samples in (speech[2], degraded(speech[0], "echo+noise", 0.7))
+    )
+    assert clean.route == "base"
+    assert not any(attempt.samples for attempt in clean.attempts)
+    chosen = [attempt for attempt in hard.attempts if attempt.samples]
+    assert [(attempt.samples, attempt.temperature) for attempt in chosen] == [(4, 0.5)]
+    again = asr.transcribe(degraded(speech[0], "echo+noise", 0.7), sample_rate=RATE).segments[0]
+    assert again == hard
 
 
 Run = Callable[..., str]

@@ -165,7 +165,9 @@ def test_token_counts_equal_those_of_the_processor(ours: Qwen3ASR) -> None:
     assert [ours.geometry.audio_tokens(int(n)) for n in frames] == expected
 
 
-def test_samples_of_the_most_probable_tokens_are_the_greedy_result(ours: Qwen3ASR, clips: list[np.ndarray]) -> None:
+def test_samples_of_the_most_probable_tokens_are_the_greedy_result(
+    ours: Qwen3ASR, clips: list[np.ndarray]
+) -> None:
     requests = [Request(clip) for clip in clips]
     for of_clip, greedy in zip(
         ours.sample(requests, SamplingSettings(3, temperature=1.0, top_k=1)),

@@ -29,6 +29,7 @@ from megaasr.model.ctranslate2 import read_ctranslate2
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, read_manifest, write_manifest
+from megaasr.report.small_card import small_facts
 from megaasr.train.small import trained_weights
 from megaasr.train.small.alignment import read_alignment
 from megaasr.train.small.batching import BatchSchedule
@@ -706,15 +707,15 @@ def test_check_phonemes_gives_the_rate(
     words = spoken_words(utterances[0].text)
     lexicon = {word: spell_with_phonemes(word) for word in words}
     (tmp_path / "lexicon.json").write_text(json.dumps(lexicon))
-    known = [u for u in utterances if set(spoken_words(u.text)) <= set(words)]
+    pronounced = [u for u in utterances if set(spoken_words(u.text)) <= set(words)]
     options = ["--data", corpus / "dev.jsonl", "--lexicon", tmp_path / "lexicon.json"]
     with pytest.raises(SystemExit) as status:
         main(["train", "check-phonemes", str(model_folder.parent), *map(str, options)])
     assert status.value.code in {0, None}
     shown = capsys.readouterr()
-    count = sum(len(lexicon[word]) for u in known for word in spoken_words(u.text))
-    assert re.match(rf"{len(known)} clips: [\d.]+ % of {count} phonemes", shown.out)
-    assert f"left out: {len(utterances) - len(known)} clips" in shown.err
+    count = sum(len(lexicon[word]) for u in pronounced for word in spoken_words(u.text))
+    assert re.match(rf"{len(pronounced)} clips: [\d.]+ % of {count} phonemes", shown.out)
+    assert f"left out: {len(utterances) - len(pronounced)} clips" in shown.err
 
 
 # The model card.
@@ -757,6 +758,15 @@ def test_publish_writes_model_and_card(run_folder: Path, tmp_path: Path) -> None
         assert f"| {row['group']} | {row['system']} | {row['clips']} |" in card
     assert results["facts"]["weights_sha256"] == file_sha256(output / "model.safetensors")
     load_model(str(output), device="cpu")
+
+
+def test_the_card_says_if_the_training_went_on_from_earlier_weights(
+    run_folder: Path, model_folder: Path
+) -> None:
+    assert small_facts(run_folder, model_folder)["start"] == ""
+    path = run_folder / "ctc" / "recipe.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "earlier"}))
+    assert "weights of earlier runs" in small_facts(run_folder, model_folder)["start"]
 
 
 def test_publish_says_what_is_missing(run_folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ class RouteName(StrEnum):
     BOTH = "both"
 
 
+class SearchName(StrEnum):
+    """Values of `--decode`."""
+
+    GREEDY = "greedy"
+    BEST = "best"
+    CONSENSUS = "consensus"
+    AUTO = "auto"
+
+
 class AttentionName(StrEnum):
     """Values of `--encoder-attention`."""
 

@@ -29,6 +29,7 @@ from megaasr.model.prompt import language_name
 from megaasr.records import FORMATS
 from megaasr.transcribe.bundle import LazyModel, ModelOptions
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
+from megaasr.transcribe.search import GREEDY, SearchOptions
 
 if TYPE_CHECKING:
     from megaasr.transcribe.audio_stream import Audio
@@ -154,6 +155,30 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
     ] = None,
+    decode: Annotated[
+        options.SearchName,
+        typer.Option(
+            help="How text is searched: greedy; best or consensus of several samples; or auto, the "
+            "consensus where the audio is degraded or a check fails.",
+            rich_help_panel=options.RELIABILITY_PANEL,
+        ),
+    ] = options.SearchName.GREEDY,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Samples of a chunk for --decode.",
+            rich_help_panel=options.RELIABILITY_PANEL,
+        ),
+    ] = GREEDY.samples,
+    sampling_temperature: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            help="Temperature of these samples.",
+            rich_help_panel=options.RELIABILITY_PANEL,
+        ),
+    ] = GREEDY.temperature,
     no_retry: Annotated[
         bool,
         typer.Option(
@@ -256,6 +281,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         ),
         Selection(track, "mix" if channels == EACH_CHANNEL else _parse_channel(channels)),
         each_channel=channels == EACH_CHANNEL,
+        search=SearchOptions(decode.value, samples, sampling_temperature),
     )
     folder = None
     if writing:
@@ -322,7 +348,9 @@ class _Run:
         model = LazyModel(options.model)
         try:
             with self._screen, Interruption() as interruption:
-                asr = MegaASR.from_bundle(model.bundle(), options.model, options.reliability)
+                asr = MegaASR.from_bundle(
+                    model.bundle(), options.model, options.reliability, options.search
+                )
                 for outcome in self._outcomes(asr, options):
                     self._report(outcome)
                     interruption.check()

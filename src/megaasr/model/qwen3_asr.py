@@ -150,7 +150,7 @@ class Qwen3ASR:
         inputs = self.inputs(requests)
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
         rows = [r.route == "robust" for r in requests for _ in range(settings.samples)]
-        drawn = sampler.draw(
+        sampled = sampler.draw(
             inputs,
             [(request.seed,) for request in requests],
             budgets,
@@ -160,7 +160,7 @@ class Qwen3ASR:
         )
         return [
             [self._parse(list(s.ids), list(s.logprobs), budget, request) for s in of_clip]
-            for of_clip, budget, request in zip(drawn, budgets, requests, strict=True)
+            for of_clip, budget, request in zip(sampled, budgets, requests, strict=True)
         ]
 
     def _check(self, requests: Sequence[Request]) -> None:

@@ -45,6 +45,8 @@ class Attempt:
         route: branch that decoded, `base` or `robust`.
         temperature: sampling temperature; 0 for greedy decoding.
         pieces: 2 if the halves of the chunk were decoded separately, else 1.
+        samples: number of sampled transcripts that the text was chosen from; 0 if there was no
+            choice.
         text: decoded text.
         mean_logprob: mean log-probability of the tokens; None if unknown.
         failed: flags of the checks that the attempt failed.
@@ -56,6 +58,7 @@ class Attempt:
     text: str = ""
     mean_logprob: float | None = None
     failed: tuple[str, ...] = ()
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ Speech: {train_clips} training clips, {train_hours:.1f} hours (`mega-asr synthes
 Stem: {stem_steps} steps, R² {stem_r2} on dev. Language model: {lm_steps} steps, {lm_bits} bits per word on dev. Projector:
 {ctc_steps} steps of CTC on phonemes. Decoder: {decoder_steps} steps, {heard_hours:.0f} hours of audio in {decoder_hours:.1f} hours on
 {cores} CPU cores; a part of the audio is text whose encoder frames are concatenated from words and phonemes of the speech.
-The chain of commands is `mega-asr recipe small`. Libraries: {versions}.
+{start}The chain of commands is `mega-asr recipe small`. Libraries: {versions}.
 
 ## Results
 Greedy decoding, no routing, no retries; word error rate in per cent with 95 % bootstrap intervals,
@@ -76,6 +76,10 @@ normaliser `{normalizer}`. The judge is Whisper-base itself (`make judge`).
 - Information that the encoder loses is lost for the decoder: it is not better than Whisper-base anywhere.
 - The decoder was trained on synthetic voices only: hesitations, overlapping speech and strong accents were
   never in its data.
+"""
+
+_CONTINUED = """These steps were not the first: projector and decoder started from the weights of earlier runs, which
+docs/small.md describes.
 """
 
 
@@ -214,6 +218,7 @@ def _speech_facts(speech: Path, decoder: Path) -> dict[str, Any]:
 
 def _training_facts(run: Path) -> dict[str, Any]:
     versions = _read(run / "decoder" / "versions.json")
+    continued = _read(run / "ctc" / "recipe.json").get("model") is not None
     decoder = _metrics(run / "decoder")
     steps = {row["step"]: row for row in decoder if "audio_s_per_s" in row}
     seconds = sum(row["seconds"] for row in decoder if "audio_s_per_s" in row)
@@ -229,6 +234,7 @@ def _training_facts(run: Path) -> dict[str, Any]:
         "heard_hours": audio_s / 3600,
         "decoder_hours": seconds / 3600,
         "cores": versions["cores"],
+        "start": _CONTINUED if continued else "",
         "versions": ", ".join(
             f"{name} {version}" for name, version in versions.items() if name != "cores"
         ),

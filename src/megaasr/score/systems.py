@@ -17,6 +17,8 @@ from megaasr.model.interface import Request, SpeechModel
 from megaasr.score.peers import PEERS, Peer
 from megaasr.score.predictions import Prediction, System
 from megaasr.score.result import SettingValue
+from megaasr.transcribe.options import DEFAULT_RELIABILITY, ReliabilityOptions
+from megaasr.transcribe.search import GREEDY, SEARCH_FIELDS, SearchOptions, parse_search
 
 if TYPE_CHECKING:
     from megaasr.route.decision import RouteChoice
@@ -40,6 +42,9 @@ class SystemSpec:
             that an oracle chooses from, separated by commas.
         route: route of one of our models, `auto`, `base` or `robust`.
         adapter: folder of an adapter that replaces the model's own; None for the model's own.
+        vad: whether speech is detected first; for our models.
+        retry: whether unreliable text is decoded again; for our models.
+        search: how the text of a chunk is searched; for our models.
     """
 
     name: str
@@ -47,6 +52,9 @@ class SystemSpec:
     model: str
     route: str = "auto"
     adapter: str | None = None
+    vad: bool = True
+    retry: bool = True
+    search: SearchOptions = GREEDY
 
     @property
     def candidates(self) -> list[str]:
@@ -72,12 +80,15 @@ class InferenceOptions:
 
 
 def parse_systems(texts: Sequence[str]) -> list[SystemSpec]:
-    """Parse `[NAME=]MODEL[+ADAPTER][@ROUTE]`, `[NAME=]predictions:FILE`, `[NAME=]oracle:A,B`,
+    """Parse `[NAME=]MODEL[+ADAPTER][@VARIANT]`, `[NAME=]predictions:FILE`, `[NAME=]oracle:A,B`,
     `[NAME=]whisper:large-v3`, ….
 
+    A variant is a route, `no-vad`, `no-retry`, `decode=METHOD`, `samples=N` or `temperature=N`, or
+    several of them with commas between, such as `robust,no-retry,decode=consensus`.
+
     Raises:
-        UsageError: a text is empty, two systems have the same name, or an oracle chooses from
-            systems that are not specified before it.
+        UsageError: a text is empty, a value is out of range, two systems have the same name, or an
+            oracle chooses from systems that are not specified before it.
     """
     specs = [_parse(text) for text in texts]
     for index, spec in enumerate(specs):
@@ -97,29 +108,41 @@ def parse_systems(texts: Sequence[str]) -> list[SystemSpec]:
 
 def _parse(text: str) -> SystemSpec:
     name, equals, source = text.partition("=")
-    if not equals or "/" in name or ":" in name:  # a path or hub id with an equals sign
+    is_variant = name.rpartition("@")[2].rpartition(",")[2] in SEARCH_FIELDS
+    if not equals or "/" in name or ":" in name or is_variant:  # the equals sign is in the source
         name, source = "", text
     kind, colon, model = source.partition(":")
     if not colon or kind not in {FILE, ORACLE, *PEERS}:
         kind, model = OURS, source
-    route = "auto"
-    if kind == OURS and model.rpartition("@")[2] in _ROUTES:
-        model, _, route = model.rpartition("@")
+    variant: list[str] = []
+    if kind == OURS and _is_variant(model.rpartition("@")[2]):
+        model, _, after = model.rpartition("@")
+        variant = after.split(",")
     adapter: str | None = None
     if kind == OURS and "+" in model and not Path(model).is_dir():
         model, _, adapter = model.partition("+")
     if not model or adapter == "":
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
+    values = dict(part.split("=", 1) for part in variant if "=" in part)
     return SystemSpec(
-        name=name or _default_name(kind, model, route, adapter),
+        name=name or _default_name(kind, model, variant, adapter),
         kind=kind,
         model=model,
-        route=route,
+        route=next((part for part in variant if part in _ROUTES), "auto"),
         adapter=adapter,
+        vad="no-vad" not in variant,
+        retry="no-retry" not in variant,
+        search=parse_search(values) if values else GREEDY,
     )
 
 
-def _default_name(kind: str, model: str, route: str, adapter: str | None) -> str:
+def _is_variant(text: str) -> bool:
+    """Tell whether a text is a variant rather than a part of a model's name."""
+    names = {*_ROUTES, "no-vad", "no-retry", *SEARCH_FIELDS}
+    return all(part.split("=", 1)[0] in names for part in text.split(","))
+
+
+def _default_name(kind: str, model: str, variant: Sequence[str], adapter: str | None) -> str:
     path = Path(model.rstrip("/"))
     if kind == ORACLE:
         return ORACLE
@@ -130,7 +153,8 @@ def _default_name(kind: str, model: str, route: str, adapter: str | None) -> str
         return f"{kind}-{name}"
     if adapter is not None:
         name = f"{name}+{_adapter_name(Path(adapter))}"
-    return name if route == "auto" else f"{name}@{route}"
+    stated = ",".join(part for part in variant if part != "auto")
+    return f"{name}@{stated}" if stated else name
 
 
 def _adapter_name(adapter: Path) -> str:
@@ -151,6 +175,8 @@ class MegaASRSystem:
         device: device that the model runs on.
         route: `auto`, `base` or `robust`.
         adapter: folder of an adapter that replaces the model's own; None for the model's own.
+        reliability: voice-activity detection, checks and retries.
+        search: how the text of a chunk is searched.
     """
 
     name: str
@@ -159,6 +185,8 @@ class MegaASRSystem:
     device: str
     route: RouteChoice = "auto"
     adapter: str | None = None
+    reliability: ReliabilityOptions = DEFAULT_RELIABILITY
+    search: SearchOptions = GREEDY
     kind: str = field(default=OURS, init=False)
     _asr: MegaASR | None = field(default=None, init=False, repr=False)
 
@@ -176,6 +204,11 @@ class MegaASRSystem:
         if self.adapter is not None:
             settings["adapter"] = self.adapter
             settings["adapter_sha256"] = file_sha256(Path(self.adapter) / WEIGHTS_FILE)
+        for name in ("vad", "retry"):
+            if not getattr(self.reliability, name):
+                settings[name] = False
+        if self.search != GREEDY:
+            settings |= self.search.to_dict()
         return settings
 
     @cached_property
@@ -198,6 +231,8 @@ class MegaASRSystem:
                 batch_size=self.options.batch_size,
                 route=self.route,
                 adapter=self.adapter,
+                reliability=self.reliability,
+                search=self.search,
             )
             list(self._asr.transcribe_many(warm_up_clips()))
 
@@ -307,6 +342,8 @@ def load_system(spec: SystemSpec, options: InferenceOptions) -> System:
         device=device,
         route=route,
         adapter=spec.adapter,
+        reliability=ReliabilityOptions(vad=spec.vad, retry=spec.retry),
+        search=spec.search,
     )
 
 
@@ -325,7 +362,6 @@ def load_both_branches(
         ModelError: there is no such model.
         UsageError: the model has no robust branch.
     """
-    from megaasr.transcribe.options import ReliabilityOptions
     from megaasr.transcribe.recognizer import MegaASR
 
     return MegaASR.load(

@@ -14,7 +14,7 @@ from megaasr.model.hub import find_local_model, find_model_parts
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
-    from megaasr.model.interface import Recognition, Request, SpeechModel
+    from megaasr.model.interface import Recognition, Request, SamplingSettings, SpeechModel
     from megaasr.model.layout import EncoderAttention
     from megaasr.route.decision import RouteChoice, RouteDecision
 
@@ -184,6 +184,12 @@ class LazyModel:
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         """Transcribe chunks; the results are in the order of the requests."""
         return self._loaded().model.recognize(requests)
+
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> list[list[Recognition]]:
+        """Return several sampled transcripts of each chunk, in the order of the requests."""
+        return self._loaded().model.sample(requests, settings)
 
     def decide(self, samples: Samples) -> RouteDecision:
         """Return the router's decision, or `NO_ROUTER` if the model has no router."""

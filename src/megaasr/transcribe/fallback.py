@@ -7,8 +7,13 @@ The attempts, in this order, until one passes all checks:
 3. the selected branch with sampling at each of `TEMPERATURES`,
 4. the selected branch on both halves of the chunk, split in a pause (chunks of 4 s or more).
 
-The best attempt has the fewest failed checks; ties go to the highest mean log-probability, then to
-the earliest attempt. Whisper decodes with a similar temperature fallback (Radford et al. 2022).
+With the decoding methods `best` and `consensus`, a text is chosen from several samples and the
+greedy texts after the second step, even if these pass all checks; `auto` does so for chunks of the
+robust branch and for those whose greedy texts fail a check.
+
+The best attempt has the fewest failed checks; of equals, one that was chosen from samples is
+preferred, then the highest mean log-probability, then the earliest attempt. Whisper decodes with a
+similar temperature fallback (Radford et al. 2022).
 """
 
 from __future__ import annotations
@@ -18,13 +23,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
-from megaasr.model.interface import Recognition, Request, Route, SpeechModel
+from megaasr.model.interface import Recognition, Request, Route, SamplingSettings, SpeechModel
 from megaasr.records import Attempt, Check
 from megaasr.route.decision import RouteChoice
 from megaasr.text.error_rate import disagreement
 from megaasr.text.languages import join_texts
 from megaasr.transcribe.checks import CheckThresholds, ChunkStats, run_checks
 from megaasr.transcribe.chunking import find_midpoint_pause
+from megaasr.transcribe.consensus import choose_consensus, choose_most_probable, spoken_text
+from megaasr.transcribe.search import GREEDY, SearchOptions
 
 TEMPERATURES = (0.3, 0.7)
 """Sampling temperatures of the third and fourth attempt."""
@@ -75,9 +82,10 @@ class ChunkDecoding:
     def best(self) -> ScoredAttempt:
         """The attempt that is kept, see the module's description."""
 
-        def rank(scored: ScoredAttempt) -> tuple[int, float]:
+        def rank(scored: ScoredAttempt) -> tuple[int, bool, float]:
             logprob = scored.recognition.mean_logprob
-            return len(scored.failed_checks), math.inf if logprob is None else -logprob
+            cost = math.inf if logprob is None else -logprob
+            return len(scored.failed_checks), not scored.attempt.samples, cost
 
         return min(self.scored, key=rank)  # the first of equals
 
@@ -121,6 +129,7 @@ class FallbackDecoder:
         retry: make further attempts; otherwise one per chunk (two if `route` is `both`).
         route: branch selection. The branch that the router did not select decodes too with `auto`
             if the text is unreliable, with `both` always, and with `base` and `robust` never.
+        search: how the text of a chunk is searched.
     """
 
     def __init__(
@@ -130,8 +139,10 @@ class FallbackDecoder:
         *,
         retry: bool = True,
         route: RouteChoice = "auto",
+        search: SearchOptions = GREEDY,
     ) -> None:
         self._model, self._thresholds, self._retry, self._route = model, thresholds, retry, route
+        self._search = search
 
     def decode(self, tasks: Sequence[DecodeTask]) -> list[ChunkDecoding]:
         """Decode chunks, all first attempts in one batch.
@@ -151,6 +162,9 @@ class FallbackDecoder:
             retried = [i for i, decoding in enumerate(decodings) if self._use_both(decoding)]
             routes = [_other_branch(tasks[i].route) for i in retried]
             self._extend(decodings, retried, self._attempt([tasks[i] for i in retried], routes))
+        sampled = [i for i, d in enumerate(decodings) if self._use_samples(tasks[i], d)]
+        chosen = self._attempt_samples([tasks[i] for i in sampled], [decodings[i] for i in sampled])
+        self._extend(decodings, sampled, chosen)
         for temperature in TEMPERATURES if self._retry else ():
             retried = [i for i, d in enumerate(decodings) if d.unreliable and d.may_improve]
             chunks = [tasks[i] for i in retried]
@@ -174,6 +188,33 @@ class FallbackDecoder:
             return self._retry and decoding.unreliable
         return self._route == "both"
 
+    def _use_samples(self, task: DecodeTask, decoding: ChunkDecoding) -> bool:
+        if self._search.method == "auto":
+            return task.route == "robust" or (decoding.unreliable and decoding.may_improve)
+        return self._search.method != "greedy"
+
+    def _attempt_samples(
+        self, tasks: Sequence[DecodeTask], decodings: Sequence[ChunkDecoding]
+    ) -> list[ScoredAttempt]:
+        """Choose a text for each chunk from samples of its branch and its greedy texts."""
+        if not tasks:
+            return []
+        search = self._search
+        choose = choose_most_probable if search.method == "best" else choose_consensus
+        requests = [_request(task, task.samples, task.route, 0.0) for task in tasks]
+        settings = SamplingSettings(search.samples, search.temperature)
+        sampled = self._model.sample(requests, settings)
+        attempts = []
+        for task, decoding, samples in zip(tasks, decodings, sampled, strict=True):
+            greedy = [scored.recognition for scored in decoding.scored]
+            result = choose([*greedy, *samples])
+            route = next(
+                (s.attempt.route for s in decoding.scored if s.recognition is result), task.route
+            )
+            attempt = Attempt(route, search.temperature, 1, samples=search.samples)
+            attempts.append(self._score(task, result, attempt))
+        return attempts
+
     def _attempt(
         self, tasks: Sequence[DecodeTask], routes: Sequence[Route], temperature: float = 0.0
     ) -> list[ScoredAttempt]:
@@ -196,8 +237,7 @@ class FallbackDecoder:
         return self._score(task, _joined(results), Attempt(task.route, 0.0, 2))
 
     def _score(self, task: DecodeTask, result: Recognition, attempt: Attempt) -> ScoredAttempt:
-        # Without a language the model says "no speech": words beside that are not trustworthy.
-        text = "" if result.language is None else result.text.strip()
+        text = spoken_text(result)
         failed = run_checks(result, task.stats, self._thresholds)
         logprob = None if result.mean_logprob is None else round(result.mean_logprob, 4)
         flags = tuple(check.flag for check in failed)

@@ -10,6 +10,7 @@ from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.text.languages import canonical_language
 from megaasr.transcribe.bundle import ModelOptions
 from megaasr.transcribe.checks import DEFAULT_THRESHOLDS, CheckThresholds
+from megaasr.transcribe.search import GREEDY, SearchOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class TranscribeOptions:
         reliability: voice-activity detection, quality checks and retries.
         selection: audio track and channels.
         each_channel: transcribe each channel for itself, whatever `selection` says of channels.
+        search: how the text of a chunk is searched.
     """
 
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -66,6 +68,7 @@ class TranscribeOptions:
     reliability: ReliabilityOptions = DEFAULT_RELIABILITY
     selection: Selection = EVERYTHING
     each_channel: bool = False
+    search: SearchOptions = GREEDY
 
     def settings(self) -> Mapping[str, object]:
         """Return the options as JSON values; equal settings give equal transcripts."""
@@ -81,4 +84,6 @@ class TranscribeOptions:
             "reliability": {**reliability, "thresholds": thresholds},
             "selection": asdict(self.selection),
             "each_channel": self.each_channel,
+            # Left out if it is the default: transcripts of earlier versions stay valid.
+            **({} if self.search == GREEDY else {"search": self.search.to_dict()}),
         }

@@ -35,6 +35,7 @@ from megaasr.transcribe.chunking import Chunk, SpeechDetector, skip_flags, split
 from megaasr.transcribe.fallback import ChunkDecoding, DecodeTask, FallbackDecoder
 from megaasr.transcribe.language_switch import expected_language, resolve_language_switch
 from megaasr.transcribe.options import DEFAULT_RELIABILITY, DecodeOptions, ReliabilityOptions
+from megaasr.transcribe.search import GREEDY, SearchOptions
 from megaasr.transcribe.session import Outcome, ReadySegment, Session
 from megaasr.transcribe.speech_activity import detect_speech
 
@@ -85,6 +86,7 @@ class MegaASR:
         detector: voice-activity detection; None disables it.
         reliability: quality checks and their consequences.
         calibration: maps the model's probability of a word to its confidence.
+        search: how the text of a chunk is searched: greedily, or by consensus of samples.
 
     Raises:
         UsageError: `batch_size` is less than 1.
@@ -100,6 +102,7 @@ class MegaASR:
         detector: SpeechDetector | None = None,
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
         calibration: Callable[[float], float] = float,
+        search: SearchOptions = GREEDY,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -111,7 +114,7 @@ class MegaASR:
         self._reliability = reliability
         self._calibration = calibration
         self._decoder = FallbackDecoder(
-            model, reliability.thresholds, retry=reliability.retry, route=route
+            model, reliability.thresholds, retry=reliability.retry, route=route, search=search
         )
 
     @classmethod
@@ -120,6 +123,7 @@ class MegaASR:
         bundle: ModelBundle,
         options: ModelOptions,
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
+        search: SearchOptions = GREEDY,
     ) -> MegaASR:
         """Return a recognizer for a model bundle.
 
@@ -127,6 +131,7 @@ class MegaASR:
             bundle: model, router and calibration.
             options: the options that the bundle was opened with.
             reliability: quality checks and their consequences.
+            search: how the text of a chunk is searched.
         """
         return cls(
             bundle.model,
@@ -136,6 +141,7 @@ class MegaASR:
             detector=detect_speech if reliability.vad else None,
             reliability=reliability,
             calibration=bundle.calibration,
+            search=search,
         )
 
     @classmethod
@@ -156,6 +162,7 @@ class MegaASR:
         profile: str | Path | None = None,
         encoder_attention: EncoderAttention = "windowed",
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
+        search: SearchOptions = GREEDY,
     ) -> MegaASR:
         """Load a model by name, with its adapter and its router if it has them.
 
@@ -177,6 +184,7 @@ class MegaASR:
                 they are given here.
             encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
             reliability: voice-activity detection, quality checks and retries.
+            search: how the text of a chunk is searched: greedily, or by consensus of samples.
 
         Raises:
             ModelError: there is no such model, or it cannot be loaded.
@@ -196,7 +204,7 @@ class MegaASR:
                 offline, revision, None if cache_dir is None else Path(cache_dir), token
             ),
         ).with_profile(None if profile is None else Path(profile))
-        return cls.from_bundle(open_bundle(options), options, reliability)
+        return cls.from_bundle(open_bundle(options), options, reliability, search)
 
     load = from_pretrained  # its name in version 0.1
 

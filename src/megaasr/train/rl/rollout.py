@@ -91,5 +91,5 @@ class NativeEngine:
             min(self._recipe.max_tokens, token_budget(self._builder.geometry.seconds(len(clip))))
             for clip in features
         ]
-        drawn = self._sampler.draw(prompts.inputs(), seeds, budgets)
-        return [[Sample(s.ids, s.truncated) for s in of_clip] for of_clip in drawn]
+        sampled = self._sampler.draw(prompts.inputs(), seeds, budgets)
+        return [[Sample(s.ids, s.truncated) for s in of_clip] for of_clip in sampled]

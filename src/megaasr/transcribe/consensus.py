@@ -1,0 +1,74 @@
+"""Consensus decoding: of several transcripts of a chunk, the one that is closest to all others.
+
+This is minimum Bayes risk decoding (Goel and Byrne 2000): the samples stand for what the model
+thinks that was said, and the transcript with the fewest expected word errors is kept. The most
+probable transcript is often another one: on degraded speech it tends to be too short.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rapidfuzz.distance import Levenshtein
+
+from megaasr.model.interface import Recognition
+from megaasr.text.normalize import tokens
+
+_NORMALIZER = "bench"
+
+
+def expected_errors(texts: Sequence[str], language: str | None) -> list[float]:
+    """Return for each transcript the mean number of word errors against all of them.
+
+    Errors are counted and not divided by the length, because the error rate of a corpus adds up
+    errors, and because an empty transcript would make the rate of all others infinite.
+
+    Args:
+        texts: transcripts of one chunk, in any order; one that occurs twice counts twice.
+        language: ISO code of the language, which decides what a word is; None to guess.
+    """
+    words = [tokens(text, language, _NORMALIZER) for text in texts]
+    distances = [[Levenshtein.distance(a, b) for b in words] for a in words]
+    return [sum(row) / len(texts) for row in distances]
+
+
+def choose_consensus(candidates: Sequence[Recognition]) -> Recognition:
+    """Return the candidate with the fewest expected errors; of equals, the most probable.
+
+    Args:
+        candidates: recognitions of one chunk, at least one.
+    """
+    texts = [spoken_text(candidate) for candidate in candidates]
+    risks = expected_errors(texts, _majority_language(candidates))
+    order = [(risk, -_logprob(c)) for risk, c in zip(risks, candidates, strict=True)]
+    return candidates[order.index(min(order))]
+
+
+def choose_most_probable(candidates: Sequence[Recognition]) -> Recognition:
+    """Return the candidate with the highest mean log-probability.
+
+    A candidate without words is taken only if no other has words: the end of the text is often more
+    probable than any word of hard speech.
+
+    Args:
+        candidates: recognitions of one chunk, at least one.
+    """
+    spoken = [candidate for candidate in candidates if spoken_text(candidate)]
+    return max(spoken or candidates, key=_logprob)
+
+
+def spoken_text(recognition: Recognition) -> str:
+    """Return the text of a recognition; empty if the model says that nobody speaks."""
+    # Without a language the model says "no speech": words beside that are not trustworthy.
+    return "" if recognition.language is None else recognition.text.strip()
+
+
+def _majority_language(candidates: Sequence[Recognition]) -> str | None:
+    languages = Counter(c.language for c in candidates if c.language is not None)
+    return languages.most_common(1)[0][0] if languages else None
+
+
+def _logprob(recognition: Recognition) -> float:
+    logprob = recognition.mean_logprob
+    return float("-inf") if logprob is None else logprob

@@ -1,0 +1,66 @@
+"""How the text of a chunk is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from megaasr.errors import UsageError
+
+SearchMethod = Literal["greedy", "best", "consensus", "auto"]
+"""Names of the methods, see `SearchOptions`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How the text of a chunk is searched.
+
+    Attributes:
+        method: `greedy` takes the most probable token in every step. `best` takes the most probable
+            and `consensus` the most central of several sampled transcripts and the greedy ones,
+            see `megaasr.transcribe.consensus`. `auto` takes the consensus where the audio is
+            degraded or a check fails, and the greedy text elsewhere.
+        samples: number of samples of a chunk, at least 1.
+        temperature: sampling temperature, above 0.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    method: SearchMethod = "greedy"
+    samples: int = 12
+    temperature: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(SearchMethod):
+            names = ", ".join(get_args(SearchMethod))
+            raise UsageError(f"decode is {self.method}; it can be {names}")
+        if self.samples < 1:
+            raise UsageError(f"samples is {self.samples}; it must be at least 1")
+        if not self.temperature > 0:
+            raise UsageError(f"temperature is {self.temperature:g}; samples need more than 0")
+
+    def to_dict(self) -> dict[str, str | int | float]:
+        """Return the options by the names of `SEARCH_FIELDS`."""
+        return {"decode": self.method, "samples": self.samples, "temperature": self.temperature}
+
+
+GREEDY = SearchOptions()
+SEARCH_FIELDS = tuple(GREEDY.to_dict())
+"""Names of the options as users write them."""
+
+
+def parse_search(values: Mapping[str, str]) -> SearchOptions:
+    """Return the options that users wrote as text, by the names of `SEARCH_FIELDS`.
+
+    Raises:
+        UsageError: a value is no number, or out of range.
+    """
+    try:
+        samples = int(values.get("samples", GREEDY.samples))
+        temperature = float(values.get("temperature", GREEDY.temperature))
+    except ValueError as error:
+        raise UsageError(f"samples or temperature: {error}") from error
+    method: Any = values.get("decode", "consensus")
+    return SearchOptions(method, samples, temperature)

@@ -1,0 +1,211 @@
+"""Consensus of several transcripts: which is chosen, when, and what the segment says about it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from megaasr.errors import UsageError
+from megaasr.model.interface import Recognition, Request, SamplingSettings
+from megaasr.route.decision import RouteDecision
+from megaasr.score.systems import parse_systems
+from megaasr.text.error_rate import count_errors
+from megaasr.transcribe.bundle import ModelOptions
+from megaasr.transcribe.consensus import (
+    choose_consensus,
+    choose_most_probable,
+    expected_errors,
+)
+from megaasr.transcribe.options import TranscribeOptions
+from megaasr.transcribe.recognizer import MegaASR
+from megaasr.transcribe.search import SearchOptions
+
+GREEDY_TEXT = "The cat sat on the mat."
+SAMPLED_TEXTS = ["The cat sat on a mat.", "The bat sat on a mat.", "The cat sat on a hat."]
+
+
+def recognition(text: str, logprob: float = -0.3, language: str | None = "en") -> Recognition:
+    return Recognition(text, language, 8, False, text, logprob)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=5).map(" ".join), min_size=1, max_size=5))
+def test_expected_errors_are_the_mean_of_the_errors_against_all(texts: list[str]) -> None:
+    expected = [
+        sum(count_errors(reference, text, language="en").errors for reference in texts) / len(texts)
+        for text in texts
+    ]
+    assert expected_errors(texts, "en") == pytest.approx(expected)
+
+
+def test_the_consensus_has_the_fewest_expected_errors() -> None:
+    candidates = [recognition(text) for text in [GREEDY_TEXT, *SAMPLED_TEXTS]]
+    for order in itertools.permutations(candidates):
+        assert choose_consensus(order).text == SAMPLED_TEXTS[0]
+
+
+def test_of_equals_the_most_probable_is_the_consensus() -> None:
+    first, second = recognition("one two", -0.9), recognition("One, two.", -0.2)
+    assert choose_consensus([first, second]) is second
+    assert choose_consensus([recognition("", -0.1, None)]).text == ""
+
+
+def test_case_and_punctuation_do_not_count() -> None:
+    texts = ["NO.", "no", "No!", "yes"]
+    assert expected_errors(texts, "en") == [0.25, 0.25, 0.25, 0.75]
+
+
+def test_a_few_empty_transcripts_do_not_win_over_words() -> None:
+    spoken = [recognition(text, -0.6) for text in SAMPLED_TEXTS]
+    empty = [recognition("", -0.01, None)] * 2
+    assert choose_consensus([*empty, *spoken]).text == SAMPLED_TEXTS[0]
+    assert choose_consensus([*empty * 3, *spoken]).text == ""
+    # Words without a language are not trustworthy: the model says that nobody speaks.
+    assert choose_consensus([recognition("a", -0.1, None)] * 4 + spoken).language is None
+
+
+def test_the_most_probable_has_words_if_any_has() -> None:
+    spoken = [recognition("one", -0.9), recognition("two", -0.4)]
+    assert choose_most_probable([recognition("", -0.01, None), *spoken]).text == "two"
+    assert choose_most_probable([recognition("", -0.01, None)]).text == ""
+
+
+class SamplingModel:
+    """Recognises a sentence greedily, and others in its samples."""
+
+    name, has_robust_route = "sampling", True
+
+    def __init__(self, greedy: Recognition) -> None:
+        self.greedy = greedy
+        self.sampled: list[tuple[Request, SamplingSettings]] = []
+
+    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+        return [self.greedy for _ in requests]
+
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> list[list[Recognition]]:
+        self.sampled += [(request, settings) for request in requests]
+        return [[recognition(text, -1.0) for text in SAMPLED_TEXTS] for _ in requests]
+
+
+class Router:
+    def __init__(self, route: Any) -> None:
+        self.route = route
+
+    def decide(self, samples: np.ndarray) -> RouteDecision:
+        return RouteDecision(self.route, 0.5, "rigged")
+
+
+def transcribe(
+    search: SearchOptions, route: str = "base", greedy: Recognition | None = None
+) -> tuple[Any, SamplingModel]:
+    model = SamplingModel(greedy or recognition(GREEDY_TEXT))
+    asr = MegaASR(model, router=Router(route), search=search)
+    noise = np.random.default_rng(3).normal(0, 0.1, 48_000).astype(np.float32)
+    (segment,) = asr.transcribe(noise, sample_rate=16_000).segments
+    return segment, model
+
+
+def test_greedy_draws_no_samples() -> None:
+    segment, model = transcribe(SearchOptions())
+    assert (segment.text, model.sampled, segment.attempts) == (GREEDY_TEXT, [], ())
+
+
+def test_the_consensus_replaces_a_more_probable_greedy_text() -> None:
+    segment, model = transcribe(SearchOptions("consensus", samples=3, temperature=0.8))
+    assert segment.text == SAMPLED_TEXTS[0]
+    ((request, settings),) = model.sampled
+    assert settings == SamplingSettings(3, 0.8)
+    assert request.route == "base"
+    greedy, chosen = segment.attempts
+    assert (greedy.text, greedy.samples) == (GREEDY_TEXT, 0)
+    assert (chosen.text, chosen.samples, chosen.temperature) == (SAMPLED_TEXTS[0], 3, 0.8)
+
+
+def test_best_is_the_most_probable() -> None:
+    segment, _ = transcribe(SearchOptions("best", samples=3))
+    assert segment.text == GREEDY_TEXT
+
+
+@pytest.mark.parametrize(
+    ("route", "greedy", "sampled"),
+    [
+        ("base", recognition(GREEDY_TEXT), False),
+        ("robust", recognition(GREEDY_TEXT), True),
+        ("base", recognition(GREEDY_TEXT, -5.0), True),  # fails a check
+    ],
+)
+def test_auto_samples_degraded_and_unreliable_chunks(
+    route: str, greedy: Recognition, sampled: bool
+) -> None:
+    segment, model = transcribe(SearchOptions("auto"), route, greedy)
+    assert bool(model.sampled) == sampled
+    assert segment.text == (SAMPLED_TEXTS[0] if sampled else GREEDY_TEXT)
+
+
+def test_equal_audio_gives_equal_seeds() -> None:
+    seeds = {transcribe(SearchOptions("consensus"))[1].sampled[0][0].seed for _ in range(2)}
+    assert len(seeds) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"method": "beam"}, "decode is beam; it can be greedy, best, consensus, auto"),
+        ({"samples": 0}, "samples is 0"),
+        ({"temperature": 0.0}, "temperature is 0"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+    ],
+)
+def test_options_out_of_range(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SearchOptions(**values)
+
+
+def test_settings_state_the_search_unless_it_is_greedy() -> None:
+    """Files that were written before there was a choice stay valid for --resume."""
+    tiny = ModelOptions("tiny")
+    assert "search" not in TranscribeOptions(tiny).settings()
+    settings = TranscribeOptions(tiny, search=SearchOptions("auto", 5)).settings()
+    assert settings["search"] == {"decode": "auto", "samples": 5, "temperature": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "route", "vad", "retry", "search"),
+    [
+        ("tiny@robust", "tiny@robust", "robust", True, True, SearchOptions()),
+        ("tiny@no-vad,no-retry", "tiny@no-vad,no-retry", "auto", False, False, SearchOptions()),
+        ("a=tiny@decode=auto", "a", "auto", True, True, SearchOptions("auto")),
+        (
+            "tiny@base,decode=consensus,samples=4,temperature=0.7",
+            "tiny@base,decode=consensus,samples=4,temperature=0.7",
+            "base",
+            True,
+            True,
+            SearchOptions("consensus", 4, 0.7),
+        ),
+        ("tiny@samples=4", "tiny@samples=4", "auto", True, True, SearchOptions("consensus", 4)),
+        ("models/a@b", "a@b", "auto", True, True, SearchOptions()),
+    ],
+)
+def test_a_system_states_its_variant(
+    text: str, name: str, route: str, vad: bool, retry: bool, search: SearchOptions
+) -> None:
+    (spec,) = parse_systems([text])
+    assert (spec.name, spec.route, spec.vad, spec.retry, spec.search) == (
+        (name, route, vad, retry, search)
+    )
+
+
+def test_a_wrong_variant_is_refused() -> None:
+    with pytest.raises(UsageError, match="decode is beam"):
+        parse_systems(["tiny@decode=beam"])
+    with pytest.raises(UsageError, match="samples or temperature"):
+        parse_systems(["tiny@samples=many"])
