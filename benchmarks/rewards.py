@@ -82,8 +82,8 @@ def _corrupt(word: str, share: float, chance: random.Random, words: Sequence[str
 
 
 def _ours(hypotheses: Sequence[str], references: Sequence[str], language: str) -> float:
+    from megaasr.text.dg_reward import score_batch
     from megaasr.text.normalize import tokens
-    from megaasr.train.rl.rewards import score_batch
 
     tokens.cache_clear()  # hypotheses are never cached; references are, from their second use on
     scores = score_batch(hypotheses, references, language)

@@ -21,6 +21,7 @@ from megaasr.transcribe.consensus import (
     choose_consensus,
     choose_most_probable,
     expected_errors,
+    expected_reward,
 )
 from megaasr.transcribe.options import TranscribeOptions
 from megaasr.transcribe.recognizer import MegaASR
@@ -48,6 +49,17 @@ def test_the_consensus_has_the_fewest_expected_errors() -> None:
     candidates = [recognition(text) for text in [GREEDY_TEXT, *SAMPLED_TEXTS]]
     for order in itertools.permutations(candidates):
         assert choose_consensus(order).text == SAMPLED_TEXTS[0]
+
+
+def test_the_reward_prefers_words_that_are_nearly_right() -> None:
+    """Both have one error against each other text; only one of them has a similar word."""
+    texts = ["we meet on monday", "we meet on mondays", "we meet on mondy", "we meet on xylophone"]
+    rewards = expected_reward(texts, "en")
+    assert expected_errors(texts, "en") == [0.75] * 4
+    assert min(rewards[:3]) > rewards[3]
+    candidates = [recognition(text) for text in reversed(texts)]
+    assert choose_consensus(candidates, "errors").text == texts[3]
+    assert choose_consensus(candidates, "reward").text != texts[3]
 
 
 def test_of_equals_the_most_probable_is_the_consensus() -> None:
@@ -160,6 +172,7 @@ def test_equal_audio_gives_equal_seeds() -> None:
     [
         ({"method": "beam"}, "decode is beam; it can be greedy, best, consensus, auto"),
         ({"samples": 0}, "samples is 0"),
+        ({"utility": "beauty"}, "utility is beauty; it can be errors or reward"),
         ({"temperature": 0.0}, "temperature is 0"),
         ({"temperature": float("nan")}, "temperature is nan"),
     ],
@@ -174,7 +187,8 @@ def test_settings_state_the_search_unless_it_is_greedy() -> None:
     tiny = ModelOptions("tiny")
     assert "search" not in TranscribeOptions(tiny).settings()
     settings = TranscribeOptions(tiny, search=SearchOptions("auto", 5)).settings()
-    assert settings["search"] == {"decode": "auto", "samples": 5, "temperature": 0.5}
+    expected = {"decode": "auto", "samples": 5, "temperature": 0.5, "utility": "errors"}
+    assert settings["search"] == expected
 
 
 @pytest.mark.parametrize(

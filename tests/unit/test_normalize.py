@@ -217,7 +217,7 @@ def test_versions_are_selected_by_name() -> None:
 
 def test_grades_and_rewards_state_their_normaliser() -> None:
     from megaasr.grade.bands import NORMALIZER
-    from megaasr.train.rl.rewards import DEFAULT_REWARD
+    from megaasr.text.dg_reward import DEFAULT_REWARD
 
     assert NORMALIZER == "bench@2"
     assert DEFAULT_REWARD.normalizer == "bench@2"

@@ -31,6 +31,7 @@ from megaasr.model.parts import fingerprint
 from megaasr.model.sampling import TranscriptSampler
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report.groups_page import groups_page, read_groups
+from megaasr.text.dg_reward import Rewards, score_batch
 from megaasr.train.clips import Clip, ClipFeatures, read_clips
 from megaasr.train.curves import RL, cumulative_rows
 from megaasr.train.lora_recipe import LoraRecipe
@@ -41,7 +42,6 @@ from megaasr.train.rl.policy import Policy, make_prompts
 from megaasr.train.rl.probe import ProbeResult, measure, probe, recommend
 from megaasr.train.rl.prompt_schedule import PromptSchedule
 from megaasr.train.rl.recipe import DynamicRecipe, RLRecipe, SubsampleRule
-from megaasr.train.rl.rewards import Rewards, score_batch
 from megaasr.train.rl.rollout import NativeEngine, Sample
 from megaasr.train.rl.start import Start, load_start
 from megaasr.train.rl.trainer import RLTrainer

@@ -22,6 +22,13 @@ class RouteName(StrEnum):
     BOTH = "both"
 
 
+class UtilityName(StrEnum):
+    """Values of `--utility`."""
+
+    ERRORS = "errors"
+    REWARD = "reward"
+
+
 class SearchName(StrEnum):
     """Values of `--decode`."""
 

@@ -179,6 +179,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
     ] = GREEDY.temperature,
+    utility: Annotated[
+        options.UtilityName,
+        typer.Option(
+            help="What the consensus is chosen by: expected word errors, or the reward of DG-WGPO.",
+            rich_help_panel=options.RELIABILITY_PANEL,
+        ),
+    ] = options.UtilityName.ERRORS,
     no_retry: Annotated[
         bool,
         typer.Option(
@@ -281,7 +288,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         ),
         Selection(track, "mix" if channels == EACH_CHANNEL else _parse_channel(channels)),
         each_channel=channels == EACH_CHANNEL,
-        search=SearchOptions(decode.value, samples, sampling_temperature),
+        search=SearchOptions(decode.value, samples, sampling_temperature, utility.value),
     )
     folder = None
     if writing:

@@ -14,6 +14,7 @@ from rapidfuzz.distance import Levenshtein
 
 from megaasr.model.interface import Recognition
 from megaasr.text.normalize import tokens
+from megaasr.transcribe.search import Utility
 
 _NORMALIZER = "bench"
 
@@ -33,14 +34,34 @@ def expected_errors(texts: Sequence[str], language: str | None) -> list[float]:
     return [sum(row) / len(texts) for row in distances]
 
 
-def choose_consensus(candidates: Sequence[Recognition]) -> Recognition:
-    """Return the candidate with the fewest expected errors; of equals, the most probable.
+def expected_reward(texts: Sequence[str], language: str | None) -> list[float]:
+    """Return for each transcript the mean reward of DG-WGPO with each of them as the reference.
+
+    Args:
+        texts: transcripts of one chunk, in any order; one that occurs twice counts twice.
+        language: ISO code of the language; None to guess.
+    """
+    from megaasr.text.dg_reward import score_batch
+
+    count = len(texts)
+    hypotheses = [text for text in texts for _ in range(count)]
+    rewards = score_batch(hypotheses, [*texts] * count, language).total
+    return [float(mean) for mean in rewards.reshape(count, count).mean(axis=1)]
+
+
+def choose_consensus(candidates: Sequence[Recognition], utility: Utility = "errors") -> Recognition:
+    """Return the candidate with the highest expected utility; of equals, the most probable.
 
     Args:
         candidates: recognitions of one chunk, at least one.
+        utility: what is maximised, see `SearchOptions`.
     """
     texts = [spoken_text(candidate) for candidate in candidates]
-    risks = expected_errors(texts, _majority_language(candidates))
+    language = _majority_language(candidates)
+    if utility == "reward":
+        risks = [-reward for reward in expected_reward(texts, language)]
+    else:
+        risks = expected_errors(texts, language)
     order = [(risk, -_logprob(c)) for risk, c in zip(risks, candidates, strict=True)]
     return candidates[order.index(min(order))]
 

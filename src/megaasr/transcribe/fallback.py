@@ -200,14 +200,17 @@ class FallbackDecoder:
         if not tasks:
             return []
         search = self._search
-        choose = choose_most_probable if search.method == "best" else choose_consensus
         requests = [_request(task, task.samples, task.route, 0.0) for task in tasks]
         settings = SamplingSettings(search.samples, search.temperature)
         sampled = self._model.sample(requests, settings)
         attempts = []
         for task, decoding, samples in zip(tasks, decodings, sampled, strict=True):
             greedy = [scored.recognition for scored in decoding.scored]
-            result = choose([*greedy, *samples])
+            candidates = [*greedy, *samples]
+            if search.method == "best":
+                result = choose_most_probable(candidates)
+            else:
+                result = choose_consensus(candidates, search.utility)
             route = next(
                 (s.attempt.route for s in decoding.scored if s.recognition is result), task.route
             )

@@ -10,6 +10,8 @@ from megaasr.errors import UsageError
 
 SearchMethod = Literal["greedy", "best", "consensus", "auto"]
 """Names of the methods, see `SearchOptions`."""
+Utility = Literal["errors", "reward"]
+"""What the consensus maximises, see `SearchOptions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class SearchOptions:
             degraded or a check fails, and the greedy text elsewhere.
         samples: number of samples of a chunk, at least 1.
         temperature: sampling temperature, above 0.
+        utility: what the consensus has of all others: the fewest expected word `errors`, or the
+            highest expected `reward` of DG-WGPO (`megaasr.text.dg_reward`), which also counts
+            words that are nearly right.
 
     Raises:
         UsageError: a value is out of range.
@@ -31,11 +36,16 @@ class SearchOptions:
     method: SearchMethod = "greedy"
     samples: int = 12
     temperature: float = 0.5
+    utility: Utility = "errors"
 
     def __post_init__(self) -> None:
         if self.method not in get_args(SearchMethod):
             names = ", ".join(get_args(SearchMethod))
             raise UsageError(f"decode is {self.method}; it can be {names}")
+        if self.utility not in get_args(Utility):
+            raise UsageError(
+                f"utility is {self.utility}; it can be {' or '.join(get_args(Utility))}"
+            )
         if self.samples < 1:
             raise UsageError(f"samples is {self.samples}; it must be at least 1")
         if not self.temperature > 0:
@@ -43,7 +53,12 @@ class SearchOptions:
 
     def to_dict(self) -> dict[str, str | int | float]:
         """Return the options by the names of `SEARCH_FIELDS`."""
-        return {"decode": self.method, "samples": self.samples, "temperature": self.temperature}
+        return {
+            "decode": self.method,
+            "samples": self.samples,
+            "temperature": self.temperature,
+            "utility": self.utility,
+        }
 
 
 GREEDY = SearchOptions()
@@ -63,4 +78,5 @@ def parse_search(values: Mapping[str, str]) -> SearchOptions:
     except ValueError as error:
         raise UsageError(f"samples or temperature: {error}") from error
     method: Any = values.get("decode", "consensus")
-    return SearchOptions(method, samples, temperature)
+    utility: Any = values.get("utility", GREEDY.utility)
+    return SearchOptions(method, samples, temperature, utility)

@@ -17,11 +17,11 @@ import torch
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features
 from megaasr.model.prompt import parse_output
+from megaasr.text.dg_reward import Rewards
 from megaasr.train.clips import Clip, ClipFeatures
 from megaasr.train.rl.policy_loss import group_advantages, has_reward_variance
 from megaasr.train.rl.prompt_schedule import PromptSchedule
 from megaasr.train.rl.recipe import DynamicRecipe
-from megaasr.train.rl.rewards import Rewards
 from megaasr.train.rl.rollout import RolloutEngine, Sample
 
 Reward = Callable[[Sequence[str], Sequence[str], Sequence[str | None]], Rewards]

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from megaasr.model.inputs import InputBuilder
+from megaasr.text.dg_reward import score_batch
 from megaasr.train.clips import read_usable_clips
 from megaasr.train.rl.groups import Group, GroupSource
 from megaasr.train.rl.prompt_schedule import PromptSchedule
 from megaasr.train.rl.recipe import DynamicRecipe, RLRecipe
-from megaasr.train.rl.rewards import score_batch
 from megaasr.train.rl.rollout import NativeEngine
 from megaasr.train.rl.start import load_start
 

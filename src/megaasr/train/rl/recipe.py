@@ -11,8 +11,8 @@ from megaasr.config import Recipe
 from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import UsageError
 from megaasr.model.interface import SamplingSettings
+from megaasr.text.dg_reward import RewardRecipe
 from megaasr.train.lora_recipe import LearningRatesRecipe, LoraRecipe
-from megaasr.train.rl.rewards import RewardRecipe
 from megaasr.train.scopes import Scope
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megaasr.model.prompt import ASR_TEXT, NO_SPEECH, parse_output
-from megaasr.train.rl.rewards import DEFAULT_REWARD, RewardRecipe, score_batch
+from megaasr.text.dg_reward import DEFAULT_REWARD, RewardRecipe, score_batch
 
 _REFERENCE_COLUMNS = ("solution", "text", "ground_truth")
 

@@ -32,6 +32,7 @@ from megaasr.adapter.peft_layout import Adapter, is_adapter, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.model.inputs import InputBuilder
 from megaasr.model.qwen3_asr import Qwen3ASR
+from megaasr.text.dg_reward import score_batch
 from megaasr.train.clips import find_manifest, read_clips, read_usable_clips
 from megaasr.train.modes import evaluation_mode
 from megaasr.train.optimizer import make_optimizer
@@ -42,7 +43,6 @@ from megaasr.train.rl.policy import Policy
 from megaasr.train.rl.policy_update import PolicyUpdate
 from megaasr.train.rl.prompt_schedule import PromptSchedule
 from megaasr.train.rl.recipe import RLRecipe
-from megaasr.train.rl.rewards import score_batch
 from megaasr.train.rl.rollout import NativeEngine, RolloutEngine
 from megaasr.train.rl.start import load_start
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics

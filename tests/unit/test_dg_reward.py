@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megaasr.text.dg_reward import RewardRecipe, score_batch
 from megaasr.text.error_rate import count_errors
 from megaasr.train.rl.reward_adapters import SwiftReward, compute_score, transcript_of, trl_reward
-from megaasr.train.rl.rewards import RewardRecipe, score_batch
 
 REFERENCE = "the cat sat on the mat"
 
