@@ -307,6 +307,20 @@ def test_without_a_passing_attempt_the_best_of_those_with_the_fewest_failures_is
     assert decoding.best.attempt.temperature == TEMPERATURES[0]
 
 
+def test_an_empty_text_does_not_win_over_words_unless_nobody_speaks() -> None:
+    empty = Recognition("", None, 1, False, "", -0.001)
+
+    def result_for(request: Request) -> Recognition:
+        return FINE if request.route == "robust" else empty
+
+    for speech_s, probability, kept in ((None, None, FINE.text), (0.0, 0.0, "")):
+        model = RiggedModel(result_for)
+        stats = ChunkStats(3.0, "", speech_s, probability)
+        task = DecodeTask(np.zeros(48_000, np.float32), "base", stats)
+        (decoding,) = FallbackDecoder(model, LIMITS, retry=False, route="both").decode([task])
+        assert decoding.best.attempt.text == kept
+
+
 def test_sampling_is_not_tried_where_it_cannot_help() -> None:
     nothing = Recognition("", None, 3, False, "")
     decoding, _ = decode(lambda request: nothing, speech_s=3.0, speech_probability=1.0)

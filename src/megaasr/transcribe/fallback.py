@@ -12,8 +12,9 @@ greedy texts after the second step, even if these pass all checks; `auto` does s
 robust branch and for those whose greedy texts fail a check.
 
 The best attempt has the fewest failed checks; of equals, one that was chosen from samples is
-preferred, then the highest mean log-probability, then the earliest attempt. Whisper decodes with a
-similar temperature fallback (Radford et al. 2022).
+preferred, then one with words (silence is more probable than any words of hard speech, and words
+where nobody speaks fail a check), then the highest mean log-probability, then the earliest attempt.
+Whisper decodes with a similar temperature fallback (Radford et al. 2022).
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ class ChunkDecoding:
     def best(self) -> ScoredAttempt:
         """The attempt that is kept, see the module's description."""
 
-        def rank(scored: ScoredAttempt) -> tuple[int, bool, float]:
-            logprob = scored.recognition.mean_logprob
+        def rank(scored: ScoredAttempt) -> tuple[int, bool, bool, float]:
+            attempt, logprob = scored.attempt, scored.recognition.mean_logprob
             cost = math.inf if logprob is None else -logprob
-            return len(scored.failed_checks), not scored.attempt.samples, cost
+            return len(scored.failed_checks), not attempt.samples, not attempt.text, cost
 
         return min(self.scored, key=rank)  # the first of equals
 
