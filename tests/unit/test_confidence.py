@@ -9,7 +9,7 @@ import pytest
 
 from megaasr.errors import CheckpointError
 from megaasr.model.interface import RecognizedWord
-from megaasr.model.token_scores import score_words
+from megaasr.model.token_scores import score_words, split_words
 from megaasr.score.word_hits import correct_words
 from megaasr.transcribe.chunking import Chunk
 from megaasr.transcribe.confidence import (
@@ -25,21 +25,25 @@ from megaasr.transcribe.word_times import interpolate_words
 def test_words_carry_the_probability_of_all_their_tokens() -> None:
     token_texts = ["language English", "<asr_text>", "Ket", "tle", " is", " on", "."]
     logprobs = [-9.0, -9.0, -0.1, -0.2, -0.3, -0.4, -0.5]
-    words = score_words(token_texts, logprobs, forced=False)
+    spelled = split_words(token_texts, forced=False)
+    assert [word.tokens for word in spelled] == [(2, 3), (4,), (5, 6)]
+    words = score_words(spelled, logprobs)
     assert [word.text for word in words] == ["Kettle", "is", "on."]
     assert [round(-np.log(word.probability), 3) for word in words] == [0.3, 0.3, 0.9]
 
 
 def test_chinese_words_are_characters_with_the_probability_of_all_their_tokens() -> None:
-    words = score_words(["<asr_text>", "早", "", "上"], [0.0, -0.1, -0.2, -0.3], forced=False)
+    spelled = split_words(["<asr_text>", "早", "", "上"], forced=False)
+    words = score_words(spelled, [0.0, -0.1, -0.2, -0.3])
     assert [word.text for word in words] == ["早", "上"]
     assert -np.log(words[0].probability) == pytest.approx(0.3)
 
 
 def test_with_a_forced_language_the_output_is_the_words_alone() -> None:
-    words = score_words(["one", " two"], [0.0, 0.0], forced=True)
+    words = split_words(["one", " two"], forced=True)
     assert [word.text for word in words] == ["one", "two"]
-    assert score_words(["no", " marker"], [0.0, 0.0], forced=False) == ()
+    assert split_words(["no", " marker"], forced=False) == ()
+    assert score_words((), []) == ()
 
 
 def test_the_fit_recovers_the_curve_that_generated_the_data() -> None:

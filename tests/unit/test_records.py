@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from megaasr.errors import RecordError, UsageError
-from megaasr.records import Segment, Transcript, Utterance, read_manifest, write_manifest
+from megaasr.records import (
+    Segment,
+    Transcript,
+    Utterance,
+    Word,
+    read_manifest,
+    write_manifest,
+)
+from megaasr.records.segments import WordTimes
 from megaasr.records.tables import read_utterances
 
 UTTERANCES = [
@@ -132,6 +140,7 @@ _UNKNOWN = {
     "attempts": [],
     "chunk_start": None,
     "chunk_end": None,
+    "word_times": None,
 }
 
 
@@ -202,6 +211,26 @@ def test_an_empty_transcript_says_why() -> None:
         "word_times": "interpolated",
         "segments": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("kinds", "stated"),
+    [
+        ((), "interpolated"),
+        (("attention", "attention"), "attention"),
+        (("interpolated",), "interpolated"),
+        (("attention", "interpolated"), "mixed"),
+        ((None, "attention"), "mixed"),
+    ],
+)
+def test_a_transcript_states_where_its_word_times_are_from(
+    kinds: tuple[WordTimes | None, ...], stated: str
+) -> None:
+    word = (Word("a", 0.0, 1.0),)
+    segments = [Segment(0.0, 1.0, "a", words=word, word_times=kind) for kind in kinds]
+    segments.append(Segment(1.0, 2.0, ""))  # without words it says nothing
+    transcript = Transcript("a", "en", 2.0, "tiny", tuple(segments))
+    assert transcript.to_dict()["word_times"] == stated
 
 
 def test_flags_are_listed_once_in_order_of_appearance() -> None:

@@ -25,6 +25,7 @@ from megaasr.cli.main import main
 from megaasr.config import load_recipe
 from megaasr.errors import CheckpointError, TrainingError
 from megaasr.hashing import file_sha256
+from megaasr.model.attention_times import HEADS_FILE
 from megaasr.model.ctranslate2 import read_ctranslate2
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
@@ -53,6 +54,7 @@ from megaasr.train.small.lexicon import PHONEMES, spoken_words
 from megaasr.train.small.speed import MixedPrecision
 from megaasr.train.small.stem import StemRecipe, StemTrainer, build_encoder
 from megaasr.train.small.stem_check import check_stem
+from megaasr.train.small.time_check import TimeErrors, check_times
 from megaasr.train.small.whisper_teacher import load_whisper
 
 TEXTS = ("Hello there, you.", "The door is open.", "Who called me?", "Turn left now.", "")
@@ -543,8 +545,12 @@ def test_a_decoder_learns_from_text_with_concatenated_frames(
         batch = trainer._batches.build(source, indices, (step, 0))
         assert_positions_are_those_of_the_words(batch, [source.text(i) for i in indices], trainer)
     before = trainer._losses(1)[1]["attention"]
-    assert trainer.train().path.is_dir()
+    folder = trainer.train().path
     assert 0 < trainer._losses(1)[1]["attention"] < before
+    # The model names the heads that were led, and loads with them.
+    assert json.loads((folder / HEADS_FILE).read_text()) == {"heads": [[0, 1], [1, 0]]}
+    samples = np.random.default_rng(1).normal(0, 0.1, 30_000).astype(np.float32)
+    load_model(str(folder), device="cpu").recognize([Request(samples)])
 
 
 def assert_positions_are_those_of_the_words(
@@ -716,6 +722,22 @@ def test_check_phonemes_gives_the_rate(
     count = sum(len(lexicon[word]) for u in pronounced for word in spoken_words(u.text))
     assert re.match(rf"{len(pronounced)} clips: [\d.]+ % of {count} phonemes", shown.out)
     assert f"left out: {len(utterances) - len(pronounced)} clips" in shown.err
+
+
+def test_check_times_compares_words_that_both_have() -> None:
+    errors = TimeErrors()
+    reference = [("the", 0.0, 0.2), ("cat", 0.2, 0.5), ("sat", 0.6, 1.0)]
+    errors.add(reference, [("the", 0.1, 0.2), ("bat", 0.2, 0.5), ("sat", 0.5, 1.2), ("so", 2, 3)])
+    assert errors.starts == pytest.approx([0.1, -0.1])
+    assert errors.ends == pytest.approx([0.0, 0.2])
+
+
+def test_check_times_runs_on_a_trained_model(model_folder: Path, corpus: Path) -> None:
+    data, lexicon = corpus / "dev.jsonl", corpus / "lexicon.json"
+    errors = check_times(model_folder.parent, data, lexicon, limit=2)
+    assert set(errors) == {"model", "off"}
+    # A model of a few steps recognizes no word that is right.
+    assert all(len(e.starts) == len(e.ends) for e in errors.values())
 
 
 # The model card.

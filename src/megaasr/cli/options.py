@@ -38,6 +38,13 @@ class SearchName(StrEnum):
     AUTO = "auto"
 
 
+class AlignName(StrEnum):
+    """Values of `--align`."""
+
+    MODEL = "model"
+    OFF = "off"
+
+
 class AttentionName(StrEnum):
     """Values of `--encoder-attention`."""
 
@@ -111,6 +118,14 @@ Attention = Annotated[
     AttentionName,
     typer.Option(
         help="Encoder attention: windowed (Qwen's design) or global (the paper's figures).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+AlignChoice = Annotated[
+    AlignName,
+    typer.Option(
+        help="Times of words: model, by its attention where it is known to follow the speech; off, "
+        "estimates from the detected speech.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

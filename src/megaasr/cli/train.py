@@ -12,6 +12,7 @@ from megaasr.cli.train_small import (
     align,
     check_phonemes,
     check_stem,
+    check_times,
     decoder,
     encode,
     language_model,
@@ -126,6 +127,7 @@ app.command("check-stem")(check_stem)
 app.command()(encode)
 app.command()(lexicon)
 app.command("check-phonemes")(check_phonemes)
+app.command("check-times")(check_times)
 app.command()(align)
 app.command("language-model")(language_model)
 app.command()(decoder)

@@ -94,6 +94,32 @@ def check_phonemes(
         typer.echo(f"{name}: {100 * check.missed[name] / spoken:.1f} % of {spoken} missed")
 
 
+def check_times(
+    run: Annotated[Path, typer.Argument(help="Run folder of mega-asr train decoder.")],
+    data: Annotated[Path, typer.Option(help="Manifest of clips with their references.")],
+    lexicon: Annotated[Path, typer.Option(help="Pronunciations (mega-asr train lexicon).")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of clips.")] = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Compare small's word times, by attention and by estimates, with an alignment by CTC."""
+    with needing_libraries():
+        from megaasr.train.small.time_check import check_times
+    import numpy as np
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    for kind, errors in check_times(run, data, lexicon, limit).items():
+        for name, values in (("starts", errors.starts), ("ends", errors.ends)):
+            if values:
+                late = np.abs(values)
+                typer.echo(
+                    f"--align {kind}: {name} of {len(values)} words, median error "
+                    f"{1000 * np.median(late):.0f} ms, 90 % below "
+                    f"{1000 * np.percentile(late, 90):.0f} ms"
+                )
+
+
 def encode(
     recipe: Annotated[str, recipe_argument("encode-small")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the frames.")],

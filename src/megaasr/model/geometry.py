@@ -140,6 +140,12 @@ class AudioGeometry:
         full_chunks, last_chunk_frames = divmod(frames, self.chunk_frames)
         return full_chunks * self.chunk_tokens + convolved_length(last_chunk_frames)
 
+    def token_start_s(self, token: int) -> float:
+        """Return the time of an audio token's first mel frame, in seconds from the clip's start."""
+        chunks, token_in_chunk = divmod(token, self.chunk_tokens)
+        frames = chunks * self.chunk_frames + token_in_chunk * 2**_CONVOLUTIONS
+        return self.seconds(frames)
+
     def padded_frames(self, frames: int) -> int:
         """Return the length that features of `frames` frames are padded to: the next multiple of
         `chunk_frames`."""

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 from megaasr.audio.waveform import Samples
 
 Route = Literal["base", "robust"]
+Align = Literal["model", "off"]
+"""What times the words: the model's alignment heads, or nothing."""
 MAX_CHUNK_S = 30.0
 """Length of the longest chunk that a model accepts, in seconds."""
 
@@ -41,10 +43,14 @@ class RecognizedWord:
     Attributes:
         text: the word with adjacent punctuation.
         probability: the model's joint probability of all its tokens, 0..1, not calibrated.
+        start_s, end_s: when it is spoken, in seconds from the start of the chunk, by the model's
+            attention; None if the model does not tell.
     """
 
     text: str
     probability: float
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

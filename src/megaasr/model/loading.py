@@ -24,6 +24,7 @@ from megaasr.model.prompt import AUDIO_PAD
 if TYPE_CHECKING:
     import torch
 
+    from megaasr.model.interface import Align
     from megaasr.model.qwen3_asr import Qwen3ASR
 
 DEFAULT_BATCH_SIZE = 8
@@ -40,6 +41,7 @@ def load_model(
     hub: HubOptions = ONLINE,
     batch_size: int = DEFAULT_BATCH_SIZE,
     encoder_attention: EncoderAttention = "windowed",
+    align: Align = "model",
     adapter: str | Path | None = None,
 ) -> Qwen3ASR:
     """Load a model by name.
@@ -53,6 +55,7 @@ def load_model(
         hub: how a model on the hub is found.
         batch_size: largest number of chunks in one forward pass.
         encoder_attention: `windowed` or `global`, see `layout.model_config`.
+        align: `model` to time words by the model's alignment heads, if it has any; or `off`.
         adapter: adapter folder in PEFT's layout; None for the model's own adapter, if it has one.
 
     Returns:
@@ -69,6 +72,7 @@ def load_model(
     parts = find_model_parts(name, hub)
     check_layout(parts.base)
     from megaasr.adapter.peft_layout import read_adapter
+    from megaasr.model.attention_times import read_heads
     from megaasr.model.qwen3_asr import Qwen3ASR
 
     start = time.monotonic()
@@ -79,12 +83,15 @@ def load_model(
     if loaded_adapter is not None:
         require_parent(loaded_adapter, parts.base)
     model, processor = read_checkpoint(parts.base, torch_dtype, encoder_attention)
+    decoder: Any = model.config.text_config
+    heads = read_heads(parts.base, decoder.num_hidden_layers, decoder.num_attention_heads)
     speech_model = Qwen3ASR(
         name,
         model.to(torch_device).eval(),
         processor,
         batch_size=batch_size,
         adapter=loaded_adapter,
+        alignment_heads=heads if align == "model" else (),
     )
     adapter_note = "without adapter" if loaded_adapter is None else "with adapter"
     description = f"{name} {adapter_note} in {torch_dtype} on {torch_device}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ from megaasr.adapter.gated import attach, routed
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
+from megaasr.model.attention_times import (
+    AlignmentHead,
+    AttentionRecord,
+    attach_recorder,
+    attention_to_audio,
+    divide_audio,
+    recording,
+)
 from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
 from megaasr.model.inputs import Features, InputBuilder, end_token_ids, find_end
 from megaasr.model.interface import (
@@ -35,7 +44,7 @@ from megaasr.model.interface import (
 )
 from megaasr.model.prompt import parse_output
 from megaasr.model.sampling import TranscriptSampler
-from megaasr.model.token_scores import TokenScores, score_words
+from megaasr.model.token_scores import TokenScores, WordTokens, score_words, split_words
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -59,6 +68,7 @@ class Qwen3ASR:
         processor: the model's native processor (feature extractor and tokenizer).
         batch_size: largest number of chunks in one forward pass; halved when memory runs out.
         adapter: adapter of the robust branch; None for a model without one.
+        alignment_heads: heads of the decoder that tell when words are spoken; none if unknown.
 
     Raises:
         CheckpointError: the adapter does not fit the model, or the model's feature extractor and
@@ -72,9 +82,12 @@ class Qwen3ASR:
         processor: Qwen3ASRProcessor,
         batch_size: int = 8,
         adapter: Adapter | None = None,
+        alignment_heads: Sequence[AlignmentHead] = (),
     ) -> None:
         if adapter is not None:
             attach(model, adapter)
+        attach_recorder(model.model.language_model, alignment_heads)
+        self._alignment_heads = alignment_heads
         self.adapter = adapter
         self.name = name
         self.model = model
@@ -150,17 +163,28 @@ class Qwen3ASR:
         inputs = self.inputs(requests)
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
         rows = [r.route == "robust" for r in requests for _ in range(settings.samples)]
-        sampled = sampler.draw(
-            inputs,
-            [(request.seed,) for request in requests],
-            budgets,
-            prompt_context=lambda: self.routed(requests, inputs),
-            # Drawn tokens contain no audio, so only the rows of the decoder matter.
-            token_context=lambda: routed(rows, 1, [1] * len(rows), self.model.device),
-        )
+        with recording() as record:
+            sampled = sampler.draw(
+                inputs,
+                [(request.seed,) for request in requests],
+                budgets,
+                prompt_context=lambda: self.routed(requests, inputs),
+                # Drawn tokens contain no audio, so only the rows of the decoder matter.
+                token_context=lambda: routed(rows, 1, [1] * len(rows), self.model.device),
+            )
+        audio = self._audio_positions(inputs)
         return [
-            [self._parse(list(s.ids), list(s.logprobs), budget, request) for s in of_clip]
-            for of_clip, budget, request in zip(sampled, budgets, requests, strict=True)
+            [
+                self._parse(
+                    list(sample.ids),
+                    list(sample.logprobs),
+                    budgets[clip],
+                    requests[clip],
+                    _Place(record, clip * settings.samples + number, clip, audio[clip]),
+                )
+                for number, sample in enumerate(of_clip)
+            ]
+            for clip, of_clip in enumerate(sampled)
         ]
 
     def _check(self, requests: Sequence[Request]) -> None:
@@ -241,7 +265,11 @@ class Qwen3ASR:
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
         model: Any = self.model
         scores = TokenScores(prompt_tokens)
-        with self.routed(requests, inputs), _sampling(requests[0]) as sampling:
+        with (
+            self.routed(requests, inputs),
+            recording() as record,
+            _sampling(requests[0]) as sampling,
+        ):
             generated = model.generate(
                 **inputs,
                 **sampling,
@@ -253,10 +281,26 @@ class Qwen3ASR:
             )
         logprobs = scores.finish(generated)
         rows = generated[:, prompt_tokens:].tolist()
-        return [self._parse(*row) for row in zip(rows, logprobs, budgets, requests, strict=True)]
+        return [
+            self._parse(*row, _Place(record, number, number, audio))
+            for number, (*row, audio) in enumerate(
+                zip(rows, logprobs, budgets, requests, self._audio_positions(inputs), strict=True)
+            )
+        ]
+
+    def _audio_positions(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Return the positions of the audio tokens in each prompt, int64 of shape [frames]."""
+        config: Any = self.model.config
+        is_audio = inputs["input_ids"] == config.audio_token_id
+        return [row.nonzero().squeeze(-1) for row in is_audio]
 
     def _parse(
-        self, tokens: list[int], logprobs: list[float], budget: int, request: Request
+        self,
+        tokens: list[int],
+        logprobs: list[float],
+        budget: int,
+        request: Request,
+        place: _Place,
     ) -> Recognition:
         """Return the recognition in a row of generated tokens."""
         end = find_end(tokens, budget, end_token_ids(self.model))
@@ -268,7 +312,8 @@ class Qwen3ASR:
         words: tuple[RecognizedWord, ...] = ()
         if text:
             forced = request.language is not None
-            words = score_words(self._token_texts(kept), logprobs[: len(kept)], forced=forced)
+            spelled = split_words(self._token_texts(kept), forced=forced)
+            words = self._timed(score_words(spelled, logprobs), spelled, len(kept), place)
         return Recognition(
             text=text,
             language=language,
@@ -277,6 +322,29 @@ class Qwen3ASR:
             raw=raw,
             mean_logprob=sum(scored) / len(scored) if scored else None,
             words=words,
+        )
+
+    def _timed(
+        self,
+        words: tuple[RecognizedWord, ...],
+        spelled: Sequence[WordTokens],
+        tokens: int,
+        place: _Place,
+    ) -> tuple[RecognizedWord, ...]:
+        """Return words with their times, if the model has alignment heads."""
+        if not self._alignment_heads:
+            return words
+        attention = attention_to_audio(
+            place.record, self._alignment_heads, place.row, place.clip, tokens, place.audio
+        )
+        geometry = self.geometry
+        tokens_of_words = [word.tokens for word in spelled]
+        bounds = divide_audio(attention, tokens_of_words, geometry.tokens_per_s)
+        if bounds is None:
+            return words
+        return tuple(
+            replace(word, start_s=geometry.token_start_s(first), end_s=geometry.token_start_s(end))
+            for word, (first, end) in zip(words, bounds, strict=True)
         )
 
     def _token_texts(self, tokens: list[int]) -> list[str]:
@@ -321,6 +389,16 @@ def _sampling(request: Request) -> Iterator[dict[str, Any]]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(request.seed)
         yield {"do_sample": True, "temperature": request.temperature, "top_k": 50, "top_p": 0.95}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the tokens of a recognition are in a batch; see `attention_to_audio`."""
+
+    record: AttentionRecord
+    row: int
+    clip: int
+    audio: torch.Tensor
 
 
 class _Budgets(StoppingCriteria):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from transformers import LogitsProcessor
@@ -52,19 +53,28 @@ class TokenScores(LogitsProcessor):
         self._token_logprobs.append(self._step_logprobs.gather(1, tokens.unsqueeze(1)).squeeze(1))
 
 
-def score_words(
-    token_texts: Sequence[str], logprobs: Sequence[float], *, forced: bool
-) -> tuple[RecognizedWord, ...]:
-    """Return the words of an output with their probabilities.
+@dataclass(frozen=True, slots=True)
+class WordTokens:
+    """A word of an output.
 
-    Words are separated by spaces; every wide (Chinese, Japanese) character is a word by itself. The
-    probability of a word is the product of the probabilities of its tokens, since the word is right
-    only if all of them are.
+    Attributes:
+        text: the word with adjacent punctuation.
+        tokens: indices of the generated tokens that spell it, in order.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+def split_words(token_texts: Sequence[str], *, forced: bool) -> tuple[WordTokens, ...]:
+    """Return the words of an output with their tokens.
+
+    Words are separated by spaces; every wide (Chinese, Japanese) character is a word by itself. A
+    token may be part of several words.
 
     Args:
         token_texts: text of each generated token; concatenated, they are the output. If several
             tokens spell one character, all but the last are empty.
-        logprobs: log-probability of each token.
         forced: whether the prompt forced the language, so that the output consists of the words
             alone.
     """
@@ -72,11 +82,10 @@ def score_words(
     start = 0 if forced and ASR_TEXT not in output else output.find(ASR_TEXT) + len(ASR_TEXT)
     if start < len(ASR_TEXT) and not (forced and start == 0):
         return ()
-    words: list[tuple[str, float]] = []
+    words: list[tuple[str, list[int]]] = []
     in_word = False
     position = 0
-    for token_text, logprob in zip(token_texts, logprobs, strict=True):
-        counted = False  # a token's probability counts once in each word that it is part of
+    for index, token_text in enumerate(token_texts):
         for char in token_text:
             position += 1
             if position <= start:
@@ -85,15 +94,30 @@ def score_words(
                 in_word = False
                 continue
             if not in_word or _is_wide(char):
-                words.append((char, logprob))
+                words.append((char, [index]))
             else:
-                word, word_logprob = words[-1]
-                words[-1] = (word + char, word_logprob + (0.0 if counted else logprob))
-            counted = True
+                text, tokens = words[-1]
+                words[-1] = (text + char, tokens if tokens[-1] == index else [*tokens, index])
             in_word = not _is_wide(char)
         if not token_text and words and position > start:  # a part of a character
-            words[-1] = (words[-1][0], words[-1][1] + logprob)
-    return tuple(RecognizedWord(word, math.exp(min(0.0, logprob))) for word, logprob in words)
+            words[-1][1].append(index)
+    return tuple(WordTokens(text, tuple(tokens)) for text, tokens in words)
+
+
+def score_words(
+    words: Sequence[WordTokens], logprobs: Sequence[float]
+) -> tuple[RecognizedWord, ...]:
+    """Return the words of an output with their probabilities.
+
+    The probability of a word is the product of the probabilities of its tokens, since the word is
+    right only if all of them are.
+
+    Args:
+        words: the words and their tokens.
+        logprobs: log-probability of each generated token.
+    """
+    scored = ((word.text, sum(logprobs[index] for index in word.tokens)) for word in words)
+    return tuple(RecognizedWord(text, math.exp(min(0.0, logprob))) for text, logprob in scored)
 
 
 def _is_wide(char: str) -> bool:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+WordTimes = Literal["attention", "interpolated"]
+"""Where the times of a segment's words are from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,8 +15,8 @@ class Word:
 
     Attributes:
         text: the word with adjacent punctuation.
-        start, end: times in seconds from the start of the recording, estimated from the detected
-            speech (`megaasr.transcribe.word_times`); None if unknown.
+        start, end: times in seconds from the start of the recording; None if unknown. The segment
+            says where they are from.
         confidence: calibrated probability that the word is correct, 0..1; None if unknown.
     """
 
@@ -79,6 +83,8 @@ class Segment:
         words: words with times, and confidence if the model gives probabilities.
         checks: quality checks that the text failed.
         attempts: all decoding attempts if there were several, else empty.
+        word_times: `attention` if the model told when the words are spoken, `interpolated` if their
+            times are estimates from the detected speech; None without words.
         chunk_start, chunk_end: bounds of the chunk, in seconds; the chunks of a recording cover it
             without gaps. None for segments that were not made from a chunk.
     """
@@ -98,3 +104,4 @@ class Segment:
     attempts: tuple[Attempt, ...] = ()
     chunk_start: float | None = None
     chunk_end: float | None = None
+    word_times: WordTimes | None = None

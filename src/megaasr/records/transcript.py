@@ -61,6 +61,12 @@ class Transcript:
         """The distinct flags of all segments, in order of appearance."""
         return tuple(dict.fromkeys(flag for segment in self.segments for flag in segment.flags))
 
+    @property
+    def word_times(self) -> str:
+        """Where the times of words are from: `attention`, `interpolated`, or `mixed`."""
+        kinds = {segment.word_times or "interpolated" for segment in self.segments if segment.words}
+        return "mixed" if len(kinds) > 1 else next(iter(kinds), "interpolated")
+
     def with_audio(self, audio: str) -> Transcript:
         """Return a copy that names the file it came from."""
         return replace(self, audio=audio)
@@ -77,7 +83,7 @@ class Transcript:
             "model": self.model,
             "reason": self.reason,
             "notes": list(self.notes),
-            "word_times": "interpolated",
+            "word_times": self.word_times,
             "segments": [strict_json.finite(asdict(segment)) for segment in self.segments],
         }
 

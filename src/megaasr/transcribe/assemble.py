@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from megaasr.model.interface import Recognition
 from megaasr.records import Check, Segment, Transcript, Word
+from megaasr.records.segments import WordTimes
 from megaasr.route.decision import RouteDecision
 from megaasr.text.languages import join_texts
 from megaasr.transcribe.chunking import MIN_DURATION_S, Chunk
 from megaasr.transcribe.fallback import ChunkDecoding
 from megaasr.transcribe.options import ReliabilityOptions
-from megaasr.transcribe.word_times import interpolate_text, interpolate_words
+from megaasr.transcribe.word_times import interpolate_text, interpolate_words, time_words
 
 
 def skipped_segment(chunk: Chunk, flags: tuple[str, ...]) -> Segment:
@@ -55,7 +56,7 @@ def assemble_segment(
     segment_flags = [check.flag for check in checks]
     if not text and not result.budget_hit:  # an output that was cut off states no verdict
         segment_flags.insert(0, "no_speech" if result.language is None else "no_words")
-    words = _words(text, result, chunk, calibration)
+    words, word_times = _words(text, result, chunk, calibration)
     if text and best.failed_checks:
         segment_flags.append("unreliable")
         if reliability.drop_unreliable:
@@ -79,6 +80,7 @@ def assemble_segment(
         attempts=decoding.attempts if len(decoding.attempts) > 1 else (),
         chunk_start=chunk.start_s,
         chunk_end=chunk.end_s,
+        word_times=word_times if words else None,
     )
 
 
@@ -114,13 +116,17 @@ def assemble_transcript(
 
 def _words(
     text: str, result: Recognition, chunk: Chunk, calibration: Callable[[float], float]
-) -> tuple[Word, ...]:
-    """Return the words of a text, with confidence if the model gives probabilities."""
+) -> tuple[tuple[Word, ...], WordTimes]:
+    """Return the words of a text, with confidence if the model gives probabilities, and where
+    their times are from."""
     if not text:
-        return ()
+        return (), "interpolated"
     if result.words:
-        return interpolate_words(result.words, chunk, calibration)
-    return interpolate_text(text, result.language, chunk)
+        timed = time_words(result.words, chunk, calibration)
+        if timed is not None:
+            return timed, "attention"
+        return interpolate_words(result.words, chunk, calibration), "interpolated"
+    return interpolate_text(text, result.language, chunk), "interpolated"
 
 
 def _route_reason(decision: RouteDecision, kept_route: str) -> str | None:

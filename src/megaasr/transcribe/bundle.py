@@ -14,7 +14,7 @@ from megaasr.model.hub import find_local_model, find_model_parts
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
-    from megaasr.model.interface import Recognition, Request, SamplingSettings, SpeechModel
+    from megaasr.model.interface import Align, Recognition, Request, SamplingSettings, SpeechModel
     from megaasr.model.layout import EncoderAttention
     from megaasr.route.decision import RouteChoice, RouteDecision
 
@@ -38,6 +38,8 @@ class ModelOptions:
         batch_size: largest number of chunks in one forward pass.
         threads: number of CPU threads; None keeps torch's setting.
         encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
+        align: `model` to time words by the model's alignment heads, if it has any; `off` to
+            estimate their times from the detected speech.
         adapter: adapter folder in PEFT's layout; None for the model's own adapter.
         route: branch selection: `auto`, `base`, `robust` or `both`.
         threshold: probability of degraded audio, 0..1, from which `auto` selects the robust branch;
@@ -51,6 +53,7 @@ class ModelOptions:
     batch_size: int = 8
     threads: int | None = None
     encoder_attention: EncoderAttention = "windowed"
+    align: Align = "model"
     adapter: Path | None = None
     route: RouteChoice = "auto"
     threshold: float | None = None
@@ -99,6 +102,7 @@ class ModelOptions:
             "route": self.route,
             "threshold": self.threshold,
             "encoder_attention": self.encoder_attention,
+            **({} if self.align == "model" else {"align": self.align}),
             "dtype": self.dtype,
         }
 
@@ -141,6 +145,7 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
         hub=options.hub,
         batch_size=options.batch_size,
         encoder_attention=options.encoder_attention,
+        align=options.align,
         adapter=options.adapter,
     )
     if options.route in ("robust", "both") and not model.has_robust_route:

@@ -97,18 +97,27 @@ class Chunk:
         half a minute of noise. Non-speech of up to 2 s stays, and without voice-activity detection
         all of it does.
         """
+        start, end = self._trim_bounds()
+        return self.samples[start:end]
+
+    @property
+    def trimmed_start_s(self) -> float:
+        """Start of the trimmed samples, in seconds from the recording's beginning."""
+        return self.start_s + self._trim_bounds()[0] / SAMPLE_RATE
+
+    def _trim_bounds(self) -> tuple[int, int]:
+        """Return the index of the first of the trimmed samples, and that after the last."""
+        count = len(self.samples)
         if self.speech is None:
-            return self.samples
+            return 0, count
         speech_frames = np.flatnonzero(self.speech >= _TRIM_THRESHOLD)
         if not len(speech_frames):
-            return self.samples
+            return 0, count
         margin = int(_TRIM_MARGIN_S * SAMPLE_RATE)
         start = max(0, int(speech_frames[0]) * VAD_FRAME - margin)
-        end = min(len(self.samples), (int(speech_frames[-1]) + 1) * VAD_FRAME + margin)
+        end = min(count, (int(speech_frames[-1]) + 1) * VAD_FRAME + margin)
         min_trim = int(_MIN_TRIM_S * SAMPLE_RATE)
-        return self.samples[
-            start if start >= min_trim else 0 : end if len(self.samples) - end >= min_trim else None
-        ]
+        return start if start >= min_trim else 0, end if count - end >= min_trim else count
 
 
 def split_into_chunks(

@@ -17,7 +17,7 @@ from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.interface import Route, SpeechModel
+from megaasr.model.interface import Align, Route, SpeechModel
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
 from megaasr.transcribe.assemble import assemble_segment, skipped_segment
@@ -161,6 +161,7 @@ class MegaASR:
         adapter: str | Path | None = None,
         profile: str | Path | None = None,
         encoder_attention: EncoderAttention = "windowed",
+        align: Align = "model",
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
         search: SearchOptions = GREEDY,
     ) -> MegaASR:
@@ -183,6 +184,8 @@ class MegaASR:
             profile: file written by `mega-asr calibrate`, whose route and threshold apply unless
                 they are given here.
             encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
+            align: `model` to time words by the model's alignment heads, if it has any; `off` to
+                estimate their times from the detected speech.
             reliability: voice-activity detection, quality checks and retries.
             search: how the text of a chunk is searched: greedily, or by consensus of samples.
 
@@ -197,6 +200,7 @@ class MegaASR:
             dtype=dtype,
             batch_size=batch_size,
             encoder_attention=encoder_attention,
+            align=align,
             adapter=None if adapter is None else Path(adapter),
             route=route,
             threshold=threshold,

@@ -1,9 +1,9 @@
-"""Word times, estimated from the detected speech of a chunk.
+"""Word times: those of the model's attention, or estimates from the detected speech of a chunk.
 
-The speech is divided into *spans* at the pauses. Every word lies in one span: where a pause falls
-between two words, the boundary is taken whose share of the text is closest to the share of the
-speech before the pause, with a preference for the ends of sentences and clauses. Within a span, a
-word's share of the speech is its share of the characters.
+For estimates, the speech is divided into *spans* at the pauses. Every word lies in one span: where
+a pause falls between two words, the boundary is taken whose share of the text is closest to the
+share of the speech before the pause, with a preference for the ends of sentences and clauses.
+Within a span, a word's share of the speech is its share of the characters.
 """
 
 from __future__ import annotations
@@ -32,6 +32,45 @@ _SENTENCE_BONUS_S, _CLAUSE_BONUS_S = 3.0, 0.7
 _FORBIDDEN_S = 1000.0
 _SENTENCE_END, _CLAUSE_END = ".!?…。！？।॥؟۔။។", ",;:،、，；："
 _CLOSING = "\"'”’»)]}」』）】"
+
+
+def time_words(
+    words: Sequence[RecognizedWord], chunk: Chunk, calibration: Callable[[float], float]
+) -> tuple[Word, ...] | None:
+    """Return words with the times of the model and calibrated confidence; None without its times.
+
+    The detector has the last word on silence: what lies in a pause at the start or the end of a
+    word does not belong to it.
+
+    Args:
+        words: recognized words in order.
+        chunk: the audio that they were recognized in.
+        calibration: maps the model's probability of a word to its confidence.
+    """
+    offset_s = chunk.trimmed_start_s
+    spans = _spans(_speech_mask(chunk, 0.0))
+    bounds_s = [
+        (chunk.start_s + start * _FRAME_S, chunk.start_s + end * _FRAME_S) for start, end in spans
+    ]
+    timed = []
+    for word in words:
+        if word.start_s is None or word.end_s is None:
+            return None
+        start, end = _within_speech(offset_s + word.start_s, offset_s + word.end_s, bounds_s)
+        confidence = round(calibration(word.probability), 4)
+        start, end = (round(min(time, chunk.end_s), 3) for time in (start, end))
+        timed.append(Word(word.text, start, end, confidence))
+    return tuple(timed)
+
+
+def _within_speech(
+    start: float, end: float, spans: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+    """Return the part of an interval in the span of speech that it has most of; all of it if it
+    lies in a pause."""
+    parts = [(max(start, first), min(end, last)) for first, last in spans]
+    longest = max(parts, key=lambda part: part[1] - part[0])
+    return longest if longest[1] > longest[0] else (start, end)
 
 
 def interpolate_words(

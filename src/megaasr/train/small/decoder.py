@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
+from megaasr.model.attention_times import AlignmentHead, write_heads
 from megaasr.model.inputs import IGNORE
 from megaasr.model.prompt import AUDIO_PAD, TEXT_END, TURN_END, token_id
 from megaasr.train.evaluate import dev_error_rate
@@ -163,7 +164,10 @@ class DecoderTrainer:
         with flushed_denormals():
             self._loop.train()
         if self.accelerator.is_main_process:
-            self.run.export(self.model, self.processor)
+            folder = self.run.export(self.model, self.processor)
+            if self.recipe.attention_weight:
+                guided = [AlignmentHead(g.layer, g.head) for g in self.recipe.guided_heads]
+                write_heads(folder, guided)
             self.accelerator.unwrap_model(self._objective).ctc.save_head(self.run.path)
         self.accelerator.wait_for_everyone()
         return TrainingResult(self.run.path / "model", self.run.last_validation())

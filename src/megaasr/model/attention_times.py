@@ -1,0 +1,232 @@
+"""Where in the audio the words of a text are: by the attention of decoder heads that follow speech.
+
+Some heads of a decoder attend to the frames of the token that is written next. A folder of a model
+may name them in `alignment_heads.json`. The audio is divided among the words in order, such that
+the attention of each word's tokens to its own frames is as high as possible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
+
+from megaasr import strict_json
+from megaasr.atomic import write_atomically
+from megaasr.errors import CheckpointError
+
+HEADS_FILE = "alignment_heads.json"
+_SMOOTHING_S = 0.1
+"""Attention is averaged over this time: heads look at single frames of a token, not at all."""
+_LEAST_ATTENTION = 1e-3
+"""Least attention, relative to the mean, so that no single frame decides everything."""
+Attention = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentHead:
+    """A head of the decoder that attends to the frames of the token that is written next.
+
+    Attributes:
+        layer: index of the layer.
+        head: index of the query head in the layer.
+    """
+
+    layer: int
+    head: int
+
+
+def read_heads(folder: Path, layers: int, heads: int) -> tuple[AlignmentHead, ...]:
+    """Return the alignment heads of a model; none if its folder has no `alignment_heads.json`.
+
+    Args:
+        folder: folder of the model.
+        layers: number of layers of the decoder.
+        heads: number of query heads in a layer.
+
+    Raises:
+        CheckpointError: the file is no list of `[layer, head]` of this decoder.
+    """
+    path = folder / HEADS_FILE
+    if not path.is_file():
+        return ()
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"))["heads"]
+        named = tuple(AlignmentHead(int(layer), int(head)) for layer, head in pairs)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} does not list heads as [layer, head]: {error}") from error
+    for head in named:
+        if not (0 <= head.layer < layers and 0 <= head.head < heads):
+            raise CheckpointError(
+                f"{path}: layer {head.layer}, head {head.head} is not in the decoder, which has "
+                f"{layers} layers of {heads} heads"
+            )
+    return named
+
+
+def write_heads(folder: Path, heads: Sequence[AlignmentHead]) -> None:
+    """Write `alignment_heads.json` into the folder of a model."""
+    document = {"heads": [[head.layer, head.head] for head in heads]}
+    write_atomically(folder / HEADS_FILE, strict_json.dumps(document) + "\n")
+
+
+@dataclass
+class AttentionRecord:
+    """What the heads saw while a batch was decoded.
+
+    Attributes:
+        keys: keys of the prompts by layer, float of shape [clips, key heads, tokens, size].
+        queries: queries by layer, one tensor for each generated token, float of shape [rows, heads,
+            size]. The first is the last position of the prompt and has a row for each clip.
+    """
+
+    keys: dict[int, torch.Tensor] = field(default_factory=dict)
+    queries: dict[int, list[torch.Tensor]] = field(default_factory=dict)
+
+    def add(self, layer: int, queries: torch.Tensor, keys: torch.Tensor) -> None:
+        """Keep queries and keys of a forward pass, float of shape [rows, heads, tokens, size]."""
+        self.keys.setdefault(layer, keys)
+        self.queries.setdefault(layer, []).append(queries[:, :, -1])
+
+
+_RECORD: ContextVar[AttentionRecord | None] = ContextVar("megaasr_attention_record", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[AttentionRecord]:
+    """Record what the heads of `attach_recorder` see while a batch is decoded inside the block."""
+    record = AttentionRecord()
+    token = _RECORD.set(record)
+    try:
+        yield record
+    finally:
+        _RECORD.reset(token)
+
+
+def attach_recorder(decoder: Any, heads: Sequence[AlignmentHead]) -> None:
+    """Let the layers of some heads record their queries and keys.
+
+    They compute nothing else more than before, and nothing at all outside of `recording`, which is
+    the state of a call (a context variable), so several threads may use one model.
+
+    Args:
+        decoder: native decoder.
+        heads: the heads.
+    """
+    for layer in {head.layer for head in heads}:
+        attention = decoder.layers[layer].self_attn
+        attention.register_forward_pre_hook(_recorder(layer), with_kwargs=True)
+
+
+def _recorder(layer: int) -> Callable[[Any, Any, dict[str, Any]], None]:
+    def record_layer(module: Any, args: Any, options: dict[str, Any]) -> None:
+        record = _RECORD.get()
+        if record is None:
+            return
+        hidden = options["hidden_states"] if "hidden_states" in options else args[0]
+        shape = (*hidden.shape[:-1], -1, module.head_dim)
+        queries = module.q_norm(module.q_proj(hidden).view(shape)).transpose(1, 2)
+        keys = module.k_norm(module.k_proj(hidden).view(shape)).transpose(1, 2)
+        rotate: Any = apply_rotary_pos_emb
+        record.add(layer, *rotate(queries, keys, *options["position_embeddings"]))
+
+    return record_layer
+
+
+def attention_to_audio(
+    record: AttentionRecord,
+    heads: Sequence[AlignmentHead],
+    row: int,
+    clip: int,
+    tokens: int,
+    audio: torch.Tensor,
+) -> Attention:
+    """Return the mean attention of some heads from each generated token to the audio.
+
+    Args:
+        record: what was recorded while the batch was decoded.
+        heads: the heads.
+        row: row of the generated tokens in the batch.
+        clip: row of the prompt in the batch; another one if several samples were drawn.
+        tokens: number of generated tokens.
+        audio: positions of the clip's audio tokens in its prompt, int64 of shape [frames].
+
+    Returns:
+        Float32 of shape [tokens, frames]. Each row adds up to 1: attention to the text is left out.
+    """
+    total = torch.zeros(tokens, len(audio))
+    for head in heads:
+        keys, queries = record.keys[head.layer], record.queries[head.layer]
+        group = head.head * keys.shape[1] // queries[0].shape[1]
+        rows = [queries[0][clip, head.head], *(q[row, head.head] for q in queries[1:tokens])]
+        query, key = torch.stack(rows).float(), keys[clip, group, audio].float()
+        total += (query @ key.T / query.shape[-1] ** 0.5).softmax(dim=-1).cpu()
+    attention: Attention = (total / len(heads)).numpy()
+    return attention
+
+
+def divide_audio(
+    attention: Attention, words: Sequence[Sequence[int]], frames_per_s: float
+) -> list[tuple[int, int]] | None:
+    """Divide the audio among words in order; return the first frame and the end of each.
+
+    Frames may belong to no word: before the first, between two, and after the last. The division
+    has the highest sum, over the frames of words, of the logarithm of the word's attention relative
+    to the mean of all frames. It is found by dynamic programming.
+
+    Args:
+        attention: attention of each token to each frame, float of shape [tokens, frames].
+        words: indices of the tokens of each word, in order.
+        frames_per_s: number of frames in a second.
+
+    Returns:
+        The first frame of each word and the frame after its last, which do not overlap; None if
+        there are more words than frames.
+    """
+    frames = attention.shape[1]
+    if not 0 < len(words) <= frames:
+        return None
+    relative = np.stack([attention[list(word)].mean(axis=0) * frames for word in words])
+    width = min(frames, round(_SMOOTHING_S * frames_per_s) | 1)
+    smooth = np.stack([np.convolve(row, np.full(width, 1 / width), "same") for row in relative])
+    return _best_division(np.log(np.maximum(smooth, _LEAST_ATTENTION)))
+
+
+def _best_division(gain: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Return (first frame, end) of each word for the highest sum of gains.
+
+    Args:
+        gain: gain of each frame in each word, [words, frames]; a frame of no word gains 0.
+    """
+    words, frames = gain.shape
+    # The states are a gap, word 0, a gap, word 1, …, a gap.
+    gains = np.zeros((2 * words + 1, frames))
+    gains[1::2] = gain
+    can_skip = np.zeros(2 * words + 1, dtype=bool)
+    can_skip[3::2] = True  # a gap between two words
+    best = np.full(2 * words + 1, -np.inf)
+    best[:2] = gains[:2, 0]
+    moves = np.zeros((frames, 2 * words + 1), dtype=np.int8)
+    for frame in range(1, frames):
+        from_last = np.concatenate([[-np.inf], best[:-1]])
+        from_word = np.concatenate([[-np.inf, -np.inf], best[:-2]])
+        candidates = np.stack([best, from_last, np.where(can_skip, from_word, -np.inf)])
+        moves[frame] = candidates.argmax(axis=0)
+        best = candidates.max(axis=0) + gains[:, frame]
+    state = 2 * words - (best[-2] > best[-1])
+    bounds = [(frames, 0)] * words
+    for frame in range(frames - 1, -1, -1):
+        if state % 2:
+            _, end = bounds[state // 2]
+            bounds[state // 2] = (frame, max(end, frame + 1))
+        state -= int(moves[frame, state])
+    return bounds
