@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import pytest
 import regex
@@ -15,6 +15,7 @@ from megaasr.records import FORMATS, Segment, Transcript, Word
 from megaasr.records.subtitles import (
     MAX_CUE_S,
     MIN_CUE_S,
+    SubtitleLayout,
     live_lines,
     single_line,
     split_into_cues,
@@ -229,6 +230,84 @@ def test_every_format_has_the_times_of_the_words() -> None:
     document = json.loads(result.to_json())["segments"][0]
     assert (document["start"], document["end"]) == (20.0, 21.5)
     assert (document["chunk_start"], document["chunk_end"]) == (0.0, 23.5)
+
+
+# The layout
+
+
+def test_lines_are_as_wide_and_as_many_as_asked_for() -> None:
+    for width, count in ((20, 1), (20, 3), (60, 2), (12, 2)):
+        cues = split_into_cues(Segment(0.0, 20.0, LONG, "en"), SubtitleLayout(width, count))
+        lines = [line for cue in cues for line in cue.lines]
+        assert " ".join(lines) == LONG
+        assert max(map(columns, lines)) <= width
+        assert max(len(cue.lines) for cue in cues) <= count
+    wide = split_into_cues(Segment(0.0, 5.0, "a" * 30, "en"), SubtitleLayout(10))
+    assert max(columns(line) for cue in wide for line in cue.lines) <= 10
+
+
+@pytest.mark.parametrize("values", [{"columns": 3}, {"lines": 0}])
+def test_a_layout_without_room_is_refused(values: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=r"least"):
+        SubtitleLayout(**values)
+
+
+def test_each_word_is_underlined_while_it_is_spoken() -> None:
+    words = timed("Good <day>, all", (1.0, 1.4), (1.4, 2.0), (2.5, 3.0))
+    segment = segment_of(words, (0.0, 4.0))
+    layout = SubtitleLayout(highlight_words=True)
+    blocks = transcript(segment).to_vtt(layout).split("\n\n")[1:]
+    assert [block.strip().splitlines() for block in blocks] == [
+        ["00:00:01.000 --> 00:00:01.400", "<u>Good</u> &lt;day&gt;, all"],
+        ["00:00:01.400 --> 00:00:02.000", "Good <u>&lt;day&gt;,</u> all"],
+        ["00:00:02.000 --> 00:00:02.500", "Good &lt;day&gt;, all"],
+        ["00:00:02.500 --> 00:00:03.000", "Good &lt;day&gt;, <u>all</u>"],
+    ]
+    numbered = transcript(segment).to_srt(layout)
+    assert "2\n00:00:01,400 --> 00:00:02,000\nGood <u><day>,</u> all\n" in numbered
+    assert numbered.count("-->") == 4
+    # Without times of words there is nothing to highlight.
+    plain = transcript(Segment(0.0, 4.0, "Good day.", "en"))
+    assert plain.to_srt(layout) == plain.to_srt()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text("abc<&", min_size=1, max_size=9),
+            st.floats(0.0, 0.6),
+            st.floats(0.001, 1.0),
+        ),
+        min_size=1,
+        max_size=25,
+    ),
+    st.integers(4, 30),
+)
+def test_highlighted_cues_have_the_same_text_and_do_not_overlap(
+    parts: list[tuple[str, float, float]], width: int
+) -> None:
+    words, time = [], 0.0
+    for text, pause, length in parts:
+        words.append(Word(text, time + pause, time + pause + length))
+        time += pause + length
+    segment = segment_of(tuple(words), (0.0, time + 1.0))
+    plain = split_into_cues(segment, SubtitleLayout(width))
+    layout = SubtitleLayout(width, highlight_words=True)
+    blocks = transcript(segment).to_srt(layout).strip().split("\n\n")
+    displayed = [block.split("\n", 2) for block in blocks]
+    seconds = [
+        sum(float(x) * 60**i for i, x in enumerate(reversed(stamp.replace(",", ".").split(":"))))
+        for _, times, _ in displayed
+        for stamp in times.split(" --> ")
+    ]
+    assert seconds == sorted(seconds)
+    assert seconds[0] == pytest.approx(plain[0].start, abs=0.03)
+    assert seconds[-1] == pytest.approx(plain[-1].end, abs=0.03)
+    texts = [text.replace("<u>", "").replace("</u>", "") for _, _, text in displayed]
+    expected = ["\n".join(cue.lines) for cue in plain]
+    assert [key for key, _ in groupby(texts)] == [key for key, _ in groupby(expected)]
+    for _, _, text in displayed:
+        assert text.count("<u>") == text.count("</u>")
 
 
 def test_no_cue_spans_a_long_pause() -> None:

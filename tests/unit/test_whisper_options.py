@@ -16,7 +16,6 @@ from megaasr.cli.whisper_options import WHISPER_ONLY
 from megaasr.model.interface import Recognition, RecognizedWord, Request
 from megaasr.model.loading import DTYPES
 from megaasr.records import FORMATS
-from megaasr.records.subtitles import MAX_CUE_LINES, MAX_LINE_COLUMNS
 from megaasr.transcribe.checks import CheckThresholds
 from megaasr.transcribe.recognizer import MegaASR
 
@@ -67,14 +66,6 @@ def test_reasons_name_options_checks_and_values_that_exist(reason: str, accepted
     assert set(checks) <= {field.name for field in fields(CheckThresholds)}
     assert set(re.findall(r"--dtype (\w+)", reason)) <= set(DTYPES)
     assert set(re.findall(r"-f (\w+)", reason)) <= set(FORMATS)
-
-
-def test_the_size_of_subtitles_is_true() -> None:
-    sizes = {"one": 1, "two": 2, "three": 3}
-    lines, columns = re.findall(
-        r"most (\w+) lines of (\d+) columns", WHISPER_ONLY["max-line-width"]
-    )[0]
-    assert (sizes[lines], int(columns)) == (MAX_CUE_LINES, MAX_LINE_COLUMNS)
 
 
 class RepeatingModel:

@@ -27,6 +27,7 @@ from megaasr.hub import HubOptions
 from megaasr.model.hub import SHIPPED, SHIPPED_LANGUAGES
 from megaasr.model.prompt import language_name
 from megaasr.records import FORMATS
+from megaasr.records.subtitles import DEFAULT_LAYOUT, SubtitleLayout
 from megaasr.transcribe.bundle import LazyModel, ModelOptions
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput, OutputFolder
 from megaasr.transcribe.search import GREEDY, SearchOptions
@@ -225,6 +226,25 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = False,
+    max_line_width: Annotated[
+        int,
+        typer.Option(
+            min=4, help="Columns of a subtitle's line.", rich_help_panel=options.OUTPUT_PANEL
+        ),
+    ] = DEFAULT_LAYOUT.columns,
+    max_line_count: Annotated[
+        int,
+        typer.Option(min=1, help="Lines of a subtitle.", rich_help_panel=options.OUTPUT_PANEL),
+    ] = DEFAULT_LAYOUT.lines,
+    highlight_words: Annotated[
+        str,
+        typer.Option(
+            metavar="True|False",
+            help="Underline each word of srt and vtt while it is spoken.",
+            rich_help_panel=options.OUTPUT_PANEL,
+        ),
+    ] = "False",
+    word_timestamps: Annotated[str | None, typer.Option(hidden=True)] = None,
     verbose: Annotated[
         str | None,
         typer.Option(
@@ -256,6 +276,11 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     if resume and not writing:
         raise UsageError("--resume needs files to skip: add -o FOLDER or -f FORMAT")
     content, bar = _what_to_show(json_lines, verbose, writing=writing)
+    layout = SubtitleLayout(
+        max_line_width, max_line_count, _parse_bool("--highlight-words", highlight_words)
+    )
+    if word_timestamps is not None and not _parse_bool("--word-timestamps", word_timestamps):
+        raise UsageError("words always have times; leave --word-timestamps out")
     if STANDARD_INPUT in audio and sys.stdin.isatty():
         raise UsageError(
             "- reads a recording from standard input, but that is a terminal; use - < FILE"
@@ -294,7 +319,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     )
     folder = None
     if writing:
-        folder = OutputFolder(output_dir or Path(), formats, transcribe_options.settings())
+        folder = OutputFolder(output_dir or Path(), formats, transcribe_options.settings(), layout)
         folder.assign_names(
             [recording for recording in inputs if isinstance(recording, AudioInput)]
         )
@@ -474,6 +499,17 @@ def _parse_formats(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(formats))
 
 
+def _parse_bool(option: str, text: str) -> bool:
+    """Return the value of an option that takes True or False, as whisper's do.
+
+    Raises:
+        UsageError: the text is neither.
+    """
+    if text.lower() not in ("true", "false"):
+        raise UsageError(f"{option} {text} is neither True nor False")
+    return text.lower() == "true"
+
+
 def _what_to_show(
     json_lines: bool, verbose: str | None, *, writing: bool
 ) -> tuple[StdoutContent, bool]:
@@ -482,9 +518,7 @@ def _what_to_show(
     Raises:
         UsageError: `verbose` is neither true nor false.
     """
-    if verbose is not None and verbose.lower() not in ("true", "false"):
-        raise UsageError(f"--verbose {verbose} is neither True nor False")
-    show_lines = None if verbose is None else verbose.lower() == "true"
+    show_lines = None if verbose is None else _parse_bool("--verbose", verbose)
     if json_lines:
         return StdoutContent.JSON, show_lines is not False
     if show_lines or (show_lines is None and sys.stdout.isatty()):

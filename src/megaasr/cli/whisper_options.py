@@ -8,7 +8,9 @@ from typer.core import TyperCommand
 
 from megaasr.errors import UsageError
 
-_NO_BEAM_SEARCH = "decoding is greedy, with sampling only if the text is unreliable"
+_NO_BEAM_SEARCH = (
+    "text is decoded greedily, or chosen from several samples with --decode consensus --samples N"
+)
 _FIXED_TEMPERATURES = (
     "chunks are decoded greedily, and those with unreliable text again with sampling at fixed "
     "temperatures; --no-retry decodes every chunk only once"
@@ -18,7 +20,6 @@ _SPEECH_DETECTION = (
     "disables it, and --guard speech_not_detected=P sets the probability of speech below which "
     "text is unreliable"
 )
-_SUBTITLE_SIZE = "subtitles have at most two lines of 42 columns"
 _WORDS = "the words in the JSON output always include adjacent punctuation"
 WHISPER_ONLY = {
     "append-punctuations": _WORDS,
@@ -29,11 +30,8 @@ WHISPER_ONLY = {
     "condition-on-previous-text": "chunks do not depend on the text before them",
     "fp16": "the data type follows the device; --dtype float16 sets it",
     "hallucination-silence-threshold": _SPEECH_DETECTION,
-    "highlight-words": "subtitles highlight no words; -f json has the times of all words",
     "length-penalty": _NO_BEAM_SEARCH,
-    "max-line-count": _SUBTITLE_SIZE,
-    "max-line-width": _SUBTITLE_SIZE,
-    "max-words-per-line": _SUBTITLE_SIZE,
+    "max-words-per-line": "lines are as long as --max-line-width allows",
     "model-dir": "give a folder to --model, or set HF_HOME to move the cache of downloads",
     "no-speech-threshold": _SPEECH_DETECTION,
     "patience": _NO_BEAM_SEARCH,
@@ -41,7 +39,6 @@ WHISPER_ONLY = {
     "suppress-tokens": "no tokens are suppressed",
     "temperature": _FIXED_TEMPERATURES,
     "temperature-increment-on-fallback": _FIXED_TEMPERATURES,
-    "word-timestamps": "-f json always has the times of words, interpolated",
 }
 """Name of each option, with dashes, and why the command does not have it."""
 

@@ -12,25 +12,24 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from megaasr.errors import UsageError
 from megaasr.records.segments import Segment
 from megaasr.records.timeline import Timeline, count_visible
 from megaasr.text.graphemes import columns, is_wide, split_clusters
 
-MAX_LINE_COLUMNS = 42
-"""Maximum width of a subtitle's line; wide (Chinese, Japanese, Korean) characters fill two
-columns."""
-MAX_CUE_LINES = 2
-"""Maximum number of lines in a subtitle."""
 MIN_CUE_S = 0.83
 """Minimum duration of a subtitle in seconds, unless the next one begins before that."""
 MAX_CUE_S = 7.0
 """Maximum duration of a subtitle in seconds."""
 MAX_PAUSE_S = 1.5
 """A pause between two words of this many seconds divides a text; no subtitle spans it."""
+
+_MIN_HIGHLIGHT_S = 0.02
+"""Shorter highlights, and pauses between them, are not displayed."""
 
 _SENTENCE_END = re.compile(
     r"(?<=[.!?…।॥؟۔။។])\s+|(?<=[.!?…][\"”’)])\s+|(?<=[。！？])(?![”’」』）])"
@@ -42,18 +41,68 @@ _HANGUL = (("\u1100", "\u11ff"), ("\u3130", "\u318f"), ("\ua960", "\ua97f"), ("\
 
 
 @dataclass(frozen=True, slots=True)
+class SubtitleLayout:
+    """How subtitles look.
+
+    Attributes:
+        columns: maximum width of a line; wide (Chinese, Japanese, Korean) characters fill two
+            columns.
+        lines: maximum number of lines.
+        highlight_words: underline each word while it is spoken, in a cue of its own, as whisper
+            does; segments whose words have no times are displayed without.
+
+    Raises:
+        UsageError: `columns` is less than 4, or `lines` less than 1.
+    """
+
+    columns: int = 42
+    lines: int = 2
+    highlight_words: bool = False
+
+    def __post_init__(self) -> None:
+        if self.columns < _MIN_COLUMNS:
+            raise UsageError(
+                f"lines of {self.columns} columns are too narrow; {_MIN_COLUMNS} is the least"
+            )
+        if self.lines < 1:
+            raise UsageError(f"{self.lines} lines in a subtitle; at least 1 is needed")
+
+
+_MIN_COLUMNS = 4
+DEFAULT_LAYOUT = SubtitleLayout()
+
+
+@dataclass(frozen=True, slots=True)
+class CueWord:
+    """A word of a subtitle.
+
+    Attributes:
+        start, end: times in seconds from the start of the recording.
+        first, last: position before its first and after its last character, counted in visible
+            characters of the subtitle's text.
+    """
+
+    start: float
+    end: float
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cue:
     """One subtitle.
 
     Attributes:
         start, end: times in seconds from the start of the recording; `end` is at least 1 ms after
             `start`.
-        lines: one or two lines of text.
+        lines: lines of text.
+        words: the words with their times; empty if they are unknown.
     """
 
     start: float
     end: float
     lines: tuple[str, ...]
+    words: tuple[CueWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +124,7 @@ def split_into_phrases(segment: Segment) -> list[Phrase]:
     return [phrase for phrase, _ in _timed_phrases(segment)]
 
 
-def split_into_cues(segment: Segment) -> list[Cue]:
+def split_into_cues(segment: Segment, layout: SubtitleLayout = DEFAULT_LAYOUT) -> list[Cue]:
     """Return the cues of a segment, in order of time and without overlap.
 
     Every sentence begins a new cue, except that short sentences share one. The lines of a sentence
@@ -84,9 +133,10 @@ def split_into_cues(segment: Segment) -> list[Cue]:
     cues: list[Cue] = []
     for phrase, timeline in _timed_phrases(segment):
         first = 0
-        for lines in _cue_texts(phrase.text, timeline):
+        for lines in _cue_texts(phrase.text, timeline, layout):
             last = first + count_visible("".join(lines))
-            cues.append(Cue(timeline.start_of(first), timeline.end_of(last), lines))
+            words = _cue_words(timeline.part(first, last))
+            cues.append(Cue(timeline.start_of(first), timeline.end_of(last), lines, words))
             first = last
     end = segment.end if segment.chunk_end is None else segment.chunk_end
     return _displayed(cues, end)
@@ -141,28 +191,96 @@ def render_tsv(segments: Sequence[Segment]) -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-def render_srt(segments: Sequence[Segment]) -> str:
+def render_srt(segments: Sequence[Segment], layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
     """Return SubRip subtitles."""
     blocks = []
-    cues = (cue for segment in segments for cue in split_into_cues(segment))
-    for number, cue in enumerate(cues, 1):
-        times = f"{timestamp(cue.start, decimal=',')} --> {timestamp(cue.end, decimal=',')}"
-        # SubRip has no escapes; an arrow in the text would be read as a line of times.
-        text = "\n".join(cue.lines).replace("-->", "→")
+    displayed = _displayed_texts(segments, layout, _safe_in_srt)
+    for number, (start, end, text) in enumerate(displayed, 1):
+        times = f"{timestamp(start, decimal=',')} --> {timestamp(end, decimal=',')}"
         blocks.append(f"{number}\n{times}\n{text}\n")
     return "\n".join(blocks)
 
 
-def render_vtt(segments: Sequence[Segment]) -> str:
+def render_vtt(segments: Sequence[Segment], layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
     """Return WebVTT subtitles."""
     blocks = ["WEBVTT\n"]
-    for segment in segments:
-        for cue in split_into_cues(segment):
-            text = "\n".join(cue.lines)
-            for char, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-                text = text.replace(char, escape)
-            blocks.append(f"{timestamp(cue.start)} --> {timestamp(cue.end)}\n{text}\n")
+    for start, end, text in _displayed_texts(segments, layout, _escaped_for_vtt):
+        blocks.append(f"{timestamp(start)} --> {timestamp(end)}\n{text}\n")
     return "\n".join(blocks)
+
+
+def _safe_in_srt(text: str) -> str:
+    # SubRip has no escapes; an arrow in the text would be read as a line of times.
+    return text.replace("-->", "→")
+
+
+def _escaped_for_vtt(text: str) -> str:
+    for char, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(char, escape)
+    return text
+
+
+def _displayed_texts(
+    segments: Sequence[Segment], layout: SubtitleLayout, escape: Callable[[str], str]
+) -> Iterator[tuple[float, float, str]]:
+    """Yield start, end and escaped text of everything that is displayed, in order of time."""
+    for segment in segments:
+        for cue in split_into_cues(segment, layout):
+            if not layout.highlight_words or not cue.words:
+                yield cue.start, cue.end, escape("\n".join(cue.lines))
+                continue
+            for start, end, word in _highlights(cue):
+                yield start, end, _underlined(cue.lines, word, escape)
+
+
+def _highlights(cue: Cue) -> Iterator[tuple[float, float, CueWord | None]]:
+    """Yield the parts of a cue, each with the word that is spoken, or None in a pause."""
+    time = cue.start
+    for word in cue.words:
+        start, end = min(max(word.start, time), cue.end), min(word.end, cue.end)
+        if end - start < _MIN_HIGHLIGHT_S:
+            continue
+        if start - time >= _MIN_HIGHLIGHT_S:
+            yield time, start, None
+        else:
+            start = time
+        yield start, end, word
+        time = end
+    if cue.end - time >= _MIN_HIGHLIGHT_S or time == cue.start:
+        yield time, cue.end, None
+
+
+def _underlined(lines: Sequence[str], word: CueWord | None, escape: Callable[[str], str]) -> str:
+    """Return the escaped text of a cue with a word between `<u>` and `</u>`, on each line that it
+    is on."""
+    if word is None:
+        return escape("\n".join(lines))
+    marked = []
+    position = 0
+    for line in lines:
+        inside = []
+        for index, char in enumerate(line):
+            if not char.isspace():
+                if word.first <= position < word.last:
+                    inside.append(index)
+                position += 1
+        if inside:
+            before, after = line[: inside[0]], line[inside[-1] + 1 :]
+            spoken = escape(line[inside[0] : inside[-1] + 1])
+            marked.append(f"{escape(before)}<u>{spoken}</u>{escape(after)}")
+        else:
+            marked.append(escape(line))
+    return "\n".join(marked)
+
+
+def _cue_words(timeline: Timeline) -> tuple[CueWord, ...]:
+    """Return the words of a cue whose characters have these times; none if they are estimates."""
+    if not timeline.has_word_times:
+        return ()
+    bounds = zip(
+        timeline.starts, timeline.ends, timeline.positions, timeline.positions[1:], strict=False
+    )
+    return tuple(CueWord(*bound) for bound in bounds)
 
 
 def _timed_phrases(segment: Segment) -> Iterator[tuple[Phrase, Timeline]]:
@@ -176,7 +294,7 @@ def _timed_phrases(segment: Segment) -> Iterator[tuple[Phrase, Timeline]]:
         yield Phrase(times.start_of(0), times.end_of(end - start), part), times
 
 
-def _cue_texts(text: str, timeline: Timeline) -> list[tuple[str, ...]]:
+def _cue_texts(text: str, timeline: Timeline, layout: SubtitleLayout) -> list[tuple[str, ...]]:
     """Return the lines of each cue of a phrase."""
     groups: list[str] = []  # sentences that share cues
     first = 0
@@ -188,8 +306,9 @@ def _cue_texts(text: str, timeline: Timeline) -> list[tuple[str, ...]]:
             timeline.end_of(last) - timeline.start_of(first),
             timeline.end_of(first) - timeline.start_of(previous) if groups else 0.0,
         )
-        max_lines = MAX_CUE_LINES if groups and shortest_s < MIN_CUE_S else 1
-        if joined and len(_wrap(_breakable_units(joined), MAX_LINE_COLUMNS)) <= max_lines:
+        max_lines = layout.lines if groups and shortest_s < MIN_CUE_S else 1
+        units = _breakable_units(joined, layout.columns)
+        if joined and len(_wrap(units, layout.columns)) <= max_lines:
             groups[-1] = joined
         else:
             groups.append(sentence)
@@ -198,20 +317,22 @@ def _cue_texts(text: str, timeline: Timeline) -> list[tuple[str, ...]]:
     first = 0
     for group in groups:
         last = first + count_visible(group)
-        texts += _balance_in_time(group, timeline.part(first, last))
+        texts += _balance_in_time(group, timeline.part(first, last), layout)
         first = last
     return texts
 
 
-def _balance_in_time(text: str, timeline: Timeline) -> list[tuple[str, ...]]:
+def _balance_in_time(
+    text: str, timeline: Timeline, layout: SubtitleLayout
+) -> list[tuple[str, ...]]:
     """Return the lines of as few cues as possible, none of which takes more than 7 s to say."""
-    cues = _balance(text)
+    cues = _balance(text, layout)
     ends = list(accumulate(count_visible("".join(lines)) for lines in cues))
     longest_s = max(
         timeline.end_of(last) - timeline.start_of(first)
         for first, last in zip([0, *ends], ends, strict=False)
     )
-    units = _breakable_units(text)
+    units = _breakable_units(text, layout.columns)
     if longest_s <= MAX_CUE_S or len(units) < 2 or not timeline.has_word_times:
         return cues
     positions = list(accumulate(count_visible(unit) for unit in units))
@@ -219,8 +340,8 @@ def _balance_in_time(text: str, timeline: Timeline) -> list[tuple[str, ...]]:
     cut = min(range(1, len(units)), key=lambda i: abs(timeline.end_of(positions[i - 1]) - middle))
     first, last = positions[cut - 1], positions[-1]
     return [
-        *_balance_in_time("".join(units[:cut]).strip(), timeline.part(0, first)),
-        *_balance_in_time("".join(units[cut:]).strip(), timeline.part(first, last)),
+        *_balance_in_time("".join(units[:cut]).strip(), timeline.part(0, first), layout),
+        *_balance_in_time("".join(units[cut:]).strip(), timeline.part(first, last), layout),
     ]
 
 
@@ -240,23 +361,23 @@ def _displayed(cues: Sequence[Cue], end: float) -> list[Cue]:
         latest = end if following is None else max(following.start, following.end - MIN_CUE_S)
         stop = min(max(cue.end, min(start + MIN_CUE_S, latest)), start + MAX_CUE_S)
         stop = max(stop, start + 0.001)
-        displayed.append(Cue(start, stop, cue.lines))
+        displayed.append(replace(cue, start=start, end=stop))
         start = stop
     return displayed
 
 
-def _balance(text: str) -> list[tuple[str, ...]]:
+def _balance(text: str, layout: SubtitleLayout) -> list[tuple[str, ...]]:
     """Wrap a text into as few cues as possible, with the narrowest lines that fit into them."""
-    units = _breakable_units(text)
-    count = len(_wrap(units, MAX_LINE_COLUMNS))
-    cue_count = -(-count // MAX_CUE_LINES)
-    max_lines = cue_count * MAX_CUE_LINES if cue_count > 1 else count
-    widths = range(-(-columns(text) // max_lines), MAX_LINE_COLUMNS)
+    units = _breakable_units(text, layout.columns)
+    count = len(_wrap(units, layout.columns))
+    cue_count = -(-count // layout.lines)
+    max_lines = cue_count * layout.lines if cue_count > 1 else count
+    widths = range(-(-columns(text) // max_lines), layout.columns)
     lines = next(
         (narrow for width in widths if len(narrow := _wrap(units, width)) <= max_lines),
-        _wrap(units, MAX_LINE_COLUMNS),
+        _wrap(units, layout.columns),
     )
-    return [tuple(lines[i : i + MAX_CUE_LINES]) for i in range(0, len(lines), MAX_CUE_LINES)]
+    return [tuple(lines[i : i + layout.lines]) for i in range(0, len(lines), layout.lines)]
 
 
 def _wrap(units: list[str], width: int) -> list[str]:
@@ -272,16 +393,16 @@ def _wrap(units: list[str], width: int) -> list[str]:
     return [line for line in (line.strip() for line in lines) if line]
 
 
-def _breakable_units(text: str) -> list[str]:
+def _breakable_units(text: str, max_columns: int) -> list[str]:
     """Divide a text wherever a line may end: after spaces, around wide characters, and inside
     words that are longer than a line."""
     units: list[str] = []
     for word in _SPACE.split(text):
-        units += _word_units(word)
+        units += _word_units(word, max_columns)
     return units
 
 
-def _word_units(word: str) -> list[str]:
+def _word_units(word: str, max_columns: int) -> list[str]:
     """Divide a word, with the space after it, wherever a line may end; never within a cluster."""
     clusters = split_clusters(word)
     units = [""]
@@ -292,15 +413,15 @@ def _word_units(word: str) -> list[str]:
             units.append("")
         units[-1] += cluster
         previous = cluster
-    return [part for unit in units for part in _fitting_parts(unit)]
+    return [part for unit in units for part in _fitting_parts(unit, max_columns)]
 
 
-def _fitting_parts(unit: str) -> list[str]:
+def _fitting_parts(unit: str, max_columns: int) -> list[str]:
     """Divide what is wider than a line into as few parts of similar width as possible."""
     width = columns(unit.rstrip(" "))
-    if width <= MAX_LINE_COLUMNS:
+    if width <= max_columns:
         return [unit]
-    count = -(-width // (MAX_LINE_COLUMNS - 2))  # a part may exceed its share by a cluster
+    count = -(-width // (max_columns - 2))  # a part may exceed its share by a cluster
     parts, filled = [""], 0
     for cluster in split_clusters(unit):
         due = filled >= width * len(parts) / count

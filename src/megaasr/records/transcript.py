@@ -11,7 +11,14 @@ from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.records.segments import Segment
-from megaasr.records.subtitles import render_srt, render_tsv, render_txt, render_vtt
+from megaasr.records.subtitles import (
+    DEFAULT_LAYOUT,
+    SubtitleLayout,
+    render_srt,
+    render_tsv,
+    render_txt,
+    render_vtt,
+)
 
 TRANSCRIPT_SCHEMA = 2
 """Version of the JSON document. 2: `segments[].start` and `end` are those of the words; in 1 they
@@ -95,23 +102,24 @@ class Transcript:
         """Return one line of text per segment."""
         return render_txt(self.segments)
 
-    def to_srt(self) -> str:
+    def to_srt(self, layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
         """Return SubRip subtitles."""
-        return render_srt(self.segments)
+        return render_srt(self.segments, layout)
 
-    def to_vtt(self) -> str:
+    def to_vtt(self, layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
         """Return WebVTT subtitles."""
-        return render_vtt(self.segments)
+        return render_vtt(self.segments, layout)
 
     def to_tsv(self) -> str:
         """Return a table of start and end in milliseconds and text, with whisper's columns."""
         return render_tsv(self.segments)
 
-    def render(self, format: str) -> str:
+    def render(self, format: str, layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
         """Return the content of a file in one of `FORMATS`; without speech it has no text lines.
 
         Args:
             format: `txt`, `srt`, `vtt`, `tsv` or `json`.
+            layout: how subtitles look; the other formats ignore it.
 
         Raises:
             UsageError: the format is unknown.
@@ -120,7 +128,7 @@ class Transcript:
             raise UsageError(
                 f"unknown output format {format!r}; choose one of {', '.join(FORMATS)}"
             )
-        return _RENDERERS[format](self)
+        return _RENDERERS[format](self, layout)
 
     def save(self, path: str | Path) -> Path:
         """Write the transcript to a file in the format of its suffix, and return the path.
@@ -138,12 +146,12 @@ class Transcript:
         return path
 
 
-_RENDERERS: dict[str, Callable[[Transcript], str]] = {
-    "txt": Transcript.to_txt,
+_RENDERERS: dict[str, Callable[[Transcript, SubtitleLayout], str]] = {
+    "txt": lambda transcript, _: transcript.to_txt(),
     "srt": Transcript.to_srt,
     "vtt": Transcript.to_vtt,
-    "tsv": Transcript.to_tsv,
-    "json": Transcript.to_json,
+    "tsv": lambda transcript, _: transcript.to_tsv(),
+    "json": lambda transcript, _: transcript.to_json(),
 }
 FORMATS = tuple(_RENDERERS)
 """Names of the output formats; each is also the suffix of its files."""
