@@ -22,6 +22,7 @@ from megaasr.transcribe.consensus import (
     choose_most_probable,
     expected_errors,
     expected_reward,
+    rank_alternatives,
 )
 from megaasr.transcribe.options import TranscribeOptions
 from megaasr.transcribe.recognizer import MegaASR
@@ -141,6 +142,32 @@ def test_the_consensus_replaces_a_more_probable_greedy_text() -> None:
     assert (chosen.text, chosen.samples, chosen.temperature) == (SAMPLED_TEXTS[0], 3, 0.8)
 
 
+def test_alternatives_are_listed_on_request() -> None:
+    segment, _ = transcribe(SearchOptions("consensus", samples=3))
+    assert segment.alternatives == ()
+    segment, _ = transcribe(SearchOptions("consensus", samples=3, alternatives=2))
+    assert [(a.text, a.share) for a in segment.alternatives] == [
+        (GREEDY_TEXT, 0.25),  # all texts are different, and it is the most probable
+        (SAMPLED_TEXTS[0], 0.25),
+    ]
+    assert segment.alternatives[0].mean_logprob == -0.3
+
+
+def test_alternatives_with_the_same_words_are_one() -> None:
+    candidates = [
+        recognition("No, never.", -0.5),
+        recognition("no never", -0.9),
+        recognition("No, ever.", -0.1),
+        recognition("", -0.01, None),
+    ]
+    ranked = rank_alternatives(candidates, 5)
+    assert [(a.text, a.share) for a in ranked] == [
+        ("No, never.", 0.5),
+        ("", 0.25),
+        ("No, ever.", 0.25),
+    ]
+
+
 def test_best_is_the_most_probable() -> None:
     segment, _ = transcribe(SearchOptions("best", samples=3))
     assert segment.text == GREEDY_TEXT
@@ -172,6 +199,7 @@ def test_equal_audio_gives_equal_seeds() -> None:
     [
         ({"method": "beam"}, "decode is beam; it can be greedy, best, consensus, auto"),
         ({"samples": 0}, "samples is 0"),
+        ({"alternatives": -1}, "alternatives is -1"),
         ({"utility": "beauty"}, "utility is beauty; it can be errors or reward"),
         ({"temperature": 0.0}, "temperature is 0"),
         ({"temperature": float("nan")}, "temperature is nan"),
@@ -188,7 +216,7 @@ def test_settings_state_the_search_unless_it_is_greedy() -> None:
     assert "search" not in TranscribeOptions(tiny).settings()
     settings = TranscribeOptions(tiny, search=SearchOptions("auto", 5)).settings()
     expected = {"decode": "auto", "samples": 5, "temperature": 0.5, "utility": "errors"}
-    assert settings["search"] == expected
+    assert settings["search"] == expected | {"alternatives": 0}
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ _UNKNOWN = {
     "chunk_start": None,
     "chunk_end": None,
     "word_times": None,
+    "alternatives": [],
 }
 
 

@@ -188,6 +188,14 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
     ] = options.UtilityName.ERRORS,
+    alternatives: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Texts per segment that the JSON lists with their shares of the samples.",
+            rich_help_panel=options.RELIABILITY_PANEL,
+        ),
+    ] = 0,
     no_retry: Annotated[
         bool,
         typer.Option(
@@ -315,7 +323,9 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         ),
         Selection(track, "mix" if channels == EACH_CHANNEL else _parse_channel(channels)),
         each_channel=channels == EACH_CHANNEL,
-        search=SearchOptions(decode.value, samples, sampling_temperature, utility.value),
+        search=SearchOptions(
+            decode.value, samples, sampling_temperature, utility.value, alternatives
+        ),
     )
     folder = None
     if writing:

@@ -66,6 +66,21 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A text that was sampled for a segment.
+
+    Attributes:
+        text: the text.
+        share: share of the sampled and greedy texts with these words, 0..1.
+        mean_logprob: highest mean log-probability of its tokens; None if unknown.
+    """
+
+    text: str
+    share: float
+    mean_logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A part of a recording of at most 30 s, and its text.
 
@@ -83,6 +98,8 @@ class Segment:
         words: words with times, and confidence if the model gives probabilities.
         checks: quality checks that the text failed.
         attempts: all decoding attempts if there were several, else empty.
+        alternatives: the most frequent texts of the samples, the kept one among them, if they were
+            asked for.
         word_times: `attention` if the model told when the words are spoken, `interpolated` if their
             times are estimates from the detected speech; None without words.
         chunk_start, chunk_end: bounds of the chunk, in seconds; the chunks of a recording cover it
@@ -105,3 +122,4 @@ class Segment:
     chunk_start: float | None = None
     chunk_end: float | None = None
     word_times: WordTimes | None = None
+    alternatives: tuple[Alternative, ...] = ()

@@ -81,6 +81,7 @@ def assemble_segment(
         chunk_start=chunk.start_s,
         chunk_end=chunk.end_s,
         word_times=word_times if words else None,
+        alternatives=best.alternatives,
     )
 
 

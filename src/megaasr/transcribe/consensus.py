@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from rapidfuzz.distance import Levenshtein
 
 from megaasr.model.interface import Recognition
+from megaasr.records.segments import Alternative
 from megaasr.text.normalize import tokens
 from megaasr.transcribe.search import Utility
 
@@ -77,6 +78,32 @@ def choose_most_probable(candidates: Sequence[Recognition]) -> Recognition:
     """
     spoken = [candidate for candidate in candidates if spoken_text(candidate)]
     return max(spoken or candidates, key=_logprob)
+
+
+def rank_alternatives(candidates: Sequence[Recognition], count: int) -> tuple[Alternative, ...]:
+    """Return the most frequent texts; of equally frequent ones, the more probable first.
+
+    Texts whose words are the same are one; its most probable spelling is listed.
+
+    Args:
+        candidates: recognitions of one chunk, at least one.
+        count: maximum number of texts.
+    """
+    language = _majority_language(candidates)
+    spellings: dict[tuple[str, ...], list[Recognition]] = {}
+    for candidate in candidates:
+        words = tuple(tokens(spoken_text(candidate), language, _NORMALIZER))
+        spellings.setdefault(words, []).append(candidate)
+    alternatives = []
+    for same in spellings.values():
+        best = max(same, key=_logprob)
+        share = round(len(same) / len(candidates), 4)
+        alternatives.append((len(same), _logprob(best), spoken_text(best), share, best))
+    alternatives.sort(key=lambda row: (-row[0], -row[1]))
+    return tuple(
+        Alternative(text, share, best.mean_logprob and round(best.mean_logprob, 4))
+        for _, _, text, share, best in alternatives[:count]
+    )
 
 
 def spoken_text(recognition: Recognition) -> str:

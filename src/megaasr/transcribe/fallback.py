@@ -26,12 +26,18 @@ from dataclasses import dataclass, replace
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.model.interface import Recognition, Request, Route, SamplingSettings, SpeechModel
 from megaasr.records import Attempt, Check
+from megaasr.records.segments import Alternative
 from megaasr.route.decision import RouteChoice
 from megaasr.text.error_rate import disagreement
 from megaasr.text.languages import join_texts
 from megaasr.transcribe.checks import CheckThresholds, ChunkStats, run_checks
 from megaasr.transcribe.chunking import find_midpoint_pause
-from megaasr.transcribe.consensus import choose_consensus, choose_most_probable, spoken_text
+from megaasr.transcribe.consensus import (
+    choose_consensus,
+    choose_most_probable,
+    rank_alternatives,
+    spoken_text,
+)
 from megaasr.transcribe.search import GREEDY, SearchOptions
 
 TEMPERATURES = (0.3, 0.7)
@@ -62,11 +68,13 @@ class DecodeTask:
 
 @dataclass(frozen=True, slots=True)
 class ScoredAttempt:
-    """One attempt at a chunk, with the model's result and the checks that it failed."""
+    """One attempt at a chunk, with the model's result, the checks that it failed, and the other
+    texts that it was chosen from, if they were asked for."""
 
     attempt: Attempt
     recognition: Recognition
     failed_checks: tuple[Check, ...]
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +224,9 @@ class FallbackDecoder:
                 (s.attempt.route for s in decoding.scored if s.recognition is result), task.route
             )
             attempt = Attempt(route, search.temperature, 1, samples=search.samples)
-            attempts.append(self._score(task, result, attempt))
+            scored = self._score(task, result, attempt)
+            listed = rank_alternatives(candidates, search.alternatives)
+            attempts.append(replace(scored, alternatives=listed))
         return attempts
 
     def _attempt(

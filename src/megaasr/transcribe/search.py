@@ -28,6 +28,8 @@ class SearchOptions:
         utility: what the consensus has of all others: the fewest expected word `errors`, or the
             highest expected `reward` of DG-WGPO (`megaasr.text.dg_reward`), which also counts
             words that are nearly right.
+        alternatives: number of different texts of a chunk that its segment lists, the most frequent
+            first; methods without samples have none.
 
     Raises:
         UsageError: a value is out of range.
@@ -37,6 +39,7 @@ class SearchOptions:
     samples: int = 12
     temperature: float = 0.5
     utility: Utility = "errors"
+    alternatives: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in get_args(SearchMethod):
@@ -46,6 +49,8 @@ class SearchOptions:
             raise UsageError(
                 f"utility is {self.utility}; it can be {' or '.join(get_args(Utility))}"
             )
+        if self.alternatives < 0:
+            raise UsageError(f"alternatives is {self.alternatives}; it must be at least 0")
         if self.samples < 1:
             raise UsageError(f"samples is {self.samples}; it must be at least 1")
         if not self.temperature > 0:
@@ -58,12 +63,13 @@ class SearchOptions:
             "samples": self.samples,
             "temperature": self.temperature,
             "utility": self.utility,
+            "alternatives": self.alternatives,
         }
 
 
 GREEDY = SearchOptions()
-SEARCH_FIELDS = tuple(GREEDY.to_dict())
-"""Names of the options as users write them."""
+SEARCH_FIELDS = ("decode", "samples", "temperature", "utility")
+"""Names of the options that decide the text, as users write them."""
 
 
 def parse_search(values: Mapping[str, str]) -> SearchOptions:
