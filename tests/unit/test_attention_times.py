@@ -126,9 +126,9 @@ def test_the_attention_is_that_of_the_native_layers(any_checkpoint: Path, model:
         audio = (inputs["input_ids"][row] == native.config.audio_token_id).nonzero().squeeze(-1)
         ours = attention_to_audio(record, HEADS, row, row, 5, audio)
         ids = torch.cat([alone["input_ids"], tokens[row : row + 1, :5]], dim=1)
-        whole = {**alone, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        extended = {**alone, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
         with torch.inference_mode():
-            attentions = native.eval()(**whole, output_attentions=True).attentions
+            attentions = native.eval()(**extended, output_attentions=True).attentions
         positions = (ids[0] == native.config.audio_token_id).nonzero().squeeze(-1)
         first = alone["input_ids"].shape[1] - 1
         heads = [attentions[h.layer][0, h.head, first : first + 5][:, positions] for h in HEADS]

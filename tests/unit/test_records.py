@@ -142,6 +142,7 @@ _UNKNOWN = {
     "chunk_end": None,
     "word_times": None,
     "alternatives": [],
+    "unintelligible": [],
 }
 
 

@@ -38,6 +38,14 @@ class SearchName(StrEnum):
     AUTO = "auto"
 
 
+class MarkingName(StrEnum):
+    """Values of `--unintelligible`."""
+
+    KEEP = "keep"
+    MARK = "mark"
+    DROP = "drop"
+
+
 class AlignName(StrEnum):
     """Values of `--align`."""
 

@@ -17,6 +17,7 @@ import typer
 
 from megaasr import strict_json
 from megaasr.records import Segment, Transcript
+from megaasr.records.marking import Marking, mark_segments
 from megaasr.records.subtitles import live_lines, single_line
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Screen:
             some are unknown; called only if the bar is shown. The bar then counts seconds of
             audio, otherwise files.
         by_channel: recordings have a transcript for each channel, so that texts have headings.
+        marking: what is printed in place of unintelligible words, except in JSON.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Screen:
         bar: bool,
         durations: Callable[[], dict[str, float] | None] = lambda: None,
         by_channel: bool = False,
+        marking: Marking = "keep",
     ) -> None:
         self._content = content
+        self._marking: Marking = marking
         self._total = total
         self._progress: Progress | None = None
         self._durations: dict[str, float] | None = None
@@ -100,6 +104,7 @@ class Screen:
     def segment(self, audio: str, segment: Segment) -> None:
         """Show a segment that has just become final."""
         self._advance(audio, segment.end if segment.chunk_end is None else segment.chunk_end)
+        (segment,) = mark_segments([segment], self._marking)
         if self._content is StdoutContent.SEGMENTS and segment.text:
             self._print_heading(audio)
             self._print(f"{live_lines(segment)}{_doubt(segment)}")
@@ -125,7 +130,7 @@ class Screen:
             self._print_json(transcript.to_dict())
         elif self._content is StdoutContent.TEXT:
             self._print_heading(audio)
-            self._print(transcript.to_txt().removesuffix("\n"))
+            self._print(transcript.marked(self._marking).to_txt().removesuffix("\n"))
         if transcript.reason is not None:
             self.note(f"{audio}: {transcript.reason}")
         unreliable = [

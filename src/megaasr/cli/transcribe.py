@@ -204,6 +204,14 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
     ] = False,
+    unintelligible: Annotated[
+        options.MarkingName,
+        typer.Option(
+            help="Stretches of words that are more probably wrong than right: keep, mark as "
+            "[unintelligible], or drop. The JSON always keeps and lists them.",
+            rich_help_panel=options.RELIABILITY_PANEL,
+        ),
+    ] = options.MarkingName.KEEP,
     drop_unreliable: Annotated[
         bool,
         typer.Option(
@@ -329,7 +337,13 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     )
     folder = None
     if writing:
-        folder = OutputFolder(output_dir or Path(), formats, transcribe_options.settings(), layout)
+        folder = OutputFolder(
+            output_dir or Path(),
+            formats,
+            transcribe_options.settings(),
+            layout,
+            unintelligible.value,
+        )
         folder.assign_names(
             [recording for recording in inputs if isinstance(recording, AudioInput)]
         )
@@ -339,6 +353,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         bar=bar,
         durations=lambda: stated_durations(inputs),
         by_channel=channels == EACH_CHANNEL,
+        marking=unintelligible.value,
     )
     if model is None:
         screen.note(_DEMONSTRATION_MODEL)

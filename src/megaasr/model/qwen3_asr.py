@@ -180,7 +180,7 @@ class Qwen3ASR:
                     list(sample.logprobs),
                     budgets[clip],
                     requests[clip],
-                    _Place(record, clip * settings.samples + number, clip, audio[clip]),
+                    _BatchRow(record, clip * settings.samples + number, clip, audio[clip]),
                 )
                 for number, sample in enumerate(of_clip)
             ]
@@ -282,7 +282,7 @@ class Qwen3ASR:
         logprobs = scores.finish(generated)
         rows = generated[:, prompt_tokens:].tolist()
         return [
-            self._parse(*row, _Place(record, number, number, audio))
+            self._parse(*row, _BatchRow(record, number, number, audio))
             for number, (*row, audio) in enumerate(
                 zip(rows, logprobs, budgets, requests, self._audio_positions(inputs), strict=True)
             )
@@ -300,7 +300,7 @@ class Qwen3ASR:
         logprobs: list[float],
         budget: int,
         request: Request,
-        place: _Place,
+        batch_row: _BatchRow,
     ) -> Recognition:
         """Return the recognition in a row of generated tokens."""
         end = find_end(tokens, budget, end_token_ids(self.model))
@@ -313,7 +313,7 @@ class Qwen3ASR:
         if text:
             forced = request.language is not None
             spelled = split_words(self._token_texts(kept), forced=forced)
-            words = self._timed(score_words(spelled, logprobs), spelled, len(kept), place)
+            words = self._timed(score_words(spelled, logprobs), spelled, len(kept), batch_row)
         return Recognition(
             text=text,
             language=language,
@@ -329,13 +329,18 @@ class Qwen3ASR:
         words: tuple[RecognizedWord, ...],
         spelled: Sequence[WordTokens],
         tokens: int,
-        place: _Place,
+        batch_row: _BatchRow,
     ) -> tuple[RecognizedWord, ...]:
         """Return words with their times, if the model has alignment heads."""
         if not self._alignment_heads:
             return words
         attention = attention_to_audio(
-            place.record, self._alignment_heads, place.row, place.clip, tokens, place.audio
+            batch_row.record,
+            self._alignment_heads,
+            batch_row.row,
+            batch_row.clip,
+            tokens,
+            batch_row.audio,
         )
         geometry = self.geometry
         tokens_of_words = [word.tokens for word in spelled]
@@ -392,7 +397,7 @@ def _sampling(request: Request) -> Iterator[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _BatchRow:
     """Where the tokens of a recognition are in a batch; see `attention_to_audio`."""
 
     record: AttentionRecord

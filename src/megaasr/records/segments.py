@@ -81,6 +81,25 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class UnintelligibleSpan:
+    """A stretch of a segment's words that are more probably wrong than right.
+
+    Attributes:
+        start, end: times in seconds from the start of the recording; None if unknown.
+        text: the words that were guessed.
+        confidence: their mean confidence, 0..1; None if unknown.
+        first_word, last_word: indices of the first and the last of them in the segment's words.
+    """
+
+    start: float | None
+    end: float | None
+    text: str
+    confidence: float | None
+    first_word: int
+    last_word: int
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A part of a recording of at most 30 s, and its text.
 
@@ -98,6 +117,7 @@ class Segment:
         words: words with times, and confidence if the model gives probabilities.
         checks: quality checks that the text failed.
         attempts: all decoding attempts if there were several, else empty.
+        unintelligible: stretches of words that are more probably wrong than right.
         alternatives: the most frequent texts of the samples, the kept one among them, if they were
             asked for.
         word_times: `attention` if the model told when the words are spoken, `interpolated` if their
@@ -123,3 +143,4 @@ class Segment:
     chunk_end: float | None = None
     word_times: WordTimes | None = None
     alternatives: tuple[Alternative, ...] = ()
+    unintelligible: tuple[UnintelligibleSpan, ...] = ()

@@ -10,6 +10,7 @@ from typing import Any
 from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
+from megaasr.records.marking import Marking, mark_segments
 from megaasr.records.segments import Segment
 from megaasr.records.subtitles import (
     DEFAULT_LAYOUT,
@@ -19,6 +20,7 @@ from megaasr.records.subtitles import (
     render_txt,
     render_vtt,
 )
+from megaasr.text.languages import join_texts
 
 TRANSCRIPT_SCHEMA = 2
 """Version of the JSON document. 2: `segments[].start` and `end` are those of the words; in 1 they
@@ -113,6 +115,18 @@ class Transcript:
     def to_tsv(self) -> str:
         """Return a table of start and end in milliseconds and text, with whisper's columns."""
         return render_tsv(self.segments)
+
+    def marked(self, marking: Marking) -> Transcript:
+        """Return a copy in which unintelligible words are kept, marked or left out, for display.
+
+        Args:
+            marking: `keep`, `mark` (`[unintelligible]` in their place) or `drop`.
+        """
+        segments = mark_segments(self.segments, marking)
+        if segments == self.segments:
+            return self
+        text = join_texts((segment.text, segment.language) for segment in segments)
+        return replace(self, segments=segments, text=text)
 
     def render(self, format: str, layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
         """Return the content of a file in one of `FORMATS`; without speech it has no text lines.

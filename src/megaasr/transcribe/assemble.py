@@ -12,6 +12,7 @@ from megaasr.text.languages import join_texts
 from megaasr.transcribe.chunking import MIN_DURATION_S, Chunk
 from megaasr.transcribe.fallback import ChunkDecoding
 from megaasr.transcribe.options import ReliabilityOptions
+from megaasr.transcribe.unintelligible import find_unintelligible
 from megaasr.transcribe.word_times import interpolate_text, interpolate_words, time_words
 
 
@@ -82,6 +83,7 @@ def assemble_segment(
         chunk_end=chunk.end_s,
         word_times=word_times if words else None,
         alternatives=best.alternatives,
+        unintelligible=find_unintelligible(words, reliability.unintelligible_below),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from megaasr.audio.selection import EVERYTHING, Selection
+from megaasr.errors import UsageError
 from megaasr.text.languages import canonical_language
 from megaasr.transcribe.bundle import ModelOptions
 from megaasr.transcribe.checks import DEFAULT_THRESHOLDS, CheckThresholds
@@ -22,12 +23,24 @@ class ReliabilityOptions:
         thresholds: limits of the quality checks.
         retry: decode a chunk again when its text fails a check, see `megaasr.transcribe.fallback`.
         drop_unreliable: remove text that still fails a check after all attempts.
+        unintelligible_below: stretches of words whose confidence is below this, 0..1, are listed as
+            unintelligible; 0 lists none.
+
+    Raises:
+        UsageError: `unintelligible_below` is out of range.
     """
 
     vad: bool = True
     thresholds: CheckThresholds = DEFAULT_THRESHOLDS
     retry: bool = True
     drop_unreliable: bool = False
+    unintelligible_below: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.unintelligible_below <= 1:
+            raise UsageError(
+                f"unintelligible_below is {self.unintelligible_below:g}; it must be 0 to 1"
+            )
 
 
 DEFAULT_RELIABILITY = ReliabilityOptions()

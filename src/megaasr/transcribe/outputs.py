@@ -33,6 +33,7 @@ from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import UsageError
 from megaasr.records import TRANSCRIPT_SCHEMA, Transcript
+from megaasr.records.marking import Marking
 from megaasr.records.subtitles import DEFAULT_LAYOUT, SubtitleLayout
 
 INDEX_NAME = ".mega-asr.jsonl"
@@ -84,6 +85,7 @@ class OutputFolder:
         formats: names of output formats, see `megaasr.records.FORMATS`.
         settings: everything but the recording that determines a transcript, as JSON values.
         layout: how subtitles look.
+        marking: what all formats but json display in place of unintelligible words.
 
     Raises:
         UsageError: the folder cannot be created or written to.
@@ -95,12 +97,16 @@ class OutputFolder:
         formats: Sequence[str],
         settings: Mapping[str, object],
         layout: SubtitleLayout = DEFAULT_LAYOUT,
+        marking: Marking = "keep",
     ) -> None:
         self._folder = folder
         self._formats = tuple(formats)
         self._layout = layout
         if layout != DEFAULT_LAYOUT:  # files of versions without a choice stay valid
             settings = {**settings, "subtitles": asdict(layout)}
+        self._marking: Marking = marking
+        if marking != "keep":
+            settings = {**settings, "unintelligible": marking}
         # Files of an earlier schema are made again: their times mean something else.
         canonical = strict_json.dumps({"schema": TRANSCRIPT_SCHEMA, **settings}, sort_keys=True)
         self._settings_hash = hashlib.sha256(canonical.encode()).hexdigest()
@@ -194,7 +200,10 @@ class OutputFolder:
             paths = self.paths(recording, transcript.channel)
             for path, output_format in zip(paths, self._formats, strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, transcript.render(output_format, self._layout))
+                shown = transcript
+                if output_format != "json":
+                    shown = transcript.marked(self._marking)
+                write_atomically(path, shown.render(output_format, self._layout))
             written += paths
         input_hash = self._input_hashes.pop(key, None)
         if input_hash is not None:

@@ -1,0 +1,60 @@
+"""Which words of a text are more probably wrong than right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from megaasr.records import Word
+from megaasr.records.segments import UnintelligibleSpan
+
+_SWITCH_COST = 0.15
+"""What a change between intelligible and unintelligible costs, in expected words: single words are
+marked only if they are almost certainly wrong, since a mark amid words is harder to read."""
+
+
+def find_unintelligible(words: Sequence[Word], below: float) -> tuple[UnintelligibleSpan, ...]:
+    """Return the stretches of words that should not be trusted, in order.
+
+    A stretch gains what its words' confidence is below the limit, and costs `_SWITCH_COST` at each
+    end within the text. The stretches with the highest total are found by dynamic programming.
+
+    Args:
+        words: words of a segment; one without confidence gains and costs nothing.
+        below: confidence, 0..1, from which on a word is intelligible; 0 finds nothing.
+    """
+    gains = [0.0 if word.confidence is None else below - word.confidence for word in words]
+    shown, hidden = 0.0, 0.0
+    from_hidden: list[tuple[bool, bool]] = []  # whether the best way to (shown, hidden) was hidden
+    for gain in gains:
+        is_hidden_before = (hidden - _SWITCH_COST > shown, hidden >= shown - _SWITCH_COST)
+        shown, hidden = (
+            max(shown, hidden - _SWITCH_COST),
+            max(hidden, shown - _SWITCH_COST) + gain,
+        )
+        from_hidden.append(is_hidden_before)
+    is_hidden = hidden > shown
+    marks = [False] * len(words)
+    for index in range(len(words) - 1, -1, -1):
+        marks[index] = is_hidden
+        is_hidden = from_hidden[index][is_hidden]
+    spans = []
+    first = 0
+    for index, mark in enumerate([*marks, False]):
+        if mark and (index == 0 or not marks[index - 1]):
+            first = index
+        elif not mark and index and marks[index - 1]:
+            spans.append(_span(words, first, index))
+    return tuple(spans)
+
+
+def _span(words: Sequence[Word], first: int, last: int) -> UnintelligibleSpan:
+    part = words[first:last]
+    confidences = [word.confidence for word in part if word.confidence is not None]
+    return UnintelligibleSpan(
+        start=part[0].start,
+        end=part[-1].end,
+        text=" ".join(word.text for word in part),
+        confidence=round(sum(confidences) / len(confidences), 4) if confidences else None,
+        first_word=first,
+        last_word=last - 1,
+    )
