@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from megaasr.errors import UsageError
-from megaasr.model.interface import Recognition, Request
+from megaasr.model.interface import Recognition, RecognizedWord, Request
 from megaasr.route.decision import NO_ROUTER, RouteChoice
 from megaasr.text.error_rate import disagreement
 from megaasr.text.normalize import tokens
@@ -289,6 +289,21 @@ def test_the_next_attempts_are_samples_and_then_the_halves_of_the_chunk() -> Non
     assert decoding.best.attempt.pieces == 2
     assert decoding.best.recognition.text == f"{FINE.text} {FINE.text}"
     assert sum(request.samples.size for request in model.requests[-2:]) == 16_000 * 6
+
+
+def test_words_of_the_second_half_are_spoken_later() -> None:
+    words = (RecognizedWord("The", 0.9, 0.5, 0.75), RecognizedWord("kettle", 0.9, 0.75, 1.5))
+    timed = replace(FINE, words=words, timed_by="attention")
+
+    def only_halves(request: Request) -> Recognition:
+        return timed if request.samples.size < 16_000 * 6 else LOOP
+
+    decoding, model = decode(only_halves)
+    result = decoding.best.recognition
+    pause_s = model.requests[-2].samples.size / 16_000
+    assert [word.start_s for word in result.words] == [0.5, 0.75, pause_s + 0.5, pause_s + 0.75]
+    assert result.words[-1].end_s == pause_s + 1.5
+    assert result.timed_by == "attention"
 
 
 def test_the_first_attempt_that_passes_is_the_last() -> None:

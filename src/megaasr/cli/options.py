@@ -46,13 +46,6 @@ class MarkingName(StrEnum):
     DROP = "drop"
 
 
-class AlignName(StrEnum):
-    """Values of `--align`."""
-
-    MODEL = "model"
-    OFF = "off"
-
-
 class AttentionName(StrEnum):
     """Values of `--encoder-attention`."""
 
@@ -130,10 +123,12 @@ Attention = Annotated[
     ),
 ]
 AlignChoice = Annotated[
-    AlignName,
+    str,
     typer.Option(
+        metavar="model|off|NAME",
         help="Times of words: model, by its attention where it is known to follow the speech; off, "
-        "estimates from the detected speech.",
+        "estimates from the detected speech; or a folder or Hugging Face name of a forced aligner, "
+        "such as Qwen/Qwen3-ForcedAligner-0.6B-hf.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

@@ -125,7 +125,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     adapter: options.AdapterFolder = None,
     profile: options.Profile = None,
     encoder_attention: options.Attention = options.AttentionName.WINDOWED,
-    align: options.AlignChoice = options.AlignName.MODEL,
+    align: options.AlignChoice = "model",
     no_vad: Annotated[
         bool,
         typer.Option(
@@ -309,7 +309,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         batch_size=batch_size,
         threads=threads,
         encoder_attention=encoder_attention.value,
-        align=align.value,
+        align=align,
         adapter=adapter,
         route=route.value,
         threshold=threshold,

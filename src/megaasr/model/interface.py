@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 from megaasr.audio.waveform import Samples
 
 Route = Literal["base", "robust"]
-Align = Literal["model", "off"]
-"""What times the words: the model's alignment heads, or nothing."""
+WordTimer = Literal["attention", "aligner"]
+"""What timed the words of a recognition: the model's alignment heads, or a forced aligner."""
 MAX_CHUNK_S = 30.0
 """Length of the longest chunk that a model accepts, in seconds."""
 
@@ -43,8 +43,7 @@ class RecognizedWord:
     Attributes:
         text: the word with adjacent punctuation.
         probability: the model's joint probability of all its tokens, 0..1, not calibrated.
-        start_s, end_s: when it is spoken, in seconds from the start of the chunk, by the model's
-            attention; None if the model does not tell.
+        start_s, end_s: when it is spoken, in seconds from the start of the chunk; None if unknown.
     """
 
     text: str
@@ -65,6 +64,7 @@ class Recognition:
         raw: the decoded output exactly as generated, loops included.
         mean_logprob: mean log-probability of the generated tokens; None if unknown.
         words: the words with their probabilities; empty if unknown.
+        timed_by: what timed the words; None if they have no times.
     """
 
     text: str
@@ -74,6 +74,7 @@ class Recognition:
     raw: str
     mean_logprob: float | None = None
     words: tuple[RecognizedWord, ...] = ()
+    timed_by: WordTimer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,31 @@ class SamplingSettings:
     top_k: int = 50
     top_p: float = 0.95
     repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedTime:
+    """When a word is spoken.
+
+    Attributes:
+        start_s, end_s: times in seconds from the start of the audio.
+    """
+
+    start_s: float
+    end_s: float
+
+
+class WordAligner(Protocol):
+    """A model that tells when the words of a known text are spoken."""
+
+    def align(self, samples: Samples, words: Sequence[str]) -> list[AlignedTime | None]:
+        """Return when each word is spoken; None for one that cannot be aligned.
+
+        Args:
+            samples: audio, float32 of shape [time], 16 kHz mono, at most 30 s.
+            words: words in order, with or without punctuation.
+        """
+        ...
 
 
 class SpeechModel(Protocol):

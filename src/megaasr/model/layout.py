@@ -142,6 +142,52 @@ def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen
     return native
 
 
+def aligner_config(folder: Path) -> tuple[Qwen3ASRConfig, float | None]:
+    """Return the native configuration of a forced aligner in either layout, and the duration of its
+    classes of time in milliseconds if it is stated.
+
+    Raises:
+        CheckpointError: the folder holds no forced aligner.
+    """
+    from transformers import Qwen3ASRConfig
+
+    config = read_config(folder)
+    step = config.get("timestamp_segment_time")
+    if find_layout(folder) == "original":
+        thinker = config["thinker_config"]
+        if "classify_num" not in thinker or "timestamp_token_id" not in config:
+            raise CheckpointError(f"{folder} is a speech recogniser and no forced aligner")
+        arguments = _translate(thinker, folder) | {
+            "timestamp_token_id": int(config["timestamp_token_id"]),
+            "num_labels": int(thinker["classify_num"]),
+            "token_classification_bias": False,
+        }
+        return Qwen3ASRConfig(**arguments), step
+    if "Qwen3ASRForTokenClassification" not in (config.get("architectures") or ()):
+        raise CheckpointError(f"{folder} is a speech recogniser and no forced aligner")
+    native: Any = Qwen3ASRConfig.from_pretrained(folder)
+    if step is None:
+        step = _native_step(folder)
+    return native, step
+
+
+def _native_step(folder: Path) -> float | None:
+    """Return the step of a native aligner, which its processor states."""
+    path = folder / "processor_config.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8")).get("timestamp_segment_time")
+    except (OSError, ValueError):
+        return None
+    return None if value is None else float(value)
+
+
+def aligner_key_mapping(folder: Path) -> dict[str, str] | None:
+    """Return how the weight names of a forced aligner become native ones; None if they are."""
+    if find_layout(folder) == "native":
+        return None
+    return {**KEY_MAPPING, r"^thinker\.lm_head\.": "score."}
+
+
 def _translate(thinker: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the arguments of the native configuration for an original `thinker_config`."""
     audio, text = thinker.get("audio_config", {}), thinker.get("text_config", {})

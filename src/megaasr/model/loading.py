@@ -24,7 +24,6 @@ from megaasr.model.prompt import AUDIO_PAD
 if TYPE_CHECKING:
     import torch
 
-    from megaasr.model.interface import Align
     from megaasr.model.qwen3_asr import Qwen3ASR
 
 DEFAULT_BATCH_SIZE = 8
@@ -41,7 +40,7 @@ def load_model(
     hub: HubOptions = ONLINE,
     batch_size: int = DEFAULT_BATCH_SIZE,
     encoder_attention: EncoderAttention = "windowed",
-    align: Align = "model",
+    time_words: bool = True,
     adapter: str | Path | None = None,
 ) -> Qwen3ASR:
     """Load a model by name.
@@ -55,7 +54,7 @@ def load_model(
         hub: how a model on the hub is found.
         batch_size: largest number of chunks in one forward pass.
         encoder_attention: `windowed` or `global`, see `layout.model_config`.
-        align: `model` to time words by the model's alignment heads, if it has any; or `off`.
+        time_words: time words by the model's alignment heads, if it has any.
         adapter: adapter folder in PEFT's layout; None for the model's own adapter, if it has one.
 
     Returns:
@@ -91,7 +90,7 @@ def load_model(
         processor,
         batch_size=batch_size,
         adapter=loaded_adapter,
-        alignment_heads=heads if align == "model" else (),
+        alignment_heads=heads if time_words else (),
     )
     adapter_note = "without adapter" if loaded_adapter is None else "with adapter"
     description = f"{name} {adapter_note} in {torch_dtype} on {torch_device}"

@@ -314,6 +314,7 @@ class Qwen3ASR:
             forced = request.language is not None
             spelled = split_words(self._token_texts(kept), forced=forced)
             words = self._timed(score_words(spelled, logprobs), spelled, len(kept), batch_row)
+        is_timed = any(word.start_s is not None for word in words)
         return Recognition(
             text=text,
             language=language,
@@ -322,6 +323,7 @@ class Qwen3ASR:
             raw=raw,
             mean_logprob=sum(scored) / len(scored) if scored else None,
             words=words,
+            timed_by="attention" if is_timed else None,
         )
 
     def _timed(

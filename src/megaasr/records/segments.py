@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-WordTimes = Literal["attention", "interpolated"]
+WordTimes = Literal["attention", "aligner", "interpolated"]
 """Where the times of a segment's words are from."""
 
 
@@ -120,8 +120,9 @@ class Segment:
         unintelligible: stretches of words that are more probably wrong than right.
         alternatives: the most frequent texts of the samples, the kept one among them, if they were
             asked for.
-        word_times: `attention` if the model told when the words are spoken, `interpolated` if their
-            times are estimates from the detected speech; None without words.
+        word_times: `attention` if the model told when the words are spoken, `aligner` if a forced
+            aligner did, `interpolated` if their times are estimates from the detected speech; None
+            without words.
         chunk_start, chunk_end: bounds of the chunk, in seconds; the chunks of a recording cover it
             without gaps. None for segments that were not made from a chunk.
     """

@@ -72,7 +72,7 @@ class Transcript:
 
     @property
     def word_times(self) -> str:
-        """Where the times of words are from: `attention`, `interpolated`, or `mixed`."""
+        """Where the times of words are from: `attention`, `aligner`, `interpolated`, or `mixed`."""
         kinds = {segment.word_times or "interpolated" for segment in self.segments if segment.words}
         return "mixed" if len(kinds) > 1 else next(iter(kinds), "interpolated")
 

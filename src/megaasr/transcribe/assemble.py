@@ -126,8 +126,8 @@ def _words(
         return (), "interpolated"
     if result.words:
         timed = time_words(result.words, chunk, calibration)
-        if timed is not None:
-            return timed, "attention"
+        if timed is not None and result.timed_by is not None:
+            return timed, result.timed_by
         return interpolate_words(result.words, chunk, calibration), "interpolated"
     return interpolate_text(text, result.language, chunk), "interpolated"
 

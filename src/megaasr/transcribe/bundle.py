@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Protocol, get_args
 
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.hub import find_local_model, find_model_parts
+from megaasr.model.hub import find_local_model, find_model, find_model_parts
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
-    from megaasr.model.interface import Align, Recognition, Request, SamplingSettings, SpeechModel
+    from megaasr.model.interface import (
+        AlignedTime,
+        Recognition,
+        Request,
+        SamplingSettings,
+        SpeechModel,
+        WordAligner,
+    )
     from megaasr.model.layout import EncoderAttention
     from megaasr.route.decision import RouteChoice, RouteDecision
 
@@ -39,7 +46,8 @@ class ModelOptions:
         threads: number of CPU threads; None keeps torch's setting.
         encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
         align: `model` to time words by the model's alignment heads, if it has any; `off` to
-            estimate their times from the detected speech.
+            estimate their times from the detected speech; else the name or folder of a forced
+            aligner.
         adapter: adapter folder in PEFT's layout; None for the model's own adapter.
         route: branch selection: `auto`, `base`, `robust` or `both`.
         threshold: probability of degraded audio, 0..1, from which `auto` selects the robust branch;
@@ -53,7 +61,7 @@ class ModelOptions:
     batch_size: int = 8
     threads: int | None = None
     encoder_attention: EncoderAttention = "windowed"
-    align: Align = "model"
+    align: str = "model"
     adapter: Path | None = None
     route: RouteChoice = "auto"
     threshold: float | None = None
@@ -63,6 +71,11 @@ class ModelOptions:
         if self.batch_size < 1:
             raise UsageError(f"batch_size is {self.batch_size}; it must be at least 1")
         check_route(self.route)
+
+    @property
+    def names_aligner(self) -> bool:
+        """Whether words are timed by a forced aligner."""
+        return self.align not in ("model", "off")
 
     def with_profile(self, path: Path | None) -> ModelOptions:
         """Return options with the route and threshold of a profile, unless they are set already.
@@ -115,11 +128,13 @@ class ModelBundle:
         model: the speech model, with its robust branch if it has an adapter.
         router: selects the branch for each chunk; None if there is nothing to select.
         calibration: maps the model's probability of a word to its confidence.
+        aligner: times the words; None without a forced aligner.
     """
 
     model: SpeechModel
     router: RouterLike | None = None
     calibration: Callable[[float], float] = float
+    aligner: WordAligner | None = None
 
 
 def open_bundle(options: ModelOptions) -> ModelBundle:
@@ -145,7 +160,7 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
         hub=options.hub,
         batch_size=options.batch_size,
         encoder_attention=options.encoder_attention,
-        align=options.align,
+        time_words=options.align == "model",
         adapter=options.adapter,
     )
     if options.route in ("robust", "both") and not model.has_robust_route:
@@ -154,7 +169,13 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
     router = None
     if options.route in ("auto", "both") and model.has_robust_route:
         router = find_router(parts, threshold=options.threshold, device=options.device)
-    return ModelBundle(model, router, read_calibration(parts.base))
+    aligner = None
+    if options.names_aligner:
+        from megaasr.model.forced_aligner import load_aligner
+
+        device, dtype = model.model.device, model.model.dtype
+        aligner = load_aligner(find_model(options.align, options.hub), device, dtype)
+    return ModelBundle(model, router, read_calibration(parts.base), aligner)
 
 
 class LazyModel:
@@ -196,6 +217,12 @@ class LazyModel:
         """Return several sampled transcripts of each chunk, in the order of the requests."""
         return self._loaded().model.sample(requests, settings)
 
+    def align(self, samples: Samples, words: Sequence[str]) -> list[AlignedTime | None]:
+        """Return when each word is spoken, by the forced aligner of the options."""
+        aligner = self._loaded().aligner
+        assert aligner is not None
+        return aligner.align(samples, words)
+
     def decide(self, samples: Samples) -> RouteDecision:
         """Return the router's decision, or `NO_ROUTER` if the model has no router."""
         from megaasr.route.decision import NO_ROUTER
@@ -209,7 +236,8 @@ class LazyModel:
 
     def bundle(self) -> ModelBundle:
         """Return a bundle whose model, router and calibration load this model on first use."""
-        return ModelBundle(self, self, self.calibration)
+        aligner = self if self.options.names_aligner else None
+        return ModelBundle(self, self, self.calibration, aligner)
 
     def _loaded(self) -> ModelBundle:
         if self._bundle is None:

@@ -248,6 +248,7 @@ class FallbackDecoder:
         pause = find_midpoint_pause(task.samples)
         halves = [task.samples[:pause], task.samples[pause:]]
         results = self._model.recognize([_request(task, half, task.route, 0.0) for half in halves])
+        results = [results[0], _delayed(results[1], pause / SAMPLE_RATE)]
         return self._score(task, _joined(results), Attempt(task.route, 0.0, 2))
 
     def _score(self, task: DecodeTask, result: Recognition, attempt: Attempt) -> ScoredAttempt:
@@ -274,6 +275,17 @@ def _other_branch(route: Route) -> Route:
     return "base" if route == "robust" else "robust"
 
 
+def _delayed(result: Recognition, seconds: float) -> Recognition:
+    """Return a result whose words are spoken later."""
+    words = (
+        word
+        if word.start_s is None or word.end_s is None
+        else replace(word, start_s=word.start_s + seconds, end_s=word.end_s + seconds)
+        for word in result.words
+    )
+    return replace(result, words=tuple(words))
+
+
 def _joined(results: Sequence[Recognition]) -> Recognition:
     """Return the results of consecutive chunks as one."""
     spoken = [result for result in results if result.language is not None and result.text.strip()]
@@ -289,4 +301,5 @@ def _joined(results: Sequence[Recognition]) -> Recognition:
         raw="".join(result.raw for result in results),
         mean_logprob=total / weight if weight else None,
         words=tuple(word for result in spoken for word in result.words),
+        timed_by=next((result.timed_by for result in spoken), None),
     )

@@ -17,9 +17,10 @@ from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.interface import Align, Route, SpeechModel
+from megaasr.model.interface import Route, SpeechModel, WordAligner
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
+from megaasr.transcribe.align import align_best
 from megaasr.transcribe.assemble import assemble_segment, skipped_segment
 from megaasr.transcribe.audio_stream import (
     Audio,
@@ -87,12 +88,13 @@ class MegaASR:
         reliability: quality checks and their consequences.
         calibration: maps the model's probability of a word to its confidence.
         search: how the text of a chunk is searched: greedily, or by consensus of samples.
+        aligner: forced aligner that times the words; None for the model's own times, or estimates.
 
     Raises:
         UsageError: `batch_size` is less than 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (options by keyword)
         self,
         model: SpeechModel,
         *,
@@ -103,6 +105,7 @@ class MegaASR:
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
         calibration: Callable[[float], float] = float,
         search: SearchOptions = GREEDY,
+        aligner: WordAligner | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -113,6 +116,7 @@ class MegaASR:
         self._detector = detector
         self._reliability = reliability
         self._calibration = calibration
+        self._aligner = aligner
         self._decoder = FallbackDecoder(
             model, reliability.thresholds, retry=reliability.retry, route=route, search=search
         )
@@ -142,6 +146,7 @@ class MegaASR:
             reliability=reliability,
             calibration=bundle.calibration,
             search=search,
+            aligner=bundle.aligner,
         )
 
     @classmethod
@@ -161,7 +166,7 @@ class MegaASR:
         adapter: str | Path | None = None,
         profile: str | Path | None = None,
         encoder_attention: EncoderAttention = "windowed",
-        align: Align = "model",
+        align: str = "model",
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
         search: SearchOptions = GREEDY,
     ) -> MegaASR:
@@ -185,7 +190,8 @@ class MegaASR:
                 they are given here.
             encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
             align: `model` to time words by the model's alignment heads, if it has any; `off` to
-                estimate their times from the detected speech.
+                estimate their times from the detected speech; else the name or folder of a forced
+                aligner, such as `Qwen/Qwen3-ForcedAligner-0.6B-hf`.
             reliability: voice-activity detection, quality checks and retries.
             search: how the text of a chunk is searched: greedily, or by consensus of samples.
 
@@ -499,6 +505,11 @@ class MegaASR:
                 for (chunk, _), decision in zip(chunks, decisions, strict=True)
             ]
         )
+        if self._aligner is not None:
+            decodings = [
+                align_best(decoding, chunk.trimmed(), self._aligner)
+                for (chunk, _), decoding in zip(chunks, decodings, strict=True)
+            ]
         segments = [
             assemble_segment(
                 chunk,

@@ -15,7 +15,6 @@ import torch
 
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
-from megaasr.model.interface import Align
 from megaasr.records import Segment, read_manifest
 from megaasr.text.error_rate import align_tokens
 from megaasr.train.input_check import InputCheck
@@ -57,7 +56,7 @@ class TimeErrors:
 
 def check_times(
     run: Path, manifest: Path, lexicon: Path, limit: int | None = None
-) -> dict[Align, TimeErrors]:
+) -> dict[str, TimeErrors]:
     """Return the errors of word times by attention (`model`) and by estimates (`off`).
 
     Args:
@@ -75,7 +74,7 @@ def check_times(
     check.finish()
     pronunciations = Lexicon.load(lexicon)
     ctc, encoder = load_trained_ctc(run), FrozenEncoder(run / "model")
-    kinds: tuple[Align, ...] = ("model", "off")
+    kinds = ("model", "off")
     recognizers = {kind: MegaASR.from_pretrained(run / "model", align=kind) for kind in kinds}
     errors = {kind: TimeErrors() for kind in kinds}
     for utterance in list(read_manifest(manifest))[:limit]:
