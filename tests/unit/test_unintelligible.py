@@ -1,4 +1,4 @@
-"""Stretches of words that cannot be trusted: which are found, and how they are displayed."""
+"""Spans of words that cannot be trusted: which are found, and how they are displayed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def bounds(confidences: list[float | None], below: float = 0.5) -> list[tuple[in
         ([None, None], []),
     ],
 )
-def test_stretches(confidences: list[float | None], expected: list[tuple[int, int]]) -> None:
+def test_spans(confidences: list[float | None], expected: list[tuple[int, int]]) -> None:
     assert bounds(confidences) == expected
 
 
@@ -62,7 +62,7 @@ def test_the_limit_decides() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.45, 0.6, 0.8, 1.0]), max_size=8))
-def test_the_stretches_are_the_best_of_all(confidences: list[float]) -> None:
+def test_the_spans_are_the_best_of_all(confidences: list[float]) -> None:
     def total(marks: tuple[bool, ...]) -> float:
         gain = sum(0.5 - c for c, mark in zip(confidences, marks, strict=True) if mark)
         return gain - 0.15 * sum(a != b for a, b in itertools.pairwise(marks))

@@ -207,7 +207,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     unintelligible: Annotated[
         options.MarkingName,
         typer.Option(
-            help="Stretches of words that are more probably wrong than right: keep, mark as "
+            help="Spans of words that are more probably wrong than right: keep, mark as "
             "[unintelligible], or drop. The JSON always keeps and lists them.",
             rich_help_panel=options.RELIABILITY_PANEL,
         ),

@@ -82,7 +82,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class UnintelligibleSpan:
-    """A stretch of a segment's words that are more probably wrong than right.
+    """A span of a segment's words that are more probably wrong than right.
 
     Attributes:
         start, end: times in seconds from the start of the recording; None if unknown.
@@ -117,7 +117,7 @@ class Segment:
         words: words with times, and confidence if the model gives probabilities.
         checks: quality checks that the text failed.
         attempts: all decoding attempts if there were several, else empty.
-        unintelligible: stretches of words that are more probably wrong than right.
+        unintelligible: spans of words that are more probably wrong than right.
         alternatives: the most frequent texts of the samples, the kept one among them, if they were
             asked for.
         word_times: `attention` if the model told when the words are spoken, `aligner` if a forced

@@ -23,7 +23,7 @@ class ReliabilityOptions:
         thresholds: limits of the quality checks.
         retry: decode a chunk again when its text fails a check, see `megaasr.transcribe.fallback`.
         drop_unreliable: remove text that still fails a check after all attempts.
-        unintelligible_below: stretches of words whose confidence is below this, 0..1, are listed as
+        unintelligible_below: spans of words whose confidence is below this, 0..1, are listed as
             unintelligible; 0 lists none.
 
     Raises:

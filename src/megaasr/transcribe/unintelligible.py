@@ -13,10 +13,10 @@ marked only if they are almost certainly wrong, since a mark amid words is harde
 
 
 def find_unintelligible(words: Sequence[Word], below: float) -> tuple[UnintelligibleSpan, ...]:
-    """Return the stretches of words that should not be trusted, in order.
+    """Return the spans of words that should not be trusted, in order.
 
-    A stretch gains what its words' confidence is below the limit, and costs `_SWITCH_COST` at each
-    end within the text. The stretches with the highest total are found by dynamic programming.
+    A span gains what its words' confidence is below the limit, and costs `_SWITCH_COST` at each
+    end within the text. The spans with the highest total are found by dynamic programming.
 
     Args:
         words: words of a segment; one without confidence gains and costs nothing.
