@@ -13,12 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaasr.errors import CheckpointError
+from megaasr.model.alignment_heads import HEADS_FILE, AlignmentHead, read_heads
 from megaasr.model.attention_times import (
-    HEADS_FILE,
-    AlignmentHead,
     attention_to_audio,
     divide_audio,
-    read_heads,
     recording,
 )
 from megaasr.model.geometry import AudioGeometry
@@ -185,6 +183,28 @@ def test_the_detector_has_the_last_word_on_silence() -> None:
         ("two", 10.6, 10.96, 0.45),
         ("three", 12.0, 12.56, 0.4),
         ("four", 12.9, 13.1, 0.4),  # where the detector heard nothing, the model is believed
+    ]
+
+
+def test_a_pause_inside_a_word_stays_in_it() -> None:
+    """A sentence of a script without spaces is one word."""
+    timed = time_words(
+        [RecognizedWord("ประโยคเดียว", 0.5, 0.0, 3.2)], chunk([(10, 30), (60, 80)]), float
+    )
+    assert timed is not None
+    assert (timed[0].start, timed[0].end) == (10.32, 12.56)
+
+
+def test_speech_that_the_detector_hardly_hears_does_not_cut_words() -> None:
+    unsure = chunk([])
+    unsure.speech[:] = 0.35  # type: ignore[index]
+    unsure.speech[40] = 0.6  # type: ignore[index]
+    texts = ["these", "words", "are", "spoken", "in", "noise"]
+    words = [RecognizedWord(t, 0.5, 0.5 * i, 0.5 * i + 0.4) for i, t in enumerate(texts)]
+    timed = time_words(words, unsure, float)
+    assert timed is not None
+    assert [(w.start, w.end) for w in timed] == [
+        (pytest.approx(10 + w.start_s), pytest.approx(10 + w.end_s)) for w in words
     ]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from megaasr.records import Segment, Transcript, Word
+from megaasr.records.marking import mark_segments
+from megaasr.records.segments import UnintelligibleSpan
 from megaasr.transcribe.channels import ChannelTranscript, channel_names, without_bleed
 from megaasr.transcribe.levels import LEVEL_FRAME_S, LevelMeter
 
@@ -47,6 +51,31 @@ def test_each_keeps_its_own_words() -> None:
     assert [t.channel for t in kept] == ["left", "right"]
     assert [t.flags for t in kept] == [("bleed_removed",), ("bleed_removed",)]
     assert kept[1].segments[0].start == 6.0
+
+
+def test_unintelligible_words_are_those_that_are_left() -> None:
+    """In the right channel the first five words are bleed, and three others were guessed."""
+    right = transcript(
+        (1.0, "Hello, who is there now?"), (6.0, "It is glub frotz."), channel="right"
+    )
+    spans = tuple(
+        UnintelligibleSpan(0.0, 1.0, "?", 0.1, first, last)
+        for first, last in ((1, 2), (4, 5), (7, 8))
+    )
+    right = replace(right, segments=(replace(right.segments[0], unintelligible=spans),))
+    left = transcript((1.0, "Hello, who is there now?"))
+    channels = [
+        ChannelTranscript(left, powers((1, 4, -20, 1))),
+        ChannelTranscript(right, powers((1, 4, -40, 1), (6, 8, -22, 2))),
+    ]
+    (segment,) = without_bleed(channels)[1].segments
+    assert segment.text == "It is glub frotz."
+    (span,) = segment.unintelligible
+    assert [word.text for word in segment.words[span.first_word : span.last_word + 1]] == [
+        "glub",
+        "frotz.",
+    ]
+    assert mark_segments([segment], "drop")[0].text == "It is"
 
 
 @pytest.mark.parametrize("other", ["Yes, I think so.", "Yes, I do not think so at all."])

@@ -34,9 +34,11 @@ def test_words_carry_the_probability_of_all_their_tokens() -> None:
 
 def test_chinese_words_are_characters_with_the_probability_of_all_their_tokens() -> None:
     spelled = split_words(["<asr_text>", "早", "", "上"], forced=False)
+    assert [word.tokens for word in spelled] == [(1,), (2, 3)]  # the last token has the character
     words = score_words(spelled, [0.0, -0.1, -0.2, -0.3])
     assert [word.text for word in words] == ["早", "上"]
-    assert -np.log(words[0].probability) == pytest.approx(0.3)
+    assert -np.log(words[0].probability) == pytest.approx(0.1)
+    assert -np.log(words[1].probability) == pytest.approx(0.5)
 
 
 def test_with_a_forced_language_the_output_is_the_words_alone() -> None:

@@ -17,6 +17,7 @@ from megaasr.route.decision import RouteDecision
 from megaasr.score.systems import parse_systems
 from megaasr.text.error_rate import count_errors
 from megaasr.transcribe.bundle import ModelOptions
+from megaasr.transcribe.checks import CheckThresholds, ChunkStats
 from megaasr.transcribe.consensus import (
     choose_consensus,
     choose_most_probable,
@@ -24,6 +25,7 @@ from megaasr.transcribe.consensus import (
     expected_reward,
     rank_alternatives,
 )
+from megaasr.transcribe.fallback import DecodeTask, FallbackDecoder
 from megaasr.transcribe.options import TranscribeOptions
 from megaasr.transcribe.recognizer import MegaASR
 from megaasr.transcribe.search import SearchOptions
@@ -72,6 +74,18 @@ def test_of_equals_the_most_probable_is_the_consensus() -> None:
 def test_case_and_punctuation_do_not_count() -> None:
     texts = ["NO.", "no", "No!", "yes"]
     assert expected_errors(texts, "en") == [0.25, 0.25, 0.25, 0.75]
+
+
+@pytest.mark.parametrize("utility", ["errors", "reward"])
+def test_whether_anybody_speaks_is_decided_by_the_majority(utility: Any) -> None:
+    """Against texts that have no words in common, the empty text has the fewest errors."""
+    spoken = [recognition(text, -0.9) for text in ("meet the man", "eat then", "me a ham today")]
+    empty = recognition("", -0.01, None)
+    assert choose_consensus([empty, *spoken], utility).text != ""
+    assert choose_consensus([empty] * 3 + spoken, utility).text != ""
+    assert choose_consensus([empty] * 4 + spoken, utility).text == ""
+    long = recognition("a rather long sentence that all of the samples agree upon", -0.9)
+    assert choose_consensus([empty] * 2 + [long] * 11, utility) is long
 
 
 def test_a_few_empty_transcripts_do_not_win_over_words() -> None:
@@ -189,6 +203,15 @@ def test_auto_samples_degraded_and_unreliable_chunks(
     assert segment.text == (SAMPLED_TEXTS[0] if sampled else GREEDY_TEXT)
 
 
+def test_auto_samples_where_the_detector_hears_words_and_the_greedy_text_has_none() -> None:
+    model = SamplingModel(recognition("", -0.01, None))
+    decoder = FallbackDecoder(model, CheckThresholds(), search=SearchOptions("auto"), retry=False)
+    stats = ChunkStats(6.0, speech_s=5.0, speech_probability=1.0)
+    noise = np.random.default_rng(3).normal(0, 0.1, 96_000).astype(np.float32)
+    (decoding,) = decoder.decode([DecodeTask(noise, "base", stats)])
+    assert decoding.best.attempt.text == SAMPLED_TEXTS[0]
+
+
 def test_equal_audio_gives_equal_seeds() -> None:
     seeds = {transcribe(SearchOptions("consensus"))[1].sampled[0][0].seed for _ in range(2)}
     assert len(seeds) == 1
@@ -199,7 +222,8 @@ def test_equal_audio_gives_equal_seeds() -> None:
     [
         ({"method": "beam"}, "decode is beam; it can be greedy, best, consensus, auto"),
         ({"samples": 0}, "samples is 0"),
-        ({"alternatives": -1}, "alternatives is -1"),
+        ({"method": "best", "alternatives": -1}, "alternatives is -1"),
+        ({"alternatives": 2}, "alternatives need samples"),
         ({"utility": "beauty"}, "utility is beauty; it can be errors or reward"),
         ({"temperature": 0.0}, "temperature is 0"),
         ({"temperature": float("nan")}, "temperature is nan"),
@@ -223,11 +247,11 @@ def test_settings_state_the_search_unless_it_is_greedy() -> None:
     ("text", "name", "route", "vad", "retry", "search"),
     [
         ("tiny@robust", "tiny@robust", "robust", True, True, SearchOptions()),
-        ("tiny@no-vad,no-retry", "tiny@no-vad,no-retry", "auto", False, False, SearchOptions()),
+        ("tiny@no-vad,no-retry", "tiny@no-vad+no-retry", "auto", False, False, SearchOptions()),
         ("a=tiny@decode=auto", "a", "auto", True, True, SearchOptions("auto")),
         (
             "tiny@base,decode=consensus,samples=4,temperature=0.7",
-            "tiny@base,decode=consensus,samples=4,temperature=0.7",
+            "tiny@base+decode=consensus+samples=4+temperature=0.7",
             "base",
             True,
             True,
@@ -235,6 +259,7 @@ def test_settings_state_the_search_unless_it_is_greedy() -> None:
         ),
         ("tiny@samples=4", "tiny@samples=4", "auto", True, True, SearchOptions("consensus", 4)),
         ("models/a@b", "a@b", "auto", True, True, SearchOptions()),
+        ("samples=tiny", "samples", "auto", True, True, SearchOptions()),
     ],
 )
 def test_a_system_states_its_variant(

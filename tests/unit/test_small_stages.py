@@ -25,7 +25,7 @@ from megaasr.cli.main import main
 from megaasr.config import load_recipe
 from megaasr.errors import CheckpointError, TrainingError
 from megaasr.hashing import file_sha256
-from megaasr.model.attention_times import HEADS_FILE
+from megaasr.model.alignment_heads import HEADS_FILE
 from megaasr.model.ctranslate2 import read_ctranslate2
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model

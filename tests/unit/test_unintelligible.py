@@ -112,7 +112,26 @@ def test_whole_and_partial_texts() -> None:
     chinese = Segment(0.0, 4.0, "早上好吗", "zh", words=words("早 上 好 吗", 0.9, 0.9, 0.1, 0.1))
     spans = find_unintelligible(chinese.words, 0.5)
     chinese = Segment(0.0, 4.0, "早上好吗", "zh", words=chinese.words, unintelligible=spans)
-    assert mark_segments([chinese], "mark")[0].text == f"早上{MARK}"
+    assert mark_segments([chinese], "mark")[0].text == f"早上 {MARK}"
+
+
+@pytest.mark.parametrize("marking", ["mark", "drop"])
+def test_marking_twice_is_marking_once(marking: str) -> None:
+    transcript = Transcript(HARD.text, "en", 9.0, "tiny", (HARD,))
+    marked = transcript.marked(marking)  # type: ignore[arg-type]
+    assert marked.marked(marking) == marked  # type: ignore[arg-type]
+
+
+def test_a_transcript_without_words_says_why() -> None:
+    hopeless = segment("blah blah", 0.1, 0.1)
+    transcript = Transcript(hopeless.text, "en", 9.0, "tiny", (hopeless,))
+    assert transcript.marked("drop").reason == "no words can be made out"
+    assert transcript.marked("mark").reason is None
+
+
+def test_a_span_of_chinese_words_has_no_spaces() -> None:
+    (span,) = find_unintelligible(words("今 天 好", 0.1, 0.1, 0.1), 0.5, "zh")
+    assert span.text == "今天好"
 
 
 def test_a_transcript_is_marked_in_every_format_but_json(tmp_path: Path) -> None:

@@ -1,18 +1,16 @@
 """Where in the audio the words of a text are: by the attention of decoder heads that follow speech.
 
-Some heads of a decoder attend to the frames of the token that is written next. A folder of a model
-may name them in `alignment_heads.json`. The audio is divided among the words in order, such that
-the attention of each word's tokens to its own frames is as high as possible.
+Some heads of a decoder attend to the frames of the token that is written next
+(`megaasr.model.alignment_heads`). The audio is divided among the words in order, such that the
+attention of each word's tokens to its own frames is as high as possible.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,63 +18,13 @@ import torch
 from numpy.typing import NDArray
 from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
 
-from megaasr import strict_json
-from megaasr.atomic import write_atomically
-from megaasr.errors import CheckpointError
+from megaasr.model.alignment_heads import AlignmentHead
 
-HEADS_FILE = "alignment_heads.json"
 _SMOOTHING_S = 0.1
 """Attention is averaged over this time: heads look at single frames of a token, not at all."""
 _LEAST_ATTENTION = 1e-3
 """Least attention, relative to the mean, so that no single frame decides everything."""
 Attention = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class AlignmentHead:
-    """A head of the decoder that attends to the frames of the token that is written next.
-
-    Attributes:
-        layer: index of the layer.
-        head: index of the query head in the layer.
-    """
-
-    layer: int
-    head: int
-
-
-def read_heads(folder: Path, layers: int, heads: int) -> tuple[AlignmentHead, ...]:
-    """Return the alignment heads of a model; none if its folder has no `alignment_heads.json`.
-
-    Args:
-        folder: folder of the model.
-        layers: number of layers of the decoder.
-        heads: number of query heads in a layer.
-
-    Raises:
-        CheckpointError: the file is no list of `[layer, head]` of this decoder.
-    """
-    path = folder / HEADS_FILE
-    if not path.is_file():
-        return ()
-    try:
-        pairs = json.loads(path.read_text(encoding="utf-8"))["heads"]
-        named = tuple(AlignmentHead(int(layer), int(head)) for layer, head in pairs)
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} does not list heads as [layer, head]: {error}") from error
-    for head in named:
-        if not (0 <= head.layer < layers and 0 <= head.head < heads):
-            raise CheckpointError(
-                f"{path}: layer {head.layer}, head {head.head} is not in the decoder, which has "
-                f"{layers} layers of {heads} heads"
-            )
-    return named
-
-
-def write_heads(folder: Path, heads: Sequence[AlignmentHead]) -> None:
-    """Write `alignment_heads.json` into the folder of a model."""
-    document = {"heads": [[head.layer, head.head] for head in heads]}
-    write_atomically(folder / HEADS_FILE, strict_json.dumps(document) + "\n")
 
 
 @dataclass
@@ -115,8 +63,9 @@ def recording() -> Iterator[AttentionRecord]:
 def attach_recorder(decoder: Any, heads: Sequence[AlignmentHead]) -> None:
     """Let the layers of some heads record their queries and keys.
 
-    They compute nothing else more than before, and nothing at all outside of `recording`, which is
-    the state of a call (a context variable), so several threads may use one model.
+    The queries and keys of these layers are computed twice while a batch is recorded, which is a
+    small part of a layer. `recording` is the state of a call (a context variable), so several
+    threads may use one model.
 
     Args:
         decoder: native decoder.

@@ -30,8 +30,8 @@ _DEFAULT_STEP_MS = 80.0
 class ForcedAligner:
     """A loaded forced aligner; implements `WordAligner`.
 
-    The released one was trained on German, English, Spanish, French, Italian, Japanese, Korean,
-    Portuguese, Russian, Cantonese and Chinese.
+    Japanese and Korean are aligned by the words of the transcript (in Japanese, by character), not
+    by those of nagisa and soynlp, which the authors use.
 
     Args:
         model: native model on its device, in evaluation mode.
@@ -41,6 +41,9 @@ class ForcedAligner:
     Raises:
         CheckpointError: feature extractor and encoder do not match.
     """
+
+    languages = ("de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "yue", "zh")
+    """ISO codes of the languages that the released aligner was trained on."""
 
     def __init__(
         self, model: Qwen3ASRForTokenClassification, processor: Qwen3ASRProcessor, step_ms: float

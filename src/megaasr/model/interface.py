@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -110,6 +110,11 @@ class AlignedTime:
 
 class WordAligner(Protocol):
     """A model that tells when the words of a known text are spoken."""
+
+    @property
+    def languages(self) -> Collection[str]:
+        """ISO codes of the languages that it knows."""
+        ...
 
     def align(self, samples: Samples, words: Sequence[str]) -> list[AlignedTime | None]:
         """Return when each word is spoken; None for one that cannot be aligned.

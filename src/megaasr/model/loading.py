@@ -71,7 +71,7 @@ def load_model(
     parts = find_model_parts(name, hub)
     check_layout(parts.base)
     from megaasr.adapter.peft_layout import read_adapter
-    from megaasr.model.attention_times import read_heads
+    from megaasr.model.alignment_heads import read_heads
     from megaasr.model.qwen3_asr import Qwen3ASR
 
     start = time.monotonic()

@@ -25,8 +25,8 @@ from megaasr.adapter.gated import attach, routed
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
+from megaasr.model.alignment_heads import AlignmentHead
 from megaasr.model.attention_times import (
-    AlignmentHead,
     AttentionRecord,
     attach_recorder,
     attention_to_audio,
@@ -51,6 +51,7 @@ _LOGGER = logging.getLogger(__name__)
 # Fast speech has about 6 words per second; small tokenizers need up to 3 tokens per word.
 BUDGET_TOKENS_PER_S = 15
 MIN_BUDGET_TOKENS = 32
+_SAMPLES_PER_CHUNK = 4  # samples that are drawn together, for each chunk of a batch
 _MAX_TOKENS_PER_CHARACTER = 4  # a character has at most four bytes
 
 
@@ -146,10 +147,15 @@ class Qwen3ASR:
         order = sorted(range(len(requests)), key=lambda i: requests[i].samples.size)
         results: dict[int, list[Recognition]] = {}
         while order:
-            batch = order[: max(1, self.batch_size // settings.samples)]
+            # A sample needs less memory than a chunk of another batch: the encoder runs once.
+            max_rows = _SAMPLES_PER_CHUNK * self.batch_size
+            batch = order[: max(1, max_rows // settings.samples)]
             batch = sorted(batch, key=lambda i: requests[i].route)
+            copies = min(settings.samples, max_rows)
             try:
-                sampled = self._sample_batch(sampler, [requests[i] for i in batch], settings)
+                sampled = self._sample_batch(
+                    sampler, [requests[i] for i in batch], settings.samples, copies
+                )
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 self._reduce_batch_size(error)
                 continue
@@ -158,16 +164,28 @@ class Qwen3ASR:
         return [results[i] for i in range(len(requests))]
 
     def _sample_batch(
-        self, sampler: TranscriptSampler, requests: Sequence[Request], settings: SamplingSettings
+        self, sampler: TranscriptSampler, requests: Sequence[Request], samples: int, copies: int
+    ) -> list[list[Recognition]]:
+        """Return the samples of chunks, so many copies of each at once."""
+        results: list[list[Recognition]] = [[] for _ in requests]
+        for first in range(0, samples, copies):
+            indices = range(first, min(first + copies, samples))
+            part = self._sample_copies(sampler, requests, indices)
+            results = [[*before, *more] for before, more in zip(results, part, strict=True)]
+        return results
+
+    def _sample_copies(
+        self, sampler: TranscriptSampler, requests: Sequence[Request], copies: range
     ) -> list[list[Recognition]]:
         inputs = self.inputs(requests)
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
-        rows = [r.route == "robust" for r in requests for _ in range(settings.samples)]
+        rows = [r.route == "robust" for r in requests for _ in copies]
         with recording() as record:
             sampled = sampler.draw(
                 inputs,
                 [(request.seed,) for request in requests],
                 budgets,
+                copies=copies,
                 prompt_context=lambda: self.routed(requests, inputs),
                 # Drawn tokens contain no audio, so only the rows of the decoder matter.
                 token_context=lambda: routed(rows, 1, [1] * len(rows), self.model.device),
@@ -180,7 +198,7 @@ class Qwen3ASR:
                     list(sample.logprobs),
                     budgets[clip],
                     requests[clip],
-                    _BatchRow(record, clip * settings.samples + number, clip, audio[clip]),
+                    _BatchRow(record, clip * len(copies) + number, clip, audio[clip]),
                 )
                 for number, sample in enumerate(of_clip)
             ]

@@ -56,7 +56,7 @@ class TranscriptSampler:
         self._ends = end_token_ids(model)
         self._warpers = LogitsProcessorList(
             [
-                TemperatureLogitsWarper(settings.temperature),
+                TemperatureLogitsWarper(float(settings.temperature)),
                 TopKLogitsWarper(settings.top_k),
                 TopPLogitsWarper(settings.top_p),
             ]
@@ -69,6 +69,7 @@ class TranscriptSampler:
         seeds: Sequence[Sequence[int]],
         budgets: Sequence[int],
         *,
+        copies: range | None = None,
         prompt_context: Context = nullcontext,
         token_context: Context = nullcontext,
     ) -> list[list[SampledTokens]]:
@@ -79,14 +80,18 @@ class TranscriptSampler:
             seeds: seed of each clip. Equal seeds and weights give equal transcripts, whatever other
                 clips are in the batch (up to rounding).
             budgets: token budget of each clip.
+            copies: indices of the samples to draw; None for all of the settings. A sample does not
+                depend on which others are drawn.
             prompt_context: returns the context in which encoder and prompts run, with a row for
                 each clip.
             token_context: returns the context in which the drawn tokens run, with a row for each
                 sample; the samples of a clip are adjacent rows.
         """
-        copies, model = self._settings.samples, self._model
+        samples, model = self._settings.samples, self._model
+        indices = range(samples) if copies is None else copies
+        shape, count = (max(budgets), samples), len(indices)
         uniforms = np.stack(
-            [np.random.default_rng([*seed]).random((max(budgets), copies)) for seed in seeds], 1
+            [np.random.default_rng([*seed]).random(shape)[:, [*indices]] for seed in seeds], 1
         ).reshape(max(budgets), -1)
         attention = inputs["attention_mask"]
         with prompt_context():
@@ -98,13 +103,13 @@ class TranscriptSampler:
                 logits_to_keep=1,
             )
         cache = output.past_key_values
-        cache.batch_repeat_interleave(copies)
-        logits = output.logits[:, -1].repeat_interleave(copies, dim=0)
-        attention = attention.repeat_interleave(copies, dim=0)
-        limits = [budget for budget in budgets for _ in range(copies)]
+        cache.batch_repeat_interleave(count)
+        logits = output.logits[:, -1].repeat_interleave(count, dim=0)
+        attention = attention.repeat_interleave(count, dim=0)
+        limits = [budget for budget in budgets for _ in indices]
         with token_context():
             rows = self._generate(logits, attention, cache, torch.from_numpy(uniforms), limits)
-        return [rows[i * copies : (i + 1) * copies] for i in range(len(seeds))]
+        return [rows[i * count : (i + 1) * count] for i in range(len(seeds))]
 
     def _generate(
         self,
@@ -172,9 +177,11 @@ class TranscriptSampler:
             penalty = RepetitionPenaltyLogitsProcessor(self._settings.repetition_penalty)
             logits = penalty(earlier, logits)
         warped = self._warpers(earlier, logits)  # type: ignore[arg-type]
+        if warped.device.type == "mps":  # which has no float64
+            warped = warped.cpu()
         cumulative = warped.double().softmax(dim=-1).cumsum(dim=-1)
-        target = uniforms.to(logits.device).unsqueeze(1) * cumulative[:, -1:]
-        return (cumulative > target).to(torch.uint8).argmax(dim=-1)
+        target = uniforms.to(warped.device).unsqueeze(1) * cumulative[:, -1:]
+        return (cumulative > target).to(torch.uint8).argmax(dim=-1).to(logits.device)
 
     def _cut(self, row: list[int], logprobs: list[float], budget: int) -> SampledTokens:
         """Return a generated row up to and with its end token."""

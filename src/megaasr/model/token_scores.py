@@ -85,22 +85,25 @@ def split_words(token_texts: Sequence[str], *, forced: bool) -> tuple[WordTokens
     words: list[tuple[str, list[int]]] = []
     in_word = False
     position = 0
+    split_character: list[int] = []  # tokens of a character whose last token is still to come
     for index, token_text in enumerate(token_texts):
+        if not token_text:
+            split_character.append(index)
         for char in token_text:
             position += 1
+            spelled = [*split_character, index]
+            split_character = []
             if position <= start:
                 continue
             if char.isspace():
                 in_word = False
                 continue
             if not in_word or _is_wide(char):
-                words.append((char, [index]))
+                words.append((char, spelled))
             else:
                 text, tokens = words[-1]
-                words[-1] = (text + char, tokens if tokens[-1] == index else [*tokens, index])
+                words[-1] = (text + char, [*tokens, *(i for i in spelled if i != tokens[-1])])
             in_word = not _is_wide(char)
-        if not token_text and words and position > start:  # a part of a character
-            words[-1][1].append(index)
     return tuple(WordTokens(text, tuple(tokens)) for text, tokens in words)
 
 

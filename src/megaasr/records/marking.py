@@ -17,7 +17,8 @@ def mark_segments(segments: Sequence[Segment], marking: Marking) -> tuple[Segmen
     """Return segments with their unintelligible words as they are displayed.
 
     The times of the other words do not change, and a mark has those of the words that it stands
-    for. A text whose words are not those of the segment is marked as a whole if all are.
+    for. The result has no unintelligible spans. A text that does not contain the words of its
+    segment is kept.
 
     Args:
         segments: segments with their unintelligible spans.
@@ -46,9 +47,10 @@ def _marked(segment: Segment, marking: Marking) -> Segment:
             continue
         if marking == "mark":
             words.append(Word(MARK, span.start, span.end, span.confidence))
-            text += MARK + (gaps[span.last_word + 1] or " ")
+            text = f"{text.rstrip()} {MARK}{gaps[span.last_word + 1] or ' '}"
         index = span.last_word + 1
-    return replace(segment, text=" ".join(text.split()), words=tuple(words))
+    shown = " ".join(text.split())
+    return replace(segment, text=shown, words=tuple(words), unintelligible=())
 
 
 def _texts_between(text: str, words: Sequence[Word]) -> list[str] | None:

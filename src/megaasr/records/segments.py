@@ -118,8 +118,7 @@ class Segment:
         checks: quality checks that the text failed.
         attempts: all decoding attempts if there were several, else empty.
         unintelligible: spans of words that are more probably wrong than right.
-        alternatives: the most frequent texts of the samples, the kept one among them, if they were
-            asked for.
+        alternatives: the most frequent of the sampled and greedy texts, if they were asked for.
         word_times: `attention` if the model told when the words are spoken, `aligner` if a forced
             aligner did, `interpolated` if their times are estimates from the detected speech; None
             without words.

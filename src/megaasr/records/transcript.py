@@ -126,7 +126,8 @@ class Transcript:
         if segments == self.segments:
             return self
         text = join_texts((segment.text, segment.language) for segment in segments)
-        return replace(self, segments=segments, text=text)
+        reason = self.reason if text else self.reason or "no words can be made out"
+        return replace(self, segments=segments, text=text, reason=reason)
 
     def render(self, format: str, layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
         """Return the content of a file in one of `FORMATS`; without speech it has no text lines.

@@ -108,7 +108,7 @@ def parse_systems(texts: Sequence[str]) -> list[SystemSpec]:
 
 def _parse(text: str) -> SystemSpec:
     name, equals, source = text.partition("=")
-    is_variant = name.rpartition("@")[2].rpartition(",")[2] in SEARCH_FIELDS
+    is_variant = "@" in name and name.rpartition("@")[2].rpartition(",")[2] in SEARCH_FIELDS
     if not equals or "/" in name or ":" in name or is_variant:  # the equals sign is in the source
         name, source = "", text
     kind, colon, model = source.partition(":")
@@ -138,8 +138,9 @@ def _parse(text: str) -> SystemSpec:
 
 def _is_variant(text: str) -> bool:
     """Tell whether a text is a variant rather than a part of a model's name."""
-    names = {*_ROUTES, "no-vad", "no-retry", *SEARCH_FIELDS}
-    return all(part.split("=", 1)[0] in names for part in text.split(","))
+    switches = {*_ROUTES, "no-vad", "no-retry"}
+    fields = tuple(f"{name}=" for name in SEARCH_FIELDS)
+    return all(part in switches or part.startswith(fields) for part in text.split(","))
 
 
 def _default_name(kind: str, model: str, variant: Sequence[str], adapter: str | None) -> str:
@@ -153,7 +154,7 @@ def _default_name(kind: str, model: str, variant: Sequence[str], adapter: str | 
         return f"{kind}-{name}"
     if adapter is not None:
         name = f"{name}+{_adapter_name(Path(adapter))}"
-    stated = ",".join(part for part in variant if part != "auto")
+    stated = "+".join(part for part in variant if part != "auto")  # commas separate an oracle's
     return f"{name}@{stated}" if stated else name
 
 

@@ -23,7 +23,7 @@ def align_best(decoding: ChunkDecoding, samples: Samples, aligner: WordAligner) 
     """
     best = decoding.best
     words = [word.text for word in best.recognition.words]
-    if not words or not best.attempt.text:
+    if not words or not best.attempt.text or best.recognition.language not in aligner.languages:
         return decoding
     timed = with_times(best.recognition, aligner.align(samples, words), len(samples) / SAMPLE_RATE)
     scored = tuple(
@@ -45,17 +45,18 @@ def with_times(
         times: time of each word.
         duration_s: length of the audio.
     """
+    least_s = min(_MIN_WORD_S, duration_s / max(1, len(times)))
     bounds: list[tuple[float, float]] = []
     last = 0.0
     for time in times:
         start = last if time is None else max(last, time.start_s)
-        last = start + _MIN_WORD_S if time is None else max(start + _MIN_WORD_S, time.end_s)
+        last = start + least_s if time is None else max(start + least_s, time.end_s)
         bounds.append((start, last))
     following = duration_s
     for index in range(len(bounds) - 1, -1, -1):  # nothing after the end of the audio
         start, end = bounds[index]
         end = min(end, following)
-        following = min(start, end - _MIN_WORD_S)
+        following = min(start, end - least_s)
         bounds[index] = (following, end)
     words = tuple(
         replace(word, start_s=start, end_s=end)

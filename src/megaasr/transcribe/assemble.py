@@ -82,8 +82,10 @@ def assemble_segment(
         chunk_start=chunk.start_s,
         chunk_end=chunk.end_s,
         word_times=word_times if words else None,
-        alternatives=best.alternatives,
-        unintelligible=find_unintelligible(words, reliability.unintelligible_below),
+        alternatives=decoding.alternatives,
+        unintelligible=find_unintelligible(
+            words, reliability.unintelligible_below, result.language
+        ),
     )
 
 

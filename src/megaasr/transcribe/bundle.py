@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
@@ -103,19 +103,28 @@ class ModelOptions:
         """
         from megaasr.adapter.peft_layout import WEIGHTS_FILE
         from megaasr.hashing import file_sha256
-        from megaasr.model.parts import find_parts, part_hashes
+        from megaasr.model.alignment_heads import HEADS_FILE
+        from megaasr.model.parts import find_parts, fingerprint, part_hashes
+        from megaasr.transcribe.confidence import CALIBRATION_FILE
 
         folder = find_local_model(self.name)
         model: object = [self.name, self.hub.revision]
         if folder is not None:
-            model = part_hashes(find_parts(folder))
+            parts = find_parts(folder)
+            # What is beside the weights decides times and confidences.
+            beside = (parts.base / name for name in (HEADS_FILE, CALIBRATION_FILE))
+            hashes = {path.name: file_sha256(path) for path in beside if path.is_file()}
+            model = {**part_hashes(parts), **hashes}
+        aligner: object = self.align
+        if self.names_aligner and (aligner_folder := find_local_model(self.align)) is not None:
+            aligner = fingerprint(aligner_folder)
         return {
             "model": model,
             "adapter": None if self.adapter is None else file_sha256(self.adapter / WEIGHTS_FILE),
             "route": self.route,
             "threshold": self.threshold,
             "encoder_attention": self.encoder_attention,
-            **({} if self.align == "model" else {"align": self.align}),
+            **({} if self.align == "model" else {"align": aligner}),
             "dtype": self.dtype,
         }
 
@@ -174,7 +183,8 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
         from megaasr.model.forced_aligner import load_aligner
 
         device, dtype = model.model.device, model.model.dtype
-        aligner = load_aligner(find_model(options.align, options.hub), device, dtype)
+        hub = replace(options.hub, revision=None)  # the revision is the model's
+        aligner = load_aligner(find_model(options.align, hub), device, dtype)
     return ModelBundle(model, router, read_calibration(parts.base), aligner)
 
 
@@ -216,6 +226,12 @@ class LazyModel:
     ) -> list[list[Recognition]]:
         """Return several sampled transcripts of each chunk, in the order of the requests."""
         return self._loaded().model.sample(requests, settings)
+
+    @property
+    def languages(self) -> Collection[str]:
+        """ISO codes of the languages that the forced aligner of the options knows."""
+        aligner = self._loaded().aligner
+        return () if aligner is None else aligner.languages
 
     def align(self, samples: Samples, words: Sequence[str]) -> list[AlignedTime | None]:
         """Return when each word is spoken, by the forced aligner of the options."""

@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
-from megaasr.records import Segment, Transcript, Word
+from megaasr.records import Segment, Transcript
 from megaasr.text.languages import join_texts
 from megaasr.text.normalize import tokens
 from megaasr.transcribe.levels import LEVEL_FRAME_S
@@ -195,12 +195,7 @@ def _without_words(transcript: Transcript, indices: set[tuple[int, int]]) -> Tra
         return transcript
     segments = [
         _shortened(
-            segment,
-            [
-                word
-                for index, word in enumerate(segment.words)
-                if (segment_index, index) not in indices
-            ],
+            segment, [i for i in range(len(segment.words)) if (segment_index, i) not in indices]
         )
         for segment_index, segment in enumerate(transcript.segments)
     ]
@@ -209,10 +204,17 @@ def _without_words(transcript: Transcript, indices: set[tuple[int, int]]) -> Tra
     return replace(transcript, text=text, segments=tuple(segments), reason=reason)
 
 
-def _shortened(segment: Segment, words: Sequence[Word]) -> Segment:
-    """Return a segment with only these of its words."""
-    if len(words) == len(segment.words):
+def _shortened(segment: Segment, kept: Sequence[int]) -> Segment:
+    """Return a segment with only these of its words, given by index in ascending order."""
+    if len(kept) == len(segment.words):
         return segment
+    words = [segment.words[index] for index in kept]
+    # A span that lost words is no longer what was guessed.
+    spans = [
+        replace(span, first_word=kept.index(span.first_word), last_word=kept.index(span.last_word))
+        for span in segment.unintelligible
+        if all(index in kept for index in range(span.first_word, span.last_word + 1))
+    ]
     times = [time for word in words for time in (word.start, word.end) if time is not None]
     return replace(
         segment,
@@ -221,4 +223,5 @@ def _shortened(segment: Segment, words: Sequence[Word]) -> Segment:
         start=min(times, default=segment.start),
         end=max(times, default=segment.end),
         flags=(*segment.flags, "bleed_removed"),
+        unintelligible=tuple(spans),
     )

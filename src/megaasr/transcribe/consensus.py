@@ -53,10 +53,17 @@ def expected_reward(texts: Sequence[str], language: str | None) -> list[float]:
 def choose_consensus(candidates: Sequence[Recognition], utility: Utility = "errors") -> Recognition:
     """Return the candidate with the highest expected utility; of equals, the most probable.
 
+    Whether anybody speaks is decided first, by the majority: an empty text has fewer errors against
+    texts that have no words in common than any of these.
+
     Args:
         candidates: recognitions of one chunk, at least one.
         utility: what is maximised, see `SearchOptions`.
     """
+    spoken = [candidate for candidate in candidates if spoken_text(candidate)]
+    if 2 * len(spoken) < len(candidates):
+        return max((c for c in candidates if not spoken_text(c)), key=_logprob)
+    candidates = spoken
     texts = [spoken_text(candidate) for candidate in candidates]
     language = _majority_language(candidates)
     if utility == "reward":

@@ -109,6 +109,11 @@ class ChunkDecoding:
         return all(scored.failed_checks for scored in self.scored)
 
     @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The alternatives of the samples; none if there were no samples."""
+        return next((s.alternatives for s in self.scored if s.alternatives), ())
+
+    @property
     def may_improve(self) -> bool:
         """Whether sampling may help: an attempt failed a check that does not concern speech
         detection."""
@@ -199,7 +204,7 @@ class FallbackDecoder:
 
     def _use_samples(self, task: DecodeTask, decoding: ChunkDecoding) -> bool:
         if self._search.method == "auto":
-            return task.route == "robust" or (decoding.unreliable and decoding.may_improve)
+            return task.route == "robust" or decoding.unreliable
         return self._search.method != "greedy"
 
     def _attempt_samples(

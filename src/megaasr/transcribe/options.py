@@ -86,6 +86,8 @@ class TranscribeOptions:
     def settings(self) -> Mapping[str, object]:
         """Return the options as JSON values; equal settings give equal transcripts."""
         reliability = asdict(self.reliability)
+        if self.reliability.unintelligible_below == DEFAULT_RELIABILITY.unintelligible_below:
+            del reliability["unintelligible_below"]
         # JSON has no infinity, and inf and -inf are different thresholds.
         thresholds = {
             name: limit if math.isfinite(limit) else str(limit)
@@ -98,5 +100,5 @@ class TranscribeOptions:
             "selection": asdict(self.selection),
             "each_channel": self.each_channel,
             # Left out if it is the default: transcripts of earlier versions stay valid.
-            **({} if self.search == GREEDY else {"search": self.search.to_dict()}),
+            **({"search": self.search.to_dict()} if self.search.draws_samples else {}),
         }

@@ -49,12 +49,19 @@ class SearchOptions:
             raise UsageError(
                 f"utility is {self.utility}; it can be {' or '.join(get_args(Utility))}"
             )
+        if self.method == "greedy" and self.alternatives:
+            raise UsageError("alternatives need samples: choose another decode than greedy")
         if self.alternatives < 0:
             raise UsageError(f"alternatives is {self.alternatives}; it must be at least 0")
         if self.samples < 1:
             raise UsageError(f"samples is {self.samples}; it must be at least 1")
         if not self.temperature > 0:
             raise UsageError(f"temperature is {self.temperature:g}; samples need more than 0")
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether samples are drawn for any chunk."""
+        return self.method != "greedy"
 
     def to_dict(self) -> dict[str, str | int | float]:
         """Return the options by the names of `SEARCH_FIELDS`."""

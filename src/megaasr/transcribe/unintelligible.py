@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from megaasr.records import Word
 from megaasr.records.segments import UnintelligibleSpan
+from megaasr.text.languages import join_texts
 
 _SWITCH_COST = 0.15
 """What a change between intelligible and unintelligible costs, in expected words: single words are
 marked only if they are almost certainly wrong, since a mark amid words is harder to read."""
 
 
-def find_unintelligible(words: Sequence[Word], below: float) -> tuple[UnintelligibleSpan, ...]:
+def find_unintelligible(
+    words: Sequence[Word], below: float, language: str | None = None
+) -> tuple[UnintelligibleSpan, ...]:
     """Return the spans of words that should not be trusted, in order.
 
     A span gains what its words' confidence is below the limit, and costs `_SWITCH_COST` at each
@@ -21,6 +24,7 @@ def find_unintelligible(words: Sequence[Word], below: float) -> tuple[Unintellig
     Args:
         words: words of a segment; one without confidence gains and costs nothing.
         below: confidence, 0..1, from which on a word is intelligible; 0 finds nothing.
+        language: ISO code, which decides how words are joined.
     """
     gains = [0.0 if word.confidence is None else below - word.confidence for word in words]
     shown, hidden = 0.0, 0.0
@@ -43,17 +47,17 @@ def find_unintelligible(words: Sequence[Word], below: float) -> tuple[Unintellig
         if mark and (index == 0 or not marks[index - 1]):
             first = index
         elif not mark and index and marks[index - 1]:
-            spans.append(_span(words, first, index))
+            spans.append(_span(words, first, index, language))
     return tuple(spans)
 
 
-def _span(words: Sequence[Word], first: int, last: int) -> UnintelligibleSpan:
+def _span(words: Sequence[Word], first: int, last: int, language: str | None) -> UnintelligibleSpan:
     part = words[first:last]
     confidences = [word.confidence for word in part if word.confidence is not None]
     return UnintelligibleSpan(
         start=part[0].start,
         end=part[-1].end,
-        text=" ".join(word.text for word in part),
+        text=join_texts((word.text, language) for word in part),
         confidence=round(sum(confidences) / len(confidences), 4) if confidences else None,
         first_word=first,
         last_word=last - 1,

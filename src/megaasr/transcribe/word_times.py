@@ -48,7 +48,7 @@ def time_words(
         calibration: maps the model's probability of a word to its confidence.
     """
     offset_s = chunk.trimmed_start_s
-    spans = _spans(_speech_mask(chunk, 0.0))
+    spans = _spans(_speech_mask(chunk, float(sum(len(word.text) for word in words))))
     bounds_s = [
         (chunk.start_s + start * _FRAME_S, chunk.start_s + end * _FRAME_S) for start, end in spans
     ]
@@ -58,7 +58,7 @@ def time_words(
             return None
         start, end = _within_speech(offset_s + word.start_s, offset_s + word.end_s, bounds_s)
         confidence = round(calibration(word.probability), 4)
-        start, end = (round(min(time, chunk.end_s), 3) for time in (start, end))
+        start, end = (round(min(max(t, chunk.start_s), chunk.end_s), 3) for t in (start, end))
         timed.append(Word(word.text, start, end, confidence))
     return tuple(timed)
 
@@ -66,11 +66,12 @@ def time_words(
 def _within_speech(
     start: float, end: float, spans: Sequence[tuple[float, float]]
 ) -> tuple[float, float]:
-    """Return the part of an interval in the span of speech that it has most of; all of it if it
-    lies in a pause."""
-    parts = [(max(start, first), min(end, last)) for first, last in spans]
-    longest = max(parts, key=lambda part: part[1] - part[0])
-    return longest if longest[1] > longest[0] else (start, end)
+    """Return an interval without the pauses at its start and its end; all of it if it lies in a
+    pause."""
+    inside = [(first, last) for first, last in spans if first < end and last > start]
+    if not inside:
+        return start, end
+    return max(start, inside[0][0]), min(end, inside[-1][1])
 
 
 def interpolate_words(

@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
-from megaasr.model.attention_times import AlignmentHead, write_heads
+from megaasr.model.alignment_heads import AlignmentHead, write_heads
 from megaasr.model.inputs import IGNORE
 from megaasr.model.prompt import AUDIO_PAD, TEXT_END, TURN_END, token_id
 from megaasr.train.evaluate import dev_error_rate
