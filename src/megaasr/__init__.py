@@ -2,7 +2,7 @@
 
     from megaasr import MegaASR
 
-    asr = MegaASR.from_pretrained("tiny")
+    asr = MegaASR.from_pretrained()
     print(asr.transcribe("talk.wav").text)
 
 Public are the names in `__all__` of `megaasr`, `megaasr.audio`, `megaasr.simulate` and

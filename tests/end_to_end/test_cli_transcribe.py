@@ -155,13 +155,13 @@ def written(folder: str = "out") -> list[str]:
 # What is printed
 
 
-def test_without_a_model_the_command_notes_that_tiny_is_for_demonstration(
+def test_without_a_model_the_command_names_the_default_and_its_limits(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main(["transcribe", wav("a.wav"), *_NO_VAD])
-    assert "demonstration model" in capsys.readouterr().err
-    assert "demonstration model" not in run("a.wav").err
+    assert "without --model this is small" in capsys.readouterr().err
+    assert "without --model" not in run("a.wav").err
 
 
 def test_one_file_prints_its_text_and_writes_nothing(run: Run) -> None:
@@ -272,7 +272,7 @@ def test_options_take_dashes_and_underscores(
     assert run(wav("a.wav"), *options, "--language", "German", "--device=cpu").status == 0
     assert Path("out/a.txt").read_text() == "200 a_b-c\n"
     settings = {"device": "cpu", "dtype": None, "hub": HubOptions(), "batch_size": 3}
-    settings |= {"encoder_attention": "windowed", "adapter": None}
+    settings |= {"encoder_attention": "windowed", "time_words": True, "adapter": None}
     assert loaded == [("tiny", settings)]
 
 

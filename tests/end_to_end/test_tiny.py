@@ -76,7 +76,7 @@ def test_without_a_network_a_hub_model_fails_with_advice(tmp_path: Path) -> None
     done = run("transcribe", clip, "--model", "Qwen/Qwen3-ASR-0.6B-hf", cwd=tmp_path, path=tmp_path)
     assert done.returncode == 1
     message = done.stderr.decode()
-    assert "the shipped model tiny" in message
+    assert "the shipped model small" in message
     assert "Traceback" not in message
 
 

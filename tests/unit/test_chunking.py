@@ -1,10 +1,15 @@
 """Splitting long recordings into chunks, and detecting silence."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from megaasr.errors import CheckpointError
+from megaasr.transcribe.chunk_length import CHUNKING_FILE, read_max_chunk_s, write_max_chunk_s
 from megaasr.transcribe.chunking import Chunk, find_pause, is_silent, split_into_chunks
+from megaasr.transcribe.speech_activity import detect_speech
 
 RATE = 16_000
 
@@ -105,6 +110,31 @@ def test_reading_ahead_is_bounded() -> None:
         max_ahead_s = max(max_ahead_s, read_s - chunk.start_s)
     assert read_s == 200
     assert max_ahead_s <= 32.0
+
+
+@pytest.mark.parametrize("detector", [None, detect_speech])
+def test_a_model_may_ask_for_shorter_chunks(detector: object) -> None:
+    samples = np.concatenate([speech(7.0, seed=n) for n in range(5)])
+    chunks = list(split_into_chunks([samples], detector, 10.0))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.concatenate([c.samples for c in chunks]), samples)
+    lengths_s = [len(chunk.samples) / RATE for chunk in chunks]
+    assert max(lengths_s) <= 10.0
+    assert min(lengths_s[:-1]) >= 5.0
+    assert len(list(split_into_chunks([samples[: 10 * RATE]], None, 10.0))) == 1
+
+
+def test_the_folder_of_a_model_states_its_longest_chunk(tmp_path: Path) -> None:
+    assert read_max_chunk_s(tmp_path) == 30.0
+    write_max_chunk_s(tmp_path, 10.0)
+    assert read_max_chunk_s(tmp_path) == 10.0
+    for value in ("31", "1", '"x"', "null"):
+        (tmp_path / CHUNKING_FILE).write_text(f'{{"max_chunk_s": {value}}}')
+        with pytest.raises(CheckpointError, match=r"chunking\.json"):
+            read_max_chunk_s(tmp_path)
+    for text in ("{}", "no json"):
+        (tmp_path / CHUNKING_FILE).write_text(text)
+        with pytest.raises(CheckpointError, match=r"chunking\.json"):
+            read_max_chunk_s(tmp_path)
 
 
 def test_find_pause_stays_within_the_audio() -> None:

@@ -110,13 +110,13 @@ def test_a_missing_tokenizer(checkpoint: Path) -> None:
     ["nonsense", "./no/such/folder", "/no/such/folder", "a/b/c", "n" * 300, "~nobody-here/x"],
 )
 def test_unknown_names(name: str) -> None:
-    with pytest.raises(ModelNotFoundError, match="the shipped model is called tiny"):
+    with pytest.raises(ModelNotFoundError, match="the shipped models are called small and tiny"):
         load_model(name)
 
 
-def test_the_hub_out_of_reach_names_tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_hub_out_of_reach_names_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(HubUnreachableError, match="use the shipped model tiny"):
+    with pytest.raises(HubUnreachableError, match="use the shipped model small"):
         load_model("Qwen/Qwen3-ASR-0.6B-hf", hub=HubOptions(offline=True))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tests.example_results import example_result
 from tests.small_whisper import LAYERS, WIDTH, write_ctranslate2, write_whisper
 from transformers import Qwen3ASRForConditionalGeneration, WhisperFeatureExtractor
@@ -31,7 +31,6 @@ from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
 from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report.small_card import small_facts
-from megaasr.train.small import trained_weights
 from megaasr.train.small.alignment import read_alignment
 from megaasr.train.small.batching import BatchSchedule
 from megaasr.train.small.decoder import DecoderTrainer
@@ -56,6 +55,7 @@ from megaasr.train.small.stem import StemRecipe, StemTrainer, build_encoder
 from megaasr.train.small.stem_check import check_stem
 from megaasr.train.small.time_check import TimeErrors, check_times
 from megaasr.train.small.whisper_teacher import load_whisper
+from megaasr.transcribe.confidence import Calibration, read_calibration
 
 TEXTS = ("Hello there, you.", "The door is open.", "Who called me?", "Turn left now.", "")
 
@@ -676,28 +676,6 @@ def test_the_model_gives_the_same_in_transformers(model_folder: Path) -> None:
     assert type(ours.model.model.audio_tower) is not type(native.model.audio_tower)
 
 
-def test_weights_without_whispers_give_the_model_back(
-    model_folder: Path, whisper: Path, tmp_path: Path
-) -> None:
-    folder, again = tmp_path / "trained", tmp_path / "again"
-    trained_weights.main(["save", str(model_folder.parent), str(folder)])
-    trained = load_file(folder / trained_weights.WEIGHTS_FILE)
-    assert not [name for name in trained if name.startswith("model.audio_tower.layers.")]
-    trained_weights.main(["restore", str(folder), str(again), "--whisper", str(whisper)])
-    name = "phoneme-head.safetensors"
-    assert (again / name).read_bytes() == (model_folder.parent / name).read_bytes()
-    again = again / "model"
-    before, after = (load_file(path / "model.safetensors") for path in (model_folder, again))
-    assert before.keys() == after.keys()
-    for name, values in before.items():
-        assert torch.equal(values, after[name]), name
-    load_model(str(again), device="cpu")
-    del trained["model.language_model.norm.weight"]
-    save_file(trained, folder / trained_weights.WEIGHTS_FILE)
-    with pytest.raises(CheckpointError, match=r"does not fit .*model\.language_model\.norm"):
-        trained_weights.restore_run(folder, whisper, again)
-
-
 def test_the_encoder_of_the_model_is_the_fitted_one(model_folder: Path, encoder: Path) -> None:
     model = load_file(model_folder / "model.safetensors")
     fitted = load_file(encoder / "model.safetensors")
@@ -766,6 +744,8 @@ def run_folder(
 
 def test_publish_writes_model_and_card(run_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "published"
+    (run_folder / "confidence").mkdir()
+    (run_folder / "confidence" / "confidence.json").write_text(Calibration(0.5, -0.1).to_json())
     with pytest.raises(SystemExit) as status:
         main(["publish", str(run_folder), "--output", str(output)])
     assert status.value.code in {0, None}
@@ -780,6 +760,7 @@ def test_publish_writes_model_and_card(run_folder: Path, tmp_path: Path) -> None
         assert f"| {row['group']} | {row['system']} | {row['clips']} |" in card
     assert results["facts"]["weights_sha256"] == file_sha256(output / "model.safetensors")
     load_model(str(output), device="cpu")
+    assert read_calibration(output) == Calibration(0.5, -0.1)
 
 
 def test_the_card_says_if_the_training_went_on_from_earlier_weights(

@@ -127,8 +127,8 @@ AlignChoice = Annotated[
     typer.Option(
         metavar="model|off|NAME",
         help="Times of words: model, by its attention where it is known to follow the speech; off, "
-        "estimates from the detected speech; or a folder or Hugging Face name of a forced aligner, "
-        "such as Qwen/Qwen3-ForcedAligner-0.6B-hf.",
+        "estimates from the detected speech; or a folder or Hugging Face name of a forced aligner "
+        "(docs/transcripts.md).",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

@@ -24,7 +24,7 @@ from megaasr.cli.screen import STOPPED, Screen, StdoutContent
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.hub import SHIPPED, SHIPPED_LANGUAGES
+from megaasr.model.hub import DEFAULT_MODEL, SHIPPED_LANGUAGES
 from megaasr.model.prompt import language_name
 from megaasr.records import FORMATS
 from megaasr.records.subtitles import DEFAULT_LAYOUT, SubtitleLayout
@@ -47,9 +47,9 @@ ALL_FORMATS = "all"
 EACH_CHANNEL = "each"
 """Value of `--channels` that transcribes each channel for itself."""
 
-_DEMONSTRATION_MODEL = (
-    "without --model this is tiny, a demonstration model that cannot transcribe people; for real "
-    "recordings: --model zhifeixie/Mega-ASR"
+_DEFAULT_MODEL_NOTE = (
+    "without --model this is small, which gets many words wrong even in clear speech; for real "
+    "work: --model zhifeixie/Mega-ASR"
 )
 
 
@@ -66,7 +66,8 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     model: Annotated[
         str | None,
         typer.Option(
-            help="A folder, a Hugging Face name, or tiny, the demonstration model [default: tiny].",
+            help="A folder, a Hugging Face name, or a shipped model, small or tiny "
+            "[default: small].",
             rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
@@ -303,7 +304,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         )
     inputs = expand(audio, recursive=recursive)
     model_options = ModelOptions(
-        name=model or SHIPPED[0],
+        name=model or DEFAULT_MODEL,
         device=device,
         dtype=dtype and dtype.value,
         batch_size=batch_size,
@@ -356,7 +357,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
         marking=unintelligible.value,
     )
     if model is None:
-        screen.note(_DEMONSTRATION_MODEL)
+        screen.note(_DEFAULT_MODEL_NOTE)
     for argument in audio if not recursive else ():
         if has_recordings_below(argument):
             screen.note(

@@ -13,9 +13,11 @@ from megaasr.hub import ONLINE, HubOptions, download_repository
 if TYPE_CHECKING:
     from megaasr.model.parts import ModelParts
 
-SHIPPED = ("tiny",)
+SHIPPED = ("small", "tiny")
 """Names of the models that are part of the package."""
-SHIPPED_LANGUAGES = {"tiny": ("en",)}
+DEFAULT_MODEL = SHIPPED[0]
+"""The model that is used if none is named."""
+SHIPPED_LANGUAGES = {"small": ("en",), "tiny": ("en",)}
 """ISO codes of the languages that shipped models were trained on."""
 # Weights are safetensors only: a pickle can run code while it is being read.
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
@@ -25,7 +27,8 @@ def find_model(name: str, hub: HubOptions = ONLINE) -> Path:
     """Return the folder that holds a model's files, after downloading them if necessary.
 
     Args:
-        name: `tiny`, a local folder, or a name on the hub such as `Qwen/Qwen3-ASR-0.6B-hf`.
+        name: a shipped model, a local folder, or a name on the hub such as
+            `Qwen/Qwen3-ASR-0.6B-hf`.
         hub: how a model on the hub is found; ignored for local models.
 
     Raises:
@@ -39,15 +42,15 @@ def find_model(name: str, hub: HubOptions = ONLINE) -> Path:
     if expanded.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise ModelNotFoundError(
             f"no model {name}: it is neither a folder nor a hub id (owner/name); the shipped "
-            f"model is called {SHIPPED[0]}"
+            f"models are called {' and '.join(SHIPPED)}"
         )
     return download_repository(
         name,
         kind="model",
         patterns=_MODEL_FILES,
         not_found=ModelNotFoundError,
-        without_network="without a network use the shipped model tiny (for demonstrations) or a "
-        "folder that holds the model's files",
+        without_network=f"without a network use the shipped model {DEFAULT_MODEL} or a folder that "
+        "holds the model's files",
         hub=hub,
     )
 
@@ -65,7 +68,7 @@ def find_model_parts(name: str | Path, hub: HubOptions = ONLINE) -> ModelParts:
     """Return the paths of a model's base, adapter and router, after downloading if necessary.
 
     Args:
-        name: `tiny`, a local folder, or a name on the hub such as `zhifeixie/Mega-ASR`.
+        name: a shipped model, a local folder, or a name on the hub such as `zhifeixie/Mega-ASR`.
         hub: how a model on the hub is found; ignored for local models.
 
     Raises:

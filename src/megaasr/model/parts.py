@@ -19,6 +19,7 @@ from megaasr.errors import CheckpointError
 from megaasr.hashing import file_sha256
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
+_BESIDE_THE_WEIGHTS = ("chunking", "alignment_heads", "confidence")
 _MAX_LISTED = 8
 _SAMPLE_BYTES = 1024
 
@@ -64,9 +65,12 @@ def fingerprint(base: Path) -> str:
 
 
 def part_hashes(parts: ModelParts) -> dict[str, str]:
-    """Return hashes that identify a model: `base_fingerprint`, and `adapter_sha256` and
-    `router_sha256` if it has these parts."""
+    """Return hashes that identify a model: `base_fingerprint`, `adapter_sha256` and `router_sha256`
+    if it has these parts, and those of the files that decide chunks, times and confidences."""
     hashes = {"base_fingerprint": fingerprint(parts.base)}
+    for name in _BESIDE_THE_WEIGHTS:
+        if (parts.base / f"{name}.json").is_file():
+            hashes[f"{name}_sha256"] = file_sha256(parts.base / f"{name}.json")
     if parts.adapter is not None:
         hashes["adapter_sha256"] = file_sha256(parts.adapter / WEIGHTS_FILE)
     if parts.router is not None:

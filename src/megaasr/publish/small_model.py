@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from megaasr.publish.base_model import copy_model
 from megaasr.publish.pack import CARD_FILE, count_parameters
 from megaasr.report.model_card import RESULTS_FILE
 from megaasr.report.small_card import small_card, small_facts, small_results
+from megaasr.transcribe.confidence import CALIBRATION_FILE
 
 WHISPER_LICENCE = "LICENSE.whisper"
 
@@ -21,8 +23,8 @@ def is_small_run(run: Path) -> bool:
 
 
 def publish_small_model(run: Path, output: Path) -> None:
-    """Copy the model; write `results.json` and the card from the recipe's benchmarks, and the
-    licence of Whisper's layers.
+    """Copy the model, with its calibration of confidence if there is one; write `results.json` and
+    the card from the recipe's benchmarks, and the licence of Whisper's layers.
 
     Args:
         run: folder of `mega-asr recipe small`.
@@ -33,6 +35,9 @@ def publish_small_model(run: Path, output: Path) -> None:
     """
     results = small_results(run)
     copy_model(run / "decoder" / "model", output)
+    calibration = run / "confidence" / CALIBRATION_FILE
+    if calibration.is_file():
+        shutil.copy2(calibration, output)
     facts = small_facts(run, output)
     facts["millions"] = count_parameters(output / "model.safetensors") / 1e6
     document = strict_json.dumps({"facts": facts, "lists": results}, indent=2) + "\n"

@@ -66,7 +66,7 @@ Stem: {stem_steps} steps, R² {stem_r2} on dev. Language model: {lm_steps} steps
 {start}The chain of commands is `mega-asr recipe small`. Libraries: {versions}.
 
 ## Results
-Greedy decoding, no routing, no retries; word error rate in per cent with 95 % bootstrap intervals,
+Greedy decoding, with retries where a check fails; no routing. Word error rate in per cent with 95 % bootstrap intervals,
 normaliser `{normalizer}`. The judge is Whisper-base itself (`make judge`).
 
 {tables}

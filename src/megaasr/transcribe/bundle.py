@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, get_args
 
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.hub import find_local_model, find_model, find_model_parts
+from megaasr.model.hub import DEFAULT_MODEL, find_local_model, find_model, find_model_parts
+from megaasr.transcribe.chunk_length import default_max_chunk_s, read_max_chunk_s
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
@@ -39,7 +40,7 @@ class ModelOptions:
     """Which model to load, and how.
 
     Attributes:
-        name: a shipped model (`tiny`), a folder, or a name on the Hugging Face hub.
+        name: a shipped model (`small` or `tiny`), a folder, or a name on the Hugging Face hub.
         device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
         dtype: `float32`, `bfloat16` or `float16`; None selects by device.
         batch_size: largest number of chunks in one forward pass.
@@ -55,7 +56,7 @@ class ModelOptions:
         hub: how a model on the hub is found.
     """
 
-    name: str = "tiny"
+    name: str = DEFAULT_MODEL
     device: str | None = None
     dtype: str | None = None
     batch_size: int = 8
@@ -103,18 +104,12 @@ class ModelOptions:
         """
         from megaasr.adapter.peft_layout import WEIGHTS_FILE
         from megaasr.hashing import file_sha256
-        from megaasr.model.alignment_heads import HEADS_FILE
         from megaasr.model.parts import find_parts, fingerprint, part_hashes
-        from megaasr.transcribe.confidence import CALIBRATION_FILE
 
         folder = find_local_model(self.name)
         model: object = [self.name, self.hub.revision]
         if folder is not None:
-            parts = find_parts(folder)
-            # What is beside the weights decides times and confidences.
-            beside = (parts.base / name for name in (HEADS_FILE, CALIBRATION_FILE))
-            hashes = {path.name: file_sha256(path) for path in beside if path.is_file()}
-            model = {**part_hashes(parts), **hashes}
+            model = part_hashes(find_parts(folder))
         aligner: object = self.align
         if self.names_aligner and (aligner_folder := find_local_model(self.align)) is not None:
             aligner = fingerprint(aligner_folder)
@@ -138,12 +133,14 @@ class ModelBundle:
         router: selects the branch for each chunk; None if there is nothing to select.
         calibration: maps the model's probability of a word to its confidence.
         aligner: times the words; None without a forced aligner.
+        max_chunk_s: returns the length of the longest chunk that the model should decode, seconds.
     """
 
     model: SpeechModel
     router: RouterLike | None = None
     calibration: Callable[[float], float] = float
     aligner: WordAligner | None = None
+    max_chunk_s: Callable[[], float] = default_max_chunk_s
 
 
 def open_bundle(options: ModelOptions) -> ModelBundle:
@@ -185,7 +182,10 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
         device, dtype = model.model.device, model.model.dtype
         hub = replace(options.hub, revision=None)  # the revision is the model's
         aligner = load_aligner(find_model(options.align, hub), device, dtype)
-    return ModelBundle(model, router, read_calibration(parts.base), aligner)
+    longest_s = read_max_chunk_s(parts.base)
+    return ModelBundle(
+        model, router, read_calibration(parts.base), aligner, max_chunk_s=lambda: longest_s
+    )
 
 
 class LazyModel:
@@ -250,10 +250,21 @@ class LazyModel:
         """Return the confidence, 0..1, of a word with this probability."""
         return self._loaded().calibration(probability)
 
+    def max_chunk_s(self) -> float:
+        """Return the length in seconds of the longest chunk that the model should decode.
+
+        A local model need not be loaded for it.
+        """
+        if self._bundle is None and (folder := find_local_model(self.options.name)) is not None:
+            from megaasr.model.parts import find_parts
+
+            return read_max_chunk_s(find_parts(folder).base)
+        return self._loaded().max_chunk_s()
+
     def bundle(self) -> ModelBundle:
         """Return a bundle whose model, router and calibration load this model on first use."""
         aligner = self if self.options.names_aligner else None
-        return ModelBundle(self, self, self.calibration, aligner)
+        return ModelBundle(self, self, self.calibration, aligner, self.max_chunk_s)
 
     def _loaded(self) -> ModelBundle:
         if self._bundle is None:

@@ -30,7 +30,6 @@ NO_SPEECH_THRESHOLD = 0.02
 clip of degraded speech with a severity up to 0.8 stays below it; of more severe ones, one in a
 hundred does (`python -m benchmarks.speech_activity corpus/simulated-dev`)."""
 
-_MIN_CHUNK_S = 15.0  # of every chunk but the last
 _MIN_LAST_CHUNK_S = 1.0
 _FRAME_SAMPLES = SAMPLE_RATE // 100  # 10 ms
 _GAP_FRAMES = 10  # 100 ms: the shortest quiet gap worth splitting in
@@ -121,21 +120,26 @@ class Chunk:
 
 
 def split_into_chunks(
-    blocks: Iterable[Samples], detector: SpeechDetector | None = None
+    blocks: Iterable[Samples],
+    detector: SpeechDetector | None = None,
+    max_chunk_s: float = MAX_CHUNK_S,
 ) -> Iterator[Chunk]:
-    """Split a stream of audio into chunks of at most 30 s.
+    """Split a stream of audio into chunks of at most 30 s, or less.
 
     A recording of up to 30 s is one chunk. A longer one is split in the best pause (see
     `find_pause`) between 15 and 30 s after the previous boundary; only a whole recording can be a
     chunk of less than 1 s. The concatenated chunks equal the stream, sample for sample. At most
-    31 s of audio and one block are held in memory.
+    31 s of audio and one block are held in memory. With a smaller `max_chunk_s` it takes the place
+    of the 30 s, and half of it that of the 15 s.
 
     Args:
         blocks: consecutive parts of the audio, float32 of shape [time], 16 kHz mono, of any
             lengths including zero.
         detector: voice-activity detection that finds the pauses; None to find them by level.
+        max_chunk_s: length of the longest chunk in seconds, 2 to 30.
     """
-    max_length = int(MAX_CHUNK_S * SAMPLE_RATE)
+    max_length = int(max_chunk_s * SAMPLE_RATE)
+    min_length_s = max_chunk_s / 2
     min_last = int(_MIN_LAST_CHUNK_S * SAMPLE_RATE)
     stream = _LookAhead(blocks)
     offset = 0
@@ -144,8 +148,10 @@ def split_into_chunks(
         speech = None if detector is None else detector(window)
         if length > max_length:
             searched = window[: min(max_length, length - min_last)]
-            pause = None if speech is None else find_speech_gap(speech, len(searched))
-            length = pause or find_pause(searched)
+            pause = None
+            if speech is not None:
+                pause = find_speech_gap(speech, len(searched), min_length_s)
+            length = pause or find_pause(searched, min_length_s)
         chunk_speech = None if speech is None else speech[: max(1, length // VAD_FRAME)].copy()
         # A copy, so that a queued chunk does not keep a long block alive.
         yield Chunk(offset, window[:length].copy(), chunk_speech)
@@ -166,18 +172,22 @@ def skip_flags(chunk: Chunk) -> tuple[str, ...]:
     return ()
 
 
-def find_speech_gap(speech: NDArray[np.float32], length: int) -> int | None:
+def find_speech_gap(
+    speech: NDArray[np.float32], length: int, min_length_s: float = MAX_CHUNK_S / 2
+) -> int | None:
     """Return the sample index of the middle of the best gap between speech, or None if there is no
     gap.
 
-    The best gap is the longest one of at least 0.2 s that starts 15 s or more after the beginning.
-    Gaps of 0.5 s and more count as equally long; ties go to the last one, as in `find_pause`.
+    The best gap is the longest one of at least 0.2 s that starts `min_length_s` or more after the
+    beginning. Gaps of 0.5 s and more count as equally long; ties go to the last one, as in
+    `find_pause`.
 
     Args:
         speech: probability of speech in every frame of 32 ms, float32 of shape [frames].
         length: number of samples to search.
+        min_length_s: seconds at the beginning that are not searched.
     """
-    first = int(_MIN_CHUNK_S * SAMPLE_RATE) // VAD_FRAME + 1
+    first = int(min_length_s * SAMPLE_RATE) // VAD_FRAME + 1
     quiet = speech[first : length // VAD_FRAME] < SPEECH_THRESHOLD
     edges = np.flatnonzero(np.diff(quiet.astype(np.int8), prepend=0, append=0))
     min_frames, max_frames = (
@@ -205,16 +215,18 @@ def find_midpoint_pause(samples: Samples) -> int:
     return first + (int(np.argmin(gaps)) + _GAP_FRAMES // 2) * _FRAME_SAMPLES
 
 
-def find_pause(samples: Samples) -> int:
-    """Return the index of the best sample to split at, at least 15 s after the beginning.
+def find_pause(samples: Samples, min_length_s: float = MAX_CHUNK_S / 2) -> int:
+    """Return the index of the best sample to split at, `min_length_s` or more after the beginning.
 
     It is the middle of the longest pause of 0.2 s or more. Pauses of 0.5 s and more count as
     equally long; ties go to the last one. Without a pause it is the middle of the quietest 100 ms.
 
     Args:
-        samples: audio of more than 15.1 s, float32 of shape [time], 16 kHz mono.
+        samples: audio that is at least 0.1 s longer than that, float32 of shape [time], 16 kHz
+            mono.
+        min_length_s: seconds at the beginning that are not searched.
     """
-    first = int(_MIN_CHUNK_S * SAMPLE_RATE)
+    first = int(min_length_s * SAMPLE_RATE)
     frames = (len(samples) - first) // _FRAME_SAMPLES
     searched = samples[first : first + frames * _FRAME_SAMPLES].reshape(frames, _FRAME_SAMPLES)
     power = np.square(searched, dtype=np.float64).mean(axis=1)

@@ -17,7 +17,8 @@ from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
-from megaasr.model.interface import Route, SpeechModel, WordAligner
+from megaasr.model.hub import DEFAULT_MODEL
+from megaasr.model.interface import MAX_CHUNK_S, Route, SpeechModel, WordAligner
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
 from megaasr.transcribe.align import align_best
@@ -74,7 +75,8 @@ class _PendingChunk:
 class MegaASR:
     """A speech model together with everything that recordings need.
 
-    Recordings are split in pauses into chunks of at most 30 s, and chunks of several recordings
+    Recordings are split in pauses into chunks of at most 30 s (or what the model's folder states,
+    see `megaasr.transcribe.chunk_length`), and chunks of several recordings
     share batches. Silent chunks, chunks
     without detected speech, and recordings under 0.1 s are not decoded.
 
@@ -89,6 +91,7 @@ class MegaASR:
         calibration: maps the model's probability of a word to its confidence.
         search: how the text of a chunk is searched: greedily, or by consensus of samples.
         aligner: forced aligner that times the words; None for the model's own times, or estimates.
+        max_chunk_s: returns the length of the longest chunk in seconds, 2 to 30.
 
     Raises:
         UsageError: `batch_size` is less than 1.
@@ -106,6 +109,7 @@ class MegaASR:
         calibration: Callable[[float], float] = float,
         search: SearchOptions = GREEDY,
         aligner: WordAligner | None = None,
+        max_chunk_s: Callable[[], float] = lambda: MAX_CHUNK_S,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -117,6 +121,7 @@ class MegaASR:
         self._reliability = reliability
         self._calibration = calibration
         self._aligner = aligner
+        self._max_chunk_s = max_chunk_s
         self._decoder = FallbackDecoder(
             model, reliability.thresholds, retry=reliability.retry, route=route, search=search
         )
@@ -147,12 +152,13 @@ class MegaASR:
             calibration=bundle.calibration,
             search=search,
             aligner=bundle.aligner,
+            max_chunk_s=bundle.max_chunk_s,
         )
 
     @classmethod
     def from_pretrained(  # noqa: PLR0913 (options by keyword)
         cls,
-        name: str | Path = "tiny",
+        name: str | Path = DEFAULT_MODEL,
         *,
         device: str | None = None,
         dtype: str | None = None,
@@ -173,8 +179,8 @@ class MegaASR:
         """Load a model by name, with its adapter and its router if it has them.
 
         Args:
-            name: `tiny` (ships with the package), a folder, or a name on the Hugging Face hub; a
-                base alone, or base, adapter and router in the layout of `zhifeixie/Mega-ASR`.
+            name: a shipped model (`small` or `tiny`), a folder, or a name on the Hugging Face hub;
+                a base alone, or base, adapter and router in the layout of `zhifeixie/Mega-ASR`.
             device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
             dtype: `float32`, `bfloat16` or `float16`; None selects by device.
             revision: branch, tag or commit on the hub; None for the default branch.
@@ -466,7 +472,7 @@ class MegaASR:
         """
         previous: Chunk | None = None
         flagged: set[AudioNote] = set()
-        for chunk in split_into_chunks(stream.blocks(), self._detector):
+        for chunk in split_into_chunks(stream.blocks(), self._detector, self._max_chunk_s()):
             if previous is not None:
                 yield previous, _new_flags(stream.notes, flagged, previous.end_s)
             previous = chunk

@@ -42,6 +42,7 @@ from megaasr.train.small.phoneme_ctc import HEAD_FILE
 from megaasr.train.small.speed import uncompiled
 from megaasr.train.small.stem import GEOMETRY
 from megaasr.train.step_loop import StepLoop, is_matrix
+from megaasr.transcribe.chunk_length import write_max_chunk_s
 
 
 def assemble(
@@ -168,6 +169,7 @@ class DecoderTrainer:
             if self.recipe.attention_weight:
                 guided = [AlignmentHead(g.layer, g.head) for g in self.recipe.guided_heads]
                 write_heads(folder, guided)
+            write_max_chunk_s(folder, self.recipe.max_chunk_s)
             self.accelerator.unwrap_model(self._objective).ctc.save_head(self.run.path)
         self.accelerator.wait_for_everyone()
         return TrainingResult(self.run.path / "model", self.run.last_validation())

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from megaasr.config import Recipe
+from megaasr.model.interface import MAX_CHUNK_S
 from megaasr.train.small.speed import CompiledLayers, MixedPrecision
 from megaasr.train.step_loop import LoopRecipe
 
@@ -87,6 +88,13 @@ class DecoderRecipe(MixedPrecision, CompiledLayers, LoopRecipe):
         description="share of the spoken words that are concatenated whole, not from phonemes",
     )
     dev: Path = Field(description="manifest for validation")
+    max_chunk_s: float = Field(
+        default=MAX_CHUNK_S,
+        ge=2,
+        le=MAX_CHUNK_S,
+        description="longest chunk that the finished model should decode, seconds; recordings are "
+        "split into such chunks",
+    )
     phases: tuple[DecoderPhase, ...] = Field(min_length=1)
     context_share: float = Field(
         ge=0, le=1, description="share of the examples with text in the system turn"
