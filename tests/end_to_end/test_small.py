@@ -90,4 +90,5 @@ def test_the_card_and_the_licence_of_the_encoder_are_beside_the_weights() -> Non
     assert facts["weights_sha256"] == weights
     assert weights in card
     assert "Whisper-base" in card
+    assert "_name_or_path" not in (FOLDER / "config.json").read_text()
     assert "OpenAI" in (FOLDER / "LICENSE.whisper").read_text()

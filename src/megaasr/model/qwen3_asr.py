@@ -300,9 +300,15 @@ class Qwen3ASR:
         logprobs = scores.finish(generated)
         rows = generated[:, prompt_tokens:].tolist()
         return [
-            self._parse(*row, _BatchRow(record, number, number, audio))
-            for number, (*row, audio) in enumerate(
-                zip(rows, logprobs, budgets, requests, self._audio_positions(inputs), strict=True)
+            self._parse(
+                tokens,
+                logprobs[number],
+                budgets[number],
+                requests[number],
+                _BatchRow(record, number, number, audio),
+            )
+            for number, (tokens, audio) in enumerate(
+                zip(rows, self._audio_positions(inputs), strict=True)
             )
         ]
 

@@ -101,7 +101,8 @@ def _initial_model(
 def _sizes(config: Any) -> dict[str, Any]:
     """Return a configuration as a table of another configuration."""
     values: dict[str, Any] = config.to_dict()
-    return {k: v for k, v in values.items() if k not in {"architectures", "dtype"}}
+    left_out = {"architectures", "dtype", "_name_or_path"}  # the last one is a path of this machine
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 class DecoderTrainer:
