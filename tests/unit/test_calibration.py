@@ -259,8 +259,9 @@ def test_the_command_end_to_end(
     assert "left out" not in capsys.readouterr().err.partition("5 of 5 clips\n")[2]
     assert RoutingProfile.read(out / "profile.json").measured["clips"] == 5
     capsys.readouterr()
+    transcribe = ["transcribe", str(tmp_path / "0.wav"), "--model", "tiny"]
     with pytest.raises(SystemExit) as ended:
-        main(["transcribe", str(tmp_path / "0.wav"), "--profile", str(out / "profile.json")])
+        main([*transcribe, "--profile", str(out / "profile.json")])
     assert not ended.value.code
 
 

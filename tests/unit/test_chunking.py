@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from megaasr.errors import CheckpointError
-from megaasr.transcribe.chunk_length import CHUNKING_FILE, read_max_chunk_s, write_max_chunk_s
+from megaasr.model.chunk_length import CHUNKING_FILE, read_max_chunk_s, write_max_chunk_s
 from megaasr.transcribe.chunking import Chunk, find_pause, is_silent, split_into_chunks
 from megaasr.transcribe.speech_activity import detect_speech
 

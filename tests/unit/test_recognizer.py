@@ -94,6 +94,7 @@ def test_a_path_gives_a_transcript(model: ToneModel, tmp_path: Path) -> None:
                 words=(Word("200", 0.0, 1.5),),
                 chunk_start=0.0,
                 chunk_end=1.5,
+                word_times="interpolated",
             ),
         ),
         reason=None,
@@ -450,7 +451,7 @@ def test_load_passes_its_arguments_to_load_model(
     monkeypatch.setattr("megaasr.model.loading.load_model", load_model)
     recognizer = MegaASR.load("tiny", device="cpu", offline=True, batch_size=3)
     settings = {"device": "cpu", "dtype": None, "hub": HubOptions(offline=True), "batch_size": 3}
-    settings |= {"encoder_attention": "windowed", "adapter": None}
+    settings |= {"encoder_attention": "windowed", "time_words": True, "adapter": None}
     assert calls == [("tiny", settings)]
     assert recognizer.model is model
 

@@ -34,8 +34,8 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
         list[str],
         typer.Option(
             help="System to test; repeat the option for several. [NAME=]MODEL (MODEL+ADAPTER: with "
-            "another adapter; MODEL@base, MODEL@robust: one branch only; MODEL@no-vad, "
-            "MODEL@no-retry, MODEL@decode=consensus: see docs/benchmarking.md), predictions:FILE, "
+            "another adapter; MODEL@base, MODEL@robust: one branch only; benchmarking.md "
+            "lists more variants), predictions:FILE, "
             "oracle:NAME,NAME (the better one for each clip), whisper:NAME, faster-whisper:NAME or "
             "pipeline:NAME.",
             show_default=False,

@@ -161,6 +161,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     decode: Annotated[
         options.SearchName,
         typer.Option(
+            metavar="METHOD",
             help="How text is searched: greedy; best or consensus of several samples; or auto, the "
             "consensus where the audio is degraded or a check fails.",
             rich_help_panel=options.RELIABILITY_PANEL,
@@ -169,7 +170,6 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     samples: Annotated[
         int,
         typer.Option(
-            min=1,
             help="Samples of a chunk for --decode.",
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
@@ -177,7 +177,6 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     sampling_temperature: Annotated[
         float,
         typer.Option(
-            min=0.01,
             help="Temperature of these samples.",
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
@@ -185,6 +184,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     utility: Annotated[
         options.UtilityName,
         typer.Option(
+            metavar="WHAT",
             help="What the consensus is chosen by: expected word errors, or the reward of DG-WGPO.",
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
@@ -192,7 +192,6 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     alternatives: Annotated[
         int,
         typer.Option(
-            min=0,
             help="Texts per segment that the JSON lists with their shares of the samples.",
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
@@ -208,6 +207,7 @@ def transcribe(  # noqa: PLR0913, PLR0917 (the options of whisper's command)
     unintelligible: Annotated[
         options.MarkingName,
         typer.Option(
+            metavar="HOW",
             help="Spans of words that are more probably wrong than right: keep, mark as "
             "[unintelligible], or drop. The JSON always keeps and lists them.",
             rich_help_panel=options.RELIABILITY_PANEL,

@@ -17,9 +17,9 @@ from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, Adapter, is_adapter
 from megaasr.errors import CheckpointError
 from megaasr.hashing import file_sha256
+from megaasr.model.chunk_length import CHUNKING_FILE
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
-_BESIDE_THE_WEIGHTS = ("chunking", "alignment_heads", "confidence")
 _MAX_LISTED = 8
 _SAMPLE_BYTES = 1024
 
@@ -66,11 +66,10 @@ def fingerprint(base: Path) -> str:
 
 def part_hashes(parts: ModelParts) -> dict[str, str]:
     """Return hashes that identify a model: `base_fingerprint`, `adapter_sha256` and `router_sha256`
-    if it has these parts, and those of the files that decide chunks, times and confidences."""
+    if it has these parts, and `chunking_sha256` if it states the length of its chunks."""
     hashes = {"base_fingerprint": fingerprint(parts.base)}
-    for name in _BESIDE_THE_WEIGHTS:
-        if (parts.base / f"{name}.json").is_file():
-            hashes[f"{name}_sha256"] = file_sha256(parts.base / f"{name}.json")
+    if (parts.base / CHUNKING_FILE).is_file():
+        hashes["chunking_sha256"] = file_sha256(parts.base / CHUNKING_FILE)
     if parts.adapter is not None:
         hashes["adapter_sha256"] = file_sha256(parts.adapter / WEIGHTS_FILE)
     if parts.router is not None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol, get_args
 
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
+from megaasr.model.chunk_length import default_max_chunk_s, read_max_chunk_s
 from megaasr.model.hub import DEFAULT_MODEL, find_local_model, find_model, find_model_parts
-from megaasr.transcribe.chunk_length import default_max_chunk_s, read_max_chunk_s
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
@@ -104,12 +104,18 @@ class ModelOptions:
         """
         from megaasr.adapter.peft_layout import WEIGHTS_FILE
         from megaasr.hashing import file_sha256
+        from megaasr.model.alignment_heads import HEADS_FILE
         from megaasr.model.parts import find_parts, fingerprint, part_hashes
+        from megaasr.transcribe.confidence import CALIBRATION_FILE
 
         folder = find_local_model(self.name)
         model: object = [self.name, self.hub.revision]
         if folder is not None:
-            model = part_hashes(find_parts(folder))
+            parts = find_parts(folder)
+            # These decide the times and confidences of words.
+            beside = (parts.base / name for name in (HEADS_FILE, CALIBRATION_FILE))
+            hashes = {path.name: file_sha256(path) for path in beside if path.is_file()}
+            model = {**part_hashes(parts), **hashes}
         aligner: object = self.align
         if self.names_aligner and (aligner_folder := find_local_model(self.align)) is not None:
             aligner = fingerprint(aligner_folder)

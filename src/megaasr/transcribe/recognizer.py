@@ -76,7 +76,7 @@ class MegaASR:
     """A speech model together with everything that recordings need.
 
     Recordings are split in pauses into chunks of at most 30 s (or what the model's folder states,
-    see `megaasr.transcribe.chunk_length`), and chunks of several recordings
+    see `megaasr.model.chunk_length`), and chunks of several recordings
     share batches. Silent chunks, chunks
     without detected speech, and recordings under 0.1 s are not decoded.
 

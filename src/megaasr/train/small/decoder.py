@@ -25,6 +25,7 @@ from transformers import (
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
 from megaasr.model.alignment_heads import AlignmentHead, write_heads
+from megaasr.model.chunk_length import write_max_chunk_s
 from megaasr.model.inputs import IGNORE
 from megaasr.model.prompt import AUDIO_PAD, TEXT_END, TURN_END, token_id
 from megaasr.train.evaluate import dev_error_rate
@@ -42,7 +43,6 @@ from megaasr.train.small.phoneme_ctc import HEAD_FILE
 from megaasr.train.small.speed import uncompiled
 from megaasr.train.small.stem import GEOMETRY
 from megaasr.train.step_loop import StepLoop, is_matrix
-from megaasr.transcribe.chunk_length import write_max_chunk_s
 
 
 def assemble(

@@ -1,4 +1,7 @@
-"""The longest chunk that a model should decode at once, as its folder states it."""
+"""The longest chunk that a model should decode at once, as its folder states it.
+
+`chunking.json` beside the weights is `{"max_chunk_s": SECONDS}`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from megaasr.atomic import write_atomically
 from megaasr.errors import CheckpointError
 
 CHUNKING_FILE = "chunking.json"
-"""Name of the file beside a model's weights: `{"max_chunk_s": SECONDS}`."""
+"""Name of the file beside a model's weights."""
 _MIN_S = 2.0
 
 
