@@ -58,6 +58,7 @@ def test_a_compound_is_fitted_and_checked(
     assert (tmp_path / "cells.jsonl").read_text() == measured
 
 
+@pytest.mark.slow  # minutes of CPU time
 def test_two_processes_measure_the_same(manifest: Path, tmp_path: Path) -> None:
     """Rounds of one cell run in the calling process, which must not hinder the next round."""
     calibrate(manifest, tmp_path / "one")

@@ -477,6 +477,7 @@ def test_a_finished_run_is_not_run_again(finished: Path, data: Path) -> None:
     assert (finished / "metrics.jsonl").read_text() == before
 
 
+@pytest.mark.slow  # minutes of CPU time
 def test_two_processes_equal_one(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
