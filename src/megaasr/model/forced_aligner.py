@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import Qwen3ASRForTokenClassification, Qwen3ASRProcessor
 
-from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.audio.waveform import Samples
 from megaasr.errors import CheckpointError
 from megaasr.model.geometry import AudioGeometry
-from megaasr.model.inputs import pad_features
+from megaasr.model.inputs import extract_features, pad_features
 from megaasr.model.interface import AlignedTime
 from megaasr.model.layout import aligner_config, aligner_key_mapping, original_processor
 from megaasr.model.prompt import AUDIO_END, AUDIO_PAD, AUDIO_START, token_id
@@ -68,7 +67,7 @@ class ForcedAligner:
         spoken = [_letters(word) for word in words]
         if not any(spoken):
             return [None] * len(words)
-        features = self._features(samples)
+        features = extract_features(self._processor.feature_extractor, samples)
         ids = torch.tensor([self._tokens([word for word in spoken if word], len(features))])
         inputs = pad_features([features], self._geometry)
         device, dtype = self._model.device, self._model.dtype
@@ -87,19 +86,6 @@ class ForcedAligner:
         )
         times = iter(AlignedTime(float(a["start_time"]), float(a["end_time"])) for a in aligned)
         return [next(times) if word else None for word in spoken]
-
-    def _features(self, samples: Samples) -> Samples:
-        """Return the log-mel features of the audio, float32 of shape [frames, mels]."""
-        extracted = self._processor.feature_extractor(
-            [np.ascontiguousarray(samples, dtype=np.float32)],
-            sampling_rate=SAMPLE_RATE,
-            padding=True,
-            return_attention_mask=True,
-            return_tensors="np",
-        )
-        valid = int(extracted["attention_mask"][0].sum())
-        features: Samples = extracted["input_features"][0, :, :valid].T
-        return features
 
     def _tokens(self, words: Sequence[str], frames: int) -> list[int]:
         tokenizer = self._processor.tokenizer

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from megaasr.model.geometry import AudioGeometry
+from megaasr.model.geometry import SAMPLE_RATE_HZ, AudioGeometry
 from megaasr.model.prompt import AUDIO_PAD, prompt_parts, target_text, token_id
 
 IGNORE = -100
@@ -156,6 +156,25 @@ class InputBuilder:
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text)["input_ids"])
+
+
+def extract_features(extractor: Any, samples: NDArray[np.float32]) -> Features:
+    """Return the log-mel features of a clip without padding, float32 of shape [frames, mels].
+
+    Args:
+        extractor: the model's native feature extractor.
+        samples: audio, float32 of shape [time], 16 kHz mono.
+    """
+    extracted = extractor(
+        [np.ascontiguousarray(samples, dtype=np.float32)],
+        sampling_rate=SAMPLE_RATE_HZ,
+        padding=True,
+        return_attention_mask=True,
+        return_tensors="pt",
+    )
+    valid = int(extracted["attention_mask"][0].sum())
+    features: Features = extracted["input_features"][0, :, :valid].T.numpy()
+    return features
 
 
 def pad_features(features: Sequence[Features], geometry: AudioGeometry) -> dict[str, torch.Tensor]:

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
     LogitsProcessorList,
@@ -34,7 +33,7 @@ from megaasr.model.attention_times import (
     recording,
 )
 from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
-from megaasr.model.inputs import Features, InputBuilder, end_token_ids, find_end
+from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features, find_end
 from megaasr.model.interface import (
     MAX_CHUNK_S,
     Recognition,
@@ -222,7 +221,8 @@ class Qwen3ASR:
         The features of a clip do not depend on the rest of the batch. They are padded on the right
         with masked zeros, and the tokens of the prompts on the left.
         """
-        features = [self._features(request) for request in requests]
+        extractor = self.processor.feature_extractor
+        features = [extract_features(extractor, request.samples) for request in requests]
         prompts = [
             self._prompt(request, len(clip))
             for request, clip in zip(requests, features, strict=True)
@@ -252,19 +252,6 @@ class Qwen3ASR:
             [self.geometry.audio_tokens(int(frames)) for frames in mask.sum(dim=1)],
             mask.device,
         )
-
-    def _features(self, request: Request) -> Features:
-        """Return the log-mel features of a clip without padding."""
-        extracted = self.processor.feature_extractor(
-            [np.ascontiguousarray(request.samples, dtype=np.float32)],
-            sampling_rate=SAMPLE_RATE,
-            padding=True,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        valid = int(extracted["attention_mask"][0].sum())
-        features: Features = extracted["input_features"][0, :, :valid].T.numpy()
-        return features
 
     def _prompt(self, request: Request, frames: int) -> list[int]:
         prompt = self.builder.prompt(frames, request.context, request.language)

@@ -205,7 +205,7 @@ class FallbackDecoder:
     def _use_samples(self, task: DecodeTask, decoding: ChunkDecoding) -> bool:
         if self._search.method == "auto":
             return task.route == "robust" or decoding.unreliable
-        return self._search.method != "greedy"
+        return self._search.draws_samples
 
     def _attempt_samples(
         self, tasks: Sequence[DecodeTask], decodings: Sequence[ChunkDecoding]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from megaasr import strict_json
@@ -151,9 +150,7 @@ def align_corpus(
             if not pronounced:
                 continue
             words = list(zip(spoken_words(example.text), pronounced, strict=True))
-            values = torch.from_numpy(store.frames(example).astype(np.float32))
-            with torch.inference_mode():
-                log_probs = ctc(values).numpy()
+            log_probs = ctc.frame_log_probs(store.frames(example))
             aligned = align_words(words, log_probs, example.start)
             rows.append([[w.text, w.phonemes, w.bounds, w.peaks] for w in aligned])
             on_progress(done, total)

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from megaasr.audio import files
 from megaasr.records import read_manifest
 from megaasr.text.error_rate import ErrorCounts, align_tokens, count_token_errors
@@ -85,9 +82,7 @@ def check_phonemes(
             result.unpronounced += 1
             continue
         samples = files.read(manifest.parent / utterance.audio).samples
-        frames = torch.from_numpy(encoder([samples])[0].astype(np.float32))
-        with torch.inference_mode():
-            path = ctc(frames).argmax(-1).tolist()
+        path = ctc.frame_log_probs(encoder([samples])[0]).argmax(-1).tolist()
         result.add("".join(reference), greedy_phonemes(path))
     return result
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
@@ -41,6 +43,12 @@ class PhonemeCTC(nn.Module):
         """Return the log-probabilities [..., classes] of projected frames [..., width]."""
         logits: torch.Tensor = self.head(audio)
         return logits.float().log_softmax(-1)
+
+    @torch.inference_mode()
+    def frame_log_probs(self, frames: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return the log-probabilities [frames, classes] of encoder frames [frames, width]."""
+        log_probs: NDArray[np.float32] = self(torch.from_numpy(frames.astype(np.float32))).numpy()
+        return log_probs
 
     def loss(
         self,

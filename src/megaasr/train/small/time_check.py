@@ -10,9 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.records import Segment, read_manifest
@@ -93,9 +90,7 @@ def check_times(
 def _align(
     ctc: PhonemeCTC, encoder: FrozenEncoder, samples: Samples, words: Sequence[tuple[str, str]]
 ) -> list[TimedWord]:
-    frames = torch.from_numpy(encoder([samples])[0].astype(np.float32))
-    with torch.inference_mode():
-        log_probs = ctc(frames).numpy()
+    log_probs = ctc.frame_log_probs(encoder([samples])[0])
     frames_per_s = GEOMETRY.tokens_per_s
     return [
         (word.text, word.bounds[0] / frames_per_s, word.bounds[-1] / frames_per_s)
