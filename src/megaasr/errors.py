@@ -12,6 +12,7 @@ MegaASRError
 ├── RecordError           a line of a manifest is invalid
 ├── ModelError            a model cannot be found, loaded or run
 │   ├── ModelNotFoundError   there is no such model
+│   ├── ModelBusyError       too many requests wait for a shared model
 │   ├── HubUnreachableError  the Hugging Face hub does not answer
 │   └── CheckpointError      the folder is not a supported checkpoint
 ├── SynthesisError        a text-to-speech program is missing or failed
@@ -84,6 +85,10 @@ class ModelError(MegaASRError):
 
 class ModelNotFoundError(ModelError):
     """There is no shipped model, folder or model on the hub with this name."""
+
+
+class ModelBusyError(ModelError):
+    """Too many requests wait for a model that several clients share; try again later."""
 
 
 class HubUnreachableError(ModelError):
