@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from megaasr.records import Check, Segment, Transcript, Word
+    from megaasr.stream.options import StreamOptions
+    from megaasr.stream.session import StreamSession, open_stream
     from megaasr.transcribe.checks import CheckThresholds
     from megaasr.transcribe.options import ReliabilityOptions
     from megaasr.transcribe.recognizer import MegaASR
@@ -69,6 +71,8 @@ __all__ = [
     "ReliabilityOptions",
     "SearchOptions",
     "Segment",
+    "StreamOptions",
+    "StreamSession",
     "SynthesisError",
     "TrainingError",
     "Transcript",
@@ -76,6 +80,7 @@ __all__ = [
     "Waveform",
     "Word",
     "__version__",
+    "open_stream",
 ]
 
 _MODULES = {
@@ -86,9 +91,12 @@ _MODULES = {
     "ReliabilityOptions": "megaasr.transcribe.options",
     "SearchOptions": "megaasr.transcribe.search",
     "Segment": "megaasr.records",
+    "StreamOptions": "megaasr.stream.options",
+    "StreamSession": "megaasr.stream.session",
     "Transcript": "megaasr.records",
     "Waveform": "megaasr.audio.waveform",
     "Word": "megaasr.records",
+    "open_stream": "megaasr.stream.session",
 }  # every other name is an error
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -39,7 +39,7 @@ from megaasr.errors import (
 )
 
 # Not amrnb and amrwb: without the header of AMR, they recognise any other raw data.
-_DEMUXERS = (
+DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,loas,"
     "matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,sds,tak,tta,voc,w64,wav,webm,wv,xwma"
 )
@@ -54,7 +54,7 @@ SILENCE = 1e-3
 """Peak of a track that holds no sound, -60 dBFS."""
 _AU_HEADER = struct.Struct(">4sIIIII")
 _AU_FLOAT32 = 6
-_INSTALL = (
+INSTALL = (
     "install it: `sudo apt install ffmpeg` (Debian, Ubuntu), `brew install ffmpeg` (macOS), "
     "`winget install ffmpeg` (Windows)"
 )
@@ -278,7 +278,7 @@ class _Child:
 
 def _only_this_file(path: Path) -> list[str]:
     """Return the options that keep ffmpeg and ffprobe from opening anything but this file."""
-    return ["-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS, "-i", f"file:{path}"]
+    return ["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-i", f"file:{path}"]
 
 
 @contextmanager
@@ -307,7 +307,7 @@ def _started(program: str, path: Path, label: str, number: int) -> Iterator[_Chi
                 )
         except OSError as error:
             reason = f"ffmpeg ({program}) cannot be started: {error.strerror or error}"
-            raise AudioError(label, f"{reason}; {_INSTALL}") from error
+            raise AudioError(label, f"{reason}; {INSTALL}") from error
         with process:
             try:
                 yield _Child(process, log, f"file:{path}")
@@ -372,10 +372,10 @@ def _refuse_without_ffmpeg(
         raise AudioFormatError(
             label,
             f"not an audio file that libsndfile knows ({reason}); if a player does play it, "
-            f"the ffmpeg program may read it, {_INSTALL}",
+            f"the ffmpeg program may read it, {INSTALL}",
         )
     raise DecoderMissingError(
         label,
         f"decoding this {container_name} file needs the ffmpeg program, which is not on the PATH; "
-        f"{_INSTALL}",
+        f"{INSTALL}",
     )

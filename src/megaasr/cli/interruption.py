@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 
@@ -50,6 +51,44 @@ class Interruption:
         self._requested = True
         if not _in_c_callback(frame):
             signal.default_int_handler(number, frame)
+
+
+class FirstInterruption:
+    """A context manager in which the first Ctrl-C asks for an end, and the next one interrupts.
+
+    Does nothing outside the main thread, or if the signal has another handler.
+
+    Args:
+        on_request: called at the first Ctrl-C; it may be called while any code of the main thread
+            runs, and must not wait.
+    """
+
+    def __init__(self, on_request: Callable[[], None]) -> None:
+        self._on_request = on_request
+        self._installed = False
+
+    def __enter__(self) -> FirstInterruption:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            try:
+                signal.signal(signal.SIGINT, self._request)
+            except ValueError:  # not the main thread
+                return self
+            self._installed = True
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._installed = False
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._on_request()
 
 
 def _in_c_callback(frame: FrameType | None) -> bool:

@@ -49,6 +49,12 @@ COMMANDS = (
         "Turn recordings into text, subtitles or JSON.",
     ),
     LazyCommand(
+        "stream",
+        "megaasr.cli.stream",
+        "Use",
+        "Transcribe a microphone, a pipe or a recording live.",
+    ),
+    LazyCommand(
         "inspect", "megaasr.cli.inspect", "Use", "Find out what is wrong with a recording."
     ),
     LazyCommand(

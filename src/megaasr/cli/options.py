@@ -53,6 +53,21 @@ class AttentionName(StrEnum):
     GLOBAL = "global"
 
 
+class EncodingName(StrEnum):
+    """Values of `--encoding`."""
+
+    WINDOWED = "windowed"
+    GLOBAL = "global"
+
+
+class CommitName(StrEnum):
+    """Values of `--commit`."""
+
+    AGREEMENT = "agreement"
+    ROLLBACK = "rollback"
+    FINAL = "final"
+
+
 class DtypeName(StrEnum):
     """Values of `--dtype`."""
 

@@ -193,12 +193,25 @@ def render_tsv(segments: Sequence[Segment]) -> str:
 
 def render_srt(segments: Sequence[Segment], layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:
     """Return SubRip subtitles."""
+    return "\n".join(srt_blocks(segments, layout))
+
+
+def srt_blocks(
+    segments: Sequence[Segment], layout: SubtitleLayout = DEFAULT_LAYOUT, *, first: int = 1
+) -> list[str]:
+    """Return the blocks of SubRip subtitles, which an empty line separates.
+
+    Args:
+        segments: the segments.
+        layout: how subtitles look.
+        first: number of the first block.
+    """
     blocks = []
     displayed = _displayed_texts(segments, layout, _safe_in_srt)
-    for number, (start, end, text) in enumerate(displayed, 1):
+    for number, (start, end, text) in enumerate(displayed, first):
         times = f"{timestamp(start, decimal=',')} --> {timestamp(end, decimal=',')}"
         blocks.append(f"{number}\n{times}\n{text}\n")
-    return "\n".join(blocks)
+    return blocks
 
 
 def render_vtt(segments: Sequence[Segment], layout: SubtitleLayout = DEFAULT_LAYOUT) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.model.interface import ModelState, Recognition, Request, Route
+from megaasr.model.prompt import LANGUAGE_NAMES
 from megaasr.stream.commitment import Commitment
 from megaasr.stream.options import StreamOptions
 from megaasr.transcribe.checks import ChunkStats, run_checks
@@ -82,7 +83,12 @@ class UtteranceText:
             self.commitment.forget()
 
     def _reliable_text(self, recognition: Recognition, samples: Samples) -> str:
-        """Return the text of a recognition; empty if it fails a check, or nobody speaks."""
+        """Return the text of a recognition; empty if it fails a check, or nobody speaks.
+
+        Text in a language that the model does not know cannot be continued, and is no text.
+        """
+        if recognition.language not in LANGUAGE_NAMES:
+            return ""
         stats = ChunkStats(len(samples) / SAMPLE_RATE, self.context)
         if run_checks(recognition, stats, self._asr.reliability.thresholds):
             return ""

@@ -89,6 +89,17 @@ class StreamSession:
         """
         if self._is_finished:
             raise UsageError("the session is finished; open another one for more audio")
+        block = self.checked(samples, sample_rate)
+        self._fed += len(block)
+        self._detect(self._resampler.add(block))
+        return self._run()
+
+    def checked(self, samples: NDArray[Any], sample_rate: int | None = None) -> Samples:
+        """Return samples as `feed` takes them, float32 of shape [time]; nothing is taken.
+
+        Raises:
+            UsageError, AudioFormatError: as `feed`.
+        """
         rate = self.options.sample_rate
         if sample_rate is not None and sample_rate != rate:
             raise UsageError(
@@ -102,9 +113,7 @@ class StreamSession:
                 "before, or open a session for each"
             )
         require_finite(array, rate, "<stream>", offset=self._fed)
-        self._fed += len(array)
-        self._detect(self._resampler.add(array.astype(np.float32)))
-        return self._run()
+        return array.astype(np.float32)
 
     def finish(self) -> Iterator[Event]:
         """End the stream, and return an iterator over the last events.

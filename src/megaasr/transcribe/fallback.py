@@ -19,6 +19,7 @@ Whisper decodes with a similar temperature fallback (Radford et al. 2022).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -162,9 +163,9 @@ class FallbackDecoder:
 
     def using(self, model: SpeechModel) -> FallbackDecoder:
         """Return a decoder with the same settings for another model."""
-        return FallbackDecoder(
-            model, self._thresholds, retry=self._retry, route=self._route, search=self._search
-        )
+        other = copy.copy(self)
+        other._model = model
+        return other
 
     def decode(self, tasks: Sequence[DecodeTask]) -> list[ChunkDecoding]:
         """Decode chunks, all first attempts in one batch.
