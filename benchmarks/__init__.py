@@ -22,6 +22,7 @@ NAMES = (
     "rewards",
     "routing",
     "released_size",
+    "streaming",
 )
 WITHOUT_MODEL = frozenset(
     {
@@ -32,6 +33,7 @@ WITHOUT_MODEL = frozenset(
         "scorer",
         "simulator",
         "simulator_defaults",
+        "streaming",
     }
 )
 ROOT = Path(__file__).resolve().parent.parent

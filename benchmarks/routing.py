@@ -86,7 +86,7 @@ class _Stage:
         from megaasr.route.classifier import AudioQualityClassifier, RouterSizes
         from megaasr.route.router import Router
 
-        model, processor = _build(settings.quick)
+        model, processor = build(settings.quick)
         self.tokens = tokens
         rng = torch.Generator().manual_seed(1)
         layers = {
@@ -179,7 +179,8 @@ class _Stage:
         return rows
 
 
-def _build(quick: bool) -> tuple[Any, Any]:
+def build(quick: bool) -> tuple[Any, Any]:
+    """Return a native model of medium size with random weights, and its processor."""
     from megaasr.train.base.architecture import build_model
     from megaasr.train.base.recipe import ArchitectureRecipe
     from megaasr.train.processor import build_processor

@@ -19,7 +19,7 @@ from megaasr.simulate.scenarios import EXTRA_SCENARIOS
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
     *["transcribe", "startup", "memory", "decode", "simulator", "simulator_defaults", "scorer"],
-    *["rewards", "routing", "released_size"],
+    *["rewards", "routing", "released_size", "streaming"],
 ]
 FIELDS = {
     "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
@@ -30,6 +30,7 @@ FIELDS = {
     "simulator_defaults": {"what", "system", "rtfx_cpu", "defaults_times_this_cpu"},
     "released_size": {"what", "wall_s"},
     "routing": {"what", "wall_s", "rtfx_wall"},
+    "streaming": {"what", "wall_s"},
     "scorer": {"what", "system", "cpu_s", "per_second", "ours_times_this"},
     "rewards": {"what", "system", "cpu_s", "pairs_per_second", "ours_times_this"},
 }
@@ -69,7 +70,7 @@ def test_everything_runs_is_saved_and_rendered(
         assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
         assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
         model_free = {"decode", "released_size", "rewards", "routing", "scorer", "simulator"}
-        model_free.add("simulator_defaults")
+        model_free |= {"simulator_defaults", "streaming"}
         assert (entry["model"] is None) == (name in model_free)
         for row in entry["rows"]:
             assert FIELDS[name] <= set(row)

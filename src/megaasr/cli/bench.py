@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from megaasr.cli.languages import forced_language, unknown_languages
 from megaasr.cli.options import BatchSize, Device, ForcedLanguage, NormalizerVersion, Offline
+from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
     from megaasr.score.result import Result
@@ -64,6 +65,25 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
         int, typer.Option(help="Number of bootstrap replications.", min=100)
     ] = 10_000,
     normalizer_version: NormalizerVersion = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Test live transcription at a simulated clock (docs/streaming.md). Systems are "
+            "[NAME=]MODEL (MODEL@step=2: with options), released:MODEL, agreement2:MODEL "
+            "and events:FILE.",
+        ),
+    ] = False,
+    feed: Annotated[
+        float, typer.Option(help="With --stream: seconds of audio that arrive together.")
+    ] = 0.1,
+    clock: Annotated[
+        str,
+        typer.Option(
+            metavar="wall|cpu",
+            help="With --stream: what computing is charged by; cpu is the time of all cores.",
+        ),
+    ] = "wall",
     batch_size: BatchSize = 8,
     device: Device = None,
     offline: Offline = False,
@@ -84,6 +104,9 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     from megaasr.score.test_set import read_test_set
     from megaasr.text.languages import canonical_language
 
+    if stream:
+        _bench_stream(test_set, system, output, audio_root, limit, language, feed, clock, device)
+        return
     specs = parse_systems(system)
     check_baseline(baseline, specs)
     path = find_test_set(test_set, offline=offline)
@@ -120,6 +143,70 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
         _show_failures(result, name)
     if failed:
         raise typer.Exit(1)
+
+
+def _bench_stream(  # noqa: PLR0913, PLR0917 (the options that live systems have)
+    test_set: str,
+    system: list[str],
+    output: Path,
+    audio_root: Path | None,
+    limit: int | None,
+    language: str | None,
+    feed: float,
+    clock: str,
+    device: str | None,
+) -> None:
+    """Test live systems, and print the most important measures."""
+    from megaasr.cli.progress import progress_bar
+    from megaasr.score.streaming.bench import RESULT_FILE, parse_live_systems, run_stream_bench
+    from megaasr.score.test_set import read_test_set
+    from megaasr.transcribe.recognizer import MegaASR
+
+    if clock not in ("wall", "cpu"):
+        raise UsageError(f"--clock {clock}: choose wall or cpu")
+    specs = parse_live_systems(system)
+    clips = read_test_set(Path(test_set), audio_root=audio_root, limit=limit)
+    with progress_bar("clips") as on_progress:
+        result = run_stream_bench(
+            specs,
+            clips,
+            output,
+            lambda name: MegaASR.from_pretrained(name, device=device),
+            feed_s=feed,
+            clock="cpu" if clock == "cpu" else "wall",
+            language=forced_language(language),
+            on_progress=on_progress,
+        )
+    for entry in result["systems"]:
+        typer.echo(_live_line(entry["name"], entry["overall"]))
+    if result["word_times"] == "offline":
+        typer.echo(
+            "the test set has no times of words: they are spread over the speech that offline "
+            "recognition found, so latencies are estimates",
+            err=True,
+        )
+    typer.echo(str(output / RESULT_FILE))
+
+
+def _live_line(name: str, measures: dict[str, Any]) -> str:
+    """Return the most important measures of a live system in one line."""
+
+    def shown(key: str, form: str, factor: float = 1.0) -> str:
+        value = measures.get(key)
+        return "n/a" if value is None else format(factor * value, form)
+
+    return (
+        f"{name}: WER {shown('wer', '.1f', 100)} % (offline {shown('offline_wer', '.1f', 100)} %), "
+        f"{measures['inserted_words']} words inserted, "
+        f"emission {shown('emission_s_p50', '.2f')} s, "
+        f"confirmation {shown('confirmation_s_p50', '.2f')} s, "
+        f"p90 {shown('confirmation_s_p90', '.2f')} s, "
+        f"finalisation {shown('finalisation_s_p50', '.2f')} s, "
+        f"unstable words {shown('unstable_partial_words', '.2f')}, "
+        f"confirmed text changed {measures['changed_confirmed']} times, "
+        f"{shown('steps_per_audio_s', '.2f')} steps and {shown('real_time_factor', '.3f')} s of "
+        "computing per second"
+    )
 
 
 def _show_failures(result: Result, system: str) -> None:

@@ -143,6 +143,12 @@ class Qwen3ASR:
             order = [i for i in order if i not in results]
         return [results[i] for i in range(len(requests))]
 
+    def without_last_tokens(self, text: str, count: int) -> str:
+        """Return a text without its last tokens, and without a character that they divide."""
+        tokenizer = self.processor.tokenizer
+        kept = list(tokenizer(text)["input_ids"])[:-count]
+        return str(tokenizer.decode(kept)).rstrip("\ufffd").strip()
+
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> list[list[Recognition]]:

@@ -1,0 +1,1 @@
+"""Measuring live transcription: error rate, latency, stability and cost (docs/streaming.md)."""
