@@ -18,6 +18,7 @@ from megaasr.report.readme import fill, kept_as, page, section, sections
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+STREAMING = (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
 SIMULATION = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
@@ -109,6 +110,16 @@ def test_the_simulation_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert (tmp_path / "same.flac").read_bytes() == (tmp_path / "bad.flac").read_bytes()
     blocks = re.findall(r"```python\n(.*?)```", SIMULATION, flags=re.DOTALL)
     assert "torch.float32" in python("\n".join(blocks), cwd=ROOT).stdout
+
+
+def test_the_page_of_live_transcription_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    inputs(tmp_path)
+    assert len(commands(STREAMING)) >= 3
+    for command in commands(STREAMING):
+        assert shell(command, tmp_path).stdout.strip()
+    assert (tmp_path / "live" / "stream.json").is_file()
+    (block,) = re.findall(r"```python\n(.*?)```", STREAMING, flags=re.DOTALL)
+    python(block, cwd=tmp_path)
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
