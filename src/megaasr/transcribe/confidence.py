@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from megaasr import strict_json
 from megaasr.errors import CheckpointError
+from megaasr.transcribe.logistic_regression import fit_logistic, sigmoid
 
 CALIBRATION_FILE = "confidence.json"
 """Name of the file beside a model's weights that holds its calibration."""
@@ -59,8 +60,7 @@ class Calibration:
         Args:
             probability: the model's probability of the word, 0..1.
         """
-        log_odds = self.slope * logit(probability) + self.intercept
-        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, log_odds))))
+        return sigmoid(self.slope * logit(probability) + self.intercept)
 
     def to_json(self) -> str:
         """Return the content of `confidence.json`."""
@@ -95,15 +95,7 @@ def fit_calibration(probabilities: Sequence[float], correct: Sequence[bool]) -> 
     hits, misses = labels.sum(), (1.0 - labels).sum()
     target = np.where(labels > 0, (hits + 1) / (hits + 2), 1 / (misses + 2))
     design = np.stack([x, np.ones_like(x)], axis=1)
-    weights = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = 1.0 / (1.0 + np.exp(-design @ weights))
-        gradient = design.T @ (p - target)
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights - step
-        if float(np.abs(step).max()) < 1e-9:
-            break
+    weights = fit_logistic(design, target, start=np.array([1.0, 0.0]))
     return Calibration(float(weights[0]), float(weights[1]))
 
 

@@ -18,7 +18,7 @@ from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.hub import DEFAULT_MODEL
-from megaasr.model.interface import MAX_CHUNK_S, Route, SpeechModel, WordAligner
+from megaasr.model.interface import MAX_CHUNK_S, SpeechModel, WordAligner
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
 from megaasr.transcribe.align import align_best
@@ -30,6 +30,7 @@ from megaasr.transcribe.audio_stream import (
     channel_streams,
     is_array_with_rate,
 )
+from megaasr.transcribe.branch_choice import ChooseBranch
 from megaasr.transcribe.bundle import ModelBundle, ModelOptions, RouterLike, open_bundle
 from megaasr.transcribe.channels import ChannelTranscript, channel_names, without_bleed
 from megaasr.transcribe.checks import ChunkStats
@@ -92,6 +93,8 @@ class MegaASR:
         search: how the text of a chunk is searched: greedily, or by consensus of samples.
         aligner: forced aligner that times the words; None for the model's own times, or estimates.
         max_chunk_s: returns the length of the longest chunk in seconds, 2 to 30.
+        choose_branch: chooses between the texts of the two branches where both decoded; None to
+            choose by checks and log-probability.
 
     Raises:
         UsageError: `batch_size` is less than 1.
@@ -110,6 +113,7 @@ class MegaASR:
         search: SearchOptions = GREEDY,
         aligner: WordAligner | None = None,
         max_chunk_s: Callable[[], float] = lambda: MAX_CHUNK_S,
+        choose_branch: ChooseBranch | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -123,7 +127,12 @@ class MegaASR:
         self._aligner = aligner
         self._max_chunk_s = max_chunk_s
         self._decoder = FallbackDecoder(
-            model, reliability.thresholds, retry=reliability.retry, route=route, search=search
+            model,
+            reliability.thresholds,
+            retry=reliability.retry,
+            route=route,
+            search=search,
+            choose_branch=choose_branch,
         )
 
     @classmethod
@@ -153,6 +162,7 @@ class MegaASR:
             search=search,
             aligner=bundle.aligner,
             max_chunk_s=bundle.max_chunk_s,
+            choose_branch=bundle.choose_branch,
         )
 
     @classmethod
@@ -507,7 +517,7 @@ class MegaASR:
         decisions = [self._decide(chunk.trimmed()) for chunk, _ in chunks]
         decodings = self._decoder.decode(
             [
-                _task(chunk, decision.route, options)
+                _task(chunk, decision, options)
                 for (chunk, _), decision in zip(chunks, decisions, strict=True)
             ]
         )
@@ -559,12 +569,19 @@ class MegaASR:
         return NO_ROUTER if self._router is None else self._router.decide(samples)
 
 
-def _task(chunk: Chunk, route: Route, options: DecodeOptions) -> DecodeTask:
+def _task(chunk: Chunk, decision: RouteDecision, options: DecodeOptions) -> DecodeTask:
     samples = chunk.trimmed()
     duration_s = len(samples) / SAMPLE_RATE
     stats = ChunkStats(duration_s, options.context, chunk.speech_s, chunk.speech_probability)
     seed = zlib.crc32(samples.tobytes())  # the same audio always gives the same samples
-    return DecodeTask(samples, route, stats, language=options.language, seed=seed)
+    return DecodeTask(
+        samples,
+        decision.route,
+        stats,
+        language=options.language,
+        seed=seed,
+        degraded_probability=decision.degraded_probability,
+    )
 
 
 def _new_flags(
