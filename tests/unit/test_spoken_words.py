@@ -83,4 +83,6 @@ def test_joined_clips_have_the_words_of_their_parts() -> None:
     assert [word["text"] for word in words[joined.id]] == ["Go", "home.", "Not", "now."]
     assert words[joined.id][2]["start"] == pytest.approx(words[second.id][0]["start"] + 2.5)
     assert words[joined.id][:2] == words[first.id]
-    assert time_spoken_words([second, joined], {second.id: 1.0, joined.id: 3.7}).keys() == {second.id}
+    assert time_spoken_words([second, joined], {second.id: 1.0, joined.id: 3.7}).keys() == {
+        second.id
+    }

@@ -17,6 +17,7 @@ from megaasr.atomic import atomic_file, write_atomically
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.hashing import file_sha256
 from megaasr.hub import HubOptions
+from megaasr.model.alignment_heads import HEADS_FILE
 from megaasr.model.hub import find_model_parts
 from megaasr.model.parts import (
     ADAPTER,
@@ -194,7 +195,7 @@ def _copy_base(source: Path, target: Path) -> None:
     files = sorted(file for file in source.iterdir() if file.is_file() and file.name != PARTS_FILE)
     if replaced:
         names = {file.name for file in files}
-        fitted = (CALIBRATION_FILE, CHOICE_FILE)
+        fitted = (CALIBRATION_FILE, CHOICE_FILE, HEADS_FILE)
         descriptions = (target / name for name in (CARD_FILE, RESULTS_FILE, *fitted))
         for old in [*target.glob("*.safetensors*"), *descriptions]:
             if old.name not in names:

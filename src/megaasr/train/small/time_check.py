@@ -15,7 +15,7 @@ from megaasr.audio import files
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.records import read_manifest
-from megaasr.synthesize.spoken_words import WORDS_FIELD
+from megaasr.synthesize.spoken_words import read_timed_words
 from megaasr.train.input_check import InputCheck
 from megaasr.train.small.alignment import align_words
 from megaasr.train.small.frames import FrozenEncoder
@@ -47,7 +47,7 @@ def check_spoken_times(
     Raises:
         TrainingError: no record lists words with times.
     """
-    timed = [u for u in read_manifest(manifest) if WORDS_FIELD in u.extra][:limit]
+    timed = [(u, words) for u in read_manifest(manifest) if (words := read_timed_words(u))][:limit]
     check = InputCheck()
     needed = f"{manifest}: no record lists its words with times"
     check.require(bool(timed), needed, "mega-asr synthesize, with flite; or give --lexicon")
@@ -55,12 +55,9 @@ def check_spoken_times(
     recognizers = {kind: MegaASR.from_pretrained(model, align=kind) for kind in _KINDS}
 
     def clips() -> Iterator[tuple[Samples, list[TimedWord]]]:
-        for utterance in timed:
-            words = [
-                (bare_word(word["text"]), float(word["start"]), float(word["end"]))
-                for word in utterance.extra[WORDS_FIELD]
-            ]
-            yield read_clip(manifest.parent, utterance.audio).samples, words
+        for utterance, words in timed:
+            bare = [(bare_word(text), start, end) for text, start, end in words]
+            yield read_clip(manifest.parent, utterance.audio).samples, bare
 
     return measure_time_errors(recognizers, clips())
 
