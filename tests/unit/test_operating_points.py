@@ -8,16 +8,22 @@ import pytest
 from megaasr.records import Word
 from megaasr.score.operating_points import operating_points
 from megaasr.score.word_hits import ClipWords, WordProbabilities
+from megaasr.transcribe.segment_facts import SegmentFacts
 
 
 def clip(confidences: list[float], correct: list[bool], severity: float | None = None) -> ClipWords:
     words = tuple(Word(f"w{i}", float(i), i + 1.0, value) for i, value in enumerate(confidences))
-    return ClipWords((words,), (tuple(correct),), len(words), severity)
+    facts = (SegmentFacts(degraded_probability=severity),)
+    return ClipWords((words,), facts, (tuple(correct),), len(words), severity)
+
+
+def plain(probability: float, facts: SegmentFacts) -> float:
+    return probability
 
 
 def test_points_count_words_by_hand() -> None:
     clips = [clip([0.9, 0.9, 0.05, 0.05, 0.05], [True, True, False, False, True])]
-    nothing, half = operating_points(clips, float, (0.0, 0.5))
+    nothing, half = operating_points(clips, plain, (0.0, 0.5))
     assert (nothing.shown, nothing.right_shown, nothing.right_hidden) == (5, 3, 0)
     assert nothing.wrong_shown_share == 1
     assert nothing.right_hidden_share == 0
@@ -35,7 +41,7 @@ def test_a_higher_limit_never_shows_more() -> None:
     for _ in range(50):
         confidences = rng.uniform(0, 1, 12)
         clips.append(clip(confidences.tolist(), (rng.random(12) < confidences).tolist()))
-    points = operating_points(clips, float)
+    points = operating_points(clips, plain)
     shown = [point.shown for point in points]
     assert shown == sorted(shown, reverse=True)
     assert points[0].shown == 600
@@ -45,12 +51,12 @@ def test_a_higher_limit_never_shows_more() -> None:
 
 def test_confidence_is_calibrated_first() -> None:
     clips = [clip([0.9] * 4, [False] * 4)]
-    assert operating_points(clips, lambda p: 0.1, (0.5,))[0].shown == 0
-    assert operating_points(clips, float, (0.5,))[0].shown == 4
+    assert operating_points(clips, lambda p, facts: 0.1, (0.5,))[0].shown == 0
+    assert operating_points(clips, plain, (0.5,))[0].shown == 4
 
 
 def test_no_words_divide_by_nothing() -> None:
-    (point,) = operating_points([], float, (0.5,))
+    (point,) = operating_points([], plain, (0.5,))
     assert (point.precision, point.recall, point.f1) == (0, 0, 0)
     assert point.to_record()["right_hidden_share"] == 0
 
@@ -62,4 +68,9 @@ def test_words_are_selected_by_the_severity_of_their_clip() -> None:
     assert words.probabilities.tolist() == [0.1, 0.2, 0.3]
     assert words.within(0.2, 0.5).probabilities.tolist() == [0.2]
     assert words.within(0.2, 0.5).correct.tolist() == [False]
+    assert words.confidences(lambda p, facts: facts.degraded_probability or p).tolist() == [
+        0.1,
+        0.4,
+        0.3,
+    ]
     assert not len(words.within(0.8, 1.01).probabilities)

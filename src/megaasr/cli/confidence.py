@@ -42,8 +42,6 @@ def confidence(
     reliability.png, and tells what --unintelligible shows and hides at every limit of confidence.
     Clips that cannot be transcribed are left out and listed, and the exit status is 1.
     """
-    import numpy as np
-
     from megaasr.atomic import write_atomically
     from megaasr.report.reliability_diagram import draw_reliability_diagram
     from megaasr.score.operating_points import operating_points
@@ -57,11 +55,11 @@ def confidence(
     asr = MegaASR.load(model, batch_size=batch_size)
     output.mkdir(parents=True, exist_ok=True)
     fit = _measure(asr, data, limit)
-    calibration = fit_calibration(fit.probabilities.tolist(), fit.correct.tolist())
+    calibration = fit_calibration(fit.probabilities.tolist(), fit.correct.tolist(), fit.facts)
     write_atomically(output / CALIBRATION_FILE, calibration.to_json())
     checked = _measure(asr, check, limit)
     probabilities, correct = checked.probabilities, checked.correct
-    confidences = np.array([calibration(float(value)) for value in probabilities])
+    confidences = checked.confidences(calibration)
     report: dict[str, Any] = {
         "model": model,
         "fitted_on": {
@@ -107,8 +105,6 @@ def _errors_by_severity(
     words: WordProbabilities, calibration: Calibration
 ) -> dict[str, dict[str, float]]:
     """Return the calibration error within each fifth of the severities that has words."""
-    import numpy as np
-
     from megaasr.transcribe.confidence import expected_calibration_error
 
     errors = {}
@@ -116,7 +112,7 @@ def _errors_by_severity(
         low, high = fifth / _BANDS, (fifth + 1) / _BANDS
         band = words.within(low, high if fifth < _BANDS - 1 else 1.01)
         if len(band.probabilities):
-            confidences = np.array([calibration(float(value)) for value in band.probabilities])
+            confidences = band.confidences(calibration)
             error = expected_calibration_error(confidences, band.correct)
             errors[f"{low:.1f}-{high:.1f}"] = {"words": len(confidences), "error_after": error}
     return errors

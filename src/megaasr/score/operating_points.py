@@ -5,10 +5,11 @@ The lower the limit, the more wrong words are shown; the higher, the more right 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from megaasr.score.word_hits import ClipWords
+from megaasr.transcribe.segment_facts import Calibrate
 from megaasr.transcribe.unintelligible import find_unintelligible
 
 LIMITS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -69,7 +70,7 @@ class OperatingPoint:
 
 def operating_points(
     clips: Sequence[ClipWords],
-    calibration: Callable[[float], float],
+    calibration: Calibrate,
     limits: Sequence[float] = LIMITS,
 ) -> list[OperatingPoint]:
     """Return what is shown at each limit.
@@ -83,8 +84,8 @@ def operating_points(
         replace(
             clip,
             segments=tuple(
-                tuple(replace(w, confidence=calibration(w.confidence or 0.0)) for w in words)
-                for words in clip.segments
+                tuple(replace(w, confidence=calibration(w.confidence or 0.0, facts)) for w in words)
+                for words, facts in zip(clip.segments, clip.facts, strict=True)
             ),
         )
         for clip in clips

@@ -21,6 +21,7 @@ from megaasr.score.test_set import TestClip, TestSetFile
 from megaasr.text.error_rate import align
 from megaasr.text.languages import join_texts
 from megaasr.text.normalize import tokens
+from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts
 
 if TYPE_CHECKING:
     from megaasr.transcribe.recognizer import MegaASR
@@ -59,12 +60,14 @@ class ClipWords:
 
     Attributes:
         segments: words of each segment; their confidence is the model's probability, uncalibrated.
+        facts: facts about each segment that the confidence depends on.
         correct: for each segment, whether each of its words matches the reference.
         reference_length: number of tokens in the reference.
         severity: severity of the clip's degradation, 0..1; None if unknown.
     """
 
     segments: tuple[tuple[Word, ...], ...]
+    facts: tuple[SegmentFacts, ...]
     correct: tuple[tuple[bool, ...], ...]
     reference_length: int
     severity: float | None = None
@@ -73,6 +76,12 @@ class ClipWords:
     def probabilities(self) -> list[float]:
         """The model's probability of every word."""
         return [word.confidence or 0.0 for words in self.segments for word in words]
+
+    @property
+    def facts_of_words(self) -> list[SegmentFacts]:
+        """The facts about the segment of every word."""
+        pairs = zip(self.segments, self.facts, strict=True)
+        return [facts for words, facts in pairs for _ in words]
 
     @property
     def hits(self) -> list[bool]:
@@ -96,6 +105,16 @@ class WordProbabilities:
     def probabilities(self) -> Floats:
         """The model's probability of each word, not calibrated: float64 of shape [words]."""
         return np.array([value for clip in self.clips for value in clip.probabilities])
+
+    @property
+    def facts(self) -> list[SegmentFacts]:
+        """The facts about the segment of each word."""
+        return [facts for clip in self.clips for facts in clip.facts_of_words]
+
+    def confidences(self, calibration: Calibrate) -> Floats:
+        """Return the confidence of each word, 0..1: float64 of shape [words]."""
+        values = zip(self.probabilities.tolist(), self.facts, strict=True)
+        return np.array([calibration(probability, facts) for probability, facts in values])
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -174,4 +193,8 @@ def _clip_words(clip: TestClip, transcript: Transcript) -> ClipWords | None:
     remaining = iter(flags)
     correct = tuple(tuple(islice(remaining, len(segment))) for segment in segments)
     length = len(tokens(clip.text, language=clip.language, normalizer="bench"))
-    return ClipWords(segments, correct, length, clip.severity)
+    facts = tuple(
+        SegmentFacts(segment.mean_logprob, segment.degraded_probability)
+        for segment in transcript.segments
+    )
+    return ClipWords(segments, facts, correct, length, clip.severity)

@@ -12,6 +12,7 @@ from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.chunk_length import default_max_chunk_s, read_max_chunk_s
 from megaasr.model.hub import DEFAULT_MODEL, find_local_model, find_model, find_model_parts
+from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
@@ -149,7 +150,7 @@ class ModelBundle:
 
     model: SpeechModel
     router: RouterLike | None = None
-    calibration: Callable[[float], float] = float
+    calibration: Calibrate = uncalibrated
     aligner: WordAligner | None = None
     max_chunk_s: Callable[[], float] = default_max_chunk_s
     choose_branch: ChooseBranch | None = None
@@ -264,9 +265,9 @@ class LazyModel:
         router = self._loaded().router
         return NO_ROUTER if router is None else router.decide(samples)
 
-    def calibration(self, probability: float) -> float:
+    def calibration(self, probability: float, facts: SegmentFacts) -> float:
         """Return the confidence, 0..1, of a word with this probability."""
-        return self._loaded().calibration(probability)
+        return self._loaded().calibration(probability, facts)
 
     def choose_branch(self, texts: BranchTexts) -> Route | None:
         """Return the branch whose text of a chunk is kept, or None to leave it to the rules."""

@@ -39,6 +39,7 @@ from megaasr.transcribe.fallback import ChunkDecoding, DecodeTask, FallbackDecod
 from megaasr.transcribe.language_switch import expected_language, resolve_language_switch
 from megaasr.transcribe.options import DEFAULT_RELIABILITY, DecodeOptions, ReliabilityOptions
 from megaasr.transcribe.search import GREEDY, SearchOptions
+from megaasr.transcribe.segment_facts import Calibrate, uncalibrated
 from megaasr.transcribe.session import Outcome, ReadySegment, Session
 from megaasr.transcribe.speech_activity import detect_speech
 
@@ -109,7 +110,7 @@ class MegaASR:
         route: RouteChoice = "auto",
         detector: SpeechDetector | None = None,
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
-        calibration: Callable[[float], float] = float,
+        calibration: Calibrate = uncalibrated,
         search: SearchOptions = GREEDY,
         aligner: WordAligner | None = None,
         max_chunk_s: Callable[[], float] = lambda: MAX_CHUNK_S,
@@ -244,9 +245,9 @@ class MegaASR:
 
     def with_uncalibrated_confidence(self) -> MegaASR:
         """Return a copy whose confidence of a word is the model's own probability."""
-        uncalibrated = copy.copy(self)
-        uncalibrated._calibration = float
-        return uncalibrated
+        copied = copy.copy(self)
+        copied._calibration = uncalibrated
+        return copied
 
     @overload
     def transcribe(
