@@ -21,6 +21,7 @@ Whisper decodes with a similar temperature fallback (Radford et al. 2022).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ class DecodeTask:
         language: ISO code to force, or None.
         seed: seed of the attempts with sampling.
         degraded_probability: the router's probability of degraded audio, 0..1; None without one.
+        prefix: text that all attempts begin with; needs a language.
     """
 
     samples: Samples
@@ -69,6 +71,7 @@ class DecodeTask:
     language: str | None = None
     seed: int = 0
     degraded_probability: float | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,12 @@ class FallbackDecoder:
         self._model, self._thresholds, self._retry, self._route = model, thresholds, retry, route
         self._search, self._choose = search, choose_branch
 
+    def using(self, model: SpeechModel) -> FallbackDecoder:
+        """Return a decoder with the same settings for another model."""
+        other = copy.copy(self)
+        other._model = model
+        return other
+
     def decode(self, tasks: Sequence[DecodeTask]) -> list[ChunkDecoding]:
         """Decode chunks, all first attempts in one batch.
 
@@ -215,8 +224,9 @@ class FallbackDecoder:
             routes = [task.route for task in chunks]
             self._extend(decodings, retried, self._attempt(chunks, routes, temperature))
         for i, (task, decoding) in enumerate(zip(tasks, decodings, strict=True)):
-            long_enough = task.samples.size >= _MIN_SPLIT_S * SAMPLE_RATE
-            if self._retry and long_enough and decoding.unreliable and decoding.may_improve:
+            # Where a prefix ends in the audio is not known.
+            divisible = task.samples.size >= _MIN_SPLIT_S * SAMPLE_RATE and not task.prefix
+            if self._retry and divisible and decoding.unreliable and decoding.may_improve:
                 self._extend(decodings, [i], [self._attempt_halves(task)])
         return decodings
 
@@ -248,6 +258,8 @@ class FallbackDecoder:
         return self._route == "both"
 
     def _use_samples(self, task: DecodeTask, decoding: ChunkDecoding) -> bool:
+        if task.prefix:  # samples would not begin with it
+            return False
         if self._search.method == "auto":
             return task.route == "robust" or decoding.unreliable
         return self._search.draws_samples
@@ -318,6 +330,7 @@ def _request(task: DecodeTask, samples: Samples, route: Route, temperature: floa
         route=route,
         temperature=temperature,
         seed=task.seed,
+        prefix=task.prefix,
     )
 
 
