@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +193,27 @@ def test_compare_with_references_and_a_page(
     without = run("compare", tmp_path / "0-bad.wav")
     assert "robust" in without
     assert "confidence: of the text that transcribe --route both keeps" in without
+
+
+def test_the_choice_between_branches_is_fitted_packed_and_used(run: Run, tmp_path: Path) -> None:
+    clips = CLIPS[0].parent / "clips.jsonl"
+    out = run("branch-choice", clips, "--model", "tiny", "--folds", 2, "-o", tmp_path / "choice")
+    assert "2 folds" in out
+    rates = json.loads((tmp_path / "choice" / "branch-choice-rates.json").read_text())
+    overall = rates["cross_validated"][-1]
+    assert overall["clips"] == 17
+    assert overall["rates"]["oracle"] <= min(overall["rates"]["base"], overall["rates"]["robust"])
+    folder = tmp_path / "packed"
+    shutil.copytree(find_model("tiny"), folder)
+    file = tmp_path / "choice" / "branch_choice.json"
+    run("pack", "--base", folder, "-o", folder, "--branch-choice", file)
+    choice = json.loads(file.read_text())
+    for constant, branch in ((50.0, "robust"), (-50.0, "base")):
+        choice["coefficients"]["constant"] = constant
+        (folder / "branch_choice.json").write_text(json.dumps(choice))
+        asr = MegaASR.load(folder, route="both", reliability=ReliabilityOptions(retry=False))
+        (segment,) = asr.transcribe(CLIPS[0]).segments
+        assert segment.route == branch
 
 
 def test_inspect_measures_and_draws(run: Run, speech: list[Samples], tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaasr.errors import CheckpointError
-from megaasr.model.alignment_heads import HEADS_FILE, AlignmentHead, read_heads
+from megaasr.model.alignment_heads import (
+    HEADS_FILE,
+    NO_HEADS,
+    AlignmentHead,
+    AlignmentHeads,
+    read_heads,
+    write_heads,
+)
 from megaasr.model.attention_times import (
     attention_to_audio,
     divide_audio,
@@ -87,9 +94,11 @@ def test_times_of_tokens_follow_the_encoder_chunks() -> None:
 
 
 def test_a_folder_names_its_heads(tmp_path: Path) -> None:
-    assert read_heads(tmp_path, 2, 4) == ()
+    assert read_heads(tmp_path, 2, 4) == NO_HEADS
     (tmp_path / HEADS_FILE).write_text(json.dumps({"heads": [[0, 1], [1, 0]]}))
-    assert read_heads(tmp_path, 2, 4) == HEADS
+    assert read_heads(tmp_path, 2, 4) == AlignmentHeads(HEADS)
+    write_heads(tmp_path, AlignmentHeads(HEADS, -0.03))
+    assert read_heads(tmp_path, 2, 4) == AlignmentHeads(HEADS, -0.03)
     with pytest.raises(CheckpointError, match="layer 1, head 0 is not in the decoder"):
         read_heads(tmp_path, 1, 4)
     for text in ("[]", '{"heads": [[1]]}', '{"heads": [["a", 1]]}', "no json"):
@@ -102,7 +111,7 @@ def test_a_folder_names_its_heads(tmp_path: Path) -> None:
 def model(any_checkpoint: Path) -> Qwen3ASR:
     """A random model with alignment heads."""
     native, processor = read_checkpoint(any_checkpoint, torch.float32, "windowed")
-    return Qwen3ASR("random", native.eval(), processor, 8, alignment_heads=HEADS)
+    return Qwen3ASR("random", native.eval(), processor, 8, alignment_heads=AlignmentHeads(HEADS))
 
 
 def clips() -> list[np.ndarray]:
@@ -147,6 +156,24 @@ def test_words_have_times_in_order_within_the_clip(model: Qwen3ASR) -> None:
             assert times == sorted(times)
             assert all(0 <= time <= len(request.samples) / 16_000 + 0.1 for time in times)
             assert all(word.start_s < word.end_s for word in result.words)
+
+
+def test_the_delay_of_the_attention_is_subtracted(any_checkpoint: Path, model: Qwen3ASR) -> None:
+    native, processor = read_checkpoint(any_checkpoint, torch.float32, "windowed")
+    late = Qwen3ASR(
+        "random", native.eval(), processor, 8, alignment_heads=AlignmentHeads(HEADS, 0.03)
+    )
+    requests = [Request(clip, language="en") for clip in clips()]
+    pairs = [
+        (word, earlier)
+        for result, other in zip(model.recognize(requests), late.recognize(requests), strict=True)
+        for word, earlier in zip(result.words, other.words, strict=True)
+        if word.start_s is not None
+    ]
+    assert pairs
+    for word, earlier in pairs:
+        assert earlier.start_s == pytest.approx(max(0.0, word.start_s - 0.03))
+        assert earlier.start_s < earlier.end_s <= max(0.01, word.end_s - 0.03) + 1e-9
 
 
 def test_times_change_no_text(any_checkpoint: Path, model: Qwen3ASR) -> None:

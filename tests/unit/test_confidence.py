@@ -19,6 +19,7 @@ from megaasr.transcribe.confidence import (
     fit_calibration,
     read_calibration,
 )
+from megaasr.transcribe.segment_facts import SegmentFacts
 from megaasr.transcribe.word_times import interpolate_words
 
 
@@ -64,6 +65,40 @@ def test_the_fit_recovers_the_curve_that_generated_the_data() -> None:
     assert after < 0.02
 
 
+def test_the_kind_of_audio_shifts_the_curve() -> None:
+    """Words of the same probability are right less often where the segment is doubtful."""
+    rng = np.random.default_rng(3)
+    p = rng.uniform(0.02, 0.999, 20_000)
+    facts = [
+        SegmentFacts(-float(rng.uniform(0, 1.5)), float(rng.uniform(0, 1))) for _ in range(p.size)
+    ]
+    true = Calibration(0.6, 0.4, 1.2, -0.8)
+    right = np.array([true(value, each) for value, each in zip(p, facts, strict=True)])
+    correct = rng.random(p.size) < right
+    fitted = fit_calibration(p.tolist(), correct.tolist(), facts)
+    for name in ("slope", "intercept", "mean_logprob", "degraded_probability"):
+        assert getattr(fitted, name) == pytest.approx(getattr(true, name), abs=0.12)
+    degraded = np.array([(each.degraded_probability or 0) > 0.8 for each in facts])
+    one_curve = fit_calibration(p.tolist(), correct.tolist())
+    errors = [
+        expected_calibration_error(confidences[degraded], correct[degraded])
+        for confidences in (
+            np.array([one_curve(value) for value in p]),
+            np.array([fitted(value, each) for value, each in zip(p, facts, strict=True)]),
+        )
+    ]
+    assert errors[1] < 0.03 < errors[0]
+
+
+def test_segments_that_are_all_alike_get_no_weight() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.uniform(0.02, 0.999, 2_000)
+    facts = [SegmentFacts(-0.2, None)] * p.size
+    fitted = fit_calibration(p.tolist(), (rng.random(p.size) < p).tolist(), facts)
+    assert fitted.degraded_probability == 0
+    assert abs(fitted(0.5, facts[0]) - 0.5) < 0.05
+
+
 def test_words_that_are_all_correct_or_all_wrong_have_a_finite_fit() -> None:
     assert 0 < fit_calibration([0.9, 0.8, 0.95], [True] * 3)(0.9) < 1
     assert 0 < fit_calibration([0.9, 0.8, 0.95], [False] * 3)(0.9) < 1
@@ -73,6 +108,9 @@ def test_the_calibration_file(tmp_path: Path) -> None:
     assert read_calibration(tmp_path) == Calibration()
     (tmp_path / CALIBRATION_FILE).write_text(Calibration(0.5, -1.0).to_json())
     assert read_calibration(tmp_path) == Calibration(0.5, -1.0)
+    (tmp_path / CALIBRATION_FILE).write_text('{"schema": 1, "slope": 0.4, "intercept": 0.1}')
+    assert read_calibration(tmp_path) == Calibration(0.4, 0.1)
+    assert read_calibration(tmp_path)(0.9, SegmentFacts(-2.0, 1.0)) == Calibration(0.4, 0.1)(0.9)
     (tmp_path / CALIBRATION_FILE).write_text("{}")
     with pytest.raises(CheckpointError, match="damaged"):
         read_calibration(tmp_path)

@@ -19,6 +19,7 @@ from tests.small_whisper import LAYERS, WIDTH, write_ctranslate2, write_whisper
 from transformers import Qwen3ASRForConditionalGeneration, WhisperFeatureExtractor
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
+import megaasr
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.cli.main import main
@@ -53,9 +54,10 @@ from megaasr.train.small.lexicon import PHONEMES, spoken_words
 from megaasr.train.small.speed import MixedPrecision
 from megaasr.train.small.stem import StemRecipe, StemTrainer, build_encoder
 from megaasr.train.small.stem_check import check_stem
-from megaasr.train.small.time_check import TimeErrors, check_times
+from megaasr.train.small.time_check import check_aligned_times, check_spoken_times
 from megaasr.train.small.whisper_teacher import load_whisper
 from megaasr.transcribe.confidence import Calibration, read_calibration
+from megaasr.transcribe.time_errors import TimeErrors
 
 TEXTS = ("Hello there, you.", "The door is open.", "Who called me?", "Turn left now.", "")
 
@@ -548,7 +550,8 @@ def test_a_decoder_learns_from_text_with_concatenated_frames(
     folder = trainer.train().path
     assert 0 < trainer._losses(1)[1]["attention"] < before
     # The model names the heads that were led, and loads with them.
-    assert json.loads((folder / HEADS_FILE).read_text()) == {"heads": [[0, 1], [1, 0]]}
+    heads = json.loads((folder / HEADS_FILE).read_text())
+    assert heads == {"heads": [[0, 1], [1, 0]], "delay_s": 0.0}
     samples = np.random.default_rng(1).normal(0, 0.1, 30_000).astype(np.float32)
     load_model(str(folder), device="cpu").recognize([Request(samples)])
 
@@ -708,11 +711,28 @@ def test_check_times_compares_words_that_both_have() -> None:
     errors.add(reference, [("the", 0.1, 0.2), ("bat", 0.2, 0.5), ("sat", 0.5, 1.2), ("so", 2, 3)])
     assert errors.starts == pytest.approx([0.1, -0.1])
     assert errors.ends == pytest.approx([0.0, 0.2])
+    assert (errors.words, errors.without_duration, errors.in_silence) == (4, 0, 1)
+    errors.add([], [("um", 1.0, 1.0)])
+    assert (errors.words, errors.without_duration, errors.in_silence) == (5, 1, 2)
+
+
+def test_check_times_knows_the_words_of_synthesised_records(corpus: Path, tmp_path: Path) -> None:
+    flac = shutil.copy(
+        Path(megaasr.__file__).parent / "cli" / "demo_clips" / "1-clean.flac", tmp_path
+    )
+    words = [{"text": "There", "start": 0.1, "end": 0.3}, {"text": "are", "start": 0.3, "end": 0.5}]
+    record = {"id": "a", "audio": Path(flac).name, "text": "There are", "words": words}
+    manifest = tmp_path / "timed.jsonl"
+    manifest.write_text(json.dumps(record) + "\n")
+    errors = check_spoken_times("tiny", manifest)
+    assert len(errors["off"].starts) == 2
+    with pytest.raises(TrainingError, match="no record lists its words with times"):
+        check_spoken_times("tiny", corpus / "dev.jsonl")
 
 
 def test_check_times_runs_on_a_trained_model(model_folder: Path, corpus: Path) -> None:
     data, lexicon = corpus / "dev.jsonl", corpus / "lexicon.json"
-    errors = check_times(model_folder.parent, data, lexicon, limit=2)
+    errors = check_aligned_times(model_folder.parent, data, lexicon, limit=2)
     assert set(errors) == {"model", "off"}
     # A model of a few steps recognizes no word that is right.
     assert all(len(e.starts) == len(e.ends) for e in errors.values())

@@ -97,6 +97,12 @@ COMMANDS = (
         "confidence", "megaasr.cli.confidence", "Train", "Fit the calibration of word confidence."
     ),
     LazyCommand(
+        "branch-choice",
+        "megaasr.cli.branch_choice",
+        "Train",
+        "Fit which branch's text is kept when both decode.",
+    ),
+    LazyCommand(
         "recipe", "megaasr.cli.recipe", "Train", "Run a whole pipeline, from text to report."
     ),
     LazyCommand(

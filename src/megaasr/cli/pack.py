@@ -45,6 +45,10 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
         Path | None,
         typer.Option(help="File of mega-asr confidence.", exists=True, dir_okay=False),
     ] = None,
+    branch_choice: Annotated[
+        Path | None,
+        typer.Option(help="File of mega-asr branch-choice.", exists=True, dir_okay=False),
+    ] = None,
     made_from: Annotated[
         str, typer.Option(help="How the adapter was trained, for the model card.")
     ] = "A2S-SFT",
@@ -62,6 +66,7 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
         router=router,
         dtype=getattr(torch, dtype.value),
         confidence=confidence,
+        branch_choice=branch_choice,
         offline=offline,
     )
     if measured is not None:

@@ -11,6 +11,7 @@ import typer
 from megaasr import strict_json
 from megaasr.cli.simulate_calibrate import calibrate
 from megaasr.cli.simulate_corpus import corpus, webdataset
+from megaasr.cli.simulate_nonspeech import nonspeech
 from megaasr.simulate.positions import Compounds
 from megaasr.simulate.severity import SeverityCurve
 
@@ -247,6 +248,7 @@ def gallery(  # noqa: PLR0913, PLR0917 (every option of a command is an argument
 app.command()(corpus)
 app.command()(webdataset)
 app.command()(calibrate)
+app.command()(nonspeech)
 
 
 def _scenario_json(scenario: Scenario) -> dict[str, Any]:

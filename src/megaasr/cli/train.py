@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from megaasr.cli.find_heads import find_heads
 from megaasr.cli.train_rl import rl
 from megaasr.cli.train_small import (
     align,
@@ -128,6 +129,7 @@ app.command()(encode)
 app.command()(lexicon)
 app.command("check-phonemes")(check_phonemes)
 app.command("check-times")(check_times)
+app.command("find-heads")(find_heads)
 app.command()(align)
 app.command("language-model")(language_model)
 app.command()(decoder)

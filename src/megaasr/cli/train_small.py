@@ -95,21 +95,34 @@ def check_phonemes(
 
 
 def check_times(
-    run: Annotated[Path, typer.Argument(help="Run folder of mega-asr train decoder.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Model; with --lexicon the run folder of mega-asr train decoder."),
+    ],
     data: Annotated[Path, typer.Option(help="Manifest of clips with their references.")],
-    lexicon: Annotated[Path, typer.Option(help="Pronunciations (mega-asr train lexicon).")],
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(help="Pronunciations (mega-asr train lexicon), to align the clips by CTC."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of clips.")] = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Compare small's word times, by attention and by estimates, with an alignment by CTC."""
+    """Compare a model's word times, by attention and by estimates, with known ones.
+
+    Known are those of synthesised records with words, or with --lexicon those by CTC.
+    """
     with needing_libraries():
-        from megaasr.train.small.time_check import check_times
+        from megaasr.train.small.time_check import check_aligned_times, check_spoken_times
     import numpy as np
     import torch
 
     if threads:
         torch.set_num_threads(threads)
-    for kind, errors in check_times(run, data, lexicon, limit).items():
+    if lexicon is None:
+        measured = check_spoken_times(model, data, limit)
+    else:
+        measured = check_aligned_times(Path(model), data, lexicon, limit)
+    for kind, errors in measured.items():
         for name, values in (("starts", errors.starts), ("ends", errors.ends)):
             if values:
                 late = np.abs(values)
@@ -118,6 +131,10 @@ def check_times(
                     f"{1000 * np.median(late):.0f} ms, 90 % below "
                     f"{1000 * np.percentile(late, 90):.0f} ms"
                 )
+        typer.echo(
+            f"--align {kind}: {errors.words} words, {errors.without_duration} without duration, "
+            f"{errors.in_silence} more than 0.5 s from any speech"
+        )
 
 
 def encode(

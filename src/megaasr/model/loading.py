@@ -71,7 +71,7 @@ def load_model(
     parts = find_model_parts(name, hub)
     check_layout(parts.base)
     from megaasr.adapter.peft_layout import read_adapter
-    from megaasr.model.alignment_heads import read_heads
+    from megaasr.model.alignment_heads import NO_HEADS, read_heads
     from megaasr.model.qwen3_asr import Qwen3ASR
 
     start = time.monotonic()
@@ -90,7 +90,7 @@ def load_model(
         processor,
         batch_size=batch_size,
         adapter=loaded_adapter,
-        alignment_heads=heads if time_words else (),
+        alignment_heads=heads if time_words else NO_HEADS,
     )
     adapter_note = "without adapter" if loaded_adapter is None else "with adapter"
     description = f"{name} {adapter_note} in {torch_dtype} on {torch_device}"

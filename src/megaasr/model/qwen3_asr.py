@@ -25,7 +25,7 @@ from megaasr.adapter.gated import attach, routed
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelError, UsageError
-from megaasr.model.alignment_heads import AlignmentHead
+from megaasr.model.alignment_heads import NO_HEADS, AlignmentHeads
 from megaasr.model.attention_times import (
     AttentionRecord,
     attach_recorder,
@@ -53,6 +53,7 @@ _LOGGER = logging.getLogger(__name__)
 BUDGET_TOKENS_PER_S = 15
 MIN_BUDGET_TOKENS = 32
 _SAMPLES_PER_CHUNK = 4  # samples that are drawn together, for each chunk of a batch
+_MIN_WORD_S = 0.01  # of a word at the very start, whose attention is late
 _MAX_TOKENS_PER_CHARACTER = 4  # a character has at most four bytes
 
 
@@ -70,7 +71,7 @@ class Qwen3ASR:
         processor: the model's native processor (feature extractor and tokenizer).
         batch_size: largest number of chunks in one forward pass; halved when memory runs out.
         adapter: adapter of the robust branch; None for a model without one.
-        alignment_heads: heads of the decoder that tell when words are spoken; none if unknown.
+        alignment_heads: heads of the decoder that tell when words are spoken.
 
     Raises:
         CheckpointError: the adapter does not fit the model, or the model's feature extractor and
@@ -84,11 +85,11 @@ class Qwen3ASR:
         processor: Qwen3ASRProcessor,
         batch_size: int = 8,
         adapter: Adapter | None = None,
-        alignment_heads: Sequence[AlignmentHead] = (),
+        alignment_heads: AlignmentHeads = NO_HEADS,
     ) -> None:
         if adapter is not None:
             attach(model, adapter)
-        attach_recorder(model.model.language_model, alignment_heads)
+        attach_recorder(model.model.language_model, alignment_heads.heads)
         self._alignment_heads = alignment_heads
         self.adapter = adapter
         self.name = name
@@ -362,7 +363,7 @@ class Qwen3ASR:
         words: tuple[RecognizedWord, ...] = ()
         if text:
             forced = request.language is not None
-            spelled = split_words(self._token_texts(kept), forced=forced)
+            spelled = split_words(self.token_texts(kept), forced=forced)
             words = self._timed(score_words(spelled, logprobs), spelled, len(kept), batch_row)
         is_timed = any(word.start_s is not None for word in words)
         return Recognition(
@@ -384,11 +385,11 @@ class Qwen3ASR:
         batch_row: _BatchRow,
     ) -> tuple[RecognizedWord, ...]:
         """Return words with their times, if the model has alignment heads."""
-        if not self._alignment_heads or batch_row.audio is None:
+        if not self._alignment_heads.heads or batch_row.audio is None:
             return words
         attention = attention_to_audio(
             batch_row.record,
-            self._alignment_heads,
+            self._alignment_heads.heads,
             batch_row.row,
             batch_row.clip,
             tokens,
@@ -400,12 +401,17 @@ class Qwen3ASR:
         bounds = divide_audio(attention, tokens_of_words, geometry.tokens_per_s)
         if bounds is None:
             return words
+        delay_s = self._alignment_heads.delay_s
+        times = [
+            (geometry.token_start_s(first) - delay_s, geometry.token_start_s(end) - delay_s)
+            for first, end in bounds
+        ]
         return tuple(
-            replace(word, start_s=geometry.token_start_s(first), end_s=geometry.token_start_s(end))
-            for word, (first, end) in zip(words, bounds, strict=True)
+            replace(word, start_s=max(0.0, start), end_s=max(_MIN_WORD_S, end))
+            for word, (start, end) in zip(words, times, strict=True)
         )
 
-    def _token_texts(self, tokens: list[int]) -> list[str]:
+    def token_texts(self, tokens: list[int]) -> list[str]:
         """Return the text of each token; concatenated, they are the decoded output."""
         decode = self.processor.tokenizer.decode
         texts: list[str] = []

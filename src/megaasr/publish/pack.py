@@ -17,6 +17,7 @@ from megaasr.atomic import atomic_file, write_atomically
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.hashing import file_sha256
 from megaasr.hub import HubOptions
+from megaasr.model.alignment_heads import HEADS_FILE
 from megaasr.model.hub import find_model_parts
 from megaasr.model.parts import (
     ADAPTER,
@@ -30,6 +31,7 @@ from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read
 from megaasr.report.parts_card import branch_rates
 from megaasr.route.classifier import read_classifier
 from megaasr.score.result import Result
+from megaasr.transcribe.branch_choice import CHOICE_FILE, BranchChoice
 from megaasr.transcribe.confidence import CALIBRATION_FILE, Calibration
 
 CARD_FILE = "README.md"
@@ -44,6 +46,7 @@ def pack_model(
     router: Path | None = None,
     dtype: torch.dtype = torch.float16,
     confidence: Path | None = None,
+    branch_choice: Path | None = None,
     offline: bool = False,
 ) -> ModelParts:
     """Write a model's parts into one folder; parts that are not named stay as they are.
@@ -55,6 +58,7 @@ def pack_model(
         router: file of `mega-asr train router`; None for none.
         dtype: data type of the adapter's file.
         confidence: file of `mega-asr confidence`; None for none.
+        branch_choice: file of `mega-asr branch-choice`; None for none.
         offline: never use the network.
 
     Returns:
@@ -76,6 +80,8 @@ def pack_model(
         read_classifier(router)  # a damaged one is noticed before anything is written
     if confidence is not None:
         Calibration.read(confidence)
+    if branch_choice is not None:
+        BranchChoice.read(branch_choice)
     output.mkdir(parents=True, exist_ok=True)
     if source.resolve() != output.resolve():
         _copy_base(source, output / "base")
@@ -95,6 +101,8 @@ def pack_model(
     parts = find_parts(output)
     if confidence is not None:
         _copy_file(confidence, parts.base / CALIBRATION_FILE)
+    if branch_choice is not None:
+        _copy_file(branch_choice, parts.base / CHOICE_FILE)
     return parts
 
 
@@ -187,7 +195,8 @@ def _copy_base(source: Path, target: Path) -> None:
     files = sorted(file for file in source.iterdir() if file.is_file() and file.name != PARTS_FILE)
     if replaced:
         names = {file.name for file in files}
-        descriptions = (target / name for name in (CARD_FILE, RESULTS_FILE, CALIBRATION_FILE))
+        fitted = (CALIBRATION_FILE, CHOICE_FILE, HEADS_FILE)
+        descriptions = (target / name for name in (CARD_FILE, RESULTS_FILE, *fitted))
         for old in [*target.glob("*.safetensors*"), *descriptions]:
             if old.name not in names:
                 old.unlink(missing_ok=True)

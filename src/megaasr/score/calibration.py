@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.score.branches import BranchComparison
+from megaasr.score.folds import draw_folds
 from megaasr.score.intervals import (
     MIN_BLOCKS,
     TOO_FEW,
@@ -318,10 +319,7 @@ def _cross_validated(
     table: Ints, candidates: Floats, block_of_clip: Sequence[str], folds: int, seed: int
 ) -> list[int]:
     """Return the errors of every clip at the threshold that the other folds chose."""
-    blocks = sorted(set(block_of_clip))
-    order = np.random.default_rng([seed, 11]).permutation(len(blocks)) % folds
-    fold_of_block = dict(zip(blocks, order.tolist(), strict=True))
-    fold_of_clip = np.array([fold_of_block[block] for block in block_of_clip])
+    fold_of_clip = draw_folds(block_of_clip, folds, seed)
     errors = np.zeros(len(block_of_clip), dtype=np.int64)
     for fold in range(folds):
         chosen = _best_candidate(table[fold_of_clip != fold].sum(axis=0), candidates)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OURS = "megaasr"
 FILE = "predictions"
 ORACLE = "oracle"
-_ROUTES = ("auto", "base", "robust")
+_ROUTES = ("auto", "base", "robust", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class SystemSpec:
         kind: `megaasr`, `predictions`, `oracle` or one of `PEERS`.
         model: name or folder of a model, path of a file of predictions, or the names of the systems
             that an oracle chooses from, separated by commas.
-        route: route of one of our models, `auto`, `base` or `robust`.
+        route: route of one of our models, `auto`, `base`, `robust` or `both`.
         adapter: folder of an adapter that replaces the model's own; None for the model's own.
         vad: whether speech is detected first; for our models.
         retry: whether unreliable text is decoded again; for our models.
@@ -174,7 +174,7 @@ class MegaASRSystem:
         model: name or folder of the model.
         options: language, batch size and network access of the model.
         device: device that the model runs on.
-        route: `auto`, `base` or `robust`.
+        route: `auto`, `base`, `robust` or `both`.
         adapter: folder of an adapter that replaces the model's own; None for the model's own.
         reliability: voice-activity detection, checks and retries.
         search: how the text of a chunk is searched.

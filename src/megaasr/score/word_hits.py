@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,13 @@ from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, UsageError
 from megaasr.progress import OnRemarkedProgress
+from megaasr.records import Transcript, Word
 from megaasr.score.intervals import Floats
 from megaasr.score.test_set import TestClip, TestSetFile
 from megaasr.text.error_rate import align
 from megaasr.text.languages import join_texts
 from megaasr.text.normalize import tokens
+from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts
 
 if TYPE_CHECKING:
     from megaasr.transcribe.recognizer import MegaASR
@@ -51,20 +54,82 @@ def correct_words(
     return [sum(next(hits) for _ in parts) == len(parts) for parts in tokens_by_word]
 
 
+@dataclass(frozen=True, slots=True)
+class ClipWords:
+    """The words that a model recognised in a clip.
+
+    Attributes:
+        segments: words of each segment; their confidence is the model's probability, uncalibrated.
+        facts: facts about each segment that the confidence depends on.
+        correct: for each segment, whether each of its words matches the reference.
+        reference_length: number of tokens in the reference.
+        severity: severity of the clip's degradation, 0..1; None if unknown.
+    """
+
+    segments: tuple[tuple[Word, ...], ...]
+    facts: tuple[SegmentFacts, ...]
+    correct: tuple[tuple[bool, ...], ...]
+    reference_length: int
+    severity: float | None = None
+
+    @property
+    def probabilities(self) -> list[float]:
+        """The model's probability of every word."""
+        return [word.confidence or 0.0 for words in self.segments for word in words]
+
+    @property
+    def facts_of_words(self) -> list[SegmentFacts]:
+        """The facts about the segment of every word."""
+        pairs = zip(self.segments, self.facts, strict=True)
+        return [facts for words, facts in pairs for _ in words]
+
+    @property
+    def hits(self) -> list[bool]:
+        """Whether every word is correct."""
+        return [flag for flags in self.correct for flag in flags]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WordProbabilities:
     """The words that a model recognised in clips with references.
 
     Attributes:
-        probabilities: float64 array of shape [words]: the model's probability of each word, not
-            calibrated.
-        correct: bool array of shape [words]: whether each word matches the reference.
+        clips: words of each clip in which the model recognised any, or should have.
         failed: reasons why clips could not be transcribed, by id.
     """
 
-    probabilities: Floats
-    correct: NDArray[np.bool_]
+    clips: tuple[ClipWords, ...]
     failed: dict[str, str]
+
+    @property
+    def probabilities(self) -> Floats:
+        """The model's probability of each word, not calibrated: float64 of shape [words]."""
+        return np.array([value for clip in self.clips for value in clip.probabilities])
+
+    @property
+    def facts(self) -> list[SegmentFacts]:
+        """The facts about the segment of each word."""
+        return [facts for clip in self.clips for facts in clip.facts_of_words]
+
+    def confidences(self, calibration: Calibrate) -> Floats:
+        """Return the confidence of each word, 0..1: float64 of shape [words]."""
+        values = zip(self.probabilities.tolist(), self.facts, strict=True)
+        return np.array([calibration(probability, facts) for probability, facts in values])
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each word matches the reference: bool of shape [words]."""
+        return np.array([flag for clip in self.clips for flag in clip.hits])
+
+    def within(self, low: float, high: float) -> WordProbabilities:
+        """Return the words of the clips with a severity from `low` to below `high`.
+
+        Args:
+            low: lowest severity.
+            high: severity that is too high.
+        """
+        clips = (c for c in self.clips if c.severity is not None and low <= c.severity < high)
+        return WordProbabilities(tuple(clips), self.failed)
 
 
 def measure_word_probabilities(
@@ -86,8 +151,7 @@ def measure_word_probabilities(
         UsageError: not a word was recognised.
     """
     uncalibrated = asr.with_uncalibrated_confidence()
-    probabilities: list[float] = []
-    correct: list[bool] = []
+    clips: list[ClipWords] = []
     failed: dict[str, str] = {}
     started: deque[TestClip] = deque()  # clips whose outcome has not come yet
 
@@ -109,14 +173,28 @@ def measure_word_probabilities(
             continue
         if not clip.text:
             continue
-        words = [word for segment in outcome.transcript.segments for word in segment.words]
-        flags = correct_words(clip.text, [word.text for word in words], clip.language)
-        # A model that gives no probabilities has words without confidence.
-        confidences = [word.confidence for word in words if word.confidence is not None]
-        if flags is not None and len(confidences) == len(words):
-            probabilities += confidences
-            correct += flags
-    if not probabilities:
+        words = _clip_words(clip, outcome.transcript)
+        if words is not None:
+            clips.append(words)
+    if not any(clip.probabilities for clip in clips):
         reason = f" ({next(iter(failed.values()))})" if failed else ""
         raise UsageError(f"{test_set.path}: not a word was recognised{reason}")
-    return WordProbabilities(np.array(probabilities), np.array(correct), failed)
+    return WordProbabilities(tuple(clips), failed)
+
+
+def _clip_words(clip: TestClip, transcript: Transcript) -> ClipWords | None:
+    """Return the words of a clip; None if their probabilities or errors are unknown."""
+    segments = tuple(segment.words for segment in transcript.segments)
+    words = [word for segment in segments for word in segment]
+    flags = correct_words(clip.text, [word.text for word in words], clip.language)
+    # A model that gives no probabilities has words without confidence.
+    if flags is None or any(word.confidence is None for word in words):
+        return None
+    remaining = iter(flags)
+    correct = tuple(tuple(islice(remaining, len(segment))) for segment in segments)
+    length = len(tokens(clip.text, language=clip.language, normalizer="bench"))
+    facts = tuple(
+        SegmentFacts(segment.mean_logprob, segment.degraded_probability)
+        for segment in transcript.segments
+    )
+    return ClipWords(segments, facts, correct, length, clip.severity)

@@ -25,6 +25,7 @@ from megaasr.synthesize.plan import (
     plan_corpus,
     random_stream,
 )
+from megaasr.synthesize.spoken_words import WORDS_FIELD, TimedWords, time_spoken_words
 from megaasr.synthesize.voices import speak
 
 RECIPE_FILE = "recipe.json"
@@ -51,6 +52,8 @@ def synthesize_corpus(
     on_progress: OnAudioProgress = lambda done, total, audio_s: None,
 ) -> list[ClipFailure]:
     """Make every missing clip, and then write `train.jsonl`, `dev.jsonl` and `test.jsonl`.
+
+    The records of dev and test list their words with their times, where the engine knows them.
 
     Args:
         recipe: recipe of the corpus.
@@ -89,9 +92,11 @@ def synthesize_corpus(
                     total_s += result
                 on_progress(len(durations) + len(failures), len(clips), total_s)
     for split in SPLITS:
-        finished = (clip for clip in clips if clip.split == split and clip.id in durations)
+        finished = [clip for clip in clips if clip.split == split and clip.id in durations]
+        words = {} if split == "train" else time_spoken_words(finished, durations)
         write_manifest(
-            output / f"{split}.jsonl", (manifest_record(c, durations[c.id]) for c in finished)
+            output / f"{split}.jsonl",
+            (manifest_record(c, durations[c.id], words.get(c.id)) for c in finished),
         )
     return failures
 
@@ -163,12 +168,15 @@ def join_clips(clip: PlannedClip, seed: int, output: Path) -> Samples:
     return np.clip(joined + floor, -1.0, 1.0).astype(np.float32)
 
 
-def manifest_record(clip: PlannedClip, duration_s: float) -> Utterance:
+def manifest_record(
+    clip: PlannedClip, duration_s: float, words: TimedWords | None = None
+) -> Utterance:
     """Return the record of a clip in a manifest.
 
     Args:
         clip: the clip.
         duration_s: its length in seconds.
+        words: its words with their times; None if they are unknown.
     """
     extra: dict[str, object] = {"duration_s": round(duration_s, 3), "source": clip.source}
     if clip.voice is not None:
@@ -178,6 +186,8 @@ def manifest_record(clip: PlannedClip, duration_s: float) -> Utterance:
         extra["speaker"] = "several"
     if clip.text:
         extra["held_out_voice"] = clip.held_out
+    if words is not None:
+        extra[WORDS_FIELD] = words
     language = "en" if clip.text else None
     return Utterance(
         id=clip.id, audio=clip_path(clip.id), text=clip.text, language=language, extra=dict(extra)

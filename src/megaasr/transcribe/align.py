@@ -30,7 +30,7 @@ def align_best(decoding: ChunkDecoding, samples: Samples, aligner: WordAligner) 
         replace(attempt, recognition=timed) if attempt is best else attempt
         for attempt in decoding.scored
     )
-    return ChunkDecoding(scored)
+    return replace(decoding, scored=scored)
 
 
 def with_times(

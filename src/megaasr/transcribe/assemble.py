@@ -12,6 +12,7 @@ from megaasr.text.languages import join_texts
 from megaasr.transcribe.chunking import MIN_DURATION_S, Chunk
 from megaasr.transcribe.fallback import ChunkDecoding
 from megaasr.transcribe.options import ReliabilityOptions
+from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 from megaasr.transcribe.unintelligible import find_unintelligible
 from megaasr.transcribe.word_times import interpolate_text, interpolate_words, time_words
 
@@ -34,7 +35,7 @@ def assemble_segment(
     decision: RouteDecision,
     *,
     reliability: ReliabilityOptions,
-    calibration: Callable[[float], float] = float,
+    calibration: Calibrate = uncalibrated,
     flags: tuple[str, ...] = (),
 ) -> Segment:
     """Return the segment of a decoded chunk.
@@ -57,7 +58,8 @@ def assemble_segment(
     segment_flags = [check.flag for check in checks]
     if not text and not result.budget_hit:  # an output that was cut off states no verdict
         segment_flags.insert(0, "no_speech" if result.language is None else "no_words")
-    words, word_times = _words(text, result, chunk, calibration)
+    facts = SegmentFacts(best.attempt.mean_logprob, decision.degraded_probability)
+    words, word_times = _words(text, result, chunk, lambda value: calibration(value, facts))
     if text and best.failed_checks:
         segment_flags.append("unreliable")
         if reliability.drop_unreliable:

@@ -12,6 +12,7 @@ from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.chunk_length import default_max_chunk_s, read_max_chunk_s
 from megaasr.model.hub import DEFAULT_MODEL, find_local_model, find_model, find_model_parts
+from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
         AlignedTime,
         Recognition,
         Request,
+        Route,
         SamplingSettings,
         SpeechModel,
         WordAligner,
     )
     from megaasr.model.layout import EncoderAttention
     from megaasr.route.decision import RouteChoice, RouteDecision
+    from megaasr.transcribe.branch_choice import BranchTexts, ChooseBranch
 
 
 class RouterLike(Protocol):
@@ -106,6 +109,7 @@ class ModelOptions:
         from megaasr.hashing import file_sha256
         from megaasr.model.alignment_heads import HEADS_FILE
         from megaasr.model.parts import find_parts, fingerprint, part_hashes
+        from megaasr.transcribe.branch_choice import CHOICE_FILE
         from megaasr.transcribe.confidence import CALIBRATION_FILE
 
         folder = find_local_model(self.name)
@@ -113,7 +117,7 @@ class ModelOptions:
         if folder is not None:
             parts = find_parts(folder)
             # These decide the times and confidences of words.
-            beside = (parts.base / name for name in (HEADS_FILE, CALIBRATION_FILE))
+            beside = (parts.base / name for name in (HEADS_FILE, CALIBRATION_FILE, CHOICE_FILE))
             hashes = {path.name: file_sha256(path) for path in beside if path.is_file()}
             model = {**part_hashes(parts), **hashes}
         aligner: object = self.align
@@ -140,13 +144,16 @@ class ModelBundle:
         calibration: maps the model's probability of a word to its confidence.
         aligner: times the words; None without a forced aligner.
         max_chunk_s: returns the length of the longest chunk that the model should decode, seconds.
+        choose_branch: chooses between the texts of the two branches; None if the model has no
+            fitted choice.
     """
 
     model: SpeechModel
     router: RouterLike | None = None
-    calibration: Callable[[float], float] = float
+    calibration: Calibrate = uncalibrated
     aligner: WordAligner | None = None
     max_chunk_s: Callable[[], float] = default_max_chunk_s
+    choose_branch: ChooseBranch | None = None
 
 
 def open_bundle(options: ModelOptions) -> ModelBundle:
@@ -159,6 +166,7 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
     """
     from megaasr.model.loading import load_model  # imports torch
     from megaasr.route.router import find_router
+    from megaasr.transcribe.branch_choice import read_branch_choice
     from megaasr.transcribe.confidence import read_calibration
 
     if options.threads is not None:
@@ -190,7 +198,12 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
         aligner = load_aligner(find_model(options.align, hub), device, dtype)
     longest_s = read_max_chunk_s(parts.base)
     return ModelBundle(
-        model, router, read_calibration(parts.base), aligner, max_chunk_s=lambda: longest_s
+        model,
+        router,
+        read_calibration(parts.base),
+        aligner,
+        max_chunk_s=lambda: longest_s,
+        choose_branch=read_branch_choice(parts.base),
     )
 
 
@@ -252,9 +265,14 @@ class LazyModel:
         router = self._loaded().router
         return NO_ROUTER if router is None else router.decide(samples)
 
-    def calibration(self, probability: float) -> float:
+    def calibration(self, probability: float, facts: SegmentFacts) -> float:
         """Return the confidence, 0..1, of a word with this probability."""
-        return self._loaded().calibration(probability)
+        return self._loaded().calibration(probability, facts)
+
+    def choose_branch(self, texts: BranchTexts) -> Route | None:
+        """Return the branch whose text of a chunk is kept, or None to leave it to the rules."""
+        choose = self._loaded().choose_branch
+        return None if choose is None else choose(texts)
 
     def max_chunk_s(self) -> float:
         """Return the length in seconds of the longest chunk that the model should decode.
@@ -270,7 +288,9 @@ class LazyModel:
     def bundle(self) -> ModelBundle:
         """Return a bundle whose model, router and calibration load this model on first use."""
         aligner = self if self.options.names_aligner else None
-        return ModelBundle(self, self, self.calibration, aligner, self.max_chunk_s)
+        return ModelBundle(
+            self, self, self.calibration, aligner, self.max_chunk_s, self.choose_branch
+        )
 
     def _loaded(self) -> ModelBundle:
         if self._bundle is None:

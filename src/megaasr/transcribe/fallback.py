@@ -14,6 +14,8 @@ robust branch and for those whose greedy texts fail a check.
 The best attempt has the fewest failed checks; of equals, one that was chosen from samples is
 preferred, then one with words (silence is more probable than any words of hard speech, and words
 where nobody speaks fail a check), then the highest mean log-probability, then the earliest attempt.
+Between the greedy texts of the two branches, the model's fitted choice decides instead, if it has
+one (`megaasr.transcribe.branch_choice`).
 Whisper decodes with a similar temperature fallback (Radford et al. 2022).
 """
 
@@ -31,6 +33,7 @@ from megaasr.records.segments import Alternative
 from megaasr.route.decision import RouteChoice
 from megaasr.text.error_rate import disagreement
 from megaasr.text.languages import join_texts
+from megaasr.transcribe.branch_choice import BranchTexts, ChooseBranch
 from megaasr.transcribe.checks import CheckThresholds, ChunkStats, run_checks
 from megaasr.transcribe.chunking import find_midpoint_pause
 from megaasr.transcribe.consensus import (
@@ -58,6 +61,7 @@ class DecodeTask:
         stats: facts about the chunk that its text is checked against.
         language: ISO code to force, or None.
         seed: seed of the attempts with sampling.
+        degraded_probability: the router's probability of degraded audio, 0..1; None without one.
         prefix: text that all attempts begin with; needs a language.
     """
 
@@ -66,6 +70,7 @@ class DecodeTask:
     stats: ChunkStats
     language: str | None = None
     seed: int = 0
+    degraded_probability: float | None = None
     prefix: str = ""
 
 
@@ -79,6 +84,17 @@ class ScoredAttempt:
     failed_checks: tuple[Check, ...]
     alternatives: tuple[Alternative, ...] = ()
 
+    @property
+    def route(self) -> str:
+        """The branch that decoded."""
+        return self.attempt.route
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the whole chunk was decoded greedily."""
+        attempt = self.attempt
+        return not (attempt.temperature or attempt.samples) and attempt.pieces == 1
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkDecoding:
@@ -86,9 +102,12 @@ class ChunkDecoding:
 
     Attributes:
         scored: the attempts, at least one.
+        rejected: branch whose greedy text is not kept, because the other one's is probably better;
+            None if nothing was chosen.
     """
 
     scored: tuple[ScoredAttempt, ...]
+    rejected: Route | None = None
 
     @property
     def best(self) -> ScoredAttempt:
@@ -99,7 +118,12 @@ class ChunkDecoding:
             cost = math.inf if logprob is None else -logprob
             return len(scored.failed_checks), not attempt.samples, not attempt.text, cost
 
-        return min(self.scored, key=rank)  # the first of equals
+        return min(self.candidates, key=rank)  # the first of equals
+
+    @property
+    def candidates(self) -> tuple[ScoredAttempt, ...]:
+        """The attempts that may be kept."""
+        return tuple(s for s in self.scored if not (s.is_greedy and s.route == self.rejected))
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -108,8 +132,8 @@ class ChunkDecoding:
 
     @property
     def unreliable(self) -> bool:
-        """Whether every attempt so far failed a check."""
-        return all(scored.failed_checks for scored in self.scored)
+        """Whether every attempt so far that may be kept failed a check."""
+        return all(scored.failed_checks for scored in self.candidates)
 
     @property
     def alternatives(self) -> tuple[Alternative, ...]:
@@ -125,16 +149,17 @@ class ChunkDecoding:
     def branch_disagreement(self) -> float | None:
         """Return the error rate between the greedy texts of the two branches; None if only one
         branch was used."""
-        greedy = {
-            scored.attempt.route: scored
-            for scored in reversed(self.scored)
-            if scored.attempt.temperature == 0 and scored.attempt.pieces == 1
-        }
-        if len(greedy) < 2:
+        pair = self.greedy_pair()
+        if pair is None:
             return None
-        base, robust = greedy["base"], greedy["robust"]
+        base, robust = pair
         language = base.recognition.language or robust.recognition.language
         return disagreement(base.attempt.text, robust.attempt.text, language)
+
+    def greedy_pair(self) -> tuple[ScoredAttempt, ScoredAttempt] | None:
+        """Return the greedy attempts of the base and of the robust branch; None without both."""
+        greedy = {scored.route: scored for scored in reversed(self.scored) if scored.is_greedy}
+        return (greedy["base"], greedy["robust"]) if len(greedy) == 2 else None
 
 
 class FallbackDecoder:
@@ -147,6 +172,8 @@ class FallbackDecoder:
         route: branch selection. The branch that the router did not select decodes too with `auto`
             if the text is unreliable, with `both` always, and with `base` and `robust` never.
         search: how the text of a chunk is searched.
+        choose_branch: chooses between the greedy texts of the two branches; None to choose by
+            checks and log-probability.
     """
 
     def __init__(
@@ -157,9 +184,10 @@ class FallbackDecoder:
         retry: bool = True,
         route: RouteChoice = "auto",
         search: SearchOptions = GREEDY,
+        choose_branch: ChooseBranch | None = None,
     ) -> None:
         self._model, self._thresholds, self._retry, self._route = model, thresholds, retry, route
-        self._search = search
+        self._search, self._choose = search, choose_branch
 
     def using(self, model: SpeechModel) -> FallbackDecoder:
         """Return a decoder with the same settings for another model."""
@@ -185,6 +213,8 @@ class FallbackDecoder:
             retried = [i for i, decoding in enumerate(decodings) if self._use_both(decoding)]
             routes = [_other_branch(tasks[i].route) for i in retried]
             self._extend(decodings, retried, self._attempt([tasks[i] for i in retried], routes))
+            for i in retried:
+                decodings[i] = self._choose_branch(tasks[i], decodings[i])
         sampled = [i for i, d in enumerate(decodings) if self._use_samples(tasks[i], d)]
         chosen = self._attempt_samples([tasks[i] for i in sampled], [decodings[i] for i in sampled])
         self._extend(decodings, sampled, chosen)
@@ -205,7 +235,22 @@ class FallbackDecoder:
         decodings: list[ChunkDecoding], indices: Sequence[int], scored: Sequence[ScoredAttempt]
     ) -> None:
         for i, attempt in zip(indices, scored, strict=True):
-            decodings[i] = ChunkDecoding((*decodings[i].scored, attempt))
+            decodings[i] = replace(decodings[i], scored=(*decodings[i].scored, attempt))
+
+    def _choose_branch(self, task: DecodeTask, decoding: ChunkDecoding) -> ChunkDecoding:
+        pair = decoding.greedy_pair()
+        if self._choose is None or pair is None:
+            return decoding
+        base, robust = pair
+        texts = BranchTexts(
+            base.attempt,
+            robust.attempt,
+            duration_s=task.stats.duration_s,
+            degraded_probability=task.degraded_probability,
+            language=base.recognition.language or robust.recognition.language,
+        )
+        chosen = self._choose(texts)
+        return replace(decoding, rejected=None if chosen is None else _other_branch(chosen))
 
     def _use_both(self, decoding: ChunkDecoding) -> bool:
         if self._route == "auto":

@@ -21,7 +21,7 @@ from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.hub import DEFAULT_MODEL
-from megaasr.model.interface import MAX_CHUNK_S, Route, SpeechModel, WordAligner
+from megaasr.model.interface import MAX_CHUNK_S, SpeechModel, WordAligner
 from megaasr.records import Segment, Transcript
 from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
 from megaasr.transcribe.align import align_best
@@ -33,6 +33,7 @@ from megaasr.transcribe.audio_stream import (
     channel_streams,
     is_array_with_rate,
 )
+from megaasr.transcribe.branch_choice import ChooseBranch
 from megaasr.transcribe.bundle import ModelBundle, ModelOptions, RouterLike, open_bundle
 from megaasr.transcribe.channels import ChannelTranscript, channel_names, without_bleed
 from megaasr.transcribe.checks import ChunkStats
@@ -41,6 +42,7 @@ from megaasr.transcribe.fallback import ChunkDecoding, DecodeTask, FallbackDecod
 from megaasr.transcribe.language_switch import expected_language, resolve_language_switch
 from megaasr.transcribe.options import DEFAULT_RELIABILITY, DecodeOptions, ReliabilityOptions
 from megaasr.transcribe.search import GREEDY, SearchOptions
+from megaasr.transcribe.segment_facts import Calibrate, uncalibrated
 from megaasr.transcribe.session import Outcome, ReadySegment, Session
 from megaasr.transcribe.speech_activity import detect_speech
 
@@ -95,6 +97,8 @@ class MegaASR:
         search: how the text of a chunk is searched: greedily, or by consensus of samples.
         aligner: forced aligner that times the words; None for the model's own times, or estimates.
         max_chunk_s: returns the length of the longest chunk in seconds, 2 to 30.
+        choose_branch: chooses between the texts of the two branches where both decoded; None to
+            choose by checks and log-probability.
 
     Raises:
         UsageError: `batch_size` is less than 1.
@@ -109,10 +113,11 @@ class MegaASR:
         route: RouteChoice = "auto",
         detector: SpeechDetector | None = None,
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
-        calibration: Callable[[float], float] = float,
+        calibration: Calibrate = uncalibrated,
         search: SearchOptions = GREEDY,
         aligner: WordAligner | None = None,
         max_chunk_s: Callable[[], float] = lambda: MAX_CHUNK_S,
+        choose_branch: ChooseBranch | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
@@ -126,7 +131,12 @@ class MegaASR:
         self._aligner = aligner
         self._max_chunk_s = max_chunk_s
         self._decoder = FallbackDecoder(
-            model, reliability.thresholds, retry=reliability.retry, route=route, search=search
+            model,
+            reliability.thresholds,
+            retry=reliability.retry,
+            route=route,
+            search=search,
+            choose_branch=choose_branch,
         )
 
     @classmethod
@@ -156,6 +166,7 @@ class MegaASR:
             search=search,
             aligner=bundle.aligner,
             max_chunk_s=bundle.max_chunk_s,
+            choose_branch=bundle.choose_branch,
         )
 
     @classmethod
@@ -247,9 +258,9 @@ class MegaASR:
 
     def with_uncalibrated_confidence(self) -> MegaASR:
         """Return a copy whose confidence of a word is the model's own probability."""
-        uncalibrated = copy.copy(self)
-        uncalibrated._calibration = float
-        return uncalibrated
+        copied = copy.copy(self)
+        copied._calibration = uncalibrated
+        return copied
 
     def with_model(self, model: SpeechModel) -> MegaASR:
         """Return a copy that decodes with another model, such as a client of a shared one."""
@@ -579,7 +590,7 @@ class MegaASR:
         decisions = [self.decide(chunk.trimmed()) for chunk, _ in chunks]
         decodings = self._decoder.decode(
             [
-                _task(chunk, decision.route, options, prefix)
+                _task(chunk, decision, options, prefix)
                 for (chunk, _), decision in zip(chunks, decisions, strict=True)
             ]
         )
@@ -637,12 +648,20 @@ class MegaASR:
         return resolve_language_switch(segment, forced, decoding)
 
 
-def _task(chunk: Chunk, route: Route, options: DecodeOptions, prefix: str) -> DecodeTask:
+def _task(chunk: Chunk, decision: RouteDecision, options: DecodeOptions, prefix: str) -> DecodeTask:
     samples = chunk.trimmed()
     duration_s = len(samples) / SAMPLE_RATE
     stats = ChunkStats(duration_s, options.context, chunk.speech_s, chunk.speech_probability)
     seed = zlib.crc32(samples.tobytes())  # the same audio always gives the same samples
-    return DecodeTask(samples, route, stats, language=options.language, seed=seed, prefix=prefix)
+    return DecodeTask(
+        samples,
+        decision.route,
+        stats,
+        language=options.language,
+        seed=seed,
+        degraded_probability=decision.degraded_probability,
+        prefix=prefix,
+    )
 
 
 def _new_flags(

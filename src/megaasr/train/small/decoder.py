@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.models.qwen3_asr.modeling_qwen3_asr import Qwen3ASREncoder
 
-from megaasr.model.alignment_heads import AlignmentHead, write_heads
+from megaasr.model.alignment_heads import AlignmentHead, AlignmentHeads, write_heads
 from megaasr.model.chunk_length import write_max_chunk_s
 from megaasr.model.inputs import IGNORE
 from megaasr.model.prompt import AUDIO_PAD, TEXT_END, TURN_END, token_id
@@ -168,8 +168,8 @@ class DecoderTrainer:
         if self.accelerator.is_main_process:
             folder = self.run.export(self.model, self.processor)
             if self.recipe.attention_weight:
-                guided = [AlignmentHead(g.layer, g.head) for g in self.recipe.guided_heads]
-                write_heads(folder, guided)
+                guided = tuple(AlignmentHead(g.layer, g.head) for g in self.recipe.guided_heads)
+                write_heads(folder, AlignmentHeads(guided))
             write_max_chunk_s(folder, self.recipe.max_chunk_s)
             self.accelerator.unwrap_model(self._objective).ctc.save_head(self.run.path)
         self.accelerator.wait_for_everyone()

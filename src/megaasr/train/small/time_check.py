@@ -1,19 +1,21 @@
-"""Measures the word times of `small` against the alignment of the same speech by CTC.
+"""Measures the word times of a model against known ones.
 
-Both rest on the same projector, so the reference is no independent truth; a phoneme's frame is
-about right even where the phoneme itself is taken for another.
+Known are the times in records that were synthesised (`megaasr.synthesize.spoken_words`). For other
+speech, `small` aligns it by CTC: both rest on the same projector, so that reference is no
+independent truth; a phoneme's frame is about right even where the phoneme itself is taken for
+another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from megaasr.audio import files
+from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
-from megaasr.records import Segment, read_manifest
-from megaasr.text.error_rate import align_tokens
+from megaasr.records import read_manifest
+from megaasr.synthesize.spoken_words import read_timed_words
 from megaasr.train.input_check import InputCheck
 from megaasr.train.small.alignment import align_words
 from megaasr.train.small.frames import FrozenEncoder
@@ -21,37 +23,46 @@ from megaasr.train.small.lexicon import Lexicon, spoken_words
 from megaasr.train.small.phoneme_ctc import PhonemeCTC, load_trained_ctc
 from megaasr.train.small.stem import GEOMETRY
 from megaasr.transcribe.recognizer import MegaASR
+from megaasr.transcribe.time_errors import (
+    TimedWord,
+    TimeErrors,
+    bare_word,
+    measure_time_errors,
+)
 
+_KINDS = ("model", "off")
 _MAX_CLIP_S = 29.0
-TimedWord = tuple[str, float, float]
-"""A word in lower case with its start and end in seconds."""
 
 
-@dataclass(slots=True)
-class TimeErrors:
-    """Deviations of the words that were recognized correctly, in seconds; late is positive.
+def check_spoken_times(
+    model: str, manifest: Path, limit: int | None = None
+) -> dict[str, TimeErrors]:
+    """Return the errors of word times by attention (`model`) and by estimates (`off`).
 
-    Attributes:
-        starts: deviations of the starts.
-        ends: deviations of the ends.
+    Args:
+        model: name or folder of a model.
+        manifest: manifest of clips whose records list their words with times; others are left out.
+        limit: maximum number of clips, from the start of the manifest; None for all.
+
+    Raises:
+        TrainingError: no record lists words with times.
     """
+    timed = [(u, words) for u in read_manifest(manifest) if (words := read_timed_words(u))][:limit]
+    check = InputCheck()
+    needed = f"{manifest}: no record lists its words with times"
+    check.require(bool(timed), needed, "mega-asr synthesize, with flite; or give --lexicon")
+    check.finish()
+    recognizers = {kind: MegaASR.from_pretrained(model, align=kind) for kind in _KINDS}
 
-    starts: list[float] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
+    def clips() -> Iterator[tuple[Samples, list[TimedWord]]]:
+        for utterance, words in timed:
+            bare = [(bare_word(text), start, end) for text, start, end in words]
+            yield read_clip(manifest.parent, utterance.audio).samples, bare
 
-    def add(self, reference: Sequence[TimedWord], hypothesis: Sequence[TimedWord]) -> None:
-        """Compare the words of a clip that are the same in both, in order."""
-        spoken, recognized = iter(reference), iter(hypothesis)
-        steps = align_tokens([word for word, _, _ in reference], [w for w, _, _ in hypothesis])
-        for step in steps:
-            expected = None if step.reference is None else next(spoken)
-            word = None if step.hypothesis is None else next(recognized)
-            if step.kind == "hit" and expected is not None and word is not None:
-                self.starts.append(word[1] - expected[1])
-                self.ends.append(word[2] - expected[2])
+    return measure_time_errors(recognizers, clips())
 
 
-def check_times(
+def check_aligned_times(
     run: Path, manifest: Path, lexicon: Path, limit: int | None = None
 ) -> dict[str, TimeErrors]:
     """Return the errors of word times by attention (`model`) and by estimates (`off`).
@@ -71,20 +82,17 @@ def check_times(
     check.finish()
     pronunciations = Lexicon.load(lexicon)
     ctc, encoder = load_trained_ctc(run), FrozenEncoder(run / "model")
-    kinds = ("model", "off")
-    recognizers = {kind: MegaASR.from_pretrained(run / "model", align=kind) for kind in kinds}
-    errors = {kind: TimeErrors() for kind in kinds}
-    for utterance in list(read_manifest(manifest))[:limit]:
-        phonemes = pronunciations.pronounce(utterance.text)
-        samples = files.read(manifest.parent / utterance.audio, sample_rate=SAMPLE_RATE).samples
-        if not phonemes or samples.size > _MAX_CLIP_S * SAMPLE_RATE:
-            continue
-        words = list(zip(spoken_words(utterance.text), phonemes, strict=True))
-        reference = _align(ctc, encoder, samples, words)
-        for kind, recognizer in recognizers.items():
-            transcript = recognizer.transcribe(samples, sample_rate=SAMPLE_RATE)
-            errors[kind].add(reference, list(_timed_words(transcript.segments)))
-    return errors
+    recognizers = {kind: MegaASR.from_pretrained(run / "model", align=kind) for kind in _KINDS}
+
+    def clips() -> Iterator[tuple[Samples, list[TimedWord]]]:
+        for utterance in list(read_manifest(manifest))[:limit]:
+            phonemes = pronunciations.pronounce(utterance.text)
+            samples = files.read(manifest.parent / utterance.audio, sample_rate=SAMPLE_RATE).samples
+            if phonemes and samples.size <= _MAX_CLIP_S * SAMPLE_RATE:
+                words = list(zip(spoken_words(utterance.text), phonemes, strict=True))
+                yield samples, _align(ctc, encoder, samples, words)
+
+    return measure_time_errors(recognizers, clips())
 
 
 def _align(
@@ -96,11 +104,3 @@ def _align(
         (word.text, word.bounds[0] / frames_per_s, word.bounds[-1] / frames_per_s)
         for word in align_words(words, log_probs, 0)
     ]
-
-
-def _timed_words(segments: Iterable[Segment]) -> Iterable[TimedWord]:
-    for segment in segments:
-        for word in segment.words:
-            texts = spoken_words(word.text)
-            if texts and word.start is not None and word.end is not None:
-                yield texts[0], word.start, word.end
