@@ -135,7 +135,8 @@ def test_on_a_terminal_volatile_text_is_dim_and_ctrl_c_ends_cleanly(
     talk: Path, tmp_path: Path
 ) -> None:
     terminal, screen = pty.openpty()
-    child = started(talk, "--pace", 1, "-o", tmp_path / "live.jsonl", stdout=screen)
+    # Slowly, since partial texts are left out while the machine is behind the audio.
+    child = started(talk, "--pace", 0.1, "-o", tmp_path / "live.jsonl", stdout=screen)
     events = tmp_path / "live.jsonl"
     with child:
         os.close(screen)
