@@ -20,7 +20,7 @@ def running(**settings: Any) -> Iterator[HttpServer]:
     options = {"model": "tiny", "port": 0, "preload": True, "log_level": "warning", **settings}
     server = HttpServer(load_settings(None, {}, options))
     started = threading.Event()
-    thread = threading.Thread(target=server.run, kwargs={"on_start": started.set})
+    thread = threading.Thread(target=server.run, kwargs={"on_start": started.set}, daemon=True)
     thread.start()
     try:
         assert started.wait(60)

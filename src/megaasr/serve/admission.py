@@ -67,8 +67,8 @@ class AdmissionQueue:
         if self.waiting >= self._max_waiting or own >= self._max_waiting_per_client:
             raise RequestError(
                 429,
-                f"{self.waiting} requests wait already, {own} of them from this client; try again "
-                "later",
+                f"the server is busy: {self._running} requests run and {self.waiting} wait, {own} "
+                "of them from this client; try again later",
                 code="server_busy",
                 retry_after_s=self._retry_after_s(),
             )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
 from collections.abc import Callable
+from concurrent import futures
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -148,6 +150,9 @@ class _Exchange:
             await self._gate.call(self._scope, receive, self._answer)
         except ClientDisconnect:
             pass
+        except asyncio.CancelledError:  # the server stops, and will not wait any longer
+            await self._refuse(futures.CancelledError())
+            raise
         except Exception as error:
             await self._refuse(error)
         finally:

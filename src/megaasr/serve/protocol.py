@@ -177,6 +177,43 @@ class TextDone(Shape):
     reason: str | None = None
 
 
+class JobProgress(Shape):
+    """How far a job is: seconds of the recording; the duration may be unknown."""
+
+    done_s: float
+    duration_s: float | None = None
+
+
+class JobObject(Shape):
+    """A job; times are seconds since 1970."""
+
+    id: str
+    object: Literal["transcription.job"] = "transcription.job"
+    status: Literal["queued", "running", "completed", "failed", "cancelled"]
+    name: str
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    expires_at: float | None = None
+    progress: JobProgress
+    error: dict[str, Any] | None = None
+
+
+class JobList(Shape):
+    """The jobs of a client."""
+
+    object: Literal["list"] = "list"
+    data: list[JobObject]
+
+
+class JobDeleted(Shape):
+    """The answer to the deletion of a job."""
+
+    id: str
+    object: Literal["transcription.job"] = "transcription.job"
+    deleted: bool = True
+
+
 class ModelCard(Shape):
     """A model of `/v1/models`; the keys from `alias_of` on are ours."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import CancelledError, Executor
 from contextvars import copy_context
 from dataclasses import replace
@@ -28,6 +28,7 @@ class TranscriptionRun:
         request: what is asked for.
         limits: limits of the recording.
         executor: threads for the work.
+        wrap: returns what the recognizer uses as its model, given the client's use of it.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class TranscriptionRun:
         *,
         limits: AudioLimits,
         executor: Executor,
+        wrap: Callable[[SpeechModel], SpeechModel] = lambda model: model,
     ) -> None:
         self._served = served
         self._path = path
         self._request = request
         self._limits = limits
         self._executor = executor
+        self._wrap = wrap
         self._detector = GuardedDetector(limits)
         self._client: SharedModelClient | None = None
         self._loop = asyncio.get_running_loop()
@@ -107,14 +110,14 @@ class TranscriptionRun:
         """Do the work, in a thread."""
         client = self._client = self._served.client()
         try:
-            return self._decode(client)
+            return self._decode(self._wrap(client))
         finally:
             client.close()
 
-    def _decode(self, client: SpeechModel) -> tuple[Transcript, ...]:
+    def _decode(self, model: SpeechModel) -> tuple[Transcript, ...]:
         request = self._request
         self._limits.check(self._path, request.selection.track)
-        asr = self._served.recognizer(client, request, self._detector)
+        asr = self._served.recognizer(model, request, self._detector)
         if request.each_channel:
             transcripts = asr.transcribe_channels(
                 self._path,
