@@ -184,7 +184,7 @@ def from_array(
         AudioFormatError: a sample is NaN or infinite.
     """
     rate = _checked_rate("sample_rate", sample_rate)
-    frames = _scaled(np.asarray(array))
+    frames = unit_scale(np.asarray(array))
     if frames.ndim == 1:
         frames = frames[:, np.newaxis]
     if frames.ndim != 2:
@@ -205,6 +205,26 @@ def from_array(
     if to_rate is None:
         return Waveform(samples, rate)
     return Waveform(resample(samples, rate, to_rate), int(to_rate))
+
+
+def unit_scale(array: NDArray[Any]) -> NDArray[Any]:
+    """Return samples whose full scale is ±1, of any shape; floats as they are.
+
+    Args:
+        array: float, int16, int32 or uint8 (128 is silence).
+
+    Raises:
+        UsageError: unsupported type.
+    """
+    if array.dtype == np.int16:
+        return array.astype(np.float32) / np.float32(2**15)
+    if array.dtype == np.int32:
+        return array / 2.0**31
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - 128) / np.float32(128)
+    if np.issubdtype(array.dtype, np.floating):
+        return array
+    raise UsageError(f"array must be float, int16, int32 or uint8, got {array.dtype}")
 
 
 def write(
@@ -261,18 +281,6 @@ def _write_problem(target: Path, error: Exception) -> str:
         return "a folder of this name exists; choose another name"
     reason = getattr(error, "strerror", None) or error
     return f"cannot be written: {reason}; check the rights and the free space of the folder"
-
-
-def _scaled(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype == np.int16:
-        return array.astype(np.float32) / np.float32(2**15)
-    if array.dtype == np.int32:
-        return array / 2.0**31
-    if array.dtype == np.uint8:
-        return (array.astype(np.float32) - 128) / np.float32(128)
-    if np.issubdtype(array.dtype, np.floating):
-        return array
-    raise UsageError(f"array must be float, int16, int32 or uint8, got {array.dtype}")
 
 
 def _rescaled(frames: NDArray[Any]) -> NDArray[Any]:

@@ -32,27 +32,37 @@ class AttentionRecord:
     """What the heads saw while a batch was decoded.
 
     Attributes:
+        prefix: number of tokens at the end of the prompts that belong to the text.
         keys: keys of the prompts by layer, float of shape [clips, key heads, tokens, size].
-        queries: queries by layer, one tensor for each generated token, float of shape [rows, heads,
-            size]. The first is the last position of the prompt and has a row for each clip.
+        queries: queries by layer, one tensor for each token of the text, float of shape [rows,
+            heads, size]: of the position before it. Up to the first generated token they have a
+            row for each clip.
     """
 
+    prefix: int = 0
     keys: dict[int, torch.Tensor] = field(default_factory=dict)
     queries: dict[int, list[torch.Tensor]] = field(default_factory=dict)
 
     def add(self, layer: int, queries: torch.Tensor, keys: torch.Tensor) -> None:
         """Keep queries and keys of a forward pass, float of shape [rows, heads, tokens, size]."""
-        self.keys.setdefault(layer, keys)
-        self.queries.setdefault(layer, []).append(queries[:, :, -1])
+        positions = 1
+        if layer not in self.keys:
+            self.keys[layer] = keys
+            positions += self.prefix
+        self.queries.setdefault(layer, []).extend(queries[:, :, -positions:].unbind(dim=2))
 
 
 _RECORD: ContextVar[AttentionRecord | None] = ContextVar("megaasr_attention_record", default=None)
 
 
 @contextmanager
-def recording() -> Iterator[AttentionRecord]:
-    """Record what the heads of `attach_recorder` see while a batch is decoded inside the block."""
-    record = AttentionRecord()
+def recording(prefix: int = 0) -> Iterator[AttentionRecord]:
+    """Record what the heads of `attach_recorder` see while a batch is decoded inside the block.
+
+    Args:
+        prefix: number of tokens at the end of the longest prompt that belong to the text.
+    """
+    record = AttentionRecord(prefix)
     token = _RECORD.set(record)
     try:
         yield record
@@ -98,6 +108,7 @@ def attention_to_audio(
     clip: int,
     tokens: int,
     audio: torch.Tensor,
+    prefix: int = 0,
 ) -> Attention:
     """Return the mean attention of some heads from each generated token to the audio.
 
@@ -106,8 +117,9 @@ def attention_to_audio(
         heads: the heads.
         row: row of the generated tokens in the batch.
         clip: row of the prompt in the batch; another one if several samples were drawn.
-        tokens: number of generated tokens.
+        tokens: number of tokens of the text.
         audio: positions of the clip's audio tokens in its prompt, int64 of shape [frames].
+        prefix: number of these tokens that the prompt ended with.
 
     Returns:
         Float32 of shape [tokens, frames]. Each row adds up to 1: attention to the text is left out.
@@ -116,7 +128,11 @@ def attention_to_audio(
     for head in heads:
         keys, queries = record.keys[head.layer], record.queries[head.layer]
         group = head.head * keys.shape[1] // queries[0].shape[1]
-        rows = [queries[0][clip, head.head], *(q[row, head.head] for q in queries[1:tokens])]
+        ahead = record.prefix + 1  # positions that have a row for each clip
+        rows = [
+            *(q[clip, head.head] for q in queries[record.prefix - prefix : ahead]),
+            *(q[row, head.head] for q in queries[ahead : ahead + tokens - prefix - 1]),
+        ][:tokens]
         query, key = torch.stack(rows).float(), keys[clip, group, audio].float()
         total += (query @ key.T / query.shape[-1] ** 0.5).softmax(dim=-1).cpu()
     attention: Attention = (total / len(heads)).numpy()

@@ -118,6 +118,11 @@ class AudioGeometry:
         """Whether every clip fits into one chunk without filling it, as in `small`."""
         return self.frames(MAX_CHUNK_SAMPLES) < self.chunk_frames
 
+    @property
+    def window_samples(self) -> int:
+        """Samples in an attention window of the encoder: 8 s in Qwen3-ASR, 32 s in `small`."""
+        return self.window_frames * self.hop_samples
+
     def frames(self, samples: int) -> int:
         """Return the number of valid mel frames that the native extractor computes for a clip.
 

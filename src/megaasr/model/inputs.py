@@ -65,12 +65,17 @@ class InputBuilder:
         Raises:
             UsageError: the model does not know the language.
         """
+        before, after = self.prompt_ends(context, language)
+        return [*before, *self.audio_placeholders(frames), *after]
+
+    def prompt_ends(self, context: str, language: str | None) -> tuple[list[int], list[int]]:
+        """Return the token ids of a prompt before and after its audio; arguments as `prompt`."""
         before, after = prompt_parts(context, language)
-        return [
-            *self._encode(before),
-            *[self._audio_pad_id] * self.geometry.audio_tokens(frames),
-            *self._encode(after),
-        ]
+        return self._encode(before), self._encode(after)
+
+    def audio_placeholders(self, frames: int) -> list[int]:
+        """Return the placeholder tokens of a number of valid mel frames."""
+        return [self._audio_pad_id] * self.geometry.audio_tokens(frames)
 
     def example(
         self, frames: int, text: str, language: str | None, context: str = ""

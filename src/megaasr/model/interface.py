@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from megaasr.audio.waveform import Samples
 
@@ -13,6 +13,20 @@ WordTimer = Literal["attention", "aligner"]
 """What timed the words of a recognition: the model's alignment heads, or a forced aligner."""
 MAX_CHUNK_S = 30.0
 """Length of the longest chunk that a model accepts, in seconds."""
+
+
+@dataclass(eq=False, slots=True)
+class ModelState:
+    """What a model keeps between requests whose chunks each continue the one before.
+
+    Its owner makes it, gives it to every request for the growing chunk, and drops it with the
+    chunk. A model may leave it empty; its content is for the model alone.
+
+    Attributes:
+        content: whatever the model keeps; None at first.
+    """
+
+    content: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,10 @@ class Request:
         route: branch that decodes: `robust` with the adapter, `base` without.
         temperature: 0 for greedy decoding, above it the sampling temperature.
         seed: seed of the sampling; equal requests give equal text.
+        prefix: text that the transcript begins with, as far as it is known; needs a language. The
+            recognition has all of the text.
+        state: what the model keeps between requests for a growing chunk, so that a later one costs
+            less; words have no times then. None decodes the chunk by itself.
     """
 
     samples: Samples
@@ -34,6 +52,8 @@ class Request:
     route: Route = "base"
     temperature: float = 0.0
     seed: int = 0
+    prefix: str = ""
+    state: ModelState | None = None
 
 
 @dataclass(frozen=True, slots=True)

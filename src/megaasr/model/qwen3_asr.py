@@ -1,6 +1,7 @@
 """Qwen3-ASR through transformers' native classes: features, batches, greedy decoding and sampling.
 
-Apart from `geometry`, `inputs` and `prompt`, only this module depends on how the model works.
+Apart from `geometry`, `inputs`, `incremental` and `prompt`, only this module depends on how the
+model works.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from megaasr.model.attention_times import (
     recording,
 )
 from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
+from megaasr.model.incremental import IncrementalDecoder
 from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features, find_end
 from megaasr.model.interface import (
     MAX_CHUNK_S,
@@ -95,6 +97,7 @@ class Qwen3ASR:
         self.batch_size = batch_size
         config: Any = model.config
         self.builder = InputBuilder.for_model(model, processor)
+        self._incremental = IncrementalDecoder(model, processor, self.builder)
         self._positions = int(config.text_config.max_position_embeddings)
 
     @property
@@ -121,11 +124,18 @@ class Qwen3ASR:
         while order:
             # Sampling is never batched, so that a sample does not depend on the other requests.
             sampled = requests[order[0]].temperature > 0
-            batch = order[:1] if sampled else [i for i in order if not requests[i].temperature]
+            continued = _is_continued(requests[order[0]])
+            batch = [
+                i
+                for i in order
+                if not requests[i].temperature and _is_continued(requests[i]) == continued
+            ]
+            batch = order[:1] if sampled else batch
             # With the clips of a route side by side, the side branch sees a slice of the rows.
             batch = sorted(batch[: self.batch_size], key=lambda i: requests[i].route)
             try:
-                batch_results = self._recognize_batch([requests[i] for i in batch])
+                decode = self._continue_batch if continued else self._recognize_batch
+                batch_results = decode([requests[i] for i in batch])
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 self._reduce_batch_size(error)
                 continue
@@ -212,6 +222,8 @@ class Qwen3ASR:
                 raise UsageError(
                     f"a chunk of {seconds:.3f} s; the model takes 0 to {MAX_CHUNK_S:g} s"
                 )
+            if request.prefix and request.language is None:
+                raise UsageError(f"the prefix {request.prefix!r} needs its language")
             if request.route == "robust" and not self.has_robust_route:
                 raise UsageError(f"{self.name} has no adapter, so there is no robust route")
 
@@ -253,9 +265,10 @@ class Qwen3ASR:
             mask.device,
         )
 
-    def _prompt(self, request: Request, frames: int) -> list[int]:
+    def _prompt(self, request: Request, frames: int, prefix_tokens: int = 0) -> list[int]:
         prompt = self.builder.prompt(frames, request.context, request.language)
-        max_tokens = self._positions - token_budget(request.samples.size / SAMPLE_RATE)
+        budget = token_budget(request.samples.size / SAMPLE_RATE)
+        max_tokens = self._positions - max(budget, prefix_tokens + 1)
         if len(prompt) > max_tokens:
             raise UsageError(
                 f"the context is too long: with {len(request.context)} characters of it the prompt "
@@ -297,6 +310,26 @@ class Qwen3ASR:
             for number, (tokens, audio) in enumerate(
                 zip(rows, self._audio_positions(inputs), strict=True)
             )
+        ]
+
+    def _continue_batch(self, requests: Sequence[Request]) -> list[Recognition]:
+        """Decode requests with a prefix or a state."""
+        budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
+        for request in requests:
+            frames = self.geometry.frames(request.samples.size)
+            self._prompt(request, frames, self._incremental.prefix_tokens(request))
+        longest = max(map(self._incremental.prefix_tokens, requests))
+        with recording(longest) as record:
+            continued = self._incremental.decode(requests, budgets)
+        return [
+            self._parse(
+                list(tokens.ids),
+                list(tokens.logprobs),
+                max(budgets[number], tokens.prefix + 1),
+                requests[number],
+                _BatchRow(record, number, number, tokens.audio, tokens.prefix),
+            )
+            for number, tokens in enumerate(continued)
         ]
 
     def _audio_positions(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -345,7 +378,7 @@ class Qwen3ASR:
         batch_row: _BatchRow,
     ) -> tuple[RecognizedWord, ...]:
         """Return words with their times, if the model has alignment heads."""
-        if not self._alignment_heads:
+        if not self._alignment_heads or batch_row.audio is None:
             return words
         attention = attention_to_audio(
             batch_row.record,
@@ -354,6 +387,7 @@ class Qwen3ASR:
             batch_row.clip,
             tokens,
             batch_row.audio,
+            batch_row.prefix,
         )
         geometry = self.geometry
         tokens_of_words = [word.tokens for word in spelled]
@@ -397,6 +431,11 @@ class Qwen3ASR:
             torch.cuda.empty_cache()
 
 
+def _is_continued(request: Request) -> bool:
+    """Return whether a request has a prefix or a state."""
+    return bool(request.prefix) or request.state is not None
+
+
 @contextmanager
 def _sampling(request: Request) -> Iterator[dict[str, Any]]:
     """Yield the sampling options of `generate`, while torch is seeded with the request's seed."""
@@ -416,7 +455,8 @@ class _BatchRow:
     record: AttentionRecord
     row: int
     clip: int
-    audio: torch.Tensor
+    audio: torch.Tensor | None  # None if some of it is in no record
+    prefix: int = 0
 
 
 class _Budgets(StoppingCriteria):

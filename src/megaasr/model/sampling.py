@@ -108,10 +108,10 @@ class TranscriptSampler:
         attention = attention.repeat_interleave(count, dim=0)
         limits = [budget for budget in budgets for _ in indices]
         with token_context():
-            rows = self._generate(logits, attention, cache, torch.from_numpy(uniforms), limits)
+            rows = self.generate(logits, attention, cache, torch.from_numpy(uniforms), limits)
         return [rows[i * count : (i + 1) * count] for i in range(len(seeds))]
 
-    def _generate(
+    def generate(
         self,
         logits: torch.Tensor,
         attention: torch.Tensor,
@@ -119,7 +119,7 @@ class TranscriptSampler:
         uniforms: torch.Tensor,
         limits: Sequence[int],
     ) -> list[SampledTokens]:
-        """Generate all rows, token by token.
+        """Generate what follows prompts that the model has run, token by token.
 
         Args:
             logits: scores of the first token, float of shape [rows, vocabulary].
@@ -167,6 +167,8 @@ class TranscriptSampler:
             generated: earlier tokens of the rows, int64 of shape [rows] for each step.
             uniforms: a number of 0..1 for each row.
         """
+        if self._settings.top_k == 1:
+            return logits.argmax(dim=-1)
         earlier = (
             torch.stack([*generated], dim=1)
             if generated

@@ -57,6 +57,7 @@ class DecodeTask:
         stats: facts about the chunk that its text is checked against.
         language: ISO code to force, or None.
         seed: seed of the attempts with sampling.
+        prefix: text that all attempts begin with; needs a language.
     """
 
     samples: Samples
@@ -64,6 +65,7 @@ class DecodeTask:
     stats: ChunkStats
     language: str | None = None
     seed: int = 0
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,12 @@ class FallbackDecoder:
         self._model, self._thresholds, self._retry, self._route = model, thresholds, retry, route
         self._search = search
 
+    def using(self, model: SpeechModel) -> FallbackDecoder:
+        """Return a decoder with the same settings for another model."""
+        return FallbackDecoder(
+            model, self._thresholds, retry=self._retry, route=self._route, search=self._search
+        )
+
     def decode(self, tasks: Sequence[DecodeTask]) -> list[ChunkDecoding]:
         """Decode chunks, all first attempts in one batch.
 
@@ -185,8 +193,9 @@ class FallbackDecoder:
             routes = [task.route for task in chunks]
             self._extend(decodings, retried, self._attempt(chunks, routes, temperature))
         for i, (task, decoding) in enumerate(zip(tasks, decodings, strict=True)):
-            long_enough = task.samples.size >= _MIN_SPLIT_S * SAMPLE_RATE
-            if self._retry and long_enough and decoding.unreliable and decoding.may_improve:
+            # Where a prefix ends in the audio is not known.
+            divisible = task.samples.size >= _MIN_SPLIT_S * SAMPLE_RATE and not task.prefix
+            if self._retry and divisible and decoding.unreliable and decoding.may_improve:
                 self._extend(decodings, [i], [self._attempt_halves(task)])
         return decodings
 
@@ -203,6 +212,8 @@ class FallbackDecoder:
         return self._route == "both"
 
     def _use_samples(self, task: DecodeTask, decoding: ChunkDecoding) -> bool:
+        if task.prefix:  # samples would not begin with it
+            return False
         if self._search.method == "auto":
             return task.route == "robust" or decoding.unreliable
         return self._search.draws_samples
@@ -273,6 +284,7 @@ def _request(task: DecodeTask, samples: Samples, route: Route, temperature: floa
         route=route,
         temperature=temperature,
         seed=task.seed,
+        prefix=task.prefix,
     )
 
 

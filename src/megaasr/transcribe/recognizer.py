@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
+import numpy as np
+
+from megaasr.audio.conditioning import without_low_frequencies
 from megaasr.audio.notes import AudioNote
 from megaasr.audio.selection import EVERYTHING, Selection
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
@@ -231,6 +234,16 @@ class MegaASR:
         """The model that decodes the chunks."""
         return self._model
 
+    @property
+    def reliability(self) -> ReliabilityOptions:
+        """Quality checks and their consequences."""
+        return self._reliability
+
+    @property
+    def max_chunk_s(self) -> float:
+        """Length of the longest chunk in seconds, 2 to 30."""
+        return self._max_chunk_s()
+
     def __repr__(self) -> str:
         return f"MegaASR({self._model.name!r}, route={self._route!r})"
 
@@ -239,6 +252,13 @@ class MegaASR:
         uncalibrated = copy.copy(self)
         uncalibrated._calibration = float
         return uncalibrated
+
+    def with_model(self, model: SpeechModel) -> MegaASR:
+        """Return a copy that decodes with another model, such as a client of a shared one."""
+        other = copy.copy(self)
+        other._model = model
+        other._decoder = self._decoder.using(model)
+        return other
 
     @overload
     def transcribe(
@@ -366,6 +386,55 @@ class MegaASR:
                 event.unwrap()
             else:
                 yield event[1]
+
+    def make_chunk(self, samples: Samples, offset: int = 0) -> Chunk:
+        """Return a part of a recording as the chunk that `transcribe` would make of it alone.
+
+        Args:
+            samples: the part, float32 of shape [time], 16 kHz mono, 1 sample to 30 s.
+            offset: number of samples of the recording before it.
+        """
+        conditioned = np.concatenate(list(without_low_frequencies(iter([samples]))))
+        speech = None if self._detector is None else self._detector(conditioned)
+        return Chunk(offset, conditioned, speech)
+
+    def decode_chunk(
+        self,
+        chunk: Chunk,
+        *,
+        language: str | None = None,
+        context: str = "",
+        languages: Sequence[str | None] = (),
+        prefix: str = "",
+    ) -> Segment:
+        """Return the segment of a chunk, decoded as `transcribe` decodes it.
+
+        Args:
+            chunk: the audio, from `make_chunk`.
+            language: ISO code to force; None lets the model identify the language.
+            context: free text that biases the model: names, domain terms, preceding text.
+            languages: languages of the segments with text before it, the latest last.
+            prefix: text that the segment's text begins with; needs a language.
+
+        Raises:
+            ModelError: the model fails.
+            UsageError: an argument cannot be used.
+        """
+        if skipped := skip_flags(chunk):
+            return skipped_segment(chunk, skipped)
+        options = DecodeOptions(language, context)
+        ((segment, _),) = self._decode_chunks([(chunk, ())], options, prefix)
+        return self._resolve_language(segment, chunk, (), languages, options)
+
+    def decide(self, samples: Samples) -> RouteDecision:
+        """Return which branch decodes a chunk, and why.
+
+        Args:
+            samples: audio, float32 of shape [time], 16 kHz mono, at least one sample.
+        """
+        if self._route in ("base", "robust"):
+            return RouteDecision(self._route, reason=f"selected by route={self._route}")
+        return NO_ROUTER if self._router is None else self._router.decide(samples)
 
     def transcribe_channels(
         self,
@@ -503,13 +572,16 @@ class MegaASR:
             yield from self._emit_ready(sessions, options)
 
     def _decode_chunks(
-        self, chunks: Sequence[tuple[Chunk, tuple[str, ...]]], options: DecodeOptions
+        self,
+        chunks: Sequence[tuple[Chunk, tuple[str, ...]]],
+        options: DecodeOptions,
+        prefix: str = "",
     ) -> list[tuple[Segment, ChunkDecoding]]:
         """Route, decode and assemble chunks, each given with its flags, in one batch."""
-        decisions = [self._decide(chunk.trimmed()) for chunk, _ in chunks]
+        decisions = [self.decide(chunk.trimmed()) for chunk, _ in chunks]
         decodings = self._decoder.decode(
             [
-                _task(chunk, decision.route, options)
+                _task(chunk, decision.route, options, prefix)
                 for (chunk, _), decision in zip(chunks, decisions, strict=True)
             ]
         )
@@ -546,27 +618,33 @@ class MegaASR:
 
     def _finalize(self, ready: ReadySegment, session: Session, options: DecodeOptions) -> Segment:
         """Return a segment in its final form: decoded again if its language is implausible."""
-        segment, chunk = ready.segment, ready.chunk
-        expected = expected_language(session.languages, segment)
+        return self._resolve_language(
+            ready.segment, ready.chunk, ready.flags, session.languages, options
+        )
+
+    def _resolve_language(
+        self,
+        segment: Segment,
+        chunk: Chunk | None,
+        flags: tuple[str, ...],
+        languages: Sequence[str | None],
+        options: DecodeOptions,
+    ) -> Segment:
+        """Return a segment, decoded again if its language does not fit the languages before it."""
+        expected = expected_language(languages, segment)
         if options.language is not None or expected is None or chunk is None:
             return segment
         forced_options = DecodeOptions(expected, options.context)
-        ((forced, decoding),) = self._decode_chunks([(chunk, ready.flags)], forced_options)
+        ((forced, decoding),) = self._decode_chunks([(chunk, flags)], forced_options)
         return resolve_language_switch(segment, forced, decoding)
 
-    def _decide(self, samples: Samples) -> RouteDecision:
-        """Select the branch for a chunk."""
-        if self._route in ("base", "robust"):
-            return RouteDecision(self._route, reason=f"selected by route={self._route}")
-        return NO_ROUTER if self._router is None else self._router.decide(samples)
 
-
-def _task(chunk: Chunk, route: Route, options: DecodeOptions) -> DecodeTask:
+def _task(chunk: Chunk, route: Route, options: DecodeOptions, prefix: str) -> DecodeTask:
     samples = chunk.trimmed()
     duration_s = len(samples) / SAMPLE_RATE
     stats = ChunkStats(duration_s, options.context, chunk.speech_s, chunk.speech_probability)
     seed = zlib.crc32(samples.tobytes())  # the same audio always gives the same samples
-    return DecodeTask(samples, route, stats, language=options.language, seed=seed)
+    return DecodeTask(samples, route, stats, language=options.language, seed=seed, prefix=prefix)
 
 
 def _new_flags(

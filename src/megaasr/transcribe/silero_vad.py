@@ -8,6 +8,7 @@ and gives the same probabilities (tested) in about a tenth of the time.
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,23 +56,39 @@ class _Network(nn.Module):
         self.lstm = nn.LSTM(128, 128)
         self.final_conv = nn.Conv1d(128, 1, 1)
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return the probability of speech in every frame.
+    def forward(self, frames: torch.Tensor, memory: Any = None) -> tuple[torch.Tensor, Any]:
+        """Return the probability of speech in every frame, and the memory after the last.
 
         Args:
             frames: 64 samples of context and 512 of the frame, float32 of shape [frames, 576].
+            memory: state of the LSTM after the frame before; None at the beginning.
 
         Returns:
-            Probabilities 0..1, float32 of shape [frames].
+            Probabilities 0..1, float32 of shape [frames], and the state of the LSTM.
         """
         x = functional.pad(frames, (0, _PAD), mode="reflect").unsqueeze(1)
         spectrum = self.stft_conv(x)
         x = (spectrum[:, :_FFT_BINS].square() + spectrum[:, _FFT_BINS:].square()).sqrt()
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = layer(x).relu()
-        states, _ = self.lstm(x.squeeze(-1))
+        states, memory = self.lstm(x.squeeze(-1), memory)
         logits: torch.Tensor = self.final_conv(states.relu().unsqueeze(-1))
-        return logits.sigmoid().flatten()
+        return logits.sigmoid().flatten(), memory
+
+
+@dataclass(slots=True)
+class DetectorState:
+    """What the network remembers between two calls for one stream of audio.
+
+    Attributes:
+        context: the last samples of the frame before, float32 of shape [64].
+        memory: state of the LSTM; None at the beginning.
+    """
+
+    context: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros(_CONTEXT, dtype=np.float32)
+    )
+    memory: Any = None
 
 
 @lru_cache(maxsize=1)
@@ -92,7 +109,6 @@ def _network() -> _Network:
     return network.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
 def speech_probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the probability of speech in every frame of 32 ms.
 
@@ -105,11 +121,34 @@ def speech_probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     Raises:
         ModelError: the weights are not installed.
     """
+    return continue_probabilities(samples, DetectorState())
+
+
+@torch.inference_mode()
+def continue_probabilities(
+    samples: NDArray[np.float32], state: DetectorState
+) -> NDArray[np.float32]:
+    """Return the probability of speech in the next frames of a stream, and update its state.
+
+    Args:
+        samples: the next samples, float32 of shape [time], 16 kHz mono; a last frame that is not
+            complete is padded with zeros, so that nothing can follow it.
+        state: the state after the samples before.
+
+    Returns:
+        Probabilities 0..1, float32 of shape [frames].
+
+    Raises:
+        ModelError: the weights are not installed.
+    """
     count = -(-samples.size // FRAME)
     if not count:
         return np.zeros(0, dtype=np.float32)
     padded = np.zeros(_CONTEXT + count * FRAME, dtype=np.float32)
+    padded[:_CONTEXT] = state.context
     padded[_CONTEXT : _CONTEXT + samples.size] = samples
     windows = np.lib.stride_tricks.sliding_window_view(padded, _CONTEXT + FRAME)[::FRAME]
-    probabilities: NDArray[np.float32] = _network()(torch.from_numpy(windows.copy())).numpy()
+    speech, state.memory = _network()(torch.from_numpy(windows.copy()), state.memory)
+    state.context = padded[-_CONTEXT:].copy()
+    probabilities: NDArray[np.float32] = speech.numpy()
     return probabilities

@@ -10,7 +10,8 @@ import numpy as np
 from megaasr.audio.waveform import Samples
 from megaasr.transcribe.chunking import VAD_FRAME
 
-_WARM_UP_FRAMES = 32
+WARM_UP_FRAMES = 32
+"""Frames at the beginning, about one second, that the network is warmed up with."""
 
 
 def detect_speech(samples: Samples) -> Samples:
@@ -30,6 +31,6 @@ def detect_speech(samples: Samples) -> Samples:
     """
     from megaasr.transcribe.silero_vad import speech_probabilities  # imports torch
 
-    warm_up = min(_WARM_UP_FRAMES, samples.size // VAD_FRAME)
+    warm_up = min(WARM_UP_FRAMES, samples.size // VAD_FRAME)
     extended = np.concatenate([samples[: warm_up * VAD_FRAME][::-1], samples])
     return speech_probabilities(extended)[warm_up:]
