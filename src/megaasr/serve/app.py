@@ -10,7 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from megaasr import __version__
-from megaasr.serve import job_routes, operation_routes, transcription_routes
+from megaasr.serve import job_routes, operation_routes, realtime_routes, transcription_routes
 from megaasr.serve.access import AccessRules, ApiKeys
 from megaasr.serve.error_responses import install_error_responses
 from megaasr.serve.gate import Gate
@@ -54,6 +54,7 @@ def create_app(services: Services) -> ASGIApp:
     install_error_responses(app)
     app.include_router(transcription_routes.router)
     app.include_router(job_routes.router)
+    app.include_router(realtime_routes.router)
     app.include_router(operation_routes.router)
     if settings.cors_origins:
         app.add_middleware(

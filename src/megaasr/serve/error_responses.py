@@ -134,6 +134,8 @@ def install_error_responses(app: FastAPI) -> None:
     """Make every foreseen error of an application one of OpenAI's shape; the gate does others."""
 
     async def on_error(request: Request, error: Exception) -> JSONResponse:
+        if request.scope["type"] == "websocket":
+            raise error  # the gate can answer before the connection is accepted
         return error_response(error)
 
     async def on_http_error(request: Request, error: Exception) -> JSONResponse:

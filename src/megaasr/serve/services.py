@@ -20,6 +20,7 @@ from megaasr.serve.job_runner import JobRunner
 from megaasr.serve.job_store import Job, JobStore
 from megaasr.serve.limits import AudioLimits
 from megaasr.serve.metrics import Metrics
+from megaasr.serve.realtime_sessions import RealtimeSessions
 from megaasr.serve.served_model import ServedModel
 from megaasr.serve.settings import ServerSettings
 from megaasr.serve.transcription_run import TranscriptionRun
@@ -49,6 +50,7 @@ class Services:
         limits: limits of recordings.
         executor: threads in which recordings are transcribed.
         metrics: what is counted.
+        realtime: the realtime sessions.
         jobs: what runs jobs; None without a data folder, or before `start`.
     """
 
@@ -58,6 +60,7 @@ class Services:
     limits: AudioLimits
     executor: ThreadPoolExecutor
     metrics: Metrics
+    realtime: RealtimeSessions
     jobs: Jobs | None = None
     _folder: ExitStack = field(default_factory=ExitStack)  # holds the lock of the data folder
 
@@ -75,6 +78,7 @@ class Services:
         admission = AdmissionQueue(
             settings.max_requests, settings.max_queue, settings.max_queue_per_client
         )
+        realtime = RealtimeSessions(settings, model)
         # A request that was cancelled gives up its turn at once, but its thread remains until the
         # batch that it is part of is decoded.
         threads = settings.max_requests + settings.parallel_jobs + settings.batch_size
@@ -89,8 +93,10 @@ class Services:
                 (
                     ("running_requests", "Requests that run.", lambda: admission.running),
                     ("waiting_requests", "Requests that wait.", lambda: admission.waiting),
+                    ("realtime_sessions", "Realtime sessions.", lambda: realtime.count),
                 ),
             ),
+            realtime,
             _folder=folder,
         )
 
@@ -100,6 +106,7 @@ class Services:
         Raises:
             UsageError: the file of the jobs is damaged.
         """
+        self.realtime.start()
         if self.settings.data_dir is None:
             return
         try:
@@ -121,8 +128,10 @@ class Services:
         """Cancel what is not done, and wait for the threads."""
         if self.jobs is not None:
             await self.jobs.runner.stop()
+        await self.realtime.close()
         self.model.close()
         self.executor.shutdown(wait=True, cancel_futures=True)
+        self.realtime.shutdown()
         if self.jobs is not None:
             self.jobs.store.close()
         self._folder.close()

@@ -29,6 +29,7 @@ OPENAI_MODELS = (
     "gpt-4o-transcribe",
     "gpt-4o-mini-transcribe",
     "gpt-4o-transcribe-diarize",
+    "gpt-live-transcribe",
     "gpt-realtime-whisper",
 )
 """Names of OpenAI's models that clients send by default; each stands for the served model."""
@@ -201,3 +202,16 @@ def load_settings(
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise UsageError("tls_certificate and tls_key belong together: set both or neither")
     return settings
+
+
+def settings_table() -> str:
+    """Return all settings with defaults and descriptions as rows of a Markdown table."""
+    rows = ["| setting | default | |", "|---|---|---|"]
+    for name, field in ServerSettings.model_fields.items():
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        text = default if isinstance(default, str) else str(default).lower()
+        shown = "" if default in (None, "") else f"`{text}`"
+        rows.append(f"| `{name}` | {shown} | {field.description} |")
+    return "\n".join(rows)
