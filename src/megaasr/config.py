@@ -46,13 +46,13 @@ def load_recipe(kind: type[R], source: str | Path, overrides: Sequence[str] = ()
     Raises:
         UsageError: the file is missing or not TOML, a key is unknown, or a value is invalid.
     """
-    values = _read_toml(source)
+    values = read_toml(source)
     for override in overrides:
         _apply_override(values, override)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"recipe {source}: {_explain(kind, error)}") from error
+        raise UsageError(f"recipe {source}: {explain_invalid(kind, error)}") from error
 
 
 def recipe_fields(source: str | Path) -> frozenset[str]:
@@ -61,7 +61,7 @@ def recipe_fields(source: str | Path) -> frozenset[str]:
     Raises:
         UsageError: the file is missing or not TOML.
     """
-    return frozenset(_read_toml(source))
+    return frozenset(read_toml(source))
 
 
 def shipped_recipes() -> list[str]:
@@ -81,7 +81,12 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
     return flattened
 
 
-def _read_toml(source: str | Path) -> dict[str, Any]:
+def read_toml(source: str | Path) -> dict[str, Any]:
+    """Return the content of a TOML file or a shipped recipe.
+
+    Raises:
+        UsageError: the file is missing or not TOML.
+    """
     if os.path.isfile(source):  # noqa: PTH113 (Path raises for a name that is too long)
         recipe: Traversable = Path(source)
     elif str(source) in shipped_recipes():
@@ -128,7 +133,7 @@ def _inner(values: Any, table: str) -> Any:
     return values.setdefault(table, {})
 
 
-def _explain(kind: type[BaseModel], error: ValidationError) -> str:
+def explain_invalid(kind: type[BaseModel], error: ValidationError) -> str:
     """Return pydantic's first error as one sentence, with the closest field for an unknown key."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])

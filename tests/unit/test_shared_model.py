@@ -189,6 +189,33 @@ def test_closing_cancels_what_waits() -> None:
         shared.client().recognize([chunk(1)])
 
 
+def test_closing_ends_although_no_client_is_there() -> None:
+    shared = SharedModel(Scripted())
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(shared.close).result(timeout=30)
+
+
+class Narrow(Scripted):
+    """Has memory for two chunks."""
+
+    def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
+        results = super().recognize(requests)
+        if len(requests) > 2:
+            raise MemoryError
+        return results
+
+
+def test_batches_are_halved_when_memory_runs_out() -> None:
+    model = Narrow()
+    with SharedModel(model, batch_size=4) as shared, ThreadPoolExecutor(4) as pool:
+        blocked(model, shared, pool)
+        future = pool.submit(shared.client().recognize, [chunk(n) for n in (5, 6, 7, 8, 9, 10)])
+        wait_for(shared, 6)
+        model.permit(20)
+        assert [r.text for r in future.result(timeout=30)] == ["5", "6", "7", "8", "9", "10"]
+    assert model.batches == [[1], [5, 6, 7, 8], [5, 6], [7, 8], [9, 10]]
+
+
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"max_waiting": 0}])
 def test_bounds_are_checked(arguments: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="must be at least 1"):

@@ -70,6 +70,12 @@ COMMANDS = (
         "Use",
         "Transcribe the clips in the package, and score the texts.",
     ),
+    LazyCommand(
+        "serve",
+        "megaasr.cli.serve",
+        "Use",
+        "Transcribe over HTTP, through OpenAI's interfaces.",
+    ),
     LazyCommand("bench", "megaasr.cli.bench", "Measure", "Compare systems on a test set."),
     LazyCommand(
         "report",

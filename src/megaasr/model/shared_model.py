@@ -7,6 +7,7 @@ has had the least of its time, so that a long recording does not delay the other
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from typing import Self
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import ModelBusyError, ModelError, UsageError
 from megaasr.model.interface import Recognition, Request, SamplingSettings, SpeechModel
+
+_LOGGER = logging.getLogger(__name__)
 
 MAX_WAIT_S = 10.0
 """A request that has waited for so many seconds is decoded with the live ones."""
@@ -183,6 +186,7 @@ class SharedModel:
         with self._changed:
             self._closed = True
             clients = list(self._clients)
+            self._changed.notify()
         for client in clients:
             client.close()
         self._thread.join()
@@ -274,19 +278,22 @@ class SharedModel:
         return _pop(min(fitting, key=lambda c: _rank(c, now))) if fitting else None
 
     def _decode(self, batch: Sequence[_Work]) -> None:
-        """Decode a batch; if it fails, its requests one by one, so that only some fail."""
-        batch = [work for work in batch if work.future.set_running_or_notify_cancel()]
+        """Decode a batch; one that fails is decoded in parts, so that only some requests fail."""
+        self._decode_running([work for work in batch if work.future.set_running_or_notify_cancel()])
+
+    def _decode_running(self, batch: Sequence[_Work]) -> None:
         try:
             results = self._results(batch)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return
-            for work in batch:
-                try:
-                    work.future.set_result(self._results([work])[0])
-                except Exception as own_error:
-                    work.future.set_exception(own_error)
+            size = 1
+            if _is_out_of_memory(error):  # later batches are smaller, too
+                size = self._batch_size = -(-len(batch) // 2)
+                _LOGGER.warning("out of memory; batches have at most %d requests now", size)
+            for start in range(0, len(batch), size):
+                self._decode_running(batch[start : start + size])
             return
         for work, result in zip(batch, results, strict=True):
             work.future.set_result(result)
@@ -299,6 +306,11 @@ class SharedModel:
         if len(recognitions) != len(batch):
             raise ModelError(f"{len(recognitions)} results for {len(batch)} requests")
         return [[[recognition]] for recognition in recognitions]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out, on the CPU or in torch, which is not imported for it."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _is_urgent(client: SharedModelClient, now: float) -> bool:

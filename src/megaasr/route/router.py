@@ -49,6 +49,14 @@ class Router:
         """
         return cls(read_classifier(path).to(device), threshold)
 
+    def with_threshold(self, threshold: float) -> Router:
+        """Return a router with the same network and another threshold.
+
+        Raises:
+            UsageError: the threshold is out of range.
+        """
+        return Router(self._classifier, threshold)
+
     def decide(self, samples: Samples) -> RouteDecision:
         """Return the decision for audio of any length.
 

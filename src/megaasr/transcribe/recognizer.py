@@ -146,6 +146,7 @@ class MegaASR:
         options: ModelOptions,
         reliability: ReliabilityOptions = DEFAULT_RELIABILITY,
         search: SearchOptions = GREEDY,
+        detector: SpeechDetector = detect_speech,
     ) -> MegaASR:
         """Return a recognizer for a model bundle.
 
@@ -154,13 +155,14 @@ class MegaASR:
             options: the options that the bundle was opened with.
             reliability: quality checks and their consequences.
             search: how the text of a chunk is searched.
+            detector: voice-activity detection, unless `reliability` disables it.
         """
         return cls(
             bundle.model,
             batch_size=options.batch_size,
             router=bundle.router,
             route=options.route,
-            detector=detect_speech if reliability.vad else None,
+            detector=detector if reliability.vad else None,
             reliability=reliability,
             calibration=bundle.calibration,
             search=search,

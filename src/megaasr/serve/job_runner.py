@@ -1,0 +1,110 @@
+"""Transcribes queued jobs, a few at the same time, beside the requests of clients that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+from megaasr.model.interface import SpeechModel
+from megaasr.serve.error_responses import as_request_error
+from megaasr.serve.job_store import Job, JobStore
+from megaasr.serve.recognition_journal import JournaledModel
+from megaasr.serve.transcription_run import TranscriptionRun
+
+StartRun = Callable[[Job, Path, Callable[[SpeechModel], SpeechModel]], TranscriptionRun]
+"""Returns a run for a job, given its recording and a wrapper of the model."""
+
+_CLEANING_S = 60.0
+_LOGGER = logging.getLogger(__name__)
+
+
+class JobRunner:
+    """Works on the jobs of a store, from `start` to `stop`.
+
+    Args:
+        store: the jobs.
+        parallel: number of jobs that are transcribed at the same time.
+        expiry_s: seconds that an ended job is kept.
+        start_run: begins to transcribe.
+    """
+
+    def __init__(
+        self, store: JobStore, *, parallel: int, expiry_s: float, start_run: StartRun
+    ) -> None:
+        self._store = store
+        self._parallel = parallel
+        self._expiry_s = expiry_s
+        self._start_run = start_run
+        self._changed = asyncio.Event()
+        self._runs: dict[str, TranscriptionRun] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Continue what an earlier process left, and wait for jobs."""
+        self._store.recover()
+        workers = [self._work() for _ in range(self._parallel)]
+        self._tasks = [asyncio.create_task(task) for task in (*workers, self._clean())]
+
+    async def stop(self) -> None:
+        """End; jobs that run stay in the store and are continued after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def notify(self) -> None:
+        """Tell the workers that a job was added."""
+        self._changed.set()
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job; return whether it had not ended before."""
+        changed = self._store.cancel(job_id)
+        if (run := self._runs.get(job_id)) is not None:
+            run.cancel(CancelledError(f"job {job_id} was cancelled"))
+        return changed
+
+    async def _work(self) -> None:
+        while True:
+            self._changed.clear()
+            job = self._store.take_next()
+            if job is None:
+                await self._changed.wait()
+                continue
+            try:
+                await self._transcribe(job)
+            except Exception:  # of the store, for example on a full disk: the next job may work
+                _LOGGER.exception("job %s could not be recorded", job.id)
+
+    async def _transcribe(self, job: Job) -> None:
+        path = self._store.audio_path(job.id) if job.path is None else Path(job.path)
+        error: Exception | None = None
+        _LOGGER.info("job started", extra={"job": job.id, "client": job.client})
+        try:
+            async with self._start_run(job, path, self._journaled(job)) as run:
+                self._runs[job.id] = run
+                async for segment in run.segments():
+                    self._store.advance(job.id, segment.chunk_end or segment.end)
+                transcripts = await run.transcripts()
+        except CancelledError:  # by its client, or because the server stops: it is continued then
+            return
+        except Exception as failure:
+            error = failure
+        finally:
+            self._runs.pop(job.id, None)
+        if error is not None:
+            failed = as_request_error(error, names={str(path): job.name})
+            self._store.fail(job.id, failed.body()["error"])
+        else:
+            self._store.complete(job.id, transcripts)
+        _LOGGER.info("job ended", extra={"job": job.id, "failed": error is not None})
+
+    def _journaled(self, job: Job) -> Callable[[SpeechModel], SpeechModel]:
+        return lambda model: JournaledModel(model, self._store, job.id)
+
+    async def _clean(self) -> None:
+        while True:
+            self._store.expire(time.time() - self._expiry_s)
+            await asyncio.sleep(_CLEANING_S)

@@ -1,0 +1,222 @@
+"""The events of OpenAI's realtime transcription: what clients may send, and what is sent to them.
+
+Facts: the types of OpenAI's Python client, version 3.57.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from megaasr.serve.error_responses import RequestError
+
+PCM_RATES = (8000, 16000, 24000, 48000)
+"""Sample rates of PCM in Hz."""
+G711_RATE = 8000
+"""Sample rate of G.711 in Hz."""
+MAX_FRAME_BYTES = 15 * 2**20
+"""Largest audio of one event, as at OpenAI."""
+
+
+class _Lenient(BaseModel):
+    """Clients send settings of conversations, too, which mean nothing here."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class AudioFormat(_Lenient):
+    """How samples are encoded: 16-bit little-endian PCM, or G.711 with µ-law or A-law."""
+
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
+    rate: int | None = None
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+        return (self.rate or 24000) if self.type == "audio/pcm" else G711_RATE
+
+    def check(self) -> None:
+        """Check the rate.
+
+        Raises:
+            RequestError: the rate is not possible.
+        """
+        rates = PCM_RATES if self.type == "audio/pcm" else (G711_RATE,)
+        if self.rate is not None and self.rate not in rates:
+            raise RequestError(
+                400,
+                f"{self.type} of {self.rate} Hz is not possible; use " + ", ".join(map(str, rates)),
+                param="session.audio.input.format",
+                code="invalid_value",
+            )
+
+    def decode(self, audio: str) -> NDArray[np.int16]:
+        """Return the samples of a frame, int16 of shape [time].
+
+        Args:
+            audio: the frame, in base64.
+
+        Raises:
+            RequestError: it is not base64, too long, or half a sample is missing.
+        """
+        if len(audio) > MAX_FRAME_BYTES * 4 / 3:
+            raise _invalid_audio(f"more than {MAX_FRAME_BYTES} bytes; send shorter frames")
+        try:
+            data = base64.b64decode(audio, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _invalid_audio(f"not base64: {error}") from error
+        if self.type == "audio/pcm":
+            if len(data) % 2:
+                raise _invalid_audio("an odd number of bytes; samples of PCM have two each")
+            return np.frombuffer(data, dtype="<i2").astype(np.int16)
+        table = _MU_LAW if self.type == "audio/pcmu" else _A_LAW
+        samples: NDArray[np.int16] = table[np.frombuffer(data, dtype=np.uint8)]
+        return samples
+
+
+class TurnDetection(_Lenient):
+    """How the end of an utterance is found."""
+
+    type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    silence_duration_ms: int = Field(default=500, ge=0, le=60_000)
+
+
+class Transcription(_Lenient):
+    """What the model is told about the speech."""
+
+    model: str | None = None
+    language: str | None = None
+    languages: tuple[str, ...] | None = None
+    prompt: str | None = None
+    keywords: tuple[str, ...] | None = None
+
+
+class AudioInput(_Lenient):
+    """Settings of the incoming audio; fields that are not sent keep their values."""
+
+    format: AudioFormat = AudioFormat()
+    transcription: Transcription | None = Transcription()
+    turn_detection: TurnDetection | None = TurnDetection()
+
+
+class SessionAudio(_Lenient):
+    """Settings of the audio."""
+
+    input: AudioInput = AudioInput()
+
+
+class SessionSettings(_Lenient):
+    """Settings of a session; `partials` (unfinished text) and `route` are ours."""
+
+    type: Literal["transcription"] = "transcription"
+    audio: SessionAudio = SessionAudio()
+    include: tuple[str, ...] | None = None
+    partials: bool = True
+    route: Literal["auto", "base", "robust"] | None = None
+
+
+class SessionUpdate(_Lenient):
+    """Changes settings."""
+
+    type: Literal["session.update"]
+    session: dict[str, Any]
+
+
+class BufferAppend(_Lenient):
+    """Adds audio; `sequence` is ours: the number of the frame, from 1 on."""
+
+    type: Literal["input_audio_buffer.append"]
+    audio: str
+    sequence: int | None = Field(default=None, ge=1)
+
+
+class BufferCommit(_Lenient):
+    """Ends an utterance."""
+
+    type: Literal["input_audio_buffer.commit"]
+
+
+class BufferClear(_Lenient):
+    """Drops the audio of the utterance so far."""
+
+    type: Literal["input_audio_buffer.clear"]
+
+
+ClientEvent = SessionUpdate | BufferAppend | BufferCommit | BufferClear
+"""What a client may send."""
+_CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(
+    Annotated[ClientEvent, Field(discriminator="type")]
+)
+
+
+def parse_client_event(text: str) -> ClientEvent:
+    """Return an event that a client sent.
+
+    Raises:
+        RequestError: it is not valid.
+    """
+    try:
+        return _CLIENT_EVENT.validate_json(text)
+    except ValidationError as error:
+        raise _invalid_event(error, "") from error
+
+
+def updated(settings: SessionSettings, changes: dict[str, Any]) -> SessionSettings:
+    """Return settings with the changes of a `session.update`.
+
+    Raises:
+        RequestError: a value is not possible.
+    """
+    try:
+        result = SessionSettings.model_validate(_merged(settings.model_dump(), changes))
+    except ValidationError as error:
+        raise _invalid_event(error, "session.") from error
+    result.audio.input.format.check()
+    return result
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, change in changes.items():
+        old = merged.get(key)
+        nested = isinstance(old, dict) and isinstance(change, dict) and key != "format"
+        merged[key] = _merged(old, change) if nested else change  # type: ignore[arg-type]
+    return merged
+
+
+def _invalid_event(error: ValidationError, prefix: str) -> RequestError:
+    first = error.errors()[0]
+    name = prefix + ".".join(str(part) for part in first["loc"])
+    return RequestError(
+        400, f"{name or 'the event'}: {first['msg']}", param=name or None, code="invalid_event"
+    )
+
+
+def _invalid_audio(reason: str) -> RequestError:
+    return RequestError(400, f"the audio is {reason}", param="audio", code="invalid_audio")
+
+
+def _mu_law() -> NDArray[np.int16]:
+    """Return the sample of every byte of µ-law (ITU-T G.711)."""
+    byte = ~np.arange(256, dtype=np.int32) & 0xFF
+    magnitude = ((((byte & 0x0F) << 3) + 0x84) << ((byte >> 4) & 7)) - 0x84
+    return np.where(byte & 0x80, -magnitude, magnitude).astype(np.int16)
+
+
+def _a_law() -> NDArray[np.int16]:
+    """Return the sample of every byte of A-law (ITU-T G.711)."""
+    byte = np.arange(256, dtype=np.int32) ^ 0x55
+    exponent = (byte >> 4) & 7
+    magnitude = ((byte & 0x0F) << 4) + np.where(exponent, 0x108, 8)
+    magnitude <<= np.maximum(exponent - 1, 0)
+    return np.where(byte & 0x80, magnitude, -magnitude).astype(np.int16)
+
+
+_MU_LAW = _mu_law()
+_A_LAW = _a_law()

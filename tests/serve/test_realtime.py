@@ -1,0 +1,344 @@
+"""`/v1/realtime` through the official client: turns, formats, errors, and lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from megaasr.audio.files import resample
+from megaasr.serve.access import add_key
+from megaasr.serve.realtime_protocol import AudioFormat
+from megaasr.serve.session_journal import SessionJournal, read_journal
+from running_server import CLIPS
+
+if TYPE_CHECKING:
+    from megaasr.serve.http_server import HttpServer
+
+openai = pytest.importorskip("openai")
+from openai.types.realtime import (  # noqa: E402
+    ConversationItemAdded,
+    ConversationItemDone,
+    InputAudioBufferCommittedEvent,
+    InputAudioBufferSpeechStartedEvent,
+    InputAudioBufferSpeechStoppedEvent,
+)
+from openai.types.realtime.conversation_item_input_audio_transcription_completed_event import (  # noqa: E402
+    ConversationItemInputAudioTranscriptionCompletedEvent,
+)
+from openai.types.realtime.conversation_item_input_audio_transcription_delta_event import (  # noqa: E402
+    ConversationItemInputAudioTranscriptionDeltaEvent,
+)
+from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
+from websockets.sync.client import connect  # noqa: E402
+
+DELTA = "conversation.item.input_audio_transcription.delta"
+COMPLETED = "conversation.item.input_audio_transcription.completed"
+TYPES = {
+    "input_audio_buffer.speech_started": InputAudioBufferSpeechStartedEvent,
+    "input_audio_buffer.speech_stopped": InputAudioBufferSpeechStoppedEvent,
+    "input_audio_buffer.committed": InputAudioBufferCommittedEvent,
+    "conversation.item.added": ConversationItemAdded,
+    "conversation.item.done": ConversationItemDone,
+    DELTA: ConversationItemInputAudioTranscriptionDeltaEvent,
+    COMPLETED: ConversationItemInputAudioTranscriptionCompletedEvent,
+}
+
+
+def sentences(*names: str) -> NDArray[np.int16]:
+    """Clips with a second of silence after each, 16 kHz."""
+    parts = [
+        np.append(soundfile.read(CLIPS / f"{name}-clean.flac", dtype="int16")[0], np.zeros(16000))
+        for name in names
+    ]
+    return np.concatenate(parts).astype(np.int16)
+
+
+def frames(samples: NDArray[np.int16], size: int = 3200) -> Iterator[str]:
+    data = samples.astype("<i2").tobytes()
+    for start in range(0, len(data), size):
+        yield base64.b64encode(data[start : start + size]).decode()
+
+
+def appended(audio: str, **more: Any) -> str:
+    return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **more})
+
+
+def updated(rate: int = 16000, **audio_input: Any) -> str:
+    settings = {"format": {"type": "audio/pcm", "rate": rate}, **audio_input}
+    session = {"type": "transcription", "audio": {"input": settings}}
+    return json.dumps({"type": "session.update", "session": session})
+
+
+def address(server: HttpServer) -> str:
+    return server.url.replace("http", "ws", 1) + "/v1/realtime?intent=transcription"
+
+
+def until(socket: Any, kind: str, count: int = 1) -> list[dict[str, Any]]:
+    """Return events up to the last of a number of events of a kind."""
+    events: list[dict[str, Any]] = []
+    while sum(event["type"] == kind for event in events) < count:
+        events.append(json.loads(socket.recv(timeout=120)))
+        assert events[-1]["type"] != "error", events[-1]
+    return events
+
+
+def texts(events: list[dict[str, Any]]) -> list[str]:
+    return [event["transcript"] for event in events if event["type"] == COMPLETED]
+
+
+@pytest.fixture(scope="module")
+def expected(server: HttpServer) -> list[str]:
+    """The texts of two sentences, in one undisturbed session."""
+    with connect(address(server)) as socket:
+        socket.send(updated())
+        for frame in frames(sentences("1", "2")):
+            socket.send(appended(frame))
+        return texts(until(socket, COMPLETED, 2))
+
+
+def test_the_official_client_gets_the_events_in_order(server: HttpServer) -> None:
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused")
+    events: list[Any] = []
+    with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
+        connection.session.update(
+            session={
+                "type": "transcription",
+                "audio": {
+                    "input": {
+                        "format": {"type": "audio/pcm", "rate": 24000},
+                        "transcription": {"model": "whisper-1", "language": "en"},
+                        "turn_detection": {"type": "server_vad", "silence_duration_ms": 400},
+                    }
+                },
+            }
+        )
+        speech = sentences("1").astype(np.float32) / 32768
+        for frame in frames((resample(speech, 16000, 24000) * 32767).astype(np.int16)):
+            connection.input_audio_buffer.append(audio=frame)
+        for event in connection:
+            events.append(event)
+            if event.type == COMPLETED:
+                break
+    kinds = [event.type for event in events if event.type != DELTA]
+    assert kinds == [
+        "session.created",
+        "session.updated",
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+        "conversation.item.added",
+        "conversation.item.done",
+        COMPLETED,
+    ]
+    for event in events:
+        if event.type in TYPES:
+            TYPES[event.type].model_validate(event.to_dict())
+    deltas = "".join(event.delta for event in events if event.type == DELTA)
+    assert deltas == events[-1].transcript == "There are fifty-six monkeys near the nightclub."
+    numbers = [int(event.event_id.removeprefix("event_")) for event in events]
+    assert numbers == list(range(len(events)))
+
+
+def test_the_asynchronous_client_commits_itself(server: HttpServer, expected: list[str]) -> None:
+    async def run() -> list[Any]:
+        client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused")
+        query = {"intent": "transcription"}
+        async with client.realtime.connect(extra_query=query) as connection:
+            await connection.send(json.loads(updated(turn_detection=None)))
+            for frame in frames(sentences("1", "2")):
+                await connection.input_audio_buffer.append(audio=frame)
+            await connection.input_audio_buffer.commit()
+            events = []
+            async for event in connection:
+                events.append(event)
+                if event.type == COMPLETED:
+                    return events
+        return events
+
+    events = asyncio.run(run())
+    assert events[-1].transcript == " ".join(expected)
+    assert not any("speech" in event.type for event in events)
+    committed = [event.item_id for event in events if event.type.endswith("committed")]
+    assert committed == [events[-1].item_id]
+
+
+@pytest.mark.parametrize(("kind", "law"), [("audio/pcmu", "ULAW"), ("audio/pcma", "ALAW")])
+def test_g711_is_decoded_as_libsndfile_does(kind: Any, law: str, tmp_path: Path) -> None:
+    path = tmp_path / "all.wav"
+    levels = (np.arange(-32768, 32768, 7) / 32768).astype(np.float64)
+    soundfile.write(path, levels, 8000, subtype=law)
+    decoded = soundfile.read(path, dtype="int16")[0]
+    data = path.read_bytes()
+    encoded = data[data.index(b"data") + 8 :][: len(decoded)]
+    frame = AudioFormat(type=kind).decode(base64.b64encode(encoded).decode())
+    np.testing.assert_array_equal(frame, decoded)
+
+
+def test_mistakes_are_events_and_the_session_goes_on(
+    server: HttpServer, expected: list[str]
+) -> None:
+    with connect(address(server)) as socket:
+        json.loads(socket.recv())
+        for text, code in (
+            ("no JSON", "invalid_event"),
+            ('{"type": "unknown"}', "invalid_event"),
+            (appended("AAA"), "invalid_audio"),
+            (appended(base64.b64encode(b"abc").decode()), "invalid_audio"),
+            (updated(rate=11025), "invalid_value"),
+            (appended("AAAA", sequence=5), "frames_missing"),
+            ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer_commit_empty"),
+        ):
+            socket.send(text)
+            error = json.loads(socket.recv(timeout=60))
+            assert (error["type"], error["error"]["code"]) == ("error", code)
+        socket.send(b"binary")
+        assert json.loads(socket.recv(timeout=60))["error"]["code"] == "invalid_event"
+        socket.send(updated())
+        for frame in frames(sentences("1")):
+            socket.send(appended(frame))
+        assert texts(until(socket, COMPLETED)) == expected[:1]
+        socket.send('{"type": "input_audio_buffer.clear"}')
+        until(socket, "input_audio_buffer.cleared")
+
+
+def test_a_lost_connection_is_resumed_and_nothing_is_lost_or_doubled(
+    server: HttpServer, expected: list[str]
+) -> None:
+    sent = list(frames(sentences("1", "2")))
+    received: list[dict[str, Any]] = []
+    token, accepted = "", 0
+    for part in range(4):  # four connections, three of which break off
+        url = address(server)
+        if token:
+            last = max(int(event["event_id"][6:]) for event in received)
+            url += f"&session={token}&after={last}"
+        socket = connect(url).__enter__()
+        hello = json.loads(socket.recv(timeout=60))
+        token, accepted = hello["resume"]["token"], hello["resume"]["frames"]
+        received.append(hello)
+        if part == 0:
+            socket.send(updated())
+            received += until(socket, "session.updated")
+        again = max(0, accepted - 3)  # frames that arrived are not taken twice
+        end = len(sent) if part == 3 else len(sent) * (part + 1) // 4
+        for number in range(again, end):
+            socket.send(appended(sent[number], sequence=number + 1))
+        if part == 3:
+            while len(texts(received)) < 2:
+                received.append(json.loads(socket.recv(timeout=120)))
+        socket.socket.close() if part < 3 else socket.close()
+    assert texts(received) == expected
+    numbered = [int(event["event_id"][6:]) for event in received if event["event_id"] != "event_0"]
+    assert numbered == list(range(1, len(numbered) + 1))
+
+
+def test_tokens_are_needed_and_ended_sessions_are_gone(server: HttpServer) -> None:
+    sessions = server.services.realtime
+    before = sessions.count
+    with connect(address(server)) as socket:
+        token = json.loads(socket.recv())["resume"]["token"]
+    for _ in range(3000):
+        if sessions.count == before:
+            break
+        time.sleep(0.02)
+    for wrong in (token, "sess_unknown"):  # the first was closed on purpose
+        with pytest.raises(InvalidStatus) as caught, connect(f"{address(server)}&session={wrong}"):
+            pass
+        assert caught.value.response.status_code == 404
+        body = json.loads(caught.value.response.body or b"{}")
+        assert body["error"]["code"] == "session_not_found"
+
+
+def test_a_connection_that_is_only_half_lost_is_replaced(server: HttpServer) -> None:
+    with connect(address(server)) as first:
+        token = json.loads(first.recv())["resume"]["token"]
+        with connect(f"{address(server)}&session={token}") as second:
+            assert json.loads(second.recv())["type"] == "session.updated"
+            with pytest.raises(ConnectionClosed):
+                first.recv(timeout=60)
+            second.send('{"type": "input_audio_buffer.clear"}')
+            assert json.loads(second.recv(timeout=60))["type"] == "input_audio_buffer.cleared"
+
+
+def test_keys_may_come_as_a_subprotocol(serve: Callable[..., HttpServer], tmp_path: Path) -> None:
+    key = add_key(tmp_path / "keys", "ann")
+    server = serve(api_keys=tmp_path / "keys", max_sessions=1)
+    with pytest.raises(InvalidStatus) as caught, connect(address(server)):
+        pass
+    assert caught.value.response.status_code == 401
+    protocols: Any = ["realtime", f"openai-insecure-api-key.{key}"]
+    with connect(address(server), subprotocols=protocols) as socket:
+        assert socket.subprotocol == "realtime"
+        with (
+            pytest.raises(InvalidStatus) as caught,
+            connect(address(server), subprotocols=protocols),
+        ):
+            pass
+        assert caught.value.response.status_code == 429
+
+
+def test_a_torn_journal_is_readable(tmp_path: Path) -> None:
+    journal = SessionJournal(tmp_path / "s", 1000)
+    journal.add_received('{"type":\n "a"}')
+    journal.add_sent({"event_id": "event_1"})
+    journal.close()
+    with (tmp_path / "s" / "received.jsonl").open("ab") as file:
+        file.write(b'{"type": "b')  # the process was killed
+    journaled = read_journal(tmp_path / "s")
+    assert journaled is not None
+    assert journaled.received == ['{"type": "a"}\n']
+    again = SessionJournal(tmp_path / "s", 1000)
+    again.add_received('{"type": "c"}')
+    journaled = read_journal(tmp_path / "s")
+    assert journaled is not None
+    assert [json.loads(line)["type"] for line in journaled.received] == ["a", "c"]
+    again.add_received(json.dumps({"audio": "A" * 1000}))  # more than is allowed
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_session_survives_kill_9(tmp_path: Path, expected: list[str]) -> None:
+    command = [sys.executable, "-m", "megaasr", "serve", "--model", "tiny", "--port", "0"]
+    command += ["--preload", "--data-dir", str(tmp_path), "--log-level", "warning"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    sent = list(frames(sentences("1", "2")))
+    received: list[dict[str, Any]] = []
+    token = ""
+    for part in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1].replace("http", "ws", 1)
+            url += "/v1/realtime?intent=transcription"
+            if token:
+                last = max(int(event["event_id"][6:]) for event in received)
+                url += f"&session={token}&after={last}"
+            with connect(url) as socket:
+                hello = json.loads(socket.recv(timeout=60))
+                token, accepted = hello["resume"]["token"], hello["resume"]["frames"]
+                if part == 0:
+                    socket.send(updated())
+                end = len(sent) if part else len(sent) * 2 // 3
+                for number in range(accepted, end):
+                    socket.send(appended(sent[number], sequence=number + 1))
+                while len(texts(received)) < part + 1:
+                    received.append(json.loads(socket.recv(timeout=120)))
+                if part == 0:
+                    process.send_signal(signal.SIGKILL)
+        finally:
+            process.kill()
+            process.wait(60)
+    assert texts(received) == expected
