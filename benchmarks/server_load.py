@@ -130,7 +130,8 @@ class Load:
         url = self._url.replace("http", "ws", 1) + "/v1/realtime?intent=transcription"
         audio = {"format": {"type": "audio/pcm", "rate": RATE}, "turn_detection": None}
         levels = (np.clip(samples, -1, 1) * 32767).astype("<i2")
-        async with connect(url) as socket:
+        # Its own pings would wait behind the audio.
+        async with connect(url, ping_interval=None) as socket:
             session = {"type": "transcription", "audio": {"input": audio}}
             await socket.send(json.dumps({"type": "session.update", "session": session}))
             for start in range(0, len(levels), FRAME):

@@ -18,6 +18,10 @@ from megaasr.serve.services import Services
 from megaasr.serve.settings import ServerSettings
 
 _BACKLOG = 512
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds and attempts after which the system notices that a peer is gone. Pings of WebSockets
+would not do: the answer of a client waits behind the audio that it sends faster than it is
+transcribed."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -81,6 +85,10 @@ def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():  # connections inherit them
+        if hasattr(socket, name):  # not on every system
+            bound.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     try:
         bound.bind((host, port))
     except (OSError, OverflowError) as error:
@@ -102,6 +110,7 @@ def _config(settings: ServerSettings, services: Services) -> uvicorn.Config:
         server_header=False,
         lifespan="on",
         ws="websockets-sansio",
+        ws_ping_interval=None,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=round(settings.shutdown_s),
