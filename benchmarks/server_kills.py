@@ -27,6 +27,7 @@ from websockets.sync.client import connect
 
 from benchmarks.clips import RATE, joined
 from benchmarks.server_process import ServerProcess
+from megaasr import strict_json
 
 FRAME = RATE // 10
 COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -62,10 +63,10 @@ class LiveClient:
             if is_new:
                 audio = {"format": {"type": "audio/pcm", "rate": RATE}}
                 session = {"type": "transcription", "audio": {"input": audio}}
-                socket.send(json.dumps({"type": "session.update", "session": session}))
+                socket.send(strict_json.dumps({"type": "session.update", "session": session}))
             for number in range(hello["resume"]["frames"], len(self.frames)):
                 event = {"type": "input_audio_buffer.append", "audio": self.frames[number]}
-                socket.send(json.dumps({**event, "sequence": number + 1}))
+                socket.send(strict_json.dumps({**event, "sequence": number + 1}))
             while len(self.texts) < utterances:
                 self._take(json.loads(socket.recv()))
 

@@ -29,6 +29,7 @@ from websockets.asyncio.client import connect
 
 from benchmarks.clips import RATE, joined
 from benchmarks.server_process import ServerProcess
+from megaasr import strict_json
 from megaasr.audio.waveform import Samples
 
 FRAME = RATE // 10
@@ -133,12 +134,12 @@ class Load:
         # Its own pings would wait behind the audio.
         async with connect(url, ping_interval=None) as socket:
             session = {"type": "transcription", "audio": {"input": audio}}
-            await socket.send(json.dumps({"type": "session.update", "session": session}))
+            await socket.send(strict_json.dumps({"type": "session.update", "session": session}))
             for start in range(0, len(levels), FRAME):
                 frame = base64.b64encode(levels[start : start + FRAME].tobytes()).decode()
                 event = {"type": "input_audio_buffer.append", "audio": frame}
-                await socket.send(json.dumps(event))
-            await socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
+                await socket.send(strict_json.dumps(event))
+            await socket.send(strict_json.dumps({"type": "input_audio_buffer.commit"}))
             async for message in socket:
                 answer = json.loads(message)
                 if answer["type"] == COMPLETED:

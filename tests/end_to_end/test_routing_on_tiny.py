@@ -122,7 +122,7 @@ def test_words_have_confidence_and_times_in_order(asr: MegaASR, speech: list[Sam
         assert times == sorted(times)
         assert segment.start <= times[0] <= times[-1] <= segment.end + 0.05
         assert all(0 <= (word.confidence or 0.0) <= 1 for word in segment.words)
-    assert json.loads(json.dumps(transcript.to_dict()))["word_times"] == "interpolated"
+    assert json.loads(json.dumps(transcript.to_dict()))["word_times"] == "attention"
 
 
 def test_the_same_audio_gives_the_same_attempts(speech: list[Samples]) -> None:

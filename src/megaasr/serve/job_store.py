@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
+from megaasr import strict_json
 from megaasr.model.interface import Recognition
 from megaasr.records import Transcript
 from megaasr.serve.transcription_form import TranscriptionForm
@@ -47,8 +48,10 @@ UPDATE jobs SET status = 'running', started = ? WHERE id = (
     LIMIT 1
 ) RETURNING id
 """
-_TRANSCRIPTS = TypeAdapter(tuple[Transcript, ...])
-_RECOGNITIONS = TypeAdapter(list[list[Recognition]])
+# A measured value may be infinite, which JSON has no number for.
+_JSON = ConfigDict(ser_json_inf_nan="strings")
+_TRANSCRIPTS = TypeAdapter(tuple[Transcript, ...], config=_JSON)
+_RECOGNITIONS = TypeAdapter(list[list[Recognition]], config=_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ class JobStore:
 
     def complete(self, job_id: str, transcripts: Sequence[Transcript]) -> None:
         """Store the result of a job, unless it was cancelled, and delete what it is made from."""
-        document = json.dumps([asdict(transcript) for transcript in transcripts])
+        document = _TRANSCRIPTS.dump_json(tuple(transcripts)).decode()
         duration_s = max(transcript.duration_s for transcript in transcripts)
         with self._transaction() as run:
             run(
@@ -195,7 +198,7 @@ class JobStore:
     def fail(self, job_id: str, error: dict[str, Any]) -> None:
         """Store why a job failed, and delete what it is made from."""
         with self._transaction() as run:
-            run("UPDATE jobs SET error = ? WHERE id = ?", (json.dumps(error), job_id))
+            run("UPDATE jobs SET error = ? WHERE id = ?", (strict_json.dumps(error), job_id))
             self._end(run, job_id, "failed")
 
     def cancel(self, job_id: str) -> bool:
@@ -218,7 +221,7 @@ class JobStore:
         """Return the result of a completed job."""
         with self._transaction() as run:
             (document,) = run("SELECT transcripts FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return _TRANSCRIPTS.validate_python(json.loads(document))
+        return _TRANSCRIPTS.validate_json(document)
 
     def recognitions(self, job_id: str, key: str) -> list[list[Recognition]] | None:
         """Return what a job decoded under a key; None if it has not yet."""
@@ -226,14 +229,14 @@ class JobStore:
             row = run(
                 "SELECT result FROM recognitions WHERE job = ? AND key = ?", (job_id, key)
             ).fetchone()
-        return None if row is None else _RECOGNITIONS.validate_python(json.loads(row[0]))
+        return None if row is None else _RECOGNITIONS.validate_json(row[0])
 
     def keep_recognitions(
         self, job_id: str, results: Sequence[tuple[str, Sequence[Sequence[Recognition]]]]
     ) -> None:
         """Store what a job decoded, each with its key; nothing if the job was deleted."""
         rows = [
-            (key, json.dumps([[asdict(item) for item in group] for group in groups]), job_id)
+            (key, _RECOGNITIONS.dump_json([list(group) for group in groups]).decode(), job_id)
             for key, groups in results
         ]
         with self._transaction() as run:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.model.shared_model import SharedModelClient
 from megaasr.serve.error_responses import RequestError
@@ -191,7 +192,7 @@ class RealtimeSessions:
         folder = self._journal_folder(token)
         if folder is not None:
             journal = SessionJournal(folder, int(self._settings.max_journal_mb * 1e6))
-            write_atomically(folder / "owner.json", json.dumps({"client": client}))
+            write_atomically(folder / "owner.json", strict_json.dumps({"client": client}))
         model = self._model.client(live=True) if self._model.state == "ready" else None
         clients = [model] if model is not None else []
 

@@ -44,7 +44,7 @@ class SessionJournal:
         if not self._files:
             return
         # JSON from outside may have line breaks between its parts.
-        line = json.dumps(json.loads(text)).encode() + b"\n"
+        line = strict_json.dumps(json.loads(text)).encode() + b"\n"
         self._size += len(line)
         if self._size > self._max_bytes:
             self.delete()

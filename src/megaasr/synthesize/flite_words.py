@@ -128,7 +128,7 @@ def _speak(flite: Any, voice: Any, text: str) -> list[Bounds | None]:
 def _main() -> None:
     flite, voice = _load(sys.argv[1])
     for line in sys.stdin:
-        print(json.dumps(_speak(flite, voice, json.loads(line))), flush=True)
+        print(strict_json.dumps(_speak(flite, voice, json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
