@@ -36,7 +36,9 @@ class Native:
     @torch.inference_mode()
     def transcribe(self, clips: Sequence[NDArray[np.float32]], max_new_tokens: int) -> list[str]:
         """Transcribe 16 kHz clips of at most 30 s as one batch; raw outputs."""
-        inputs = self._processor.apply_transcription_request(list(clips))
+        # The processor assumes Qwen3-ASR's own window; see docs/design/audio-geometry.md.
+        window = {"n_window": self._model.config.audio_config.n_window}
+        inputs = self._processor.apply_transcription_request(list(clips), audio_kwargs=window)
         inputs = inputs.to(self._model.device, self._model.dtype)
         generated = self._model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
         new = generated[:, inputs["input_ids"].shape[1] :]
