@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +117,9 @@ def ask(address: tuple[str, int], data: bytes, timeout_s: float) -> Answer:
             return Answer(None, b"")
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split()
+    # What follows the request may be answered, too, as a request that is none.
+    if length := re.search(rb"content-length: (\d+)", head.lower()):
+        body = body[: int(length[1])]
     return Answer(int(words[1]) if len(words) > 1 else None, body)
 
 
