@@ -15,7 +15,8 @@ from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import AudioError, UsageError
 from megaasr.progress import OnRemarkedProgress
-from megaasr.records import Attempt, Segment
+from megaasr.records import Segment
+from megaasr.score.branches import greedy_attempts
 from megaasr.score.folds import draw_folds
 from megaasr.score.test_set import TestClip, TestSetFile
 from megaasr.text.error_rate import count_errors
@@ -190,7 +191,7 @@ def measure_branches(
 
 def _measured(clip: TestClip, block: str, segment: Segment) -> ChoiceClip | None:
     """Return a clip of one segment; None if the branches did not both decode it."""
-    greedy: dict[str, Attempt] = {a.route: a for a in reversed(segment.attempts)}
+    greedy = greedy_attempts(segment.attempts)
     if set(greedy) != {"base", "robust"}:
         return None
     start, end = segment.chunk_start, segment.chunk_end

@@ -128,6 +128,15 @@ class BranchScores:
     best_threshold: float | None
 
 
+def greedy_attempts(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
+    """Return the first greedy attempt of each branch; sampled and halved ones do not count."""
+    greedy: dict[str, Attempt] = {}
+    for attempt in attempts:
+        if not attempt.temperature and attempt.pieces == 1:
+            greedy.setdefault(attempt.route, attempt)
+    return greedy
+
+
 def compare_branches(
     transcript: Transcript, audio: str, reference: TestClip | None
 ) -> BranchComparison:
@@ -140,10 +149,7 @@ def compare_branches(
     """
     segments = []
     for segment in transcript.segments:
-        greedy: dict[str, Attempt] = {}  # by branch; sampled and halved attempts do not count
-        for attempt in segment.attempts:
-            if not attempt.temperature and attempt.pieces == 1:
-                greedy.setdefault(attempt.route, attempt)
+        greedy = greedy_attempts(segment.attempts)
         base, robust = greedy.get("base"), greedy.get("robust")
         segments.append(
             BranchSegment(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.records import Segment
+from megaasr.text.bare_words import bare_word
 from megaasr.text.error_rate import align_tokens
 from megaasr.transcribe.recognizer import MegaASR
 
@@ -65,11 +65,6 @@ def measure_time_errors(
             transcript = recognizer.transcribe(samples, sample_rate=SAMPLE_RATE)
             errors[name].add(reference, list(_timed_words(transcript.segments)))
     return errors
-
-
-def bare_word(text: str) -> str:
-    """Return a word in lower case, without punctuation around it."""
-    return re.sub(r"^\W+|\W+$", "", text.lower())
 
 
 def _timed_words(segments: Iterable[Segment]) -> Iterator[TimedWord]:

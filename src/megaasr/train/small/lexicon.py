@@ -16,6 +16,7 @@ from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
 from megaasr.synthesize.ipa import pronounce
+from megaasr.text.bare_words import bare_word
 
 # Vowels of unstressed syllables and consonants that General American does not distinguish.
 _MERGED = str.maketrans(
@@ -57,8 +58,7 @@ class Lexicon:
 
 def spoken_words(text: str) -> list[str]:
     """Return the words of a text in lower case, without punctuation around them."""
-    words = (re.sub(r"^\W+|\W+$", "", word) for word in text.lower().split())
-    return [word for word in words if word]
+    return [bare for word in text.split() if (bare := bare_word(word))]
 
 
 def words_of_characters(text: str) -> list[int | None]:

@@ -16,6 +16,7 @@ from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.records import read_manifest
 from megaasr.synthesize.spoken_words import read_timed_words
+from megaasr.text.bare_words import bare_word
 from megaasr.train.input_check import InputCheck
 from megaasr.train.small.alignment import align_words
 from megaasr.train.small.frames import FrozenEncoder
@@ -26,7 +27,6 @@ from megaasr.transcribe.recognizer import MegaASR
 from megaasr.transcribe.time_errors import (
     TimedWord,
     TimeErrors,
-    bare_word,
     measure_time_errors,
 )
 
