@@ -116,6 +116,12 @@ def test_clips_of_a_degraded_set_are_degraded_except_the_scenario_clean(tmp_path
     assert {clip.severity for clip in clips} == {None}
 
 
+def test_clips_of_held_out_scenarios_are_not_read(data: Path) -> None:
+    lists = [data / "clean.jsonl"], [data / "noisy.jsonl"]
+    assert read_labelled(*lists, {"noise"}) == read_labelled(lists[0], [])
+    assert read_labelled(*lists, {"no such scenario"}) == read_labelled(*lists)
+
+
 def test_labels_of_better_come_from_graded_pairs(data: Path, tmp_path: Path) -> None:
     plan = recipe(data)
     pairs = read_pairs(plan.dev_pairs)

@@ -111,7 +111,7 @@ def _test_set_part(
         ("Scenarios", _heat_maps(number, result, normalizer)),
         ("Categories", _categories(result, normalizer)),
         ("Failures", _failures(result, normalizer)),
-        ("Routing", _html(tables.routing(result))),
+        ("Routing", _html(tables.routing(result), *tables.regrets(result, normalizer))),
         ("Break-downs", _break_downs(result, normalizer)),
         ("Behind the baseline", cards.behind(behind.system, behind.max_clips) if behind else ""),
         ("Worst clips", cards.worst()),
@@ -143,8 +143,8 @@ def _heading(result: Result) -> str:
     return f"{test_set.name}: {test_set.clips} clips, {test_set.audio_s / 3600:.2f} h, {systems}"
 
 
-def _html(table: Table | None) -> str:
-    return table.html() if table else ""
+def _html(*tables: Table | None) -> str:
+    return "".join(table.html() for table in tables if table)
 
 
 def _error_rates(result: Result) -> str:

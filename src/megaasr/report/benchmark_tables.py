@@ -8,6 +8,7 @@ from megaasr.report.condition_tables import adds_to_break_down, category_table
 from megaasr.report.tables import Cell, Table
 from megaasr.report.wording import format_interval, measure_name, percent, rate_percent
 from megaasr.score.intervals import TOO_FEW
+from megaasr.score.regret import BASE, ROBUST, scenario_regrets
 from megaasr.score.result import (
     FAILURES,
     OVERALL,
@@ -17,6 +18,7 @@ from megaasr.score.result import (
     SettingValue,
     Subgroup,
 )
+from megaasr.simulate.scenarios import CLEAN
 
 SIGNIFICANT = 0.05
 """Differences with a p-value below this are called significant."""
@@ -35,6 +37,7 @@ BREAK_DOWNS = {
 }
 """Titles of the break-downs that are shown as tables, by property (`Subgroup.by`)."""
 
+_DOCUMENT_SCENARIOS = 20
 _DOCUMENT_BREAK_DOWNS = ("category", "severity", "size", "difficulty", "voice")
 
 
@@ -150,6 +153,44 @@ def routing(result: Result) -> Table | None:
     )
 
 
+def regrets(result: Result, normalizer: str) -> list[Table]:
+    """Return what each choice between the branches costs by scenario; none without both branches.
+
+    Args:
+        result: the benchmark.
+        normalizer: name of a normaliser.
+    """
+    return _present(_regret_table(result, s.name, normalizer) for s in result.systems)
+
+
+def _regret_table(result: Result, system: str, normalizer: str) -> Table | None:
+    scenarios = scenario_regrets(result, system, normalizer)
+    if not scenarios:
+        return None
+    rows: list[list[Cell | str]] = [
+        [
+            scenario.scenario,
+            str(scenario.clips),
+            percent(scenario.base),
+            percent(scenario.robust),
+            percent(scenario.routed),
+            percent(scenario.robust_share, 0),
+            f"{100 * scenario.regret:+.1f}",
+        ]
+        for scenario in scenarios
+    ]
+    degraded = [scenario.regret for scenario in scenarios if scenario.scenario != CLEAN]
+    if degraded:
+        mean = f"{100 * sum(degraded) / len(degraded):+.1f}"
+        rows.append(["mean of the degraded", *[""] * 5, Cell(mean, strong=True)])
+    return Table(
+        f"{system}: {measure_name(result)} by scenario in %, and regret (points above the better "
+        f"branch), normaliser {normalizer}",
+        ("scenario", "clips", BASE, ROBUST, system, "clips to robust %", "regret"),
+        rows,
+    )
+
+
 def all_tables(result: Result) -> list[Table]:
     """Return every table but the heat maps, in the order of the report."""
     normalizer = result.headline_normalizer
@@ -160,6 +201,7 @@ def all_tables(result: Result) -> list[Table]:
             *(break_down(result, by, normalizer) for by in BREAK_DOWNS),
             failures(result, normalizer),
             routing(result),
+            *regrets(result, normalizer),
         ]
     )
 
@@ -179,8 +221,14 @@ def document_tables(result: Result, *, short: bool = False) -> list[Table]:
             *(break_down(result, by, normalizer) for by in break_downs),
             failures(result, normalizer),
             routing(result),
+            *(regrets(result, normalizer) if _is_short(result) else ()),
         ]
     )
+
+
+def _is_short(result: Result) -> bool:
+    """Tell whether a document has room for a table with a row per scenario."""
+    return len(result.groups_by("scenario")) <= _DOCUMENT_SCENARIOS
 
 
 def overview(results: Sequence[Result]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,12 +74,15 @@ class GradedPair:
 C = TypeVar("C", LabelledClip, GradedPair)
 
 
-def read_labelled(clean: Sequence[Path], degraded: Sequence[Path]) -> list[LabelledClip]:
+def read_labelled(
+    clean: Sequence[Path], degraded: Sequence[Path], held_out: Collection[str] = ()
+) -> list[LabelledClip]:
     """Read clips with speech and label them as clean or degraded.
 
     Args:
         clean: manifests of clean clips.
         degraded: simulated data sets; their clips of the scenario `clean` are clean.
+        held_out: scenarios whose clips are not read.
 
     Raises:
         TrainingError: a path is neither a manifest nor the folder of a data set.
@@ -90,7 +93,10 @@ def read_labelled(clean: Sequence[Path], degraded: Sequence[Path]) -> list[Label
         for utterance in read_manifest(manifest):
             if not utterance.text:
                 continue  # noises are neither clean nor degraded speech
-            is_degraded = number >= len(clean) and utterance.extra.get("scenario") != CLEAN
+            scenario = utterance.extra.get("scenario")
+            if scenario in held_out:
+                continue
+            is_degraded = number >= len(clean) and scenario != CLEAN
             severity = _severity(utterance) if is_degraded else None
             audio = str(manifest.parent / utterance.audio)
             clips.append(LabelledClip(audio, _duration_s(utterance), is_degraded, severity))

@@ -48,6 +48,11 @@ class RouterRecipe(Recipe):
     dev_degraded: tuple[Path, ...] = Field(
         default=(), description="like `degraded`, for validation"
     )
+    held_out_scenarios: tuple[str, ...] = Field(
+        default=(),
+        description="scenarios whose clips are not used, in training or validation, to test the "
+        "router on conditions that it has not met (label degraded only)",
+    )
     dev_pairs: tuple[GradedPairRecipe, ...] = Field(
         default=(), description="graded dev clips: report the error rates of routing (either label)"
     )

@@ -144,9 +144,13 @@ class RouterTrainer:
             pairs, self.left_out = usable_clips(read_pairs(recipe.pairs))
             self.left_out.require(recipe.max_left_out, "pairs")
             return oversample_by_error_gap(pairs), label_better_branch(self._dev_pairs), []
-        dev, dev_left_out = usable_clips(read_labelled(recipe.dev_clean, recipe.dev_degraded))
+        dev, dev_left_out = usable_clips(
+            read_labelled(recipe.dev_clean, recipe.dev_degraded, recipe.held_out_scenarios)
+        )
         dev_left_out.require(recipe.max_left_out, "dev_clean and dev_degraded")
-        labelled, self.left_out = usable_clips(read_labelled(recipe.clean, recipe.degraded))
+        labelled, self.left_out = usable_clips(
+            read_labelled(recipe.clean, recipe.degraded, recipe.held_out_scenarios)
+        )
         self.left_out.require(recipe.max_left_out, "clean and degraded")
         clips = balance_labels(labelled, recipe.seed)
         clean = [clip for clip in dev if not clip.robust]
