@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from megaasr.audio import files
+from megaasr.audio import clips, files
 from megaasr.audio.waveform import Waveform
 from megaasr.corpora.clip_check import (
     NO_SOUND,
@@ -137,3 +142,30 @@ def test_good_manifests_give_the_clips_they_always_gave(manifest: Path) -> None:
     clips, left_out = read_usable_clips([manifest])
     assert clips == read_clips([manifest])
     assert left_out == LeftOut(20)
+
+
+def test_parquet_is_read_by_one_thread_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads that read a `ParquetFile` once waited for each other for ever."""
+    rows = [{"bytes": bytes([number]), "path": f"{number}"} for number in range(64)]
+    path = tmp_path / "shard.parquet"
+    pq.write_table(pa.table({"audio": rows}), path, row_group_size=2)
+    readers, most, read = 0, 0, clips._read_row_group.__wrapped__
+
+    def counting(shard: str, group: int) -> list[Any]:
+        nonlocal readers, most
+        readers += 1
+        most = max(most, readers)
+        time.sleep(0.001)
+        result = read(shard, group)
+        readers -= 1
+        return result
+
+    monkeypatch.setattr(clips, "_read_row_group", counting)
+    with ThreadPoolExecutor(4) as pool:
+        audio = list(
+            pool.map(lambda row: clips.clip_bytes(tmp_path, f"{path.name}#{row}"), range(64))
+        )
+    assert audio == [bytes([number]) for number in range(64)]
+    assert most == 1

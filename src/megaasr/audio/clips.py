@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from megaasr.audio.encoding import encode
@@ -108,10 +109,15 @@ def _row_bytes(shard: Path, row: int, audio: str) -> bytes:
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         if row < first_row + rows:
-            encoded: bytes = _read_row_group(str(shard), group)[row - first_row]["bytes"]
+            with _READING:
+                encoded: bytes = _read_row_group(str(shard), group)[row - first_row]["bytes"]
             return encoded
         first_row += rows
     raise AudioError(audio, f"{shard} has {first_row} rows only")
+
+
+# One thread reads at a time: concurrent reads of a ParquetFile can wait for each other for ever.
+_READING = Lock()
 
 
 @lru_cache(maxsize=4)
