@@ -15,9 +15,10 @@ import megaasr.cli
 from megaasr.audio import read
 from megaasr.audio.files import resample
 from megaasr.stream.commitment import Commitment
+from megaasr.stream.doubtful_speech import DoubtfulStretch
 from megaasr.stream.online_speech_activity import DetectedFrame, OnlineSpeechDetector
 from megaasr.stream.resampling import Resampler
-from megaasr.stream.utterances import Endpointer, LiveUtterance, Onset
+from megaasr.stream.utterances import Boundary, Endpointer, LiveUtterance, Onset
 from megaasr.transcribe.speech_activity import detect_speech
 
 CLIPS = Path(megaasr.cli.__file__).parent / "demo_clips"
@@ -76,12 +77,10 @@ def frames_of(pattern: list[tuple[float, float]]) -> list[DetectedFrame]:
     ]
 
 
-def boundaries(
-    pattern: list[tuple[float, float]], *, longest_s: float = 30.0
-) -> list[Onset | LiveUtterance]:
+def boundaries(pattern: list[tuple[float, float]], *, longest_s: float = 30.0) -> list[Boundary]:
     endpointer = Endpointer(0.6, longest_s, 0.5)
     result = [b for frame in frames_of(pattern) for b in endpointer.add(frame)]
-    return [*result, endpointer.finish()] if endpointer.is_open else result
+    return [*result, *endpointer.finish()]
 
 
 def test_an_utterance_begins_before_speech_and_ends_after_silence() -> None:
@@ -95,9 +94,38 @@ def test_an_utterance_begins_before_speech_and_ends_after_silence() -> None:
 
 
 def test_clicks_are_no_speech_and_weak_frames_continue_speech() -> None:
-    assert boundaries([(1, 0), (0.064, 0.99), (1, 0), (0.064, 0.99), (1, 0)]) == []
+    clicks = boundaries([(1, 0), (0.064, 0.99), (1, 0), (0.064, 0.99), (1, 0)])
+    assert [type(boundary) for boundary in clicks] == [DoubtfulStretch] * 2
     assert len(boundaries([(1, 0.9), (2, 0.36), (1, 0.9), (1, 0)])) == 2
-    assert len(boundaries([(1, 0.9), (2, 0.34), (1, 0.9), (1, 0)])) == 4
+    kinds = [type(b) for b in boundaries([(1, 0.9), (2, 0.34), (1, 0.9), (1, 0)])]
+    assert kinds == [Onset, LiveUtterance, DoubtfulStretch, Onset, LiveUtterance]
+
+
+def test_what_may_be_speech_is_given_out_once() -> None:
+    (stretch,) = boundaries([(2, 0), (0.3, 0.05), (1, 0.15), (0.3, 0.05), (2, 0)])
+    assert isinstance(stretch, DoubtfulStretch)
+    assert stretch.start == pytest.approx(1.5 * 16_000, abs=FRAME)
+    assert stretch.speech_end == pytest.approx(3.6 * 16_000, abs=2 * FRAME)
+    assert stretch.start + len(stretch.samples) == pytest.approx(4.2 * 16_000, abs=2 * FRAME)
+
+
+def test_noise_that_cannot_be_speech_is_dropped() -> None:
+    assert boundaries([(50, 0.01), (50, 0.09), (1, 0)]) == []
+
+
+def test_doubtful_speech_before_an_utterance_ends_where_the_utterance_begins() -> None:
+    stretch, onset, _ = boundaries([(1, 0), (2, 0.2), (1, 0.9), (1, 0)])
+    assert isinstance(stretch, DoubtfulStretch)
+    assert isinstance(onset, Onset)
+    assert stretch.start + len(stretch.samples) == onset.start
+
+
+def test_a_long_doubtful_stretch_is_divided() -> None:
+    stretches = boundaries([(25, 0.2)], longest_s=10.0)
+    assert [type(stretch) for stretch in stretches] == [DoubtfulStretch] * 3
+    ends = [s.start + len(s.samples) for s in stretches if isinstance(s, DoubtfulStretch)]
+    starts = [s.start for s in stretches if isinstance(s, DoubtfulStretch)]
+    assert starts[1:] == ends[:-1]
 
 
 def test_speech_from_the_first_sample_and_to_the_last() -> None:

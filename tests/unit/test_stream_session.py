@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,11 +16,15 @@ import megaasr.cli
 from megaasr import MegaASR
 from megaasr.audio import read
 from megaasr.audio.files import resample
+from megaasr.audio.waveform import Samples
 from megaasr.errors import AudioFormatError, ModelError, UsageError
 from megaasr.model.interface import Recognition, Request, SamplingSettings, SpeechModel
 from megaasr.stream.events import Event, Final, Partial, Reset, SpeechStarted, SpeechStopped
+from megaasr.stream.online_speech_activity import DetectedFrame, OnlineSpeechDetector
 from megaasr.stream.options import StreamOptions
 from megaasr.stream.session import StreamSession, open_stream
+from megaasr.transcribe.checks import CheckThresholds
+from megaasr.transcribe.options import ReliabilityOptions
 
 CLIPS = Path(megaasr.cli.__file__).parent / "demo_clips"
 RATE = 16_000
@@ -289,3 +294,37 @@ def test_options_are_checked(options: dict[str, object], message: str) -> None:
             StreamOptions(**options)  # type: ignore[arg-type]
     else:
         assert StreamOptions(**options).language == "klingonese"  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def doubtful_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that is never sure enough to begin an utterance."""
+
+    class Doubtful(OnlineSpeechDetector):
+        def add(self, samples: Samples) -> Iterator[DetectedFrame]:
+            for frame in super().add(samples):
+                yield replace(frame, probability=0.4 * frame.probability)
+
+        def finish(self) -> Iterator[DetectedFrame]:
+            for frame in super().finish():
+                yield replace(frame, probability=0.4 * frame.probability)
+
+    monkeypatch.setattr("megaasr.stream.session.OnlineSpeechDetector", Doubtful)
+
+
+@pytest.mark.usefixtures("doubtful_detector")
+def test_what_may_be_speech_is_decoded_once(asr: MegaASR, speech: NDArray[np.float32]) -> None:
+    events = run(open_stream(asr), speech)
+    kinds = [type(event) for event in events]
+    assert kinds == [SpeechStarted, SpeechStopped, Final] * len(finals(events))
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    text = " ".join(final.segment.text for final in finals(events))
+    assert "There are fifty-six monkeys near the nightclub." in text
+    assert run(open_stream(asr), speech, 320) == events
+
+
+@pytest.mark.usefixtures("doubtful_detector")
+def test_doubtful_text_that_fails_a_check_is_not_shown(speech: NDArray[np.float32]) -> None:
+    strict = ReliabilityOptions(thresholds=CheckThresholds(low_logprob=0.0))
+    asr = MegaASR.from_pretrained("tiny", device="cpu", reliability=strict)
+    assert run(open_stream(asr), speech) == []

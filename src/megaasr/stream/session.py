@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from megaasr.audio.files import unit_scale
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, require_finite
 from megaasr.errors import UsageError
+from megaasr.records import Segment
+from megaasr.stream.doubtful_speech import DoubtfulStretch
 from megaasr.stream.events import Event, Final, Partial, Reset, SpeechStarted, SpeechStopped
 from megaasr.stream.online_speech_activity import DetectedFrame, OnlineSpeechDetector
 from megaasr.stream.options import StreamOptions
 from megaasr.stream.partials import UtteranceText
 from megaasr.stream.resampling import Resampler
-from megaasr.stream.utterances import Endpointer, LiveUtterance
+from megaasr.stream.utterances import Boundary, Endpointer, LiveUtterance
 from megaasr.transcribe.chunking import VAD_FRAME
 from megaasr.transcribe.language_switch import HISTORY
 from megaasr.transcribe.recognizer import MegaASR
@@ -31,7 +33,7 @@ class StreamSession:
 
     Everything is decided on the clock of the audio: the same audio gives the same events, however
     it is divided among the calls of `feed`. Nothing is kept of an utterance after its final
-    segment, so memory does not grow. The model is called only while somebody speaks. A session
+    segment, so memory does not grow. The model is called only where there may be speech. A session
     belongs to one thread at a time.
 
     Args:
@@ -58,12 +60,13 @@ class StreamSession:
         # or a caller that stops iterating, loses nothing.
         self._frames: deque[DetectedFrame] = deque()
         self._ended: deque[tuple[LiveUtterance, UtteranceText]] = deque()
+        self._boundaries: deque[Boundary] = deque()
         self._events: deque[Event] = deque()
         self._text: UtteranceText | None = None
         self._fed = self._number = self._utterance = self._next_step = 0
         self._languages: tuple[str | None, ...] = ()
         self._carried = ""
-        self._is_finished = False
+        self._is_finished = self._is_over = False
 
     @property
     def fed_s(self) -> float:
@@ -137,37 +140,62 @@ class StreamSession:
             if self._ended:
                 self._finalize(*self._ended[0])
                 self._ended.popleft()
+            elif self._boundaries:
+                self._cross(self._boundaries[0])
+                self._boundaries.popleft()
+            elif self._text is not None and self._is_step_due():
+                self._step(self._text)
             elif self._frames:
-                self._process(self._frames.popleft())
-            elif self._is_finished and self._endpointer.is_open:
-                self._end(self._endpointer.finish())
+                self._boundaries.extend(self._endpointer.add(self._frames.popleft()))
+            elif self._is_finished and not self._is_over:
+                self._is_over = True
+                self._boundaries.extend(self._endpointer.finish())
             else:
                 return
 
-    def _process(self, frame: DetectedFrame) -> None:
-        """Take a frame into account, and decode the utterance so far if a step is due."""
-        for boundary in self._endpointer.add(frame):
-            if isinstance(boundary, LiveUtterance):
-                self._end(boundary)
-            else:
-                self._begin()
-                self._emit(SpeechStarted, start_s=boundary.start / SAMPLE_RATE)
-        text = self._text
-        if (
+    def _cross(self, boundary: Boundary) -> None:
+        """Begin or end an utterance, or decode what may be speech between utterances."""
+        if isinstance(boundary, LiveUtterance):
+            self._end(boundary)
+        elif isinstance(boundary, DoubtfulStretch):
+            self._decode_doubtful(boundary)
+        else:
+            self._begin()
+            self._emit(SpeechStarted, start_s=boundary.start / SAMPLE_RATE)
+
+    def _is_step_due(self) -> bool:
+        return (
             self.partials
-            and text is not None
             and self._endpointer.is_speaking
             and self._endpointer.speech_frames >= self._next_step
-        ):
-            self._next_step = self._endpointer.speech_frames + self._step_frames
-            if text.step(self._endpointer.samples(), may_commit=self._endpointer.may_commit):
-                self._emit(
-                    Partial,
-                    stable=text.commitment.stable,
-                    volatile=text.commitment.volatile,
-                    language=text.language,
-                    route=text.route,
-                )
+        )
+
+    def _step(self, text: UtteranceText) -> None:
+        """Decode the utterance so far."""
+        self._next_step = self._endpointer.speech_frames + self._step_frames
+        if text.step(self._endpointer.samples(), may_commit=self._endpointer.may_commit):
+            self._emit(
+                Partial,
+                stable=text.commitment.stable,
+                volatile=text.commitment.volatile,
+                language=text.language,
+                route=text.route,
+            )
+
+    def _decode_doubtful(self, stretch: DoubtfulStretch) -> None:
+        """Decode a stretch that may be speech; it is an utterance if its text passes all checks."""
+        segment = self._asr.decode_chunk(
+            self._asr.make_chunk(stretch.samples, stretch.start),
+            language=self.options.language,
+            context=self._context(),
+            languages=self._languages,
+        )
+        if segment.text and not segment.checks:
+            self._utterance += 1
+            self._emit(SpeechStarted, start_s=stretch.start / SAMPLE_RATE)
+            self._emit(SpeechStopped, stop_s=stretch.speech_end / SAMPLE_RATE)
+            self._keep(segment)
+            self._emit(Final, segment=segment, continued=False)
 
     def _begin(self) -> None:
         """Begin an utterance."""
@@ -198,9 +226,7 @@ class StreamSession:
             segment = self._asr.decode_chunk(
                 chunk, language=text.language, context=text.context, prefix=stable
             )
-        if segment.text:
-            self._languages = (*self._languages, segment.language)[-HISTORY:]
-            self._carry(segment.text)
+        self._keep(segment)
         self._emit(Final, segment=segment, continued=continued)
         if utterance.ending == "length":
             self._emit(Reset, reason="length")
@@ -209,9 +235,12 @@ class StreamSession:
     def _context(self) -> str:
         return f"{self.options.context} {self._carried}".strip()
 
-    def _carry(self, text: str) -> None:
-        if self.options.carry_context:
-            tail = f"{self._carried} {text}".strip()[-MAX_CARRIED_CHARACTERS:]
+    def _keep(self, segment: Segment) -> None:
+        """Keep what later utterances are decoded with: the language and, if wanted, the text."""
+        if segment.text:
+            self._languages = (*self._languages, segment.language)[-HISTORY:]
+        if segment.text and self.options.carry_context:
+            tail = f"{self._carried} {segment.text}".strip()[-MAX_CARRIED_CHARACTERS:]
             self._carried = tail
 
     def _emit(self, kind: type[Event], **fields: Any) -> None:

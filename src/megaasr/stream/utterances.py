@@ -3,7 +3,8 @@
 An utterance begins half a second before the first of three frames with speech. It ends after
 silence; from half of the longest utterance on a shorter silence is enough, and at its full length
 it is divided in the quietest place of its last quarter, with the rest going on as a new utterance.
-The decisions depend on the frames alone. At most one utterance is held in memory.
+Between utterances, stretches that may be speech are gathered (`doubtful_speech`). The decisions
+depend on the frames alone. At most one utterance is held in memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.stream.doubtful_speech import DoubtfulSpeech, DoubtfulStretch
 from megaasr.stream.online_speech_activity import DetectedFrame
 from megaasr.transcribe.chunking import VAD_FRAME, find_pause, find_speech_gap
 
@@ -58,7 +60,7 @@ class LiveUtterance:
     ending: Ending
 
 
-Boundary: TypeAlias = Onset | LiveUtterance
+Boundary: TypeAlias = Onset | LiveUtterance | DoubtfulStretch
 
 
 class Endpointer:
@@ -86,6 +88,7 @@ class Endpointer:
         self._frames: list[DetectedFrame] = []  # of the present utterance
         self._onset = 0
         self._silence = 0
+        self._doubtful = DoubtfulSpeech(self._end_frames, self._max_frames, _PRE_ROLL_FRAMES)
 
     @property
     def is_open(self) -> bool:
@@ -112,7 +115,9 @@ class Endpointer:
         if not self.is_open:
             self._before.append(frame)
             self._onset = self._onset + 1 if frame.probability >= self._threshold else 0
+            yield from self._doubtful.add(frame, self.position)
             if self._onset >= _ONSET_FRAMES:
+                yield from self._doubtful.stop(len(self._before))
                 self._open(list(self._before))
                 self._before.clear()
                 self._onset = 0
@@ -132,9 +137,12 @@ class Endpointer:
         elif length >= self._max_frames:
             yield self._divide()
 
-    def finish(self) -> LiveUtterance:
-        """Return the present utterance, which the end of the stream ends; one is open."""
-        return self._close("finish")
+    def finish(self) -> Iterator[Boundary]:
+        """Yield what the end of the stream ends."""
+        if self.is_open:
+            yield self._close("finish")
+        else:
+            yield from self._doubtful.stop(0)
 
     def _open(self, frames: list[DetectedFrame]) -> None:
         self._frames = frames

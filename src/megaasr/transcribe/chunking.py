@@ -25,6 +25,8 @@ SILENCE_DBFS = -75.0
 """A chunk whose peak does not exceed this level is silent (5 quantisation steps of 16 bits)."""
 MIN_DURATION_S = 0.1
 """A recording shorter than this cannot hold a word; it is not decoded."""
+POSSIBLE_SPEECH_THRESHOLD = 0.1
+"""Probability of speech, 0..1, from which a frame may be speech: audio around it is decoded."""
 NO_SPEECH_THRESHOLD = 0.02
 """A chunk is not decoded if the probability of speech stays below this value in all its frames. No
 clip of degraded speech with a severity up to 0.8 stays below it; of more severe ones, one in a
@@ -37,7 +39,6 @@ _PAUSE_FRAMES = 20  # 200 ms: shorter gaps are often stop consonants inside word
 _LONG_PAUSE_FRAMES = 50  # 500 ms: all longer pauses are equally good
 _PAUSE_DEPTH_DB = 10.0  # a pause is at least this far below the speech around it
 _PAUSE_SLACK = 0.25  # quiet is the lowest quarter, in dB, between noise floor and speech
-_TRIM_THRESHOLD = 0.1  # low, because trimmed audio is never decoded
 _TRIM_MARGIN_S = 0.5  # kept around possible speech
 _MIN_TRIM_S = 2.0  # less at either end is not worth trimming
 _FLOOR_DBFS = -70.0  # level differences below this are meaningless
@@ -109,7 +110,7 @@ class Chunk:
         count = len(self.samples)
         if self.speech is None:
             return 0, count
-        speech_frames = np.flatnonzero(self.speech >= _TRIM_THRESHOLD)
+        speech_frames = np.flatnonzero(self.speech >= POSSIBLE_SPEECH_THRESHOLD)
         if not len(speech_frames):
             return 0, count
         margin = int(_TRIM_MARGIN_S * SAMPLE_RATE)
