@@ -206,7 +206,11 @@ def test_the_options_of_transcribe_in_its_own_texts_are_its_own() -> None:
         for parameter in command.params
         for option in parameter.opts
     }
-    prefixes = ("cli/transcribe.py", "cli/whisper_options.py", "cli/screen.py", "transcribe/")
+    prefixes = (
+        *("cli/transcribe.py", "cli/transcription_run.py", "cli/whisper_options.py"),
+        *("cli/speech_arguments.py", "cli/output_arguments.py", "cli/reliability_arguments.py"),
+        *("cli/screen.py", "transcribe/"),
+    )
     named = [entry for entry in named_options() if entry[0].startswith(prefixes)]
     assert named
     # Those of `ffmpeg -ss` have one dash, so that they do not count.

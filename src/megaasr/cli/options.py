@@ -76,6 +76,13 @@ class DtypeName(StrEnum):
     FLOAT16 = "float16"
 
 
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        help="A folder, a Hugging Face name, or a shipped model, small or tiny [default: small].",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 BatchSize = Annotated[
     int, typer.Option(help="Chunks decoded at once.", min=1, rich_help_panel=MODEL_PANEL)
 ]
@@ -85,14 +92,15 @@ Device = Annotated[
         help="cpu, cuda, cuda:1 or mps [default: the best available].", rich_help_panel=MODEL_PANEL
     ),
 ]
+_LANGUAGE_HELP = (
+    "Language to force: a code or a name, such as zh, zho, zh-CN or Chinese [default: detected]."
+)
+Language = Annotated[str | None, typer.Option(help=_LANGUAGE_HELP)]
 ForcedLanguage = Annotated[
-    str | None,
-    typer.Option(
-        help="Language to force: a code or a name, such as zh, zho, zh-CN or Chinese "
-        "[default: detected].",
-        rich_help_panel=MODEL_PANEL,
-    ),
+    str | None, typer.Option(help=_LANGUAGE_HELP, rich_help_panel=MODEL_PANEL)
 ]
+"""`Language` of commands that list it among the options of the model."""
+Context = Annotated[str, typer.Option("--context", help="Names and terms that bias the model.")]
 NormalizerVersion = Annotated[
     int | None,
     typer.Option(
@@ -112,10 +120,10 @@ Threads = Annotated[
     int | None,
     typer.Option(help="CPU threads [default: torch's].", min=1, rich_help_panel=MODEL_PANEL),
 ]
-Offline = Annotated[
-    bool,
-    typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL_PANEL),
-]
+_OFFLINE = typer.Option("--offline", help="Never use the network.", rich_help_panel=MODEL_PANEL)
+Offline = Annotated[bool, _OFFLINE]
+OfflineSetting = Annotated[bool | None, _OFFLINE]
+"""`Offline` of commands that also read it from elsewhere: None if it is not given."""
 Revision = Annotated[
     str | None,
     typer.Option(

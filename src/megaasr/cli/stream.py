@@ -2,45 +2,108 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from megaasr.cli import options
+from megaasr.cli.argument_groups import grouped
 from megaasr.cli.interruption import FirstInterruption
 from megaasr.cli.languages import forced_language
 from megaasr.cli.live_display import LiveDisplay
-from megaasr.errors import AudioError, UsageError
-from megaasr.hub import HubOptions
-from megaasr.model.hub import DEFAULT_MODEL
-from megaasr.transcribe.bundle import ModelOptions
+from megaasr.cli.live_source import FILE_BLOCK_S, LiveSource, SourceArguments
+from megaasr.cli.model_arguments import ModelArguments
+from megaasr.errors import AudioError
 from megaasr.transcribe.search import SearchOptions
 
 if TYPE_CHECKING:
     from megaasr.audio.waveform import Samples
     from megaasr.stream.event_files import EventFiles
     from megaasr.stream.events import Event
+    from megaasr.stream.options import StreamOptions
     from megaasr.stream.recording import Recording
     from megaasr.stream.session import StreamSession
 
 app = typer.Typer(add_completion=False)
 
-MICROPHONE = "microphone"
-STANDARD_INPUT = "-"
 MAX_LAG_S = 2.0
 """Partial texts are left out while the model is so many seconds behind the audio."""
 _WARN_LAG_S = 30.0
-_FILE_BLOCK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SessionArguments:
+    """How utterances are found and decoded; `megaasr.stream.options` as options of the command."""
+
+    end_silence: Annotated[
+        float, typer.Option(help="Seconds of silence that end an utterance.")
+    ] = 0.6
+    step: Annotated[
+        float, typer.Option(help="Seconds of speech from one partial text to the next.")
+    ] = 1.0
+    speech_threshold: Annotated[
+        float, typer.Option(help="Probability from which a frame counts as speech.")
+    ] = 0.5
+    encoding: Annotated[
+        options.EncodingName,
+        typer.Option(
+            metavar="HOW",
+            help="What a partial text encodes: windowed, complete windows of 8 s once; or global, "
+            "the utterance again. Models without such windows, as small, encode all of it.",
+        ),
+    ] = options.EncodingName.WINDOWED
+    commit: Annotated[
+        options.CommitName,
+        typer.Option(
+            metavar="WHEN",
+            help="When partial text becomes stable: agreement of two texts, rollback (all but the "
+            "last words), or final (never before the end).",
+        ),
+    ] = options.CommitName.AGREEMENT
+    no_partials: Annotated[
+        bool, typer.Option("--no-partials", help="Show utterances only when they are complete.")
+    ] = False
+    context: options.Context = ""
+    carry_context: Annotated[
+        bool,
+        typer.Option(
+            "--carry-context", help="The last text is context of the next utterance. It can drift."
+        ),
+    ] = False
+
+    def stream_options(self, sample_rate: int, language: str | None) -> StreamOptions:
+        """Return the options of the session.
+
+        Args:
+            sample_rate: samples per second of the source.
+            language: the value of `--language`.
+
+        Raises:
+            UsageError: the model does not know the language, or a number is out of range.
+        """
+        from megaasr.stream.options import StreamOptions
+
+        return StreamOptions(
+            sample_rate=sample_rate,
+            language=forced_language(language),
+            context=self.context,
+            end_silence_s=self.end_silence,
+            step_s=self.step,
+            partials=not self.no_partials,
+            encoding=self.encoding.value,
+            commit=self.commit.value,
+            carry_context=self.carry_context,
+            threshold=self.speech_threshold,
+        )
 
 
 @app.command()
-def stream(  # noqa: PLR0913, PLR0917 (options)
+@grouped
+def stream(  # noqa: PLR0913 (options)
     source: Annotated[
         str,
         typer.Argument(
@@ -49,73 +112,12 @@ def stream(  # noqa: PLR0913, PLR0917 (options)
             show_default=False,
         ),
     ],
-    model: Annotated[
-        str,
-        typer.Option(
-            help="A folder, a Hugging Face name, or a shipped model, small or tiny.",
-            rich_help_panel=options.MODEL_PANEL,
-        ),
-    ] = DEFAULT_MODEL,
+    *,
+    model: options.ModelName = None,
     language: options.ForcedLanguage = None,
-    rate: Annotated[
-        int | None,
-        typer.Option(
-            help="Standard input holds raw samples, so many in a second [default: it holds a "
-            "container, such as WAV, that ffmpeg reads]."
-        ),
-    ] = None,
-    sample_format: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="FORMAT", help="Of raw samples: s16le, s16be, s32le, f32le or u8."
-        ),
-    ] = "s16le",
-    channels: Annotated[
-        int, typer.Option(help="Interleaved channels of raw samples; they are mixed.", min=1)
-    ] = 1,
-    pace: Annotated[
-        float,
-        typer.Option(
-            help="Seconds of a recording in a second: 1 is real time, 0 as fast as possible.", min=0
-        ),
-    ] = 0.0,
-    end_silence: Annotated[
-        float, typer.Option(help="Seconds of silence that end an utterance.")
-    ] = 0.6,
-    step: Annotated[
-        float, typer.Option(help="Seconds of speech from one partial text to the next.")
-    ] = 1.0,
-    speech_threshold: Annotated[
-        float, typer.Option(help="Probability from which a frame counts as speech.")
-    ] = 0.5,
-    encoding: Annotated[
-        options.EncodingName,
-        typer.Option(
-            metavar="HOW",
-            help="What a partial text encodes: windowed, complete windows of 8 s once; or global, "
-            "the utterance again. Models without such windows, as small, encode all of it.",
-        ),
-    ] = options.EncodingName.WINDOWED,
-    commit: Annotated[
-        options.CommitName,
-        typer.Option(
-            metavar="WHEN",
-            help="When partial text becomes stable: agreement of two texts, rollback (all but the "
-            "last words), or final (never before the end).",
-        ),
-    ] = options.CommitName.AGREEMENT,
-    no_partials: Annotated[
-        bool, typer.Option("--no-partials", help="Show utterances only when they are complete.")
-    ] = False,
-    context: Annotated[
-        str, typer.Option("--context", help="Names and terms that bias the model.")
-    ] = "",
-    carry_context: Annotated[
-        bool,
-        typer.Option(
-            "--carry-context", help="The last text is context of the next utterance. It can drift."
-        ),
-    ] = False,
+    loading: ModelArguments,
+    reading: SourceArguments,
+    live: SessionArguments,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -142,14 +144,6 @@ def stream(  # noqa: PLR0913, PLR0917 (options)
             rich_help_panel=options.OUTPUT_PANEL,
         ),
     ] = False,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    route: options.BranchRoute = options.RouteName.AUTO,
-    threshold: options.RouterThreshold = None,
-    adapter: options.AdapterFolder = None,
-    profile: options.Profile = None,
-    encoder_attention: options.Attention = options.AttentionName.WINDOWED,
-    align: options.AlignChoice = "model",
     decode: Annotated[
         options.SearchName,
         typer.Option(
@@ -159,9 +153,6 @@ def stream(  # noqa: PLR0913, PLR0917 (options)
             rich_help_panel=options.RELIABILITY_PANEL,
         ),
     ] = options.SearchName.GREEDY,
-    threads: options.Threads = None,
-    offline: options.Offline = False,
-    revision: options.Revision = None,
 ) -> None:
     """Transcribe live: text appears while somebody speaks, and is final after a pause.
 
@@ -170,39 +161,16 @@ def stream(  # noqa: PLR0913, PLR0917 (options)
     killed. docs/streaming.md explains events and options.
     """
     from megaasr.stream.event_files import EventFiles
-    from megaasr.stream.options import StreamOptions
     from megaasr.stream.recording import Recording
     from megaasr.stream.session import StreamSession
     from megaasr.transcribe.bundle import open_bundle
     from megaasr.transcribe.recognizer import MegaASR
 
     display = LiveDisplay(json_lines=json_lines)
-    opened = _open_source(source, rate, sample_format, channels, pace, display)
-    stream_options = StreamOptions(
-        sample_rate=opened.rate,
-        language=forced_language(language),
-        context=context,
-        end_silence_s=end_silence,
-        step_s=step,
-        partials=not no_partials,
-        encoding=encoding.value,
-        commit=commit.value,
-        carry_context=carry_context,
-        threshold=speech_threshold,
-    )
-    model_options = ModelOptions(
-        name=model,
-        device=device,
-        dtype=dtype and dtype.value,
-        threads=threads,
-        encoder_attention=encoder_attention.value,
-        align=align,
-        adapter=adapter,
-        route=route.value,
-        threshold=threshold,
-        hub=HubOptions(offline, revision),
-    ).with_profile(profile)
-    header = {"source": source, "model": model, "sample_rate": opened.rate}
+    opened = reading.open(source, display)
+    stream_options = live.stream_options(opened.rate, language)
+    model_options = loading.model_options(model)
+    header = {"source": source, "model": model_options.name, "sample_rate": opened.rate}
     with ExitStack() as stack:
         files = stack.enter_context(EventFiles(output or [], header))
         recording = None
@@ -214,68 +182,9 @@ def stream(  # noqa: PLR0913, PLR0917 (options)
         _run(StreamSession(asr, stream_options), opened, files, recording, display)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What is transcribed.
-
-    Attributes:
-        blocks: blocks of samples, float32 of shape [time].
-        rate: samples per second.
-        is_live: whether the source waits for nobody.
-    """
-
-    blocks: Iterator[Samples]
-    rate: int
-    is_live: bool
-
-
-def _open_source(
-    source: str,
-    rate: int | None,
-    sample_format: str,
-    channels: int,
-    pace: float,
-    display: LiveDisplay,
-) -> _Source:
-    """Return the source that the command line names.
-
-    Raises:
-        UsageError: options that do not belong to the source, or standard input is a terminal.
-        AudioError: there is no such file.
-    """
-    from megaasr.audio.files import blocks
-    from megaasr.audio.live import read_container, read_pcm
-    from megaasr.audio.waveform import SAMPLE_RATE
-    from megaasr.stream.microphone import microphone_blocks
-    from megaasr.stream.read_ahead import paced
-
-    if rate is not None and source != STANDARD_INPUT:
-        raise UsageError("--rate is that of raw samples from standard input: use - as SOURCE")
-    name, _, device = source.partition(":")
-    is_microphone = name == MICROPHONE and not Path(source).exists()
-    if pace and (is_microphone or source == STANDARD_INPUT):
-        raise UsageError(f"{source} has its own pace; --pace is for recordings")
-    if source == STANDARD_INPUT:
-        if sys.stdin.isatty():
-            raise UsageError("- reads audio from standard input, but that is a terminal")
-        stdin = sys.stdin.buffer
-        if rate is not None:
-            return _Source(read_pcm(stdin, sample_format, channels), rate, True)
-        return _Source(read_container(stdin, "<stdin>"), SAMPLE_RATE, True)
-    if is_microphone:
-        lost = "the system lost samples of the microphone: the machine is overloaded"
-        spoken = microphone_blocks(device or None, lambda: display.warn(lost))
-        return _Source(spoken, SAMPLE_RATE, True)
-    recording = blocks(source, block_s=_FILE_BLOCK_S)
-    recording = chain([next(recording)], recording)  # a file that cannot be read is noticed now
-    if pace:
-        return _Source(paced(recording, SAMPLE_RATE, pace), SAMPLE_RATE, True)
-    return _Source(recording, SAMPLE_RATE, False)
-
-
 def _run(
     session: StreamSession,
-    source: _Source,
+    source: LiveSource,
     files: EventFiles,
     recording: Recording | None,
     display: LiveDisplay,
@@ -293,7 +202,7 @@ def _run(
             display.show(event)
 
     blocks = source.blocks if recording is None else _recorded(source.blocks, recording)
-    limit_s = None if source.is_live else _FILE_BLOCK_S
+    limit_s = None if source.is_live else FILE_BLOCK_S
     ahead = ReadAhead(blocks, source.rate, limit_s=limit_s)
     partials, is_warned = session.partials, False
     failure: AudioError | None = None

@@ -16,11 +16,11 @@ import torch
 from transformers import Qwen3ASRForTokenClassification, Qwen3ASRProcessor
 
 from megaasr.audio.waveform import Samples
-from megaasr.errors import CheckpointError
+from megaasr.model.complete_checkpoint import load_complete
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import extract_features, pad_features
 from megaasr.model.interface import AlignedTime
-from megaasr.model.layout import aligner_config, aligner_key_mapping, original_processor
+from megaasr.model.layout import aligner_config, aligner_key_mapping
 from megaasr.model.prompt import AUDIO_END, AUDIO_PAD, AUDIO_START, token_id
 
 _DEFAULT_STEP_MS = 80.0
@@ -109,30 +109,13 @@ def load_aligner(folder: Path, device: torch.device, dtype: torch.dtype) -> Forc
         CheckpointError: the folder holds no forced aligner, or is damaged.
     """
     config, step_ms = aligner_config(folder)
-    load: Any = Qwen3ASRForTokenClassification.from_pretrained
-    key_mapping = aligner_key_mapping(folder)
-    options: dict[str, Any] = {"key_mapping": key_mapping} if key_mapping else {}
-    try:
-        model, info = load(
-            folder,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            **options,
-        )
-        processor = (
-            original_processor(folder) if key_mapping else Qwen3ASRProcessor.from_pretrained(folder)
-        )
-    except Exception as error:  # transformers raises all sorts for damaged files
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{folder} cannot be loaded: {first_line}") from error
-    problems = ("missing_keys", "unexpected_keys", "mismatched_keys")
-    wrong = [str(key) for problem in problems for key in info.get(problem) or ()]
-    if wrong:
-        raise CheckpointError(
-            f"{folder} does not match its config.json: {', '.join(sorted(wrong)[:5])}"
-        )
+    model, processor = load_complete(
+        Qwen3ASRForTokenClassification,
+        folder,
+        config=config,
+        dtype=dtype,
+        key_mapping=aligner_key_mapping(folder),
+    )
     return ForcedAligner(model.to(device).eval(), processor, step_ms or _DEFAULT_STEP_MS)
 
 

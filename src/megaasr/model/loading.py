@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.hub import ONLINE, HubOptions
+from megaasr.model.complete_checkpoint import explained_damage, load_complete
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
-from megaasr.model.layout import (
-    KEY_MAPPING,
-    EncoderAttention,
-    find_layout,
-    model_config,
-    original_processor,
-)
+from megaasr.model.layout import KEY_MAPPING, EncoderAttention, find_layout, model_config
 from megaasr.model.parts import require_parent
 from megaasr.model.prompt import AUDIO_PAD
 
@@ -181,39 +176,18 @@ def read_checkpoint(
     Raises:
         CheckpointError: the folder is not a Qwen3-ASR checkpoint, or is damaged.
     """
-    import transformers
-    from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+    from transformers import Qwen3ASRForConditionalGeneration
 
-    transformers_logging: Any = transformers.utils.logging
-    transformers_logging.disable_progress_bar()
-    load: Any = Qwen3ASRForConditionalGeneration.from_pretrained
     original = find_layout(folder) == "original"
-    options: dict[str, Any] = {"key_mapping": KEY_MAPPING} if original else {}
-    try:
-        options["config"] = model_config(folder, attention)
-        model, info = load(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-        )
-        processor = (
-            original_processor(folder) if original else Qwen3ASRProcessor.from_pretrained(folder)
-        )
-    except CheckpointError:
-        raise
-    except Exception as error:  # transformers raises all sorts for damaged files
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{folder} cannot be loaded: {first_line}") from error
-    problems = {
-        problem: sorted(map(str, info[problem]))
-        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info.get(problem)
-    }
-    if problems:
-        listed = "; ".join(
-            f"{problem.replace('_', ' ')}: {', '.join(keys[:5])}"
-            + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-            for problem, keys in problems.items()
-        )
-        raise CheckpointError(f"{folder} does not match its config.json ({listed})")
+    with explained_damage(folder):
+        config = model_config(folder, attention)
+    model, processor = load_complete(
+        Qwen3ASRForConditionalGeneration,
+        folder,
+        config=config,
+        dtype=dtype,
+        key_mapping=KEY_MAPPING if original else None,
+    )
     if processor.tokenizer.convert_tokens_to_ids(AUDIO_PAD) != model.config.audio_token_id:
         raise CheckpointError(
             f"the tokenizer in {folder} does not fit its config.json ({AUDIO_PAD} has another "

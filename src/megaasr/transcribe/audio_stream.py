@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeGuard, cast
 
 import numpy as np
@@ -139,6 +139,20 @@ def channel_streams(
     for stream in streams:
         stream.name = name
     return streams
+
+
+def as_list(audio: Audio | Sequence[Audio]) -> Sequence[Audio] | None:
+    """Return the recordings of a list or tuple; None for a single input.
+
+    Raises:
+        UsageError: the list contains a number, as if it were an array and its rate.
+    """
+    if not isinstance(audio, list | tuple) or is_array_with_rate(audio):
+        return None
+    recordings = cast("Sequence[Audio]", audio)
+    if any(isinstance(item, int | float) for item in recordings):
+        raise UsageError("a rate belongs to an array: (array, rate), or sample_rate=…")
+    return recordings
 
 
 def is_array_with_rate(audio: object) -> TypeGuard[tuple[NDArray[np.generic], int]]:

@@ -60,6 +60,24 @@ def channel_names(count: int) -> tuple[str, ...]:
     return tuple(f"channel{number}" for number in range(1, count + 1))
 
 
+def name_channels(
+    transcripts: Sequence[Transcript], powers: Sequence[Sequence[float]]
+) -> tuple[Transcript, ...]:
+    """Return the transcripts of a recording's channels, with their names and without bleed.
+
+    Args:
+        transcripts: transcript of each channel.
+        powers: mean square of each frame of 0.1 s, for each channel.
+    """
+    names = channel_names(len(transcripts))
+    return without_bleed(
+        [
+            ChannelTranscript(replace(transcript, channel=name), of_frames)
+            for transcript, name, of_frames in zip(transcripts, names, powers, strict=True)
+        ]
+    )
+
+
 def without_bleed(channels: Sequence[ChannelTranscript]) -> tuple[Transcript, ...]:
     """Return the transcripts of all channels, without phrases that are another channel's bleed.
 

@@ -3,47 +3,38 @@
 from __future__ import annotations
 
 import copy
-import logging
-import math
-import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
-import numpy as np
-
-from megaasr.audio.conditioning import without_low_frequencies
-from megaasr.audio.notes import AudioNote
 from megaasr.audio.selection import EVERYTHING, Selection
-from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.audio.waveform import Samples
 from megaasr.errors import AudioError, UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.hub import DEFAULT_MODEL
 from megaasr.model.interface import MAX_CHUNK_S, SpeechModel, WordAligner
 from megaasr.records import Segment, Transcript
-from megaasr.route.decision import NO_ROUTER, RouteChoice, RouteDecision
-from megaasr.transcribe.align import align_best
-from megaasr.transcribe.assemble import assemble_segment, skipped_segment
+from megaasr.route.decision import RouteChoice, RouteDecision
 from megaasr.transcribe.audio_stream import (
     Audio,
     AudioStream,
+    as_list,
     audio_name,
     channel_streams,
-    is_array_with_rate,
 )
+from megaasr.transcribe.batch_run import BatchRun, RunEvent
 from megaasr.transcribe.branch_choice import ChooseBranch
 from megaasr.transcribe.bundle import ModelBundle, ModelOptions, RouterLike, open_bundle
-from megaasr.transcribe.channels import ChannelTranscript, channel_names, without_bleed
-from megaasr.transcribe.checks import ChunkStats
-from megaasr.transcribe.chunking import Chunk, SpeechDetector, skip_flags, split_into_chunks
-from megaasr.transcribe.fallback import ChunkDecoding, DecodeTask, FallbackDecoder
-from megaasr.transcribe.language_switch import expected_language, resolve_language_switch
+from megaasr.transcribe.channels import name_channels
+from megaasr.transcribe.chunk_decoder import ChunkDecoder
+from megaasr.transcribe.chunk_source import make_chunk
+from megaasr.transcribe.chunking import Chunk, SpeechDetector
+from megaasr.transcribe.fallback import FallbackDecoder
 from megaasr.transcribe.options import DEFAULT_RELIABILITY, DecodeOptions, ReliabilityOptions
 from megaasr.transcribe.search import GREEDY, SearchOptions
 from megaasr.transcribe.segment_facts import Calibrate, uncalibrated
-from megaasr.transcribe.session import Outcome, ReadySegment, Session
+from megaasr.transcribe.session import Outcome
 from megaasr.transcribe.speech_activity import detect_speech
 
 if TYPE_CHECKING:
@@ -53,28 +44,6 @@ OnSegment = Callable[[str, Segment], None]
 """Called with the name of a recording and each of its segments, in order of time."""
 
 _Audio = TypeVar("_Audio", bound=Audio)  # so that a list[str] is a list of recordings too
-
-_LOGGER = logging.getLogger(__name__)
-_LOOK_AHEAD_BATCHES = 4
-"""Number of batches of chunks that are collected and sorted by length: less padding, bounded
-memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class _PendingChunk:
-    """A chunk that has to be decoded.
-
-    Attributes:
-        session: session of the recording.
-        index: index of its segment in the session.
-        chunk: the audio.
-        flags: facts that are known before it is decoded.
-    """
-
-    session: Session
-    index: int
-    chunk: Chunk
-    flags: tuple[str, ...]
 
 
 class MegaASR:
@@ -123,20 +92,23 @@ class MegaASR:
             raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
         self._model = model
         self._batch_size = batch_size
-        self._router = router
-        self._route = route
         self._detector = detector
-        self._reliability = reliability
-        self._calibration = calibration
-        self._aligner = aligner
         self._max_chunk_s = max_chunk_s
-        self._decoder = FallbackDecoder(
+        fallback = FallbackDecoder(
             model,
             reliability.thresholds,
             retry=reliability.retry,
             route=route,
             search=search,
             choose_branch=choose_branch,
+        )
+        self._decoder = ChunkDecoder(
+            fallback,
+            route=route,
+            router=router,
+            reliability=reliability,
+            calibration=calibration,
+            aligner=aligner,
         )
 
     @classmethod
@@ -248,7 +220,7 @@ class MegaASR:
     @property
     def reliability(self) -> ReliabilityOptions:
         """Quality checks and their consequences."""
-        return self._reliability
+        return self._decoder.reliability
 
     @property
     def max_chunk_s(self) -> float:
@@ -256,12 +228,12 @@ class MegaASR:
         return self._max_chunk_s()
 
     def __repr__(self) -> str:
-        return f"MegaASR({self._model.name!r}, route={self._route!r})"
+        return f"MegaASR({self._model.name!r}, route={self._decoder.route!r})"
 
     def with_uncalibrated_confidence(self) -> MegaASR:
         """Return a copy whose confidence of a word is the model's own probability."""
         copied = copy.copy(self)
-        copied._calibration = uncalibrated
+        copied._decoder = replace(self._decoder, calibration=uncalibrated)
         return copied
 
     def with_model(self, model: SpeechModel) -> MegaASR:
@@ -328,11 +300,7 @@ class MegaASR:
             ModelError: the model fails.
             UsageError: an argument cannot be used.
         """
-        recordings: Sequence[Audio] | None = None
-        if isinstance(audio, list | tuple) and not is_array_with_rate(audio):
-            recordings = cast("Sequence[Audio]", audio)
-            if any(isinstance(item, int | float) for item in recordings):
-                raise UsageError("a rate belongs to an array: (array, rate), or sample_rate=…")
+        recordings = as_list(audio)
         outcomes = self.transcribe_many(
             [cast("Audio", audio)] if recordings is None else recordings,
             sample_rate=sample_rate,
@@ -405,9 +373,7 @@ class MegaASR:
             samples: the part, float32 of shape [time], 16 kHz mono, 1 sample to 30 s.
             offset: number of samples of the recording before it.
         """
-        conditioned = np.concatenate(list(without_low_frequencies(iter([samples]))))
-        speech = None if self._detector is None else self._detector(conditioned)
-        return Chunk(offset, conditioned, speech)
+        return make_chunk(samples, offset, self._detector)
 
     def decode_chunk(
         self,
@@ -431,11 +397,7 @@ class MegaASR:
             ModelError: the model fails.
             UsageError: an argument cannot be used.
         """
-        if skipped := skip_flags(chunk):
-            return skipped_segment(chunk, skipped)
-        options = DecodeOptions(language, context)
-        ((segment, _),) = self._decode_chunks([(chunk, ())], options, prefix)
-        return self._resolve_language(segment, chunk, (), languages, options)
+        return self._decoder.decode(chunk, DecodeOptions(language, context), languages, prefix)
 
     def decide(self, samples: Samples) -> RouteDecision:
         """Return which branch decodes a chunk, and why.
@@ -443,9 +405,7 @@ class MegaASR:
         Args:
             samples: audio, float32 of shape [time], 16 kHz mono, at least one sample.
         """
-        if self._route in ("base", "robust"):
-            return RouteDecision(self._route, reason=f"selected by route={self._route}")
-        return NO_ROUTER if self._router is None else self._router.decide(samples)
+        return self._decoder.decide(samples)
 
     def transcribe_channels(
         self,
@@ -477,18 +437,9 @@ class MegaASR:
             UsageError: an argument cannot be used.
         """
         streams = channel_streams(audio, sample_rate, track)
-        names = channel_names(len(streams))
-        outcomes = (
-            event
-            for event in self._events(streams, DecodeOptions(language, context))
-            if isinstance(event, Outcome)
-        )
-        return without_bleed(
-            [
-                ChannelTranscript(replace(outcome.unwrap(), channel=name), stream.meter.powers)
-                for outcome, name, stream in zip(outcomes, names, streams, strict=True)
-            ]
-        )
+        events = self._events(streams, DecodeOptions(language, context))
+        transcripts = [event.unwrap() for event in events if isinstance(event, Outcome)]
+        return name_channels(transcripts, [stream.meter.powers for stream in streams])
 
     def channel_outcome(
         self,
@@ -513,173 +464,14 @@ class MegaASR:
             return Outcome(name, error=error)
         return Outcome(name, transcript=first, other_channels=tuple(others))
 
-    def _events(
-        self, streams: Iterable[AudioStream], options: DecodeOptions
-    ) -> Iterator[tuple[str, Segment] | Outcome]:
+    def _events(self, streams: Iterable[AudioStream], options: DecodeOptions) -> Iterator[RunEvent]:
         """Yield segments and outcomes, in the order of the inputs."""
-        sessions: deque[Session] = deque()  # not complete yet, in the order of the inputs
-        pending: list[_PendingChunk] = []
-        limit = self._batch_size  # a single batch at first, so that the first words come soon
-        for stream in streams:
-            session = Session(stream.name, stream.path, stream.notes)
-            sessions.append(session)
-            for chunk in self._read(stream, session):
-                pending.append(chunk)
-                if len(pending) >= limit:
-                    yield from self._decode(pending, sessions, options)
-                    limit = self._batch_size * _LOOK_AHEAD_BATCHES
-            if len(sessions) > limit:  # recordings without chunks wait behind one in flight
-                yield from self._decode(pending, sessions, options)
-            yield from self._emit_ready(sessions, options)
-        yield from self._decode(pending, sessions, options)
-
-    def _read(self, stream: AudioStream, session: Session) -> Iterator[_PendingChunk]:
-        """Read an input into its session, and yield the chunks that have to be decoded."""
-        try:
-            for chunk, flags in self._chunks(stream):
-                index = session.reserve(chunk)
-                skipped = skip_flags(chunk)
-                if skipped:
-                    session.add_result(index, skipped_segment(chunk, skipped + flags))
-                else:
-                    yield _PendingChunk(session, index, chunk, flags)
-            session.close()
-        except AudioError as error:
-            session.fail(error)
-
-    def _chunks(self, stream: AudioStream) -> Iterator[tuple[Chunk, tuple[str, ...]]]:
-        """Yield the chunks of an input, flagged where sound is missing.
-
-        A fault that becomes known when its chunk has been yielded is flagged on the next.
-        """
-        previous: Chunk | None = None
-        flagged: set[AudioNote] = set()
-        for chunk in split_into_chunks(stream.blocks(), self._detector, self._max_chunk_s()):
-            if previous is not None:
-                yield previous, _new_flags(stream.notes, flagged, previous.end_s)
-            previous = chunk
-        if previous is not None:  # only now is the input known to be complete
-            yield previous, _new_flags(stream.notes, flagged, math.inf)
-
-    def _decode(
-        self, pending: list[_PendingChunk], sessions: deque[Session], options: DecodeOptions
-    ) -> Iterator[tuple[str, Segment] | Outcome]:
-        """Route and decode the pending chunks in batches; yield what is complete after each."""
-        chunks = [chunk for chunk in pending if chunk.session.error is None]
-        pending.clear()
-        for batch in _batches(chunks, self._batch_size):
-            results = self._decode_chunks([(item.chunk, item.flags) for item in batch], options)
-            for item, (segment, decoding) in zip(batch, results, strict=True):
-                item.session.add_result(item.index, segment, item.chunk, item.flags)
-                _LOGGER.debug(
-                    "%s, %.2f to %.2f s: %s branch, %d attempts, %s",
-                    item.session.name,
-                    segment.start,
-                    segment.end,
-                    segment.route,
-                    len(decoding.attempts),
-                    ", ".join(segment.flags) or "no flags",
-                )
-            yield from self._emit_ready(sessions, options)
-
-    def _decode_chunks(
-        self,
-        chunks: Sequence[tuple[Chunk, tuple[str, ...]]],
-        options: DecodeOptions,
-        prefix: str = "",
-    ) -> list[tuple[Segment, ChunkDecoding]]:
-        """Route, decode and assemble chunks, each given with its flags, in one batch."""
-        decisions = [self.decide(chunk.trimmed()) for chunk, _ in chunks]
-        decodings = self._decoder.decode(
-            [
-                _task(chunk, decision, options, prefix)
-                for (chunk, _), decision in zip(chunks, decisions, strict=True)
-            ]
+        run = BatchRun(
+            self._decoder,
+            options,
+            model=self._model.name,
+            detector=self._detector,
+            max_chunk_s=self._max_chunk_s,
+            batch_size=self._batch_size,
         )
-        if self._aligner is not None:
-            decodings = [
-                align_best(decoding, chunk.trimmed(), self._aligner)
-                for (chunk, _), decoding in zip(chunks, decodings, strict=True)
-            ]
-        segments = [
-            assemble_segment(
-                chunk,
-                decoding,
-                decision,
-                reliability=self._reliability,
-                calibration=self._calibration,
-                flags=flags,
-            )
-            for (chunk, flags), decision, decoding in zip(chunks, decisions, decodings, strict=True)
-        ]
-        return list(zip(segments, decodings, strict=True))
-
-    def _emit_ready(
-        self, sessions: deque[Session], options: DecodeOptions
-    ) -> Iterator[tuple[str, Segment] | Outcome]:
-        """Yield what is final of the first session; once it is complete, go on to the next."""
-        while sessions:
-            session = sessions[0]
-            while (ready := session.next_ready()) is not None:
-                yield session.name, session.emit(self._finalize(ready, session, options))
-            if not session.done:
-                return
-            sessions.popleft()
-            yield session.outcome(self._model.name)
-
-    def _finalize(self, ready: ReadySegment, session: Session, options: DecodeOptions) -> Segment:
-        """Return a segment in its final form: decoded again if its language is implausible."""
-        return self._resolve_language(
-            ready.segment, ready.chunk, ready.flags, session.languages, options
-        )
-
-    def _resolve_language(
-        self,
-        segment: Segment,
-        chunk: Chunk | None,
-        flags: tuple[str, ...],
-        languages: Sequence[str | None],
-        options: DecodeOptions,
-    ) -> Segment:
-        """Return a segment, decoded again if its language does not fit the languages before it."""
-        expected = expected_language(languages, segment)
-        if options.language is not None or expected is None or chunk is None:
-            return segment
-        forced_options = DecodeOptions(expected, options.context)
-        ((forced, decoding),) = self._decode_chunks([(chunk, flags)], forced_options)
-        return resolve_language_switch(segment, forced, decoding)
-
-
-def _task(chunk: Chunk, decision: RouteDecision, options: DecodeOptions, prefix: str) -> DecodeTask:
-    samples = chunk.trimmed()
-    duration_s = len(samples) / SAMPLE_RATE
-    stats = ChunkStats(duration_s, options.context, chunk.speech_s, chunk.speech_probability)
-    seed = zlib.crc32(samples.tobytes())  # the same audio always gives the same samples
-    return DecodeTask(
-        samples,
-        decision.route,
-        stats,
-        language=options.language,
-        seed=seed,
-        degraded_probability=decision.degraded_probability,
-        prefix=prefix,
-    )
-
-
-def _new_flags(
-    notes: Iterable[AudioNote], flagged: set[AudioNote], end_s: float
-) -> tuple[str, ...]:
-    """Return the flags of faults before `end_s` that are not in `flagged`, and add them to it."""
-    new = [
-        note for note in notes if note.flag and note not in flagged and (note.at_s or 0.0) < end_s
-    ]
-    flagged.update(new)
-    return tuple(dict.fromkeys(note.flag for note in new if note.flag))
-
-
-def _batches(chunks: Sequence[_PendingChunk], size: int) -> list[list[_PendingChunk]]:
-    """Group chunks of similar length; the groups with the earliest chunks come first."""
-    order = sorted(range(len(chunks)), key=lambda i: len(chunks[i].chunk.samples))
-    groups = [order[start : start + size] for start in range(0, len(order), size)]
-    groups.sort(key=min)
-    return [[chunks[i] for i in group] for group in groups]
+        return run.events(streams)

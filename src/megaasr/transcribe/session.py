@@ -9,6 +9,7 @@ from megaasr.audio.notes import AudioNote
 from megaasr.errors import AudioError
 from megaasr.records import Segment, Transcript
 from megaasr.transcribe.assemble import assemble_transcript
+from megaasr.transcribe.chunk_source import FlaggedChunk
 from megaasr.transcribe.chunking import Chunk
 
 
@@ -53,13 +54,11 @@ class ReadySegment:
 
     Attributes:
         segment: the segment.
-        chunk: the audio it was decoded from; None if it was not decoded.
-        flags: facts about the chunk that were known before it was decoded.
+        chunk: the chunk it was decoded from; None if it was not decoded.
     """
 
     segment: Segment
-    chunk: Chunk | None
-    flags: tuple[str, ...]
+    chunk: FlaggedChunk | None
 
 
 class Session:
@@ -99,22 +98,15 @@ class Session:
         self._reserved += 1
         return self._reserved - 1
 
-    def add_result(
-        self,
-        index: int,
-        segment: Segment,
-        chunk: Chunk | None = None,
-        flags: tuple[str, ...] = (),
-    ) -> None:
+    def add_result(self, index: int, segment: Segment, chunk: FlaggedChunk | None = None) -> None:
         """Add the segment of a chunk in flight.
 
         Args:
             index: index from `reserve`.
             segment: the segment.
             chunk: the chunk, if it was decoded and may have to be decoded again.
-            flags: facts about the chunk that were known before it was decoded.
         """
-        self._ready[index] = ReadySegment(segment, chunk, flags)
+        self._ready[index] = ReadySegment(segment, chunk)
 
     def close(self) -> None:
         """State that the recording has no further chunks."""

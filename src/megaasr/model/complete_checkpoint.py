@@ -1,0 +1,96 @@
+"""Reads checkpoints with transformers' native classes, and refuses those that are incomplete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from megaasr.errors import CheckpointError
+from megaasr.model.layout import original_processor
+
+if TYPE_CHECKING:
+    import torch
+
+_MAX_LISTED = 5
+
+
+def load_complete(
+    native_class: Any,
+    folder: Path,
+    *,
+    config: Any,
+    dtype: torch.dtype,
+    key_mapping: Mapping[str, str] | None,
+) -> tuple[Any, Any]:
+    """Read a model and its processor; every weight of the model must be there, and no other.
+
+    Args:
+        native_class: transformers' class of the model.
+        folder: folder of the checkpoint, in either layout.
+        config: native configuration of the model.
+        dtype: data type to load the weights in.
+        key_mapping: maps the names of the weights of the original layout to the native ones; None
+            for the native layout.
+
+    Returns:
+        The native model, on the CPU, and its processor.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or does not match its configuration.
+    """
+    import transformers
+    from transformers import Qwen3ASRProcessor
+
+    transformers_logging: Any = transformers.utils.logging
+    transformers_logging.disable_progress_bar()
+    options: dict[str, Any] = {} if key_mapping is None else {"key_mapping": key_mapping}
+    with explained_damage(folder):
+        model, info = native_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+        processor = (
+            Qwen3ASRProcessor.from_pretrained(folder)
+            if key_mapping is None
+            else original_processor(folder)
+        )
+    _require_exact(folder, info)
+    return model, processor
+
+
+@contextmanager
+def explained_damage(folder: Path) -> Iterator[None]:
+    """Turn what transformers raises for a damaged checkpoint into a `CheckpointError`.
+
+    Raises:
+        CheckpointError: the block raised an error.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # transformers raises all sorts for damaged files
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{folder} cannot be loaded: {first_line}") from error
+
+
+def _require_exact(folder: Path, info: Mapping[str, Any]) -> None:
+    """Raise a `CheckpointError` if weights are missing, left over or of another shape."""
+    problems = {
+        problem: sorted(map(str, info[problem]))
+        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if info.get(problem)
+    }
+    if problems:
+        listed = "; ".join(
+            f"{problem.replace('_', ' ')}: {', '.join(keys[:_MAX_LISTED])}"
+            + (f" and {len(keys) - _MAX_LISTED} more" if len(keys) > _MAX_LISTED else "")
+            for problem, keys in problems.items()
+        )
+        raise CheckpointError(f"{folder} does not match its config.json ({listed})")
