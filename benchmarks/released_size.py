@@ -12,6 +12,7 @@ from benchmarks.processes import child, run_process
 from benchmarks.timing import say
 
 _TOKENS, _AUDIO_S = 100, 30
+_DTYPES = ("float32", "int8")
 
 
 def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
@@ -21,26 +22,32 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
         path = Path(folder) / "model"
         millions = _write(path, quick=settings.quick)
         size_gb = sum(file.stat().st_size for file in path.glob("*.safetensors")) / 1e9
-        say("released_size: loading it, and decoding one chunk")
         tokens = 4 if settings.quick else _TOKENS
-        report = run_process(child("released_size", path, settings.device, tokens)).report()
-    rows = [
-        {"what": "load the weights", "wall_s": round(report["load_s"], 2)},
-        {"what": f"transcribe {_AUDIO_S} s", "wall_s": round(report["transcribe_s"], 2)},
-        *(
-            {
-                "what": name,
-                "wall_s": round(report[key], 4),
-                "share": round(report[key] / report["transcribe_s"], 5),
-            }
-            for name, key in (("the router", "router_s"), ("voice-activity detection", "vad_s"))
-        ),
-    ]
+        reports = {}
+        for dtype in _DTYPES:
+            say(f"released_size: loading it in {dtype}, and decoding one chunk")
+            process = run_process(child("released_size", path, settings.device, tokens, dtype))
+            reports[dtype] = process.report()
+    rows: list[Row] = []
+    for dtype, report in reports.items():
+        rows += (
+            {"what": name, "dtype": dtype, "wall_s": round(report[key], 2)}
+            | {"times_float32": round(reports["float32"][key] / report[key], 2)}
+            for name, key in (
+                ("load the weights", "load_s"),
+                (f"transcribe {_AUDIO_S} s", "transcribe_s"),
+            )
+        )
+    whole = reports["float32"]["transcribe_s"]
+    rows += (
+        {"what": name, "wall_s": round(report[key], 4), "share": round(report[key] / whole, 5)}
+        for report in [reports["float32"]]
+        for name, key in (("the router", "router_s"), ("voice-activity detection", "vad_s"))
+    )
     used = {
         "millions": round(millions),
         "file_gb": round(size_gb, 2),
-        "peak_mb": report["peak_mb"],
-        "dtype": report["dtype"],
+        "peak_mb": {dtype: report["peak_mb"] for dtype, report in reports.items()},
         "tokens": tokens,
         "audio_s": _AUDIO_S,
         "device": settings.device,
@@ -87,21 +94,24 @@ def _write(folder: Path, *, quick: bool) -> float:
 
 
 def table(entry: Mapping[str, Any]) -> Table:
-    """One line for each part."""
+    """One line for each part and data type."""
     used = entry["settings"]
     lines = [
         [
             row["what"],
+            row.get("dtype", ""),
             f"{row['wall_s']:.3g}",
+            f"{row['times_float32']:.1f} x" if "times_float32" in row else "",
             f"{100 * row['share']:.2f} %" if "share" in row else "",
         ]
         for row in entry["rows"]
     ]
+    peaks = ", ".join(f"{peak / 1000:.1f} GB in {dtype}" for dtype, peak in used["peak_mb"].items())
     note = (
         f"Random weights in the shape of the 1.7B: {used['millions']} million parameters, "
-        f"{used['file_gb']} GB in bfloat16 on disk, computed in {used['dtype']} on "
-        f"{used['device']}; peak memory of the process {used['peak_mb'] / 1000:.1f} GB. One chunk "
-        f"of {used['audio_s']} s, {used['tokens']} tokens; the router in its released size. "
-        "Timed is a second run of each."
+        f"{used['file_gb']} GB in bfloat16 on disk, on {used['device']}; peak memory of the "
+        f"process: {peaks}. One chunk of {used['audio_s']} s, {used['tokens']} tokens; the router "
+        "in its released size. Timed is a second run of each, but of loading the only one."
     )
-    return Table("released_size", note, ("part", "wall s", "of transcribing"), lines)
+    columns = ("part", "weights", "wall s", "as fast as float32", "of transcribing in float32")
+    return Table("released_size", note, columns, lines)

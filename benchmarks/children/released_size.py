@@ -1,4 +1,4 @@
-"""Load a model, decode a chunk of 30 s, route it, detect speech in it: MODEL DEVICE TOKENS."""
+"""Load a model, decode a chunk of 30 s, route it, find its speech: MODEL DEVICE TOKENS DTYPE."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.children import report
 
 
-def main(model: str, device: str, tokens: str) -> None:
+def main(model: str, device: str, tokens: str, dtype: str) -> None:
     """Measure how long each part takes; the first run of a part does not count."""
     import numpy as np
     import torch
@@ -23,7 +23,7 @@ def main(model: str, device: str, tokens: str) -> None:
     from megaasr.transcribe.speech_activity import detect_speech
 
     start = time.perf_counter()
-    loaded = load_model(model, device=device, hub=HubOptions(offline=True))
+    loaded = load_model(model, device=device, dtype=dtype, hub=HubOptions(offline=True))
     load_s = time.perf_counter() - start
     samples = (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
     inputs: Any = loaded.inputs([Request(samples)])
@@ -46,7 +46,6 @@ def main(model: str, device: str, tokens: str) -> None:
         transcribe_s=_timed(transcribe),
         router_s=_timed(lambda: router.decide(samples)),
         vad_s=_timed(lambda: detect_speech(samples)),
-        dtype=str(native.dtype).removeprefix("torch."),
     )
 
 

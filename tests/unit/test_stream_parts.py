@@ -102,11 +102,11 @@ def test_clicks_are_no_speech_and_weak_frames_continue_speech() -> None:
 
 
 def test_what_may_be_speech_is_given_out_once() -> None:
-    (stretch,) = boundaries([(2, 0), (0.3, 0.05), (1, 0.15), (0.3, 0.05), (2, 0)])
-    assert isinstance(stretch, DoubtfulStretch)
-    assert stretch.start == pytest.approx(1.5 * 16_000, abs=FRAME)
-    assert stretch.speech_end == pytest.approx(3.6 * 16_000, abs=2 * FRAME)
-    assert stretch.start + len(stretch.samples) == pytest.approx(4.2 * 16_000, abs=2 * FRAME)
+    (doubtful,) = boundaries([(2, 0), (0.3, 0.05), (1, 0.15), (0.3, 0.05), (2, 0)])
+    assert isinstance(doubtful, DoubtfulStretch)
+    assert doubtful.start == pytest.approx(1.5 * 16_000, abs=FRAME)
+    assert doubtful.speech_end == pytest.approx(3.6 * 16_000, abs=2 * FRAME)
+    assert doubtful.start + len(doubtful.samples) == pytest.approx(4.2 * 16_000, abs=2 * FRAME)
 
 
 def test_noise_that_cannot_be_speech_is_dropped() -> None:
@@ -114,17 +114,17 @@ def test_noise_that_cannot_be_speech_is_dropped() -> None:
 
 
 def test_doubtful_speech_before_an_utterance_ends_where_the_utterance_begins() -> None:
-    stretch, onset, _ = boundaries([(1, 0), (2, 0.2), (1, 0.9), (1, 0)])
-    assert isinstance(stretch, DoubtfulStretch)
+    doubtful, onset, _ = boundaries([(1, 0), (2, 0.2), (1, 0.9), (1, 0)])
+    assert isinstance(doubtful, DoubtfulStretch)
     assert isinstance(onset, Onset)
-    assert stretch.start + len(stretch.samples) == onset.start
+    assert doubtful.start + len(doubtful.samples) == onset.start
 
 
 def test_a_long_doubtful_stretch_is_divided() -> None:
-    stretches = boundaries([(25, 0.2)], longest_s=10.0)
-    assert [type(stretch) for stretch in stretches] == [DoubtfulStretch] * 3
-    ends = [s.start + len(s.samples) for s in stretches if isinstance(s, DoubtfulStretch)]
-    starts = [s.start for s in stretches if isinstance(s, DoubtfulStretch)]
+    parts = boundaries([(25, 0.2)], longest_s=10.0)
+    assert [type(doubtful) for doubtful in parts] == [DoubtfulStretch] * 3
+    ends = [s.start + len(s.samples) for s in parts if isinstance(s, DoubtfulStretch)]
+    starts = [s.start for s in parts if isinstance(s, DoubtfulStretch)]
     assert starts[1:] == ends[:-1]
 
 

@@ -130,14 +130,17 @@ def attach(model: nn.Module, adapter: Adapter) -> None:
         )
     for name, layer in adapter.layers.items():
         weight: Any = modules[name].weight
-        a, b = (matrix.to(weight.device, weight.dtype) for matrix in (layer.a, layer.b))
+        # Quantised layers compute in float32, and so do their side branches.
+        dtype = weight.dtype if weight.is_floating_point() else torch.float32
+        a, b = (matrix.to(weight.device, dtype) for matrix in (layer.a, layer.b))
         modules[name].register_forward_hook(_SideBranch(a, b, _row_kind(name)))
 
 
 def _problem(name: str, module: nn.Module | None, a: torch.Tensor, b: torch.Tensor) -> str | None:
-    if not isinstance(module, nn.Linear):
+    # Linear layers of any kind, also quantised ones.
+    inputs, outputs = (getattr(module, size, None) for size in ("in_features", "out_features"))
+    if inputs is None or outputs is None:
         return f"{name} is {'no linear layer' if module else 'not in the model'}"
-    inputs, outputs = module.in_features, module.out_features
     if (a.shape[1], b.shape[0]) != (inputs, outputs):
         return f"{name} is {inputs} to {outputs}, the adapter's {a.shape[1]} to {b.shape[0]}"
     return None

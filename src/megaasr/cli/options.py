@@ -68,12 +68,22 @@ class CommitName(StrEnum):
     FINAL = "final"
 
 
-class DtypeName(StrEnum):
-    """Values of `--dtype`."""
+class StoredDtypeName(StrEnum):
+    """Data types of weights in files."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+
+
+class DtypeName(StrEnum):
+    """Values of `--dtype`, where a model is loaded."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
 
 
 ModelName = Annotated[
@@ -112,7 +122,8 @@ NormalizerVersion = Annotated[
 Dtype = Annotated[
     DtypeName | None,
     typer.Option(
-        help="Data type of the weights [default: bfloat16 on GPUs that support it, else float32].",
+        help="Data type of the weights; int8 for CPUs; auto: the fastest "
+        "[default: bfloat16 on GPUs that support it, else float32].",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megaasr.cli.options import DtypeName, Offline
+from megaasr.cli.options import Offline, StoredDtypeName
 
 app = typer.Typer(add_completion=False)
 
@@ -30,8 +30,8 @@ def pack(  # noqa: PLR0913, PLR0917 (options)
         typer.Option(help="File of mega-asr train router.", exists=True, dir_okay=False),
     ] = None,
     dtype: Annotated[
-        DtypeName, typer.Option(help="Data type of the adapter's file.")
-    ] = DtypeName.FLOAT16,
+        StoredDtypeName, typer.Option(help="Data type of the adapter's file.")
+    ] = StoredDtypeName.FLOAT16,
     measured: Annotated[
         Path | None,
         typer.Option(

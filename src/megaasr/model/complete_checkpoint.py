@@ -30,7 +30,8 @@ def load_complete(
         native_class: transformers' class of the model.
         folder: folder of the checkpoint, in either layout.
         config: native configuration of the model.
-        dtype: data type to load the weights in.
+        dtype: data type to load the weights in; with int8, the linear layers and the embedding are
+            quantised (`model.int8`), and all else is float32.
         key_mapping: maps the names of the weights of the original layout to the native ones; None
             for the native layout.
 
@@ -40,12 +41,17 @@ def load_complete(
     Raises:
         CheckpointError: the checkpoint is damaged, or does not match its configuration.
     """
+    import torch
     import transformers
     from transformers import Qwen3ASRProcessor
 
     transformers_logging: Any = transformers.utils.logging
     transformers_logging.disable_progress_bar()
     options: dict[str, Any] = {} if key_mapping is None else {"key_mapping": key_mapping}
+    if dtype == torch.int8:
+        from megaasr.model.int8 import Int8Config
+
+        dtype, options["quantization_config"] = torch.float32, Int8Config()
     with explained_damage(folder):
         model, info = native_class.from_pretrained(
             folder,

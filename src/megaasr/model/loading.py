@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SIZE = 8
 _LOGGER = logging.getLogger(__name__)
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 """Names of the data types that a model can be loaded in."""
 
 
@@ -44,8 +44,7 @@ def load_model(
         name: `tiny`, a local folder, or a name on the hub; a base alone, or with adapter and
             router.
         device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
-        dtype: `float32`, `bfloat16` or `float16`; None selects bfloat16 on GPUs that support it,
-            float32 otherwise.
+        dtype: one of `DTYPES`, see `choose_dtype`.
         hub: how a model on the hub is found.
         batch_size: largest number of chunks in one forward pass.
         encoder_attention: `windowed` or `global`, see `layout.model_config`.
@@ -141,18 +140,26 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
 
     Args:
         device: the device that computes.
-        dtype: `float32`, `bfloat16` or `float16`; None selects bfloat16 on GPUs that support it,
-            float32 otherwise.
+        dtype: one of `DTYPES`. None selects bfloat16 on GPUs that support it, float32 otherwise.
+            `auto` differs from it on CPUs: bfloat16 with matrix units for it (AMX), else int8.
 
     Raises:
-        UsageError: the name is not one of these.
+        UsageError: the name is not one of these, or int8 is requested for another device than a
+            CPU.
     """
     import torch
 
-    if dtype is not None:
-        if dtype not in DTYPES:
-            raise UsageError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
-        requested: torch.dtype = getattr(torch, dtype)
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
+    if dtype == "auto" and device.type == "cpu":
+        return torch.bfloat16 if "amx_bf16" in torch.cpu.get_capabilities() else torch.int8
+    if dtype == "int8" and device.type != "cpu":
+        raise UsageError(
+            f"dtype int8 is for CPUs, and the device is {device}; use bfloat16 or float16 there, "
+            "or --device cpu"
+        )
+    if dtype not in (None, "auto"):
+        requested: torch.dtype = getattr(torch, str(dtype))
         return requested
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
@@ -167,7 +174,8 @@ def read_checkpoint(
 
     Args:
         folder: folder of the base checkpoint, in either layout.
-        dtype: data type to load the weights in.
+        dtype: data type to load the weights in; with int8, the linear layers and the embedding are
+            quantised (`model.int8`), and all else is float32.
         attention: `windowed` or `global`, see `layout.model_config`.
 
     Returns:

@@ -67,7 +67,7 @@ class ServerSettings(Recipe):
     model: str = Field(DEFAULT_MODEL, description="Shipped model, folder, or hub name.")
     aliases: Names = Field(OPENAI_MODELS, description="Other names that clients may give it.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1 or mps.")
-    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] | None = Field(
         None, description="Data type of the weights."
     )
     batch_size: int = Field(8, ge=1, description="Chunks decoded at once.")

@@ -182,18 +182,18 @@ class StreamSession:
                 route=text.route,
             )
 
-    def _decode_doubtful(self, stretch: DoubtfulStretch) -> None:
+    def _decode_doubtful(self, doubtful: DoubtfulStretch) -> None:
         """Decode a stretch that may be speech; it is an utterance if its text passes all checks."""
         segment = self._asr.decode_chunk(
-            self._asr.make_chunk(stretch.samples, stretch.start),
+            self._asr.make_chunk(doubtful.samples, doubtful.start),
             language=self.options.language,
             context=self._context(),
             languages=self._languages,
         )
         if segment.text and not segment.checks:
             self._utterance += 1
-            self._emit(SpeechStarted, start_s=stretch.start / SAMPLE_RATE)
-            self._emit(SpeechStopped, stop_s=stretch.speech_end / SAMPLE_RATE)
+            self._emit(SpeechStarted, start_s=doubtful.start / SAMPLE_RATE)
+            self._emit(SpeechStopped, stop_s=doubtful.speech_end / SAMPLE_RATE)
             self._keep(segment)
             self._emit(Final, segment=segment, continued=False)
 

@@ -45,7 +45,8 @@ class ModelOptions:
     Attributes:
         name: a shipped model (`small` or `tiny`), a folder, or a name on the Hugging Face hub.
         device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
-        dtype: `float32`, `bfloat16` or `float16`; None selects by device.
+        dtype: `float32`, `bfloat16`, `float16`, `int8` (on CPUs) or `auto`; None selects by
+            device.
         batch_size: largest number of chunks in one forward pass.
         threads: number of CPU threads; None keeps torch's setting.
         encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.

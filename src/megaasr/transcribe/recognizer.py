@@ -170,7 +170,8 @@ class MegaASR:
             name: a shipped model (`small` or `tiny`), a folder, or a name on the Hugging Face hub;
                 a base alone, or base, adapter and router in the layout of `zhifeixie/Mega-ASR`.
             device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
-            dtype: `float32`, `bfloat16` or `float16`; None selects by device.
+            dtype: `float32`, `bfloat16`, `float16`, `int8` (on CPUs) or `auto`; None selects by
+                device.
             revision: branch, tag or commit on the hub; None for the default branch.
             cache_dir: folder for downloads; None for the hub library's own.
             token: access token for the hub; None for the stored login.

@@ -1,0 +1,171 @@
+"""8-bit integer weights for CPUs: quantised layers, and the loading of a checkpoint into them.
+
+The weight of every linear layer and of the token embedding is stored as 8-bit integers with a scale
+per output row. The input of a linear layer is quantised row by row while it runs, so that the
+product is one of integers, which CPUs compute several times as fast as one of float32. All else
+(convolutions, norms and attention) is computed in float32, and the side branches of an adapter stay
+unquantised.
+
+The loading is done by transformers' interface for quantisers: each weight is quantised as soon as
+it is read, so that the whole model is never in memory at full precision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers.auto import register_quantization_config, register_quantizer
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+METHOD = "megaasr_int8"
+_LARGEST = 127
+_SMALLEST_SCALE = 1e-30  # keeps rows of zeros at zero
+_VALUES_PER_BLOCK = 2**18  # of a weight that is quantised: what fits a core's cache
+
+
+def quantize(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the rows of a matrix as integers, and their scales.
+
+    Args:
+        rows: matrix of any floating-point type, shape [rows, columns].
+
+    Returns:
+        Integers within -127..127, int8 of shape [rows, columns], and the scale of each row, float32
+        of shape [rows, 1]. Their product differs from the matrix by at most half a scale.
+    """
+    rows = rows.float()
+    scales = rows.abs().amax(-1, keepdim=True).div_(_LARGEST).clamp_min_(_SMALLEST_SCALE)
+    return (rows / scales).round_().to(torch.int8), scales
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with 8-bit weights.
+
+    Args:
+        in_features: columns of the weight.
+        out_features: rows of the weight.
+        bias: whether a bias is added.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = _parameter(out_features, in_features, dtype=torch.int8)
+        self.weight_scale = _parameter(out_features, dtype=torch.float32)
+        self.bias = _parameter(out_features, dtype=torch.float32) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the product with the weight, and the bias added.
+
+        Args:
+            x: input, float32 of shape [..., in_features].
+
+        Returns:
+            float32 of shape [..., out_features].
+        """
+        integers, scales = quantize(x.reshape(-1, self.in_features))
+        output = torch._int_mm(integers, self.weight.t()).to(x.dtype)
+        output.mul_(self.weight_scale).mul_(scales)
+        if self.bias is not None:
+            output += self.bias
+        return output.view(*x.shape[:-1], self.out_features)
+
+
+class Int8Embedding(nn.Module):
+    """A token embedding with 8-bit weights.
+
+    Args:
+        num_embeddings: number of tokens.
+        embedding_dim: width of an embedding.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.weight = _parameter(num_embeddings, embedding_dim, dtype=torch.int8)
+        self.weight_scale = _parameter(num_embeddings, dtype=torch.float32)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of tokens, float32 of shape [..., embedding_dim].
+
+        Args:
+            tokens: token ids, int64 of any shape.
+        """
+        return self.weight[tokens].float() * self.weight_scale[tokens].unsqueeze(-1)
+
+
+def _parameter(*shape: int, dtype: torch.dtype) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape, dtype=dtype), requires_grad=False)
+
+
+@register_quantization_config(METHOD)
+@dataclass
+class Int8Config(QuantizationConfigMixin):
+    """Tells `from_pretrained` to load a checkpoint into 8-bit layers."""
+
+    quant_method: Any = METHOD
+
+
+@register_quantizer(METHOD)
+class Int8Quantizer(HfQuantizer):
+    """Loads a checkpoint of floating-point weights into 8-bit layers."""
+
+    def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
+        """Return whether a parameter of the checkpoint is a weight of an 8-bit layer."""
+        layer, _, name = param_name.rpartition(".")
+        return name == "weight" and isinstance(
+            model.get_submodule(layer), Int8Linear | Int8Embedding
+        )
+
+    def get_quantize_ops(self) -> ConversionOps:
+        """Return the operation that quantises one weight."""
+        return _Quantize()
+
+    def is_serializable(self) -> bool:
+        """Return False: checkpoints are written at full precision."""
+        return False
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether the model can be trained: no."""
+        return False
+
+    def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
+        for name, module in list(model.named_modules()):
+            with torch.device("meta"):
+                if isinstance(module, nn.Linear):
+                    replacement: nn.Module = Int8Linear(
+                        module.in_features, module.out_features, bias=module.bias is not None
+                    )
+                elif isinstance(module, nn.Embedding):
+                    replacement = Int8Embedding(module.num_embeddings, module.embedding_dim)
+                else:
+                    continue
+            model.set_submodule(name, replacement)
+        # A head that shares the embedding's weight shares its scales, too.
+        for target, source in list(model.all_tied_weights_keys.items()):
+            model.all_tied_weights_keys[f"{target}_scale"] = f"{source}_scale"
+        return model
+
+
+class _Quantize(ConversionOps):
+    """Replaces a weight by its integers and scales."""
+
+    def convert(self, input_dict: dict[str, Any], *_: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the parameters of an 8-bit layer, by name, from the weight in a checkpoint."""
+        ((weight,),) = input_dict.values()
+        name = kwargs["full_layer_name"]
+        integers = torch.empty(weight.shape, dtype=torch.int8)
+        scales = torch.empty(len(weight), 1)
+        rows = max(1, _VALUES_PER_BLOCK // weight.shape[1])
+        blocks = (tensor.split(rows) for tensor in (weight, integers, scales))
+        for weight_block, integer_block, scale_block in zip(*blocks, strict=True):
+            quantised, block_scales = quantize(weight_block)
+            integer_block.copy_(quantised)
+            scale_block.copy_(block_scales)
+        return {name: integers, f"{name}_scale": scales.squeeze(-1)}

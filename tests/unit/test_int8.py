@@ -1,0 +1,109 @@
+"""8-bit weights: exact arithmetic on integers, loading, and the branches of a quantised model."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from megaasr.errors import UsageError
+from megaasr.model.int8 import Int8Embedding, Int8Linear, quantize
+from megaasr.model.interface import Request
+from megaasr.model.loading import choose_dtype, load_model
+from megaasr.model.qwen3_asr import Qwen3ASR
+
+SHIPPED_TINY = Path(__file__).parents[2] / "src/megaasr/model/shipped/tiny"
+
+
+@given(seed=st.integers(0, 2**31), rows=st.integers(1, 9), columns=st.integers(1, 70))
+def test_a_quantised_row_is_within_half_a_step(seed: int, rows: int, columns: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(rows, columns, generator=generator) * 10 ** float(seed % 7 - 3)
+    matrix[0] = 0
+    integers, scales = quantize(matrix)
+    assert int(integers.min()) >= -127
+    error = (integers * scales - matrix).abs()
+    assert bool((error <= 0.5001 * scales).all())
+    assert not integers[0].any()
+
+
+def test_a_linear_layer_multiplies_the_integers_exactly() -> None:
+    generator = torch.Generator().manual_seed(3)
+    weight, x = (torch.randn(size, generator=generator) for size in ((24, 40), (2, 5, 40)))
+    layer = Int8Linear(40, 24, bias=True)
+    integers, scales = quantize(weight)
+    layer.weight.copy_(integers)
+    layer.weight_scale.copy_(scales.squeeze(-1))
+    bias = torch.randn(24, generator=generator)
+    layer.bias = torch.nn.Parameter(bias)
+    quantised_x, x_scales = quantize(x)
+    product = quantised_x.double() @ integers.double().T
+    expected = (product * x_scales * scales.squeeze(-1) + bias).float()
+    torch.testing.assert_close(layer(x), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Qwen3ASR:
+    return load_model(SHIPPED_TINY, device="cpu", dtype="int8")
+
+
+def test_every_linear_layer_and_the_embedding_are_quantised(tiny: Qwen3ASR) -> None:
+    kinds = [type(module) for module in tiny.model.modules()]
+    assert torch.nn.Linear not in kinds
+    assert torch.nn.Embedding not in kinds
+    head, embedding = tiny.model.lm_head, tiny.model.model.language_model.embed_tokens
+    assert isinstance(head, Int8Linear)
+    assert isinstance(embedding, Int8Embedding)
+    assert head.weight is embedding.weight
+    assert head.weight_scale is embedding.weight_scale
+    assert tiny.model.dtype == torch.float32
+
+
+def test_original_checkpoints_are_quantised_too() -> None:
+    folder = Path(__file__).parents[1] / "golden/original_layout"
+    model = load_model(folder, device="cpu", dtype="int8").model
+    assert isinstance(model.model.audio_tower.conv_out, Int8Linear)
+
+
+def test_weights_are_those_of_the_checkpoint(tiny: Qwen3ASR) -> None:
+    exact = dict(load_model(SHIPPED_TINY, device="cpu").model.named_modules())
+    for name, module in tiny.model.named_modules():
+        if isinstance(module, Int8Linear | Int8Embedding):
+            scales = module.weight_scale.unsqueeze(-1)
+            error = (module.weight * scales - exact[name].weight).abs()
+            assert bool((error <= 0.5001 * scales).all()), name
+
+
+def test_without_its_adapter_the_model_is_the_quantised_base_bit_for_bit(
+    tiny: Qwen3ASR, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(SHIPPED_TINY, folder, ignore=shutil.ignore_patterns("mega-asr-merged"))
+    base = load_model(folder, device="cpu", dtype="int8")
+    assert tiny.has_robust_route
+    assert not base.has_robust_route
+    rng = np.random.default_rng(5)
+    requests = [Request((0.1 * rng.standard_normal(24_000)).astype(np.float32)) for _ in range(2)]
+    inputs = base.inputs(requests)
+    with torch.inference_mode():
+        expected = base.model(**inputs).logits
+        assert torch.equal(tiny.model(**inputs).logits, expected)
+    robust = replace(requests[1], route="robust")
+    assert tiny.recognize([requests[0], robust])[0] == base.recognize(requests)[0]
+
+
+def test_int8_is_refused_on_a_gpu() -> None:
+    with pytest.raises(UsageError, match=r"int8 is for CPUs.*--device cpu"):
+        choose_dtype(torch.device("cuda"), "int8")
+
+
+def test_auto_is_the_default_on_a_gpu_and_saves_memory_on_a_cpu() -> None:
+    assert choose_dtype(torch.device("mps"), "auto") == choose_dtype(torch.device("mps"))
+    assert choose_dtype(torch.device("cpu"), "auto") in (torch.int8, torch.bfloat16)
+    assert choose_dtype(torch.device("cpu")) == torch.float32
