@@ -38,9 +38,9 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
                 (f"transcribe {_AUDIO_S} s", "transcribe_s"),
             )
         )
-    whole = reports["float32"]["transcribe_s"]
+    float32_s = reports["float32"]["transcribe_s"]
     rows += (
-        {"what": name, "wall_s": round(report[key], 4), "share": round(report[key] / whole, 5)}
+        {"what": name, "wall_s": round(report[key], 4), "share": round(report[key] / float32_s, 5)}
         for report in [reports["float32"]]
         for name, key in (("the router", "router_s"), ("voice-activity detection", "vad_s"))
     )
