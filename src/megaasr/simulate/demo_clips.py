@@ -18,11 +18,12 @@ import numpy as np
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Waveform
 from megaasr.records import Utterance, read_manifest, write_manifest
+from megaasr.simulate.noise_pool import NoisePool
 from megaasr.simulate.scenarios import CLEAN, SCENARIOS
 from megaasr.simulate.simulator import Simulator
 
 SEED = 1
-SEVERITY = 0.3
+SEVERITY = 0.5
 COMPOUNDS = ("far_field+noise", "obstructed+dropout", "echo+recording+distortion")
 _PEAK = 0.5
 
@@ -55,7 +56,7 @@ def build(corpus: Path, output: Path) -> list[Utterance]:
     selected = list(select(corpus / "test.jsonl"))
     singles = [scenario.name for scenario in SCENARIOS if len(scenario.conditions) == 1]
     scenarios = [*singles, *COMPOUNDS]
-    simulator = Simulator()
+    simulator = Simulator(NoisePool(split="test"))
     clips = []
     for number, utterance in enumerate(selected):
         speech = files.read(corpus / utterance.audio).samples
