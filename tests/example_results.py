@@ -94,13 +94,20 @@ def _prediction(system: str, clip: TestClip) -> Prediction:
         text = ""
     elif chance.random() < error_rate / 8:
         text = separator.join([text, *[words[-1]] * 12])
-    route = None if system == "base" else "robust"
+    route, probability = None if system == "base" else "robust", None
     if system == "routed":
-        route = "robust" if (clip.severity or 0) > 0.4 else "base"
+        probability = clip.severity or 0.1
+        route = "robust" if probability > 0.4 else "base"
     failed = "the model gave up" if chance.random() < 0.01 else None
     hypothesis = "" if failed else text
     return Prediction(
-        hypothesis, failed, clip.language, route, duration_s=clip.duration_s, seconds=0.05
+        hypothesis,
+        failed,
+        clip.language,
+        route,
+        degraded_probability=probability,
+        duration_s=clip.duration_s,
+        seconds=0.05,
     )
 
 

@@ -44,6 +44,14 @@ def test_without_both_branches_there_is_none(tmp_path: Path) -> None:
     assert regrets(result, normalizer) == []
 
 
+def test_a_result_without_clips_keeps_its_regrets(result: Result) -> None:
+    (normalizer, *_) = result.normalizers
+    stored = result.model_copy(update={"clips": ()})
+    regrets_of = [s.regret for s in scenario_regrets(stored, "routed", normalizer)]
+    assert regrets_of == [s.regret for s in scenario_regrets(result, "routed", normalizer)]
+    assert all(s.robust_share is None for s in scenario_regrets(stored, "routed", normalizer))
+
+
 def test_the_table_ends_with_the_mean(result: Result) -> None:
     (normalizer, *_) = result.normalizers
     (table,) = regrets(result, normalizer)

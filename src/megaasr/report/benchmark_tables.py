@@ -174,7 +174,7 @@ def _regret_table(result: Result, system: str, normalizer: str) -> Table | None:
             percent(scenario.base),
             percent(scenario.robust),
             percent(scenario.routed),
-            percent(scenario.robust_share, 0),
+            "–" if scenario.robust_share is None else percent(scenario.robust_share, 0),
             f"{100 * scenario.regret:+.1f}",
         ]
         for scenario in scenarios

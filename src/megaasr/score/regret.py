@@ -19,7 +19,8 @@ class ScenarioRegret:
         clips: number of clips.
         base, robust: error rates of the branches, at least 0.
         routed: error rate of the system.
-        robust_share: share of the clips, 0..1, whose text is the robust branch's.
+        robust_share: share of the clips, 0..1, whose text is the robust branch's; None if the
+            result has no clips.
     """
 
     scenario: str
@@ -27,7 +28,7 @@ class ScenarioRegret:
     base: float
     robust: float
     routed: float
-    robust_share: float
+    robust_share: float | None
 
     @property
     def regret(self) -> float:
@@ -39,31 +40,27 @@ def scenario_regrets(result: Result, system: str, normalizer: str) -> list[Scena
     """Return the regret of a system in each scenario, in the order of the result.
 
     Args:
-        result: a benchmark with clips, of the systems `base` and `robust` and others.
+        result: a benchmark of the systems `base` and `robust` and others.
         system: name of the system that chooses between the branches.
         normalizer: name of the normaliser of the rates.
 
     Returns:
-        The scenarios; empty if the branches are not among the systems, or the system does not
-        choose between them.
+        The scenarios; empty if the branches are not among the systems, or the system has no router.
     """
-    if not {BASE, ROBUST} <= {s.name for s in result.systems} or system in {BASE, ROBUST}:
+    systems = {summary.name for summary in result.systems}
+    if not {BASE, ROBUST} <= systems or system in {BASE, ROBUST} or system not in result.routing:
         return []
-    routes: dict[str, list[str]] = {}
+    routes: dict[str, list[str | None]] = {}
     for clip in result.clips:
-        route = clip.hypotheses[system].route
-        if clip.scenario is not None and route is not None:
-            routes.setdefault(clip.scenario, []).append(route)
+        if clip.scenario is not None:
+            routes.setdefault(clip.scenario, []).append(clip.hypotheses[system].route)
     regrets = []
     for group in result.groups_by("scenario"):
-        taken = routes.get(group.name)
-        if taken is None or not all(name in group.rates for name in (BASE, ROBUST, system)):
-            continue
-        base, robust, routed = (group.rates[s][normalizer] for s in (BASE, ROBUST, system))
+        base, robust, routed = (group.rates[name][normalizer] for name in (BASE, ROBUST, system))
         if base.is_defined:
-            share = taken.count(ROBUST) / len(taken)
+            taken = routes.get(group.name)
+            share = None if taken is None else taken.count(ROBUST) / len(taken)
             regrets.append(
                 ScenarioRegret(group.name, base.clips, base.rate, robust.rate, routed.rate, share)
             )
-    # A system that takes one branch everywhere, such as another adapter, does not route.
-    return regrets if len({r for rs in routes.values() for r in rs}) > 1 else []
+    return regrets
