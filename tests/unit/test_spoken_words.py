@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from megaasr.errors import RecordError
+from megaasr.records.timed_words import read_timed_words
 from megaasr.synthesize.flite_words import word_bounds
 from megaasr.synthesize.plan import PlannedClip
 from megaasr.synthesize.spoken_words import time_spoken_words
@@ -86,3 +89,17 @@ def test_joined_clips_have_the_words_of_their_parts() -> None:
     assert time_spoken_words([second, joined], {second.id: 1.0, joined.id: 3.7}).keys() == {
         second.id
     }
+
+
+def test_timed_words_are_read_from_a_list_and_from_its_json() -> None:
+    words = [{"text": "Go", "start": 0.1, "end": 0.3}, {"text": "home.", "end": 0.8}]
+    expected = [("Go", 0.1, 0.3), ("home.", 0.3, 0.8)]
+    assert read_timed_words({"words": words}) == expected
+    assert read_timed_words({"words": json.dumps(words)}) == expected
+    assert read_timed_words({}) == []
+
+
+@pytest.mark.parametrize("words", ["Go home.", [{"text": "Go"}], ["Go"], 3, '{"text": "Go"}'])
+def test_other_lists_of_words_are_refused(words: object) -> None:
+    with pytest.raises(RecordError, match=r"r7: words must be a list of text, start and end"):
+        read_timed_words({"id": "r7", "words": words})

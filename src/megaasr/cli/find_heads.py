@@ -51,11 +51,11 @@ def _timed_clips(data: Path, limit: int) -> list[TimedClip]:
     from megaasr.model.head_search import TimedClip
     from megaasr.model.interface import MAX_CHUNK_S
     from megaasr.records import read_manifest
-    from megaasr.synthesize.spoken_words import read_timed_words
+    from megaasr.records.timed_words import read_timed_words
 
     clips: list[TimedClip] = []
     for utterance in read_manifest(data):
-        words = read_timed_words(utterance)
+        words = read_timed_words(utterance.extra)
         if words and words[-1][2] <= MAX_CHUNK_S:
             waveform = read_clip(data.parent, utterance.audio)
             if waveform.duration_s <= MAX_CHUNK_S:

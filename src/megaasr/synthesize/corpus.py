@@ -17,6 +17,7 @@ from megaasr.errors import AudioError, MegaASRError
 from megaasr.folder_claim import FolderClaim
 from megaasr.progress import OnAudioProgress
 from megaasr.records import Utterance, write_manifest
+from megaasr.records.timed_words import WORDS_FIELD
 from megaasr.synthesize.nonspeech import draw_nonspeech
 from megaasr.synthesize.plan import (
     SPLITS,
@@ -25,7 +26,7 @@ from megaasr.synthesize.plan import (
     plan_corpus,
     random_stream,
 )
-from megaasr.synthesize.spoken_words import WORDS_FIELD, TimedWords, time_spoken_words
+from megaasr.synthesize.spoken_words import TimedWords, time_spoken_words
 from megaasr.synthesize.voices import speak
 
 RECIPE_FILE = "recipe.json"

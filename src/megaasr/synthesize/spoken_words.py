@@ -10,31 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from megaasr.errors import RecordError
-from megaasr.records import Utterance
 from megaasr.synthesize.flite_words import Bounds, word_bounds
 from megaasr.synthesize.plan import PlannedClip
 
-WORDS_FIELD = "words"
-"""Field of a record that lists the words with their times."""
 TimedWords = list[dict[str, Any]]
-
-
-def read_timed_words(utterance: Utterance) -> list[tuple[str, float, float]]:
-    """Return the words of an utterance with their starts and ends in seconds; none if unknown.
-
-    Raises:
-        RecordError: the field `words` is not a list of words with times.
-    """
-    try:
-        return [
-            (str(word["text"]), float(word["start"]), float(word["end"]))
-            for word in utterance.extra.get(WORDS_FIELD) or ()
-        ]
-    except (TypeError, KeyError, ValueError) as error:
-        raise RecordError(
-            f"{utterance.id}: words must be a list of text, start and end in seconds"
-        ) from error
 
 
 def time_spoken_words(

@@ -14,6 +14,7 @@ from megaasr.audio.files import resample
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.errors import UsageError
 from megaasr.progress import OnRemarkedProgress
+from megaasr.records.timed_words import read_timed_words
 from megaasr.score.streaming.baselines import LocalAgreement, ReleasedSchedule
 from megaasr.score.streaming.metrics import (
     ClipMeasures,
@@ -185,7 +186,7 @@ def run_stream_bench(
         "test_set": {"path": str(test_set.path), "sha256": test_set.sha256},
         "feed_s": feed_s,
         "clock": clock,
-        "word_times": "reference" if all(map(_has_times, test_set.clips)) else "offline",
+        "word_times": "reference" if all(map(_is_timed, test_set.clips)) else "offline",
         "systems": systems,
     }
     lines = "".join(strict_json.dumps(line, ensure_ascii=False) + "\n" for line in log)
@@ -243,8 +244,9 @@ def _opener(spec: LiveSpec, asr: MegaASR, language: str | None) -> Callable[[Meg
 def _timed_clip(clip: TestClip, root: Path, offline: _Offline | None) -> _TimedClip:
     waveform = read_clip(root, clip.audio)
     samples = resample(waveform.samples, waveform.sample_rate, SAMPLE_RATE)
-    if _has_times(clip):
-        words = [(str(w["text"]), float(w["end"])) for w in (clip.record or {})["words"]]
+    known = read_timed_words(clip.record or {})
+    if known or not clip.text:
+        words = [(text, end) for text, _, end in known]
     elif offline is None:
         raise UsageError(
             f"clip {clip.id} has no times of words (words: text and end), and no system has a "
@@ -271,11 +273,8 @@ def _words_by_offline(
     return [(word, start + share * sum(lengths[: index + 1])) for index, word in enumerate(words)]
 
 
-def _has_times(clip: TestClip) -> bool:
-    words = (clip.record or {}).get("words")
-    return isinstance(words, list) and all(
-        isinstance(word, dict) and {"text", "end"} <= word.keys() for word in words
-    )
+def _is_timed(clip: TestClip) -> bool:
+    return not clip.text or bool(read_timed_words(clip.record or {}))
 
 
 def _measure(timed: _TimedClip, run: ClipRun) -> ClipMeasures:

@@ -15,7 +15,7 @@ from megaasr.audio import files
 from megaasr.audio.clips import read_clip
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
 from megaasr.records import read_manifest
-from megaasr.synthesize.spoken_words import read_timed_words
+from megaasr.records.timed_words import read_timed_words
 from megaasr.text.bare_words import bare_word
 from megaasr.train.input_check import InputCheck
 from megaasr.train.small.alignment import align_words
@@ -47,7 +47,8 @@ def check_spoken_times(
     Raises:
         TrainingError: no record lists words with times.
     """
-    timed = [(u, words) for u in read_manifest(manifest) if (words := read_timed_words(u))][:limit]
+    read = ((u, read_timed_words(u.extra)) for u in read_manifest(manifest))
+    timed = [(utterance, words) for utterance, words in read if words][:limit]
     check = InputCheck()
     needed = f"{manifest}: no record lists its words with times"
     check.require(bool(timed), needed, "mega-asr synthesize, with flite; or give --lexicon")
