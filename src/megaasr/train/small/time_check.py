@@ -47,8 +47,8 @@ def check_spoken_times(
     Raises:
         TrainingError: no record lists words with times.
     """
-    read = ((u, read_timed_words(u.extra)) for u in read_manifest(manifest))
-    timed = [(utterance, words) for utterance, words in read if words][:limit]
+    records = ((u, read_timed_words(u.extra)) for u in read_manifest(manifest))
+    timed = [(utterance, words) for utterance, words in records if words][:limit]
     check = InputCheck()
     needed = f"{manifest}: no record lists its words with times"
     check.require(bool(timed), needed, "mega-asr synthesize, with flite; or give --lexicon")
