@@ -244,9 +244,9 @@ def _opener(spec: LiveSpec, asr: MegaASR, language: str | None) -> Callable[[Meg
 def _timed_clip(clip: TestClip, root: Path, offline: _Offline | None) -> _TimedClip:
     waveform = read_clip(root, clip.audio)
     samples = resample(waveform.samples, waveform.sample_rate, SAMPLE_RATE)
-    known = read_timed_words(clip.record or {})
-    if known or not clip.text:
-        words = [(text, end) for text, _, end in known]
+    timed = read_timed_words(clip.record or {})
+    if timed or not clip.text:
+        words = [(text, end) for text, _, end in timed]
     elif offline is None:
         raise UsageError(
             f"clip {clip.id} has no times of words (words: text and end), and no system has a "
