@@ -89,7 +89,7 @@ tiny: corpus
 	$(MAKE) readme
 
 readme: .venv/.installed
-	$(BIN)/python -m megaasr.report.readme docs/results.md docs/training.md
+	$(BIN)/python -m megaasr.report.readme docs/results.md docs/training.md docs/engines.md
 
 demo-clips: corpus
 	$(BIN)/python -m megaasr.simulate.demo_clips $(CORPUS) src/megaasr/cli/demo_clips

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -274,6 +275,28 @@ def test_options_take_dashes_and_underscores(
     settings = {"device": "cpu", "dtype": None, "hub": HubOptions(), "batch_size": 3}
     settings |= {"encoder_attention": "windowed", "time_words": True, "adapter": None}
     assert loaded == [("tiny", settings)]
+
+
+def test_a_model_is_made_to_fit_into_memory(
+    run: Run, loaded: list[tuple[str, dict[str, object]]]
+) -> None:
+    result = run(wav("a.wav"), "--memory", "0.6 GB", "--device", "cpu")
+    assert result.status == 0
+    assert re.search(r"note: tiny needs about 0\.5\d GB: weights .* batches of 1,", result.err)
+    assert run(wav("a.wav"), "--memory=8G", "--batch-size=3", "--dtype=int8").status == 0
+    settings = [(setting["dtype"], setting["batch_size"]) for _, setting in loaded]
+    assert settings == [("float32", 1), ("int8", 3)]
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [("8", "write a number and its unit"), ("1MB", "does not fit into 0.001 GB of memory")],
+)
+def test_memory_that_is_no_size_or_too_small(run: Run, memory: str, message: str) -> None:
+    result = run(wav("a.wav"), "--memory", memory, "--device", "cpu")
+    assert result.status == 2
+    assert message in result.err
+    assert result.out == ""
 
 
 def test_equal_stems(run: Run) -> None:

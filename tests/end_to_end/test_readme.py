@@ -22,6 +22,7 @@ STREAMING = (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
 SIMULATION = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+ENGINES = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
 CLIPS = ROOT / "src" / "megaasr" / "cli" / "demo_clips"
 TINY = ROOT / "src" / "megaasr" / "model" / "shipped" / "tiny"
 
@@ -132,7 +133,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("document", "name"),
-    [(document, name) for document in (RESULTS, TRAINING) for name in sections(document)],
+    [(document, name) for document in (RESULTS, TRAINING, ENGINES) for name in sections(document)],
 )
 def test_the_numbers_are_the_results(document: str, name: str) -> None:
     assert fill(document, name, section(name, ROOT)) == document, "run: make readme"

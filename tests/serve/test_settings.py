@@ -21,6 +21,13 @@ def test_the_command_line_overrides_the_environment_and_that_the_file(tmp_path: 
     assert settings.model == "small"
 
 
+def test_the_memory_decides_the_batch_size_unless_that_is_set() -> None:
+    options = load_settings(None, {"MEGA_ASR_MEMORY": "8GB"}, {}).model_options()
+    assert (options.memory, options.batch_size, options.max_batch_size) == ("8GB", None, 8)
+    options = load_settings(None, {}, {"memory": "auto", "batch_size": 8}).model_options()
+    assert (options.memory, options.batch_size) == ("auto", 8)
+
+
 def test_variables_hold_lists_and_truth_values() -> None:
     settings = load_settings(
         None,

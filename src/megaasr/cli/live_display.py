@@ -55,12 +55,19 @@ class LiveDisplay:
             sys.stdout.flush()
             self._is_open = True
 
+    def note(self, message: str) -> None:
+        """Show a note in one line."""
+        self._message("note", message, "cyan")
+
     def warn(self, message: str) -> None:
         """Show a warning in one line."""
+        self._message("warning", message, "yellow")
+
+    def _message(self, kind: str, message: str, foreground: str) -> None:
         self._close()
         colour = None if "NO_COLOR" not in os.environ else False
-        line = f"mega-asr: warning: {single_line(message)}"
-        typer.secho(line, err=True, fg="yellow", color=colour)
+        line = f"mega-asr: {kind}: {single_line(message)}"
+        typer.secho(line, err=True, fg=foreground, color=colour)
 
     def finish(self, audio_s: float) -> None:
         """Show a summary in one line."""

@@ -16,6 +16,7 @@ class ModelArguments:
 
     device: options.Device = None
     dtype: options.Dtype = None
+    memory: options.Memory = None
     route: options.BranchRoute = options.RouteName.AUTO
     threshold: options.RouterThreshold = None
     adapter: options.AdapterFolder = None
@@ -26,21 +27,24 @@ class ModelArguments:
     offline: options.Offline = False
     revision: options.Revision = None
 
-    def model_options(self, name: str | None, batch_size: int = 8) -> ModelOptions:
+    def model_options(self, name: str | None, batch_size: int | None = None) -> ModelOptions:
         """Return the options to open a model with.
 
         Args:
             name: the value of `--model`; None for the default model.
-            batch_size: largest number of chunks that are decoded at once, at least 1.
+            batch_size: largest number of chunks that are decoded at once, at least 1; None for the
+                default, or what `--memory` allows.
 
         Raises:
-            UsageError: the profile is not one, or was fitted for another router.
+            UsageError: the profile is not one, or was fitted for another router; or the memory is
+                no size.
         """
         return ModelOptions(
             name=name or DEFAULT_MODEL,
             device=self.device,
             dtype=self.dtype and self.dtype.value,
             batch_size=batch_size,
+            memory=self.memory,
             threads=self.threads,
             encoder_attention=self.encoder_attention.value,
             align=self.align,

@@ -96,6 +96,15 @@ ModelName = Annotated[
 BatchSize = Annotated[
     int, typer.Option(help="Chunks decoded at once.", min=1, rich_help_panel=MODEL_PANEL)
 ]
+ChosenBatchSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Chunks decoded at once [default: 8, or what --memory allows].",
+        min=1,
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+"""`BatchSize` of commands with `--memory`: None if it is not given."""
 Device = Annotated[
     str | None,
     typer.Option(
@@ -124,6 +133,15 @@ Dtype = Annotated[
     typer.Option(
         help="Data type of the weights; int8 for CPUs; auto: the fastest "
         "[default: bfloat16 on GPUs that support it, else float32].",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that the model may use, such as 8GB or 7.5GiB, or auto for what is free; "
+        "decides dtype and batch size unless they are stated (docs/engines.md).",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

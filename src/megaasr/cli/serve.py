@@ -98,6 +98,7 @@ class ServerArguments:
     ] = None
     device: options.Device = None
     dtype: options.Dtype = None
+    memory: options.Memory = None
     route: Annotated[
         options.RouteName | None,
         typer.Option(

@@ -177,7 +177,9 @@ def stream(  # noqa: PLR0913 (options)
         if record is not None:
             recording = stack.enter_context(Recording(record, opened.rate))
         asr = MegaASR.from_bundle(
-            open_bundle(model_options), model_options, search=SearchOptions(decode.value)
+            open_bundle(model_options, lambda plan: display.note(f"{model_options.name} {plan}")),
+            model_options,
+            search=SearchOptions(decode.value),
         )
         _run(StreamSession(asr, stream_options), opened, files, recording, display)
 

@@ -47,7 +47,7 @@ def transcribe(
     ],
     *,
     model: options.ModelName = None,
-    batch_size: options.BatchSize = 8,
+    batch_size: options.ChosenBatchSize = None,
     loading: ModelArguments,
     speech: SpeechArguments,
     recursive: Annotated[

@@ -50,7 +50,9 @@ class TranscriptionRun:
         from megaasr.transcribe.recognizer import MegaASR
 
         status = STOPPED
-        model = LazyModel(options.model)
+        model = LazyModel(
+            options.model, lambda plan: self._screen.note(f"{options.model.name} {plan}")
+        )
         try:
             with self._screen, Interruption() as interruption:
                 asr = MegaASR.from_bundle(

@@ -24,6 +24,11 @@ _STRIDE = 16  # widths are multiples of it: three convolutions of stride 2, and 
 _WIDTH: ContextVar[int | None] = ContextVar("megaasr_chunk_width", default=None)
 
 
+def trimmed_width(frames: int) -> int:
+    """Return the mel frames that are kept of a batch whose longest clip has `frames` valid ones."""
+    return -(-(frames + MARGIN_FRAMES) // _STRIDE) * _STRIDE
+
+
 class TrimmingEncoder(Qwen3ASREncoder):  # type: ignore[no-untyped-call]
     """The native encoder for geometries in which every clip lies in one encoder chunk."""
 
@@ -43,7 +48,7 @@ class TrimmingEncoder(Qwen3ASREncoder):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Encode a batch; arguments and result are those of the native class."""
         longest = int(input_features_mask.sum(dim=1).max())
-        width = -(-(longest + MARGIN_FRAMES) // _STRIDE) * _STRIDE
+        width = trimmed_width(longest)
         if input_features.shape[-1] <= width:
             return super().forward(input_features, input_features_mask, **kwargs)
         token = _WIDTH.set(width)

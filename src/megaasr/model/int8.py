@@ -103,6 +103,32 @@ def _parameter(*shape: int, dtype: torch.dtype) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape, dtype=dtype), requires_grad=False)
 
 
+def replace_layers(model: Any) -> Any:
+    """Replace the linear layers and the embedding of a native model by empty 8-bit layers.
+
+    Args:
+        model: native model, which is changed; its weights are lost.
+
+    Returns:
+        The same model; the new layers are on the device `meta`.
+    """
+    for name, module in list(model.named_modules()):
+        with torch.device("meta"):
+            if isinstance(module, nn.Linear):
+                replacement: nn.Module = Int8Linear(
+                    module.in_features, module.out_features, bias=module.bias is not None
+                )
+            elif isinstance(module, nn.Embedding):
+                replacement = Int8Embedding(module.num_embeddings, module.embedding_dim)
+            else:
+                continue
+        model.set_submodule(name, replacement)
+    # A head that shares the embedding's weight shares its scales, too.
+    for target, source in list(model.all_tied_weights_keys.items()):
+        model.all_tied_weights_keys[f"{target}_scale"] = f"{source}_scale"
+    return model
+
+
 @register_quantization_config(METHOD)
 @dataclass
 class Int8Config(QuantizationConfigMixin):
@@ -136,21 +162,7 @@ class Int8Quantizer(HfQuantizer):
         return False
 
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
-        for name, module in list(model.named_modules()):
-            with torch.device("meta"):
-                if isinstance(module, nn.Linear):
-                    replacement: nn.Module = Int8Linear(
-                        module.in_features, module.out_features, bias=module.bias is not None
-                    )
-                elif isinstance(module, nn.Embedding):
-                    replacement = Int8Embedding(module.num_embeddings, module.embedding_dim)
-                else:
-                    continue
-            model.set_submodule(name, replacement)
-        # A head that shares the embedding's weight shares its scales, too.
-        for target, source in list(model.all_tied_weights_keys.items()):
-            model.all_tied_weights_keys[f"{target}_scale"] = f"{source}_scale"
-        return model
+        return replace_layers(model)
 
 
 class _Quantize(ConversionOps):

@@ -13,6 +13,7 @@ from megaasr.model.complete_checkpoint import explained_damage, load_complete
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
 from megaasr.model.layout import KEY_MAPPING, EncoderAttention, find_layout, model_config
+from megaasr.model.memory_budget import DEFAULT_BATCH_SIZE
 from megaasr.model.parts import require_parent
 from megaasr.model.prompt import AUDIO_PAD
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from megaasr.model.qwen3_asr import Qwen3ASR
 
-DEFAULT_BATCH_SIZE = 8
 _LOGGER = logging.getLogger(__name__)
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 """Names of the data types that a model can be loaded in."""

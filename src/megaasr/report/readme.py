@@ -1,9 +1,10 @@
 """Fill the measured numbers into documents, each section between its own pair of markers.
 
-python -m megaasr.report.readme docs/results.md docs/training.md     (or: make readme)
+python -m megaasr.report.readme docs/results.md docs/training.md docs/engines.md  (or: make readme)
 
-The section `tiny` shows the shipped model's results. Every other section NAME, or "NAME short" with
-fewer tables, shows `docs/results/NAME.json`; beside that file, the report NAME.html is written.
+The section `tiny` shows the results of the shipped model, `memory` what the released models need.
+Every other section NAME, or "NAME short" with fewer tables, shows `docs/results/NAME.json`; beside
+that file, the report NAME.html is written.
 `--keep NAME=RESULT` copies a benchmark's result there, without its clips.
 """
 
@@ -17,11 +18,12 @@ from pathlib import Path
 from megaasr.atomic import write_atomically
 from megaasr.report.benchmark_page import benchmark_page
 from megaasr.report.benchmark_tables import document_tables
+from megaasr.report.memory_table import memory_table
 from megaasr.report.model_card import read_json, results_section
 from megaasr.score.result import Result
 
 RESULTS = "docs/results"
-SHIPPED = "tiny"
+SHIPPED, MEMORY = "tiny", "memory"
 _SHORT = " short"
 _SECTION = re.compile(r"<!-- (?P<name>[a-z0-9-]+(?: short)?):start -->\n")
 
@@ -60,6 +62,8 @@ def section(name: str, folder: Path) -> str:
     if name == SHIPPED:
         shipped = resources.files("megaasr.model") / "shipped" / "tiny" / "results.json"
         return results_section(read_json(Path(str(shipped))))
+    if name == MEMORY:
+        return memory_table()
     result = Result.read(folder / RESULTS / f"{kept_as(name)}.json")
     tables = document_tables(result, short=name.endswith(_SHORT))
     return "\n\n".join(table.markdown() for table in tables)
@@ -97,7 +101,7 @@ def main() -> None:
         for name in sections(text):
             folder = _root(document)
             text = fill(text, name, section(name, folder))
-            if name != SHIPPED:
+            if name not in (SHIPPED, MEMORY):
                 kept = kept_as(name)
                 write_atomically(folder / RESULTS / f"{kept}.html", page(kept, folder))
         write_atomically(document, text)

@@ -160,7 +160,7 @@ class ServedModel:
         try:
             # A router is loaded whatever the server's own route is: requests may name another.
             bundle = open_bundle(replace(self.options, route="auto"))
-            shared = SharedModel(bundle.model, batch_size=self.options.batch_size)
+            shared = SharedModel(bundle.model, batch_size=self.options.max_batch_size)
         except BaseException as error:
             _LOGGER.error("%s cannot be loaded: %s", self.options.name, error)
             self._loaded.set_exception(error)

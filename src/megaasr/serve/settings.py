@@ -71,6 +71,11 @@ class ServerSettings(Recipe):
         None, description="Data type of the weights."
     )
     batch_size: int = Field(8, ge=1, description="Chunks decoded at once.")
+    memory: str | None = Field(
+        None,
+        description="Memory that the model may use, such as 8GB, or auto for what is free: decides "
+        "dtype and batch_size unless they are set (engines.md).",
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads.")
     encoder_attention: Literal["windowed", "global"] = Field(
         "windowed", description="Encoder attention."
@@ -153,7 +158,8 @@ class ServerSettings(Recipe):
             name=self.model,
             device=self.device,
             dtype=self.dtype,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size if "batch_size" in self.model_fields_set else None,
+            memory=self.memory,
             threads=self.threads,
             encoder_attention=self.encoder_attention,
             align=self.align,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.chunk_length import default_max_chunk_s, read_max_chunk_s
 from megaasr.model.hub import DEFAULT_MODEL, find_local_model, find_model, find_model_parts
+from megaasr.model.memory_budget import DEFAULT_BATCH_SIZE, parse_memory
 from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 
 if TYPE_CHECKING:
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
         WordAligner,
     )
     from megaasr.model.layout import EncoderAttention
+    from megaasr.model.memory_plan import MemoryPlan
     from megaasr.route.decision import RouteChoice, RouteDecision
     from megaasr.transcribe.branch_choice import BranchTexts, ChooseBranch
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class RouterLike(Protocol):
@@ -47,7 +52,10 @@ class ModelOptions:
         device: `cpu`, `cuda`, `cuda:1` or `mps`; None selects the best available.
         dtype: `float32`, `bfloat16`, `float16`, `int8` (on CPUs) or `auto`; None selects by
             device.
-        batch_size: largest number of chunks in one forward pass.
+        batch_size: largest number of chunks in one forward pass; None for 8, or as many as fit
+            into `memory` if these are fewer.
+        memory: memory that the model may use, which decides the dtype and the batch size unless
+            they are stated: `8GB`, `7.5GiB`, or `auto` for what is free; None for no limit.
         threads: number of CPU threads; None keeps torch's setting.
         encoder_attention: `windowed` or `global`, see `megaasr.model.layout`.
         align: `model` to time words by the model's alignment heads, if it has any; `off` to
@@ -63,7 +71,8 @@ class ModelOptions:
     name: str = DEFAULT_MODEL
     device: str | None = None
     dtype: str | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
+    memory: str | None = None
     threads: int | None = None
     encoder_attention: EncoderAttention = "windowed"
     align: str = "model"
@@ -73,9 +82,16 @@ class ModelOptions:
     hub: HubOptions = field(default_factory=HubOptions)
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch_size is {self.batch_size}; it must be at least 1")
+        if self.memory is not None:
+            parse_memory(self.memory)
         check_route(self.route)
+
+    @property
+    def max_batch_size(self) -> int:
+        """Largest number of chunks that are decoded at once, memory permitting."""
+        return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
 
     @property
     def names_aligner(self) -> bool:
@@ -132,6 +148,7 @@ class ModelOptions:
             "encoder_attention": self.encoder_attention,
             **({} if self.align == "model" else {"align": aligner}),
             "dtype": self.dtype,
+            **({} if self.memory is None or self.dtype is not None else {"memory": self.memory}),
         }
 
 
@@ -157,13 +174,21 @@ class ModelBundle:
     choose_branch: ChooseBranch | None = None
 
 
-def open_bundle(options: ModelOptions) -> ModelBundle:
+OnPlan = Callable[["MemoryPlan"], None]
+"""Called with the plan of a model that is about to be loaded into a certain amount of memory."""
+
+
+def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBundle:
     """Load a model with its router and calibration.
+
+    Args:
+        options: the model to load.
+        on_plan: is told how the model will fit into its memory, if the options limit that.
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded.
-        UsageError: the threshold is out of range, the device does not exist, or the route needs an
-            adapter and the model has none.
+        UsageError: the threshold is out of range, the device does not exist, the model does not fit
+            into the memory, or the route needs an adapter and the model has none.
     """
     from megaasr.model.loading import load_model  # imports torch
     from megaasr.route.router import find_router
@@ -174,12 +199,19 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
         import torch
 
         torch.set_num_threads(options.threads)
+    dtype, batch_size = options.dtype, options.max_batch_size
+    if options.memory is not None:
+        plan = _plan(options, options.memory)
+        _LOGGER.info("%s %s", options.name, plan)
+        if on_plan is not None:
+            on_plan(plan)
+        dtype, batch_size = plan.dtype, plan.batch_size
     model = load_model(
         options.name,
         device=options.device,
-        dtype=options.dtype,
+        dtype=dtype,
         hub=options.hub,
-        batch_size=options.batch_size,
+        batch_size=batch_size,
         encoder_attention=options.encoder_attention,
         time_words=options.align == "model",
         adapter=options.adapter,
@@ -194,9 +226,7 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
     if options.names_aligner:
         from megaasr.model.forced_aligner import load_aligner
 
-        device, dtype = model.model.device, model.model.dtype
-        hub = replace(options.hub, revision=None)  # the revision is the model's
-        aligner = load_aligner(find_model(options.align, hub), device, dtype)
+        aligner = load_aligner(_aligner_folder(options), model.model.device, model.model.dtype)
     longest_s = read_max_chunk_s(parts.base)
     return ModelBundle(
         model,
@@ -208,6 +238,37 @@ def open_bundle(options: ModelOptions) -> ModelBundle:
     )
 
 
+def _plan(options: ModelOptions, memory: str) -> MemoryPlan:
+    """Return how a model fits into memory, after downloading it if necessary."""
+    from megaasr.model.loading import check_layout, choose_device
+    from megaasr.model.memory import ModelMemory
+    from megaasr.model.memory_budget import free_memory
+    from megaasr.model.memory_plan import plan_memory
+
+    parts = find_model_parts(options.name, options.hub)
+    check_layout(parts.base)
+    device = choose_device(options.device)
+    budget = parse_memory(memory)
+    return plan_memory(
+        ModelMemory.of_parts(
+            parts,
+            adapter=options.adapter,
+            aligner=_aligner_folder(options) if options.names_aligner else None,
+            attention=options.encoder_attention,
+            time_words=options.align == "model",
+        ),
+        free_memory(device) if budget is None else budget,
+        device,
+        dtype=options.dtype,
+        batch_size=options.batch_size,
+    )
+
+
+def _aligner_folder(options: ModelOptions) -> Path:
+    hub = replace(options.hub, revision=None)  # the revision is the model's
+    return find_model(options.align, hub)
+
+
 class LazyModel:
     """A model that is loaded when the first chunk is routed or decoded.
 
@@ -216,14 +277,16 @@ class LazyModel:
 
     Args:
         options: the model to load.
+        on_plan: see `open_bundle`.
 
     Attributes:
         options: the options that the model is loaded with.
         loading_s: seconds spent on loading so far.
     """
 
-    def __init__(self, options: ModelOptions) -> None:
+    def __init__(self, options: ModelOptions, on_plan: OnPlan | None = None) -> None:
         self.options = options
+        self._on_plan = on_plan
         self.loading_s = 0.0
         self._bundle: ModelBundle | None = None
 
@@ -296,7 +359,7 @@ class LazyModel:
     def _loaded(self) -> ModelBundle:
         if self._bundle is None:
             start = time.monotonic()
-            self._bundle = open_bundle(self.options)
+            self._bundle = open_bundle(self.options, self._on_plan)
             self.loading_s = time.monotonic() - start
         return self._bundle
 

@@ -131,7 +131,7 @@ class MegaASR:
         """
         return cls(
             bundle.model,
-            batch_size=options.batch_size,
+            batch_size=options.max_batch_size,
             router=bundle.router,
             route=options.route,
             detector=detector if reliability.vad else None,
@@ -154,7 +154,8 @@ class MegaASR:
         cache_dir: str | Path | None = None,
         token: str | None = None,
         offline: bool = False,
-        batch_size: int = 8,
+        batch_size: int | None = None,
+        memory: str | None = None,
         route: RouteChoice = "auto",
         threshold: float | None = None,
         adapter: str | Path | None = None,
@@ -176,7 +177,10 @@ class MegaASR:
             cache_dir: folder for downloads; None for the hub library's own.
             token: access token for the hub; None for the stored login.
             offline: use the local cache only.
-            batch_size: largest number of chunks that are decoded at once, at least 1.
+            batch_size: largest number of chunks that are decoded at once, at least 1; None for 8,
+                or as many as fit into `memory` if these are fewer.
+            memory: memory that the model may use, which decides dtype and batch size unless they
+                are stated: `8GB`, `7.5GiB`, or `auto` for what is free; None for no limit.
             route: branch selection: `auto`, `base`, `robust` or `both`.
             threshold: probability of degraded audio, 0..1, from which `auto` selects the robust
                 branch; None for the router's own threshold.
@@ -192,14 +196,15 @@ class MegaASR:
 
         Raises:
             ModelError: there is no such model, or it cannot be loaded.
-            UsageError: an option is out of range, or the route needs an adapter and the model has
-                none.
+            UsageError: an option is out of range, the model does not fit into the memory, or the
+                route needs an adapter and the model has none.
         """
         options = ModelOptions(
             name=str(name),
             device=device,
             dtype=dtype,
             batch_size=batch_size,
+            memory=memory,
             encoder_attention=encoder_attention,
             align=align,
             adapter=None if adapter is None else Path(adapter),
