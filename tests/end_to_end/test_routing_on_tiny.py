@@ -18,7 +18,6 @@ from megaasr.cli.main import main
 from megaasr.model.hub import find_model, find_model_parts
 from megaasr.model.parts import fingerprint
 from megaasr.simulate.noise_pool import NoisePool
-from megaasr.simulate.positions import Compounds
 from megaasr.simulate.simulator import Simulator
 from megaasr.synthesize.nonspeech import KINDS
 from megaasr.transcribe.options import ReliabilityOptions
@@ -40,8 +39,7 @@ def speech() -> list[Samples]:
 
 
 def degraded(samples: Samples, scenario: str = "noise", severity: float = 0.6) -> Samples:
-    # The noises that tiny's router and adapter were trained with.
-    simulator = Simulator(NoisePool(builtin="fixed"), compounds=Compounds.LITERAL)
+    simulator = Simulator(NoisePool(split="test"))
     draw = simulator.draw(seed=3, scenario=scenario, severity=severity, utterance="u")
     return np.asarray(simulator.apply(Waveform(samples, RATE), draw).waveform.samples)
 

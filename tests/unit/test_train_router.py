@@ -17,6 +17,7 @@ from megaasr.audio import files
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import TrainingError
 from megaasr.records import Utterance, write_manifest
+from megaasr.route.classifier import read_classifier
 from megaasr.route.router import Router
 from megaasr.train.router.data import (
     GradedPair,
@@ -29,7 +30,12 @@ from megaasr.train.router.data import (
     read_pairs,
 )
 from megaasr.train.router.hard_negatives import HARD_NEGATIVES, quiet, telephone, tones
-from megaasr.train.router.metrics import classification_metrics, routed_error_rates
+from megaasr.train.router.metrics import (
+    classification_metrics,
+    routed_error_rates,
+    score_clips,
+)
+from megaasr.train.router.operating_point import keep_clean
 from megaasr.train.router.recipe import RouterRecipe
 from megaasr.train.router.trainer import ROUTER_FILE, RouterTrainer
 
@@ -327,3 +333,33 @@ def test_a_clip_is_weighted_by_the_cost_of_the_wrong_branch() -> None:
     ]
     with pytest.raises(TrainingError, match="same label"):
         oversample_by_error_gap(pairs[:1])
+
+
+def test_the_operating_point_keeps_as_many_clean_clips_as_wanted(
+    data: Path, tmp_path: Path
+) -> None:
+    plain = RouterTrainer(recipe(data, epochs=1), tmp_path / "plain")
+    plain.train()
+    clean = [clip for clip in read_labelled([data / "clean.jsonl"], []) if not clip.robust]
+    network = read_classifier(plain.router_file)
+    before = dict(score_clips(Router(network), clean))
+    for share in (0.5, 0.9, 0.99):
+        shift = keep_clean(network, clean, share)
+        after = dict(score_clips(Router(network), clean))
+        assert sum(p < 0.5 for p in after.values()) >= share * len(clean)
+        assert shift >= 0
+        assert keep_clean(network, clean, share) == 0
+    order = sorted(clean, key=lambda clip: before[clip])
+    assert [after[clip] for clip in order] == sorted(after.values())
+
+
+def test_a_trained_router_has_its_operating_point(data: Path, tmp_path: Path) -> None:
+    trainer = RouterTrainer(recipe(data, epochs=1, clean_share=0.99), tmp_path / "run")
+    trainer.train()
+    first = trainer.router_file.read_bytes()
+    scores = score_clips(
+        Router.load(trainer.router_file), read_labelled([data / "clean.jsonl"], [])
+    )
+    assert all(probability < 0.5 for _, probability in scores)
+    RouterTrainer(recipe(data, epochs=1, clean_share=0.99), tmp_path / "run").train()
+    assert trainer.router_file.read_bytes() == first

@@ -33,7 +33,7 @@ def classification_metrics(router: Router, clips: Sequence[LabelledClip]) -> dic
     Raises:
         TrainingError: no clip can be read.
     """
-    scored = _score(router, clips)
+    scored = score_clips(router, clips)
     if not scored:
         raise TrainingError(f"no clip of dev can be read, such as {clips[0].audio}")
     metrics = binary_classification_metrics(
@@ -79,7 +79,7 @@ def routed_error_rates(router: Router, pairs: Sequence[GradedPair]) -> dict[str,
     """
     if not pairs:
         return {}
-    scored = _score(router, pairs)
+    scored = score_clips(router, pairs)
     is_robust = np.array([probability >= THRESHOLD for _, probability in scored], np.bool_)
     base_errors = np.array([pair.base_errors for pair, _ in scored])
     robust_errors = np.array([pair.robust_errors for pair, _ in scored])
@@ -93,8 +93,8 @@ def routed_error_rates(router: Router, pairs: Sequence[GradedPair]) -> dict[str,
     return {f"wer_{name}": round(float(n.sum()) / words, 5) for name, n in errors.items()}
 
 
-def _score(router: Router, clips: Sequence[_Clip]) -> list[tuple[_Clip, float]]:
-    """Return the clips that can be read, each with the router's probability of `robust`."""
+def score_clips(router: Router, clips: Sequence[_Clip]) -> list[tuple[_Clip, float]]:
+    """Return the clips that can be read, each with the router's probability of `robust`, 0..1."""
     scored = []
     for clip in clips:
         samples = _read_samples(clip.audio)

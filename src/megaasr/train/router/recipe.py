@@ -63,6 +63,13 @@ class RouterRecipe(Recipe):
         description="share of the clean clips that are made hard: quiet, with soft tones, or in "
         "the band of a telephone (label degraded only)",
     )
+    clean_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="smallest share of the clean dev clips that stay with the base: probabilities "
+        "are shifted after training (label degraded only)",
+    )
     seed: int = Field(ge=0, lt=2**32, description="seed of every random choice")
     sizes: RouterSizesRecipe = RouterSizesRecipe()
     dropout: float = Field(default=0.1, ge=0, lt=1)

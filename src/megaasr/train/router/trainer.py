@@ -25,7 +25,12 @@ from transformers import Trainer, TrainingArguments, set_seed
 from megaasr import strict_json
 from megaasr.atomic import write_atomically
 from megaasr.errors import TrainingError
-from megaasr.route.classifier import AudioQualityClassifier, RouterSizes, write_classifier
+from megaasr.route.classifier import (
+    AudioQualityClassifier,
+    RouterSizes,
+    read_classifier,
+    write_classifier,
+)
 from megaasr.route.router import Router
 from megaasr.train.clips import find_manifest
 from megaasr.train.hf_trainer import LengthSampler, MetricsAndValidation, last_checkpoint
@@ -47,6 +52,7 @@ from megaasr.train.router.metrics import (
     hard_negative_accuracy,
     routed_error_rates,
 )
+from megaasr.train.router.operating_point import keep_clean
 from megaasr.train.router.recipe import RouterRecipe
 from megaasr.train.run import (
     MetricsCallback,
@@ -135,6 +141,8 @@ class RouterTrainer:
         trainer.train(resume_from_checkpoint=checkpoint)
         if not self.router_file.is_file():  # a user deleted it; the last weights are left
             self._validate(self._steps)
+        if self._clean and self.recipe.clean_share:
+            self._keep_clean()
         return TrainingResult(self.router_file, self._best_metrics() or {}, self.left_out)
 
     def _read_clips(self) -> tuple[list[LabelledClip], list[LabelledClip], list[LabelledClip]]:
@@ -182,6 +190,16 @@ class RouterTrainer:
         best = self._best_metrics() if self.router_file.is_file() else None
         if best is None or _rank(metrics) > _rank(best):
             write_classifier(self.router_file, self._objective.network)
+            self._write_metrics(metrics)
+
+    def _keep_clean(self) -> None:
+        """Shift the probabilities of the best router; nothing is left to do after a resumption."""
+        network = read_classifier(self.router_file)
+        shift = keep_clean(network, self._clean, self.recipe.clean_share)
+        if shift:
+            step = int((self._best_metrics() or {}).get("step", self._steps))
+            metrics = {**self._evaluate(Router(network), step), "log_odds_shift": round(-shift, 4)}
+            write_classifier(self.router_file, network)
             self._write_metrics(metrics)
 
     def _evaluate(self, router: Router, step: int) -> dict[str, Any]:
