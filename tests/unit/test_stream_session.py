@@ -39,7 +39,7 @@ def asr() -> MegaASR:
 def speech() -> NDArray[np.float32]:
     """A clean, a degraded and a clean utterance, about 14 s."""
     pause = np.random.default_rng(0).normal(0, 1e-4, RATE).astype(np.float32)
-    names = ("4-clean", "3-echo", "1-clean")
+    names = ("4-clean", "2-far_field", "1-clean")
     parts = [part for name in names for part in (read(CLIPS / f"{name}.flac").samples, pause)]
     return np.concatenate(parts)
 

@@ -46,6 +46,7 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     for name in ("megaasr", "uvicorn"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler]
+        silent = [h for h in logger.handlers if isinstance(h, logging.NullHandler)]
+        logger.handlers = [*silent, handler]
         logger.setLevel(level.upper())
         logger.propagate = False
