@@ -271,6 +271,14 @@ def test_a_system_states_its_variant(
     )
 
 
+def test_a_data_type_is_a_variant() -> None:
+    plain, quantised = parse_systems(["tiny", "tiny@robust,dtype=int8"])
+    assert (plain.dtype, plain.name) == (None, "tiny")
+    assert (quantised.dtype, quantised.route) == ("int8", "robust")
+    assert quantised.search == SearchOptions()
+    assert quantised.name == "tiny@robust+dtype=int8"
+
+
 def test_a_wrong_variant_is_refused() -> None:
     with pytest.raises(UsageError, match="decode is beam"):
         parse_systems(["tiny@decode=beam"])

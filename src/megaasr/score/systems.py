@@ -29,6 +29,8 @@ OURS = "megaasr"
 FILE = "predictions"
 ORACLE = "oracle"
 _ROUTES = ("auto", "base", "robust", "both")
+_DTYPE = "dtype"
+_FIELDS = (*SEARCH_FIELDS, _DTYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class SystemSpec:
         vad: whether speech is detected first; for our models.
         retry: whether unreliable text is decoded again; for our models.
         search: how the text of a chunk is searched; for our models.
+        dtype: data type of the weights; None for the device's; for our models.
     """
 
     name: str
@@ -55,6 +58,7 @@ class SystemSpec:
     vad: bool = True
     retry: bool = True
     search: SearchOptions = GREEDY
+    dtype: str | None = None
 
     @property
     def candidates(self) -> list[str]:
@@ -83,8 +87,8 @@ def parse_systems(texts: Sequence[str]) -> list[SystemSpec]:
     """Parse `[NAME=]MODEL[+ADAPTER][@VARIANT]`, `[NAME=]predictions:FILE`, `[NAME=]oracle:A,B`,
     `[NAME=]whisper:large-v3`, ….
 
-    A variant is a route, `no-vad`, `no-retry`, `decode=METHOD`, `samples=N` or `temperature=N`, or
-    several of them with commas between, such as `robust,no-retry,decode=consensus`.
+    A variant is a route, `no-vad`, `no-retry`, `decode=METHOD`, `samples=N`, `temperature=N` or
+    `dtype=TYPE`, or several of them with commas between, such as `robust,no-retry,dtype=int8`.
 
     Raises:
         UsageError: a text is empty, a value is out of range, two systems have the same name, or an
@@ -108,7 +112,7 @@ def parse_systems(texts: Sequence[str]) -> list[SystemSpec]:
 
 def _parse(text: str) -> SystemSpec:
     name, equals, source = text.partition("=")
-    is_variant = "@" in name and name.rpartition("@")[2].rpartition(",")[2] in SEARCH_FIELDS
+    is_variant = "@" in name and name.rpartition("@")[2].rpartition(",")[2] in _FIELDS
     if not equals or "/" in name or ":" in name or is_variant:  # the equals sign is in the source
         name, source = "", text
     kind, colon, model = source.partition(":")
@@ -124,6 +128,7 @@ def _parse(text: str) -> SystemSpec:
     if not model or adapter == "":
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
     values = dict(part.split("=", 1) for part in variant if "=" in part)
+    dtype = values.pop(_DTYPE, None)
     return SystemSpec(
         name=name or _default_name(kind, model, variant, adapter),
         kind=kind,
@@ -133,13 +138,14 @@ def _parse(text: str) -> SystemSpec:
         vad="no-vad" not in variant,
         retry="no-retry" not in variant,
         search=parse_search(values) if values else GREEDY,
+        dtype=dtype,
     )
 
 
 def _is_variant(text: str) -> bool:
     """Tell whether a text is a variant rather than a part of a model's name."""
     switches = {*_ROUTES, "no-vad", "no-retry"}
-    fields = tuple(f"{name}=" for name in SEARCH_FIELDS)
+    fields = tuple(f"{name}=" for name in _FIELDS)
     return all(part in switches or part.startswith(fields) for part in text.split(","))
 
 
@@ -178,6 +184,7 @@ class MegaASRSystem:
         adapter: folder of an adapter that replaces the model's own; None for the model's own.
         reliability: voice-activity detection, checks and retries.
         search: how the text of a chunk is searched.
+        dtype: data type of the weights; None for the device's.
     """
 
     name: str
@@ -188,6 +195,7 @@ class MegaASRSystem:
     adapter: str | None = None
     reliability: ReliabilityOptions = DEFAULT_RELIABILITY
     search: SearchOptions = GREEDY
+    dtype: str | None = None
     kind: str = field(default=OURS, init=False)
     _asr: MegaASR | None = field(default=None, init=False, repr=False)
 
@@ -208,6 +216,8 @@ class MegaASRSystem:
         for name in ("vad", "retry"):
             if not getattr(self.reliability, name):
                 settings[name] = False
+        if self.dtype is not None:
+            settings[_DTYPE] = self.dtype
         if self.search != GREEDY:
             settings |= self.search.to_dict()
         return settings
@@ -228,6 +238,7 @@ class MegaASRSystem:
             self._asr = MegaASR.load(
                 self.model,
                 device=self.device,
+                dtype=self.dtype,
                 offline=self.options.offline,
                 batch_size=self.options.batch_size,
                 route=self.route,
@@ -345,6 +356,7 @@ def load_system(spec: SystemSpec, options: InferenceOptions) -> System:
         adapter=spec.adapter,
         reliability=ReliabilityOptions(vad=spec.vad, retry=spec.retry),
         search=spec.search,
+        dtype=spec.dtype,
     )
 
 
