@@ -29,6 +29,15 @@ from megaasr.simulate.simulator import Simulator
 
 RATE, FRAME = 16_000, 512
 RNG = np.random.default_rng(5)
+_STATE = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_noise() -> None:
+    """Every test draws the same noise, whichever tests ran before it in the process."""
+    RNG.bit_generator.state = _STATE
+
+
 DEMO = Path(__file__).parents[2] / "src/megaasr/cli/demo_clips"
 # What a measure can see of each condition.
 VISIBLE = {
