@@ -38,10 +38,13 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
                 (f"transcribe {_AUDIO_S} s", "transcribe_s"),
             )
         )
-    float32_s = reports["float32"]["transcribe_s"]
+    exact = reports["float32"]
     rows += (
-        {"what": name, "wall_s": round(report[key], 4), "share": round(report[key] / float32_s, 5)}
-        for report in [reports["float32"]]
+        {
+            "what": name,
+            "wall_s": round(exact[key], 4),
+            "share": round(exact[key] / exact["transcribe_s"], 5),
+        }
         for name, key in (("the router", "router_s"), ("voice-activity detection", "vad_s"))
     )
     used = {

@@ -48,7 +48,6 @@ class DoubtfulSpeech:
         self._end_frames, self._max_frames = end_frames, max_frames
         self._pre_roll_frames = pre_roll_frames
         self._frames: list[DetectedFrame] = []
-        self._position = 0
         self._quiet_frames = 0  # at the end
         self._has_begun = False
 
@@ -59,7 +58,6 @@ class DoubtfulSpeech:
             frame: the next frame.
             position: number of samples of the stream up to its end.
         """
-        self._position = position
         self._frames.append(frame)
         if frame.probability >= NO_SPEECH_THRESHOLD:
             self._has_begun = True
@@ -69,12 +67,13 @@ class DoubtfulSpeech:
         if not self._has_begun:
             del self._frames[: -self._pre_roll_frames]
         elif self._quiet_frames >= self._end_frames or len(self._frames) >= self._max_frames:
-            yield from self.stop(0)
+            yield from self.stop(position)
 
-    def stop(self, taken_frames: int) -> Iterator[DoubtfulStretch]:
+    def stop(self, position: int, taken_frames: int = 0) -> Iterator[DoubtfulStretch]:
         """Yield the present stretch, and begin anew.
 
         Args:
+            position: number of samples of the stream up to the end of the last frame.
             taken_frames: last frames that belong to an utterance that begins. A stretch in which
                 nothing else may be speech is not given out.
         """
@@ -84,7 +83,7 @@ class DoubtfulSpeech:
         probabilities = [frame.probability for frame in frames]
         if max(probabilities, default=0.0) >= POSSIBLE_SPEECH_THRESHOLD:
             samples = np.concatenate([frame.samples for frame in frames])
-            end = self._position - sum(len(frame.samples) for frame in taken)
+            end = position - sum(len(frame.samples) for frame in taken)
             quiet = next(
                 n for n, p in enumerate(reversed(probabilities)) if p >= NO_SPEECH_THRESHOLD
             )

@@ -20,7 +20,7 @@ from megaasr.stream.options import StreamOptions
 from megaasr.stream.partials import UtteranceText
 from megaasr.stream.resampling import Resampler
 from megaasr.stream.utterances import Boundary, Endpointer, LiveUtterance
-from megaasr.transcribe.chunking import VAD_FRAME
+from megaasr.transcribe.chunking import VAD_FRAME, Chunk
 from megaasr.transcribe.language_switch import HISTORY
 from megaasr.transcribe.recognizer import MegaASR
 
@@ -184,12 +184,8 @@ class StreamSession:
 
     def _decode_doubtful(self, doubtful: DoubtfulStretch) -> None:
         """Decode a stretch that may be speech; it is an utterance if its text passes all checks."""
-        segment = self._asr.decode_chunk(
-            self._asr.make_chunk(doubtful.samples, doubtful.start),
-            language=self.options.language,
-            context=self._context(),
-            languages=self._languages,
-        )
+        chunk = self._asr.make_chunk(doubtful.samples, doubtful.start)
+        segment = self._decode(chunk, self._context())
         if segment.text and not segment.checks:
             self._utterance += 1
             self._emit(SpeechStarted, start_s=doubtful.start / SAMPLE_RATE)
@@ -214,12 +210,7 @@ class StreamSession:
     def _finalize(self, utterance: LiveUtterance, text: UtteranceText) -> None:
         """Decode an utterance that ended, as `transcribe` decodes a recording."""
         chunk = self._asr.make_chunk(utterance.samples, utterance.start)
-        segment = self._asr.decode_chunk(
-            chunk,
-            language=self.options.language,
-            context=text.context,
-            languages=self._languages,
-        )
+        segment = self._decode(chunk, text.context)
         stable = text.commitment.stable
         continued = not segment.text.startswith(stable)
         if continued:
@@ -231,6 +222,12 @@ class StreamSession:
         if utterance.ending == "length":
             self._emit(Reset, reason="length")
             self._begin()
+
+    def _decode(self, chunk: Chunk, context: str) -> Segment:
+        """Decode a chunk of the stream, given the languages before it."""
+        return self._asr.decode_chunk(
+            chunk, language=self.options.language, context=context, languages=self._languages
+        )
 
     def _context(self) -> str:
         return f"{self.options.context} {self._carried}".strip()

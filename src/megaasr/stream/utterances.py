@@ -117,7 +117,7 @@ class Endpointer:
             self._onset = self._onset + 1 if frame.probability >= self._threshold else 0
             yield from self._doubtful.add(frame, self.position)
             if self._onset >= _ONSET_FRAMES:
-                yield from self._doubtful.stop(len(self._before))
+                yield from self._doubtful.stop(self.position, len(self._before))
                 self._open(list(self._before))
                 self._before.clear()
                 self._onset = 0
@@ -142,7 +142,7 @@ class Endpointer:
         if self.is_open:
             yield self._close("finish")
         else:
-            yield from self._doubtful.stop(0)
+            yield from self._doubtful.stop(self.position)
 
     def _open(self, frames: list[DetectedFrame]) -> None:
         self._frames = frames
