@@ -190,18 +190,32 @@ def test_only_clean_clips_are_made_hard(data: Path) -> None:
         assert hard[index]["label"] == int(clip.robust)
 
 
+def test_only_the_listed_ways_make_clips_hard(data: Path) -> None:
+    clips = read_labelled([data / "clean.jsonl"], [data / "noisy.jsonl"])
+    plan = {"hard_share": 1.0, "gain_db": 0.0, "noise_share": 0.0}
+    hard = RouterClips(clips, recipe(data, hard_negatives=["quiet"], **plan))
+    for index in range(12):
+        assert np.sqrt(np.mean(hard[index]["samples"] ** 2)) < 10 ** (-44 / 20)
+    with pytest.raises(ValueError, match="hard_negatives"):
+        recipe(data, hard_negatives=[])
+
+
 def test_error_rates_of_routing(data: Path) -> None:
     class Oracle(Router):
-        def __init__(self) -> None:
-            self.threshold = 0.5
+        def __init__(self, *, deaf: bool = False) -> None:
+            self.threshold, self._deaf = 0.5, deaf
 
         def decide(self, samples: NDArray[np.float32]) -> Any:
-            noisy = float(np.abs(np.diff(samples)).mean()) > 0.05
+            noisy = float(np.abs(np.diff(samples)).mean()) > 0.05 and not self._deaf
             return type("Decision", (), {"degraded_probability": float(noisy)})()
 
     pairs = read_pairs(recipe(data).dev_pairs)
     rates = routed_error_rates(Oracle(), pairs)
     assert rates["wer_oracle"] == rates["wer_routed"] < rates["wer_base"] == rates["wer_robust"]
+    assert rates["regret_noise"] == 0.0
+    assert "regret_" not in rates  # clips that were not simulated have no scenario
+    # The base has 46 errors in 120 words of noise, the robust branch 13.
+    assert routed_error_rates(Oracle(deaf=True), pairs)["regret_noise"] == 0.275
     assert routed_error_rates(Oracle(), []) == {}
     assert isinstance(pairs[0], GradedPair)
 
@@ -324,7 +338,7 @@ def test_incomplete_recipes_are_refused(data: Path, changes: dict[str, Any], mes
 
 def test_a_clip_is_weighted_by_the_cost_of_the_wrong_branch() -> None:
     pairs = [
-        GradedPair(f"{number}", 1.0, 0.5, 10, *errors)
+        GradedPair(f"{number}", 1.0, 0.5, "noise", 10, *errors)
         for number, errors in enumerate([(7, 3), (1, 2), (5, 5)])
     ]
     assert [(clip.audio, clip.robust) for clip in oversample_by_error_gap(pairs)] == [

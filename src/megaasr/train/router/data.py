@@ -58,6 +58,7 @@ class GradedPair:
         audio: path of the audio file, or of a row of a Parquet shard.
         duration_s: length in seconds.
         severity: severity of a degraded clip, 0..1; None for others.
+        scenario: name of its scenario; empty if it was not simulated.
         words: number of words of the reference.
         base_errors: number of errors of the base branch.
         robust_errors: number of errors of the robust branch.
@@ -66,6 +67,7 @@ class GradedPair:
     audio: str
     duration_s: float
     severity: float | None
+    scenario: str
     words: int
     base_errors: int
     robust_errors: int
@@ -131,6 +133,7 @@ def read_pairs(pairs: Sequence[GradedPairRecipe]) -> list[GradedPair]:
                     audio=str(base_manifest.parent / base.audio),
                     duration_s=_duration_s(base),
                     severity=_severity(base),
+                    scenario=str(base.extra.get("scenario") or ""),
                     words=words,
                     base_errors=base_errors,
                     robust_errors=robust_errors,
@@ -257,7 +260,7 @@ class RouterClips(Dataset[dict[str, Any]]):
         is_clean = recipe.label == "degraded" and not clip.robust
         kind = None
         if is_clean and rng.random() < recipe.hard_share:
-            kind = list(HARD_NEGATIVES)[int(rng.integers(len(HARD_NEGATIVES)))]
+            kind = recipe.hard_negatives[int(rng.integers(len(recipe.hard_negatives)))]
             samples = HARD_NEGATIVES[kind](samples, rng)
         if kind != "quiet":  # another level would undo it
             samples = _augment(samples, recipe, rng)

@@ -73,6 +73,9 @@ def hard_negative_accuracy(
 def routed_error_rates(router: Router, pairs: Sequence[GradedPair]) -> dict[str, float]:
     """Return the word error rates of both branches, of routing and of the oracle.
 
+    `regret_SCENARIO` is the error rate of routing minus that of the better branch, over the clips
+    of one scenario.
+
     Args:
         router: router to evaluate.
         pairs: clips that were graded with both branches.
@@ -80,17 +83,29 @@ def routed_error_rates(router: Router, pairs: Sequence[GradedPair]) -> dict[str,
     if not pairs:
         return {}
     scored = score_clips(router, pairs)
-    is_robust = np.array([probability >= THRESHOLD for _, probability in scored], np.bool_)
-    base_errors = np.array([pair.base_errors for pair, _ in scored])
-    robust_errors = np.array([pair.robust_errors for pair, _ in scored])
+    errors = _errors_by_choice(scored)
     words = max(1, sum(pair.words for pair, _ in scored))
-    errors = {
-        "base": base_errors,
-        "robust": robust_errors,
-        "routed": np.where(is_robust, robust_errors, base_errors),
-        "oracle": np.minimum(base_errors, robust_errors),
+    rates = {f"wer_{name}": round(count / words, 5) for name, count in errors.items()}
+    for scenario in sorted({pair.scenario for pair, _ in scored} - {""}):
+        clips = [(pair, score) for pair, score in scored if pair.scenario == scenario]
+        of_scenario = _errors_by_choice(clips)
+        excess = of_scenario["routed"] - min(of_scenario["base"], of_scenario["robust"])
+        words = max(1, sum(pair.words for pair, _ in clips))
+        rates[f"regret_{scenario}"] = round(excess / words, 5)
+    return rates
+
+
+def _errors_by_choice(scored: Sequence[tuple[GradedPair, float]]) -> dict[str, int]:
+    """Return the errors over all clips, by how the branch of a clip is chosen."""
+    return {
+        "base": sum(pair.base_errors for pair, _ in scored),
+        "robust": sum(pair.robust_errors for pair, _ in scored),
+        "routed": sum(
+            pair.robust_errors if probability >= THRESHOLD else pair.base_errors
+            for pair, probability in scored
+        ),
+        "oracle": sum(min(pair.base_errors, pair.robust_errors) for pair, _ in scored),
     }
-    return {f"wer_{name}": round(float(n.sum()) / words, 5) for name, n in errors.items()}
 
 
 def score_clips(router: Router, clips: Sequence[_Clip]) -> list[tuple[_Clip, float]]:

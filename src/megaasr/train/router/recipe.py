@@ -11,6 +11,9 @@ from megaasr.config import Recipe
 from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import UsageError
 
+HardNegative = Literal["quiet", "tones", "telephone"]
+"""A way of making clean speech hard for the router (see `hard_negatives.py`)."""
+
 
 class RouterSizesRecipe(Recipe):
     """Sizes of the network; the defaults are those of the released weights."""
@@ -60,8 +63,13 @@ class RouterRecipe(Recipe):
         default=0.3,
         ge=0,
         le=1,
-        description="share of the clean clips that are made hard: quiet, with soft tones, or in "
-        "the band of a telephone (label degraded only)",
+        description="share of the clean clips that are made hard (label degraded only)",
+    )
+    hard_negatives: tuple[HardNegative, ...] = Field(
+        default=("quiet", "tones", "telephone"),
+        min_length=1,
+        description="ways of making clean clips hard; telephone contradicts `degraded` data that "
+        "have telephone codecs or narrow bands",
     )
     clean_share: float = Field(
         default=0.0,
