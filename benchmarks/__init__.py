@@ -16,6 +16,7 @@ NAMES = (
     "startup",
     "memory",
     "decode",
+    "consensus",
     "simulator",
     "simulator_defaults",
     "scorer",

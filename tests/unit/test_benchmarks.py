@@ -18,14 +18,15 @@ from megaasr.simulate.scenarios import EXTRA_SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
-    *["transcribe", "startup", "memory", "decode", "simulator", "simulator_defaults", "scorer"],
-    *["rewards", "routing", "released_size", "streaming"],
+    *["transcribe", "startup", "memory", "decode", "consensus", "simulator"],
+    *["simulator_defaults", "scorer", "rewards", "routing", "released_size", "streaming"],
 ]
 FIELDS = {
     "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
     "startup": {"what", "wall_s", "cpu_s", "base", "times_base_wall", "times_base_cpu"},
     "memory": {"what", "audio_s", "peak_mb", "growth_mb", "growth_step_mb", "text_kb"},
     "decode": {"format", "reader", "wall_s", "times_peer_wall", "largest_difference"},
+    "consensus": {"job", "cpu_s", "times_greedy_cpu", "times_peer_cpu"},
     "simulator": {"what", "system"},
     "simulator_defaults": {"what", "system", "rtfx_cpu", "defaults_times_this_cpu"},
     "released_size": {"what", "wall_s"},
