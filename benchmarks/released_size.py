@@ -13,10 +13,15 @@ from benchmarks.timing import say
 
 _TOKENS, _AUDIO_S = 100, 30
 _DTYPES = ("float32", "int8")
+_COPY = "int8, stored"
+"""The copy of `mega-asr quantize`, which is loaded as it is."""
 
 
 def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     """Write the checkpoint, and let a fresh process load it and decode one chunk."""
+    from megaasr.model.int8_checkpoint import write_int8
+    from megaasr.model.parts import ModelParts
+
     with tempfile.TemporaryDirectory() as folder:
         say("released_size: writing the checkpoint")
         path = Path(folder) / "model"
@@ -28,6 +33,11 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
             say(f"released_size: loading it in {dtype}, and decoding one chunk")
             process = run_process(child("released_size", path, settings.device, tokens, dtype))
             reports[dtype] = process.report()
+        say("released_size: writing the copy with 8-bit weights, loading it, and decoding")
+        copy = Path(folder) / "int8"
+        write_int8(ModelParts(path), copy)
+        process = run_process(child("released_size", copy, settings.device, tokens, "int8"))
+        reports[_COPY] = process.report()
     rows: list[Row] = []
     for dtype, report in reports.items():
         rows += (

@@ -115,6 +115,9 @@ COMMANDS = (
         "merge", "megaasr.cli.merge", "Package", "Merge base and adapter into one checkpoint."
     ),
     LazyCommand(
+        "quantize", "megaasr.cli.quantize", "Package", "Copy a model with 8-bit weights, for CPUs."
+    ),
+    LazyCommand(
         "pack", "megaasr.cli.pack", "Package", "Put base, adapter and router into one folder."
     ),
     LazyCommand(

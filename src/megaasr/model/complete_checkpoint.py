@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import CheckpointError
-from megaasr.model.layout import original_processor
+from megaasr.model.layout import is_stored_int8, original_processor
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +49,11 @@ def load_complete(
     transformers_logging.disable_progress_bar()
     options: dict[str, Any] = {} if key_mapping is None else {"key_mapping": key_mapping}
     if dtype == torch.int8:
-        from megaasr.model.int8 import Int8Config
+        from megaasr.model.int8 import Int8Config  # registers the quantiser
 
-        dtype, options["quantization_config"] = torch.float32, Int8Config()
+        dtype = torch.float32
+        if not is_stored_int8(folder):
+            options["quantization_config"] = Int8Config()
     with explained_damage(folder):
         model, info = native_class.from_pretrained(
             folder,

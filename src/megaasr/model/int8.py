@@ -43,6 +43,27 @@ def quantize(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (rows / scales).round_().to(torch.int8), scales
 
 
+def quantize_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the parameters of an 8-bit layer for a weight; see `quantize`.
+
+    Args:
+        weight: matrix of any floating-point type, shape [rows, columns]; it is read in blocks, so
+            that it is never in memory in float32.
+
+    Returns:
+        int8 of shape [rows, columns], and float32 of shape [rows].
+    """
+    integers = torch.empty(weight.shape, dtype=torch.int8)
+    scales = torch.empty(len(weight), 1)
+    rows = max(1, _VALUES_PER_BLOCK // weight.shape[1])
+    blocks = (torch.split(tensor, rows) for tensor in (weight, integers, scales))
+    for weight_block, integer_block, scale_block in zip(*blocks, strict=True):
+        quantised, block_scales = quantize(weight_block)
+        integer_block.copy_(quantised)
+        scale_block.copy_(block_scales)
+    return integers, scales.squeeze(-1)
+
+
 class Int8Linear(nn.Module):
     """A linear layer with 8-bit weights.
 
@@ -132,20 +153,29 @@ def replace_layers(model: Any) -> Any:
 @register_quantization_config(METHOD)
 @dataclass
 class Int8Config(QuantizationConfigMixin):
-    """Tells `from_pretrained` to load a checkpoint into 8-bit layers."""
+    """Tells `from_pretrained` to load a checkpoint into 8-bit layers.
+
+    Attributes:
+        quant_method: name of the method.
+        base_fingerprint: of a checkpoint that is stored in 8 bits, the fingerprint of the weights
+            that were quantised (`parts.fingerprint`).
+    """
 
     quant_method: Any = METHOD
+    base_fingerprint: str | None = None
 
 
 @register_quantizer(METHOD)
 class Int8Quantizer(HfQuantizer):
-    """Loads a checkpoint of floating-point weights into 8-bit layers."""
+    """Loads a checkpoint into 8-bit layers, and quantises its weights unless they are 8-bit."""
 
     def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
-        """Return whether a parameter of the checkpoint is a weight of an 8-bit layer."""
+        """Return whether a parameter of the checkpoint is a weight to be quantised."""
         layer, _, name = param_name.rpartition(".")
-        return name == "weight" and isinstance(
-            model.get_submodule(layer), Int8Linear | Int8Embedding
+        return (
+            not self.pre_quantized
+            and name == "weight"
+            and isinstance(model.get_submodule(layer), Int8Linear | Int8Embedding)
         )
 
     def get_quantize_ops(self) -> ConversionOps:
@@ -172,12 +202,5 @@ class _Quantize(ConversionOps):
         """Return the parameters of an 8-bit layer, by name, from the weight in a checkpoint."""
         ((weight,),) = input_dict.values()
         name = kwargs["full_layer_name"]
-        integers = torch.empty(weight.shape, dtype=torch.int8)
-        scales = torch.empty(len(weight), 1)
-        rows = max(1, _VALUES_PER_BLOCK // weight.shape[1])
-        blocks = (tensor.split(rows) for tensor in (weight, integers, scales))
-        for weight_block, integer_block, scale_block in zip(*blocks, strict=True):
-            quantised, block_scales = quantize(weight_block)
-            integer_block.copy_(quantised)
-            scale_block.copy_(block_scales)
-        return {name: integers, f"{name}_scale": scales.squeeze(-1)}
+        integers, scales = quantize_weight(weight)
+        return {name: integers, f"{name}_scale": scales}

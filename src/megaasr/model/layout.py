@@ -9,6 +9,7 @@ the weights are renamed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -117,6 +118,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def native_key(key: str) -> str:
+    """Return the native name of a weight, from its name in either layout."""
+    for pattern, replacement in KEY_MAPPING.items():
+        if re.match(pattern, key):
+            return re.sub(pattern, replacement, key)
+    return key
+
+
+def is_stored_int8(folder: Path) -> bool:
+    """Return whether a checkpoint's weights are stored in 8 bits (`model.int8_checkpoint`).
+
+    Raises:
+        CheckpointError: `config.json` is missing or damaged.
+    """
+    return "quantization_config" in read_config(folder)
+
+
 def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen3ASRConfig:
     """Return the native configuration of a checkpoint in either layout.
 
@@ -134,6 +152,8 @@ def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen
     config = read_config(folder)
     if find_layout(folder) == "original":
         native = Qwen3ASRConfig(**_translate(config["thinker_config"], folder))
+        if is_stored_int8(folder):
+            native.quantization_config = config["quantization_config"]
     else:
         native = Qwen3ASRConfig.from_pretrained(folder)
     audio: Any = native.audio_config

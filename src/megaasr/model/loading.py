@@ -12,7 +12,13 @@ from megaasr.hub import ONLINE, HubOptions
 from megaasr.model.complete_checkpoint import explained_damage, load_complete
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
-from megaasr.model.layout import KEY_MAPPING, EncoderAttention, find_layout, model_config
+from megaasr.model.layout import (
+    KEY_MAPPING,
+    EncoderAttention,
+    find_layout,
+    is_stored_int8,
+    model_config,
+)
 from megaasr.model.memory_budget import DEFAULT_BATCH_SIZE
 from megaasr.model.parts import require_parent
 from megaasr.model.prompt import AUDIO_PAD
@@ -69,6 +75,7 @@ def load_model(
     from megaasr.model.qwen3_asr import Qwen3ASR
 
     start = time.monotonic()
+    device, dtype = stored_choice(parts.base, device, dtype)
     torch_device = choose_device(device)
     torch_dtype = choose_dtype(torch_device, dtype)
     adapter_path = Path(adapter) if adapter is not None else parts.adapter
@@ -167,6 +174,29 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
     return torch.bfloat16 if device.type == "mps" else torch.float32
 
 
+def stored_choice(
+    folder: Path, device: str | None, dtype: str | None
+) -> tuple[str | None, str | None]:
+    """Return device and data type as they were chosen, or what an 8-bit checkpoint needs.
+
+    Args:
+        folder: folder of the base checkpoint.
+        device, dtype: as for `load_model`.
+
+    Raises:
+        UsageError: the checkpoint has 8-bit weights, and another data type was chosen.
+        CheckpointError: `config.json` is missing or damaged.
+    """
+    if not is_stored_int8(folder):
+        return device, dtype
+    if dtype not in (None, "auto", "int8"):
+        raise UsageError(
+            f"{folder} has 8-bit weights, and cannot be loaded in {dtype}; leave the dtype out, or "
+            "load the model that it was made from"
+        )
+    return device or "cpu", "int8"
+
+
 def read_checkpoint(
     folder: Path, dtype: torch.dtype, attention: EncoderAttention = "windowed"
 ) -> tuple[Any, Any]:
@@ -184,8 +214,14 @@ def read_checkpoint(
     Raises:
         CheckpointError: the folder is not a Qwen3-ASR checkpoint, or is damaged.
     """
+    import torch
     from transformers import Qwen3ASRForConditionalGeneration
 
+    if is_stored_int8(folder) and dtype != torch.int8:
+        raise CheckpointError(
+            f"{folder} has 8-bit weights, which cannot be trained; use the model that it was made "
+            "from"
+        )
     original = find_layout(folder) == "original"
     with explained_damage(folder):
         config = model_config(folder, attention)

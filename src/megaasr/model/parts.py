@@ -18,6 +18,7 @@ from megaasr.adapter.peft_layout import WEIGHTS_FILE, Adapter, is_adapter
 from megaasr.errors import CheckpointError
 from megaasr.hashing import file_sha256
 from megaasr.model.chunk_length import CHUNKING_FILE
+from megaasr.model.layout import read_config
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
 _MAX_LISTED = 8
@@ -84,11 +85,20 @@ def require_parent(adapter: Adapter, base: Path) -> None:
         CheckpointError: the adapter states the fingerprint of other weights.
     """
     parent = adapter.base_fingerprint
-    if parent is not None and parent != fingerprint(base):
+    if parent is not None and parent != (_quantised_from(base) or fingerprint(base)):
         raise CheckpointError(
             f"the adapter {adapter.name} was trained on other weights than {base} (on "
             f"{adapter.base or 'an unnamed model'}); so it cannot be used with this base"
         )
+
+
+def _quantised_from(base: Path) -> str | None:
+    """Return the fingerprint of the weights that an 8-bit checkpoint was made from, if it is one.
+
+    An adapter runs beside the quantised layers, so it fits both.
+    """
+    recorded = read_config(base).get("quantization_config", {}).get("base_fingerprint")
+    return None if recorded is None else str(recorded)
 
 
 def _describe_tensors(path: Path) -> Iterator[str]:

@@ -240,14 +240,15 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
 
 def _plan(options: ModelOptions, memory: str) -> MemoryPlan:
     """Return how a model fits into memory, after downloading it if necessary."""
-    from megaasr.model.loading import check_layout, choose_device
+    from megaasr.model.loading import check_layout, choose_device, stored_choice
     from megaasr.model.memory import ModelMemory
     from megaasr.model.memory_budget import free_memory
     from megaasr.model.memory_plan import plan_memory
 
     parts = find_model_parts(options.name, options.hub)
     check_layout(parts.base)
-    device = choose_device(options.device)
+    device_name, dtype = stored_choice(parts.base, options.device, options.dtype)
+    device = choose_device(device_name)
     budget = parse_memory(memory)
     return plan_memory(
         ModelMemory.of_parts(
@@ -259,7 +260,7 @@ def _plan(options: ModelOptions, memory: str) -> MemoryPlan:
         ),
         free_memory(device) if budget is None else budget,
         device,
-        dtype=options.dtype,
+        dtype=dtype,
         batch_size=options.batch_size,
     )
 
