@@ -293,10 +293,11 @@ def _summary(
     measures: Sequence[ClipMeasures],
     offline: _Offline | None,
 ) -> dict[str, Any]:
-    """Return the measures of a system, of all clips and by scenario and severity."""
+    """Return the measures of a system: of all clips, and of each group of them."""
     groups: dict[str, list[int]] = {}
     for index, timed in enumerate(clips):
-        groups.setdefault(_group(timed.clip), []).append(index)
+        for name in _groups(timed.clip):
+            groups.setdefault(name, []).append(index)
 
     def entry(indices: Sequence[int]) -> dict[str, Any]:
         summary: dict[str, Any] = dict(summarize(measures[i] for i in indices))
@@ -319,9 +320,13 @@ def _offline_errors(timed: _TimedClip, offline: _Offline) -> ErrorCounts:
     return count_errors(timed.clip.text, transcript.text, language=timed.clip.language)
 
 
-def _group(clip: TestClip) -> str:
-    """Return scenario and severity, in steps of a quarter, of a clip."""
+def _groups(clip: TestClip) -> tuple[str, ...]:
+    """Return the names of a clip's groups: its scenario and severity, and its severity alone.
+
+    The severity is in steps of a quarter.
+    """
     if clip.severity is None:
-        return clip.scenario or clip.category or "clean"
+        return (clip.scenario or clip.category or "clean",)
     low = min(3, int(clip.severity * 4)) / 4
-    return f"{clip.scenario}, severity {low:g} to {low + 0.25:g}"
+    severity = f"severity {low:g} to {low + 0.25:g}"
+    return f"{clip.scenario}, {severity}", severity
