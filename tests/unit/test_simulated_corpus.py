@@ -714,8 +714,8 @@ def test_only_the_utterances_that_are_wanted(manifest: Path) -> None:
     named = SimulatedCorpusRecipe(seed=1, where={"language": "de", "take": 4})
     assert [utterance.id for utterance in plan_corpus(named, manifest).utterances] == ["spoken/4"]
     nobody = SimulatedCorpusRecipe(seed=1, where={"speaker": "nobody"})
-    wanted = r"none of 8 utterances has speaker = 'nobody', .* --set where=\{\} takes all"
-    with pytest.raises(UsageError, match=wanted):
+    message = r"none of 8 utterances has speaker = 'nobody', .* --set where=\{\} takes all"
+    with pytest.raises(UsageError, match=message):
         plan_corpus(nobody, manifest)
     mix = Mix(kind="grid", scenarios=("dropout",), severities=(0.5,), balanced_by="voice")
     with pytest.raises(UsageError, match=r"no utterance has the column voice, .* name another: "):

@@ -165,9 +165,9 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
     if not usable:
         reason = f"all {len(selected)} utterances are too long" if selected else "it is empty"
         if listed and not selected:
-            wanted = ", ".join(f"{name} = {value!r}" for name, value in recipe.where.items())
+            asked = ", ".join(f"{name} = {value!r}" for name, value in recipe.where.items())
             raise UsageError(
-                f"manifest {manifest}: none of {len(listed)} utterances has {wanted}, which the "
+                f"manifest {manifest}: none of {len(listed)} utterances has {asked}, which the "
                 "recipe asks for in `where`; --set where={} takes all utterances"
             )
         raise UsageError(f"manifest {manifest}: {reason}, there is nothing to degrade")
