@@ -232,6 +232,8 @@ def test_a_built_in_noise_can_be_selected(run: Run) -> None:
         (("missing.wav", "o.wav", "--scenario", "echo"), 1, "missing.wav"),
         (("text.wav", "o.wav", "--scenario", "echo"), 1, "text.wav"),
         (("clean.flac", "no/folder/o.wav", "--scenario", "echo"), 1, "create it first"),
+        (("clean.flac", "text.wav/o.wav", "--scenario", "echo"), 2, "text.wav is a file, not"),
+        (("clean.flac", "o.wav", "--scenario", "noise+echo+noise"), 2, "noise occurs twice; name"),
     ],
 )
 def test_errors_are_explained(
@@ -242,6 +244,37 @@ def test_errors_are_explained(
     assert (shown.status, shown.out) == (status, "")
     assert message in shown.err
     assert {path.name for path in Path().iterdir()} <= {"clean.flac", "text.wav", "cache"}
+
+
+@pytest.mark.parametrize(
+    ("log", "status", "message"),
+    [
+        ("none.wav.json", 2, "there is no such log"),
+        ("folder.wav.json", 2, "the log cannot be read: Is a directory"),
+        ("clean.flac", 1, "give the .json file that it wrote"),
+        ("log.json", 2, "log.json: its name does not end in .wav.json or .flac.json; name the"),
+    ],
+)
+def test_logs_that_cannot_be_replayed_are_explained(
+    run: Run, log: str, status: int, message: str
+) -> None:
+    Path("folder.wav.json").mkdir()
+    run("apply", "clean.flac", "bad.wav", "--scenario", "dropout", "--severity", "0.5")
+    Path("bad.wav.json").rename("log.json")
+    shown = run("replay", log, "--input", "clean.flac")
+    assert (shown.status, shown.out) == (status, "")
+    assert message in shown.err
+
+
+def test_what_is_unusual_about_the_clean_recording_is_a_note_of_one_line() -> None:
+    samples, _ = soundfile.read("clean.flac", dtype="float32")
+    samples[-10:] = np.nan
+    soundfile.write("broken.wav", samples, RATE, subtype="FLOAT")
+    options = ["broken.wav", "bad.wav", "--scenario", "dropout", "--severity", "0.5"]
+    command = [sys.executable, "-m", "megaasr", "simulate", "apply", *options]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert shown.stderr.startswith("note: broken.wav: 10 samples are not a level of sound")
+    assert shown.stderr.count("\n") == 1
 
 
 def test_a_provenance_file_is_never_beside_the_audio_of_another_run(run: Run) -> None:
@@ -321,6 +354,43 @@ def test_a_gallery_of_all_54(run: Run) -> None:
     )  # fmt: skip
     assert shown.status == 0
     assert "54 scenarios" in shown.out
+
+
+def test_all_beside_another_scenario_is_all(run: Run) -> None:
+    options = ("--severity", "0.5", "--seconds", "0.5", "--scenario", "noise", "--scenario", "all")
+    assert "54 scenarios" in run("gallery", "clean.flac", "-o", "g", *options).out
+
+
+def test_the_gallery_says_what_a_recogniser_hears(run: Run) -> None:
+    options = ("--scenario", "dropout", "--severity", "0.1", "--system", "tiny")
+    shown = run("gallery", "clean.flac", "-o", "g", *options)
+    assert shown.err.endswith("2 of 2 clips, tiny\n")
+    page = Path("g/index.html").read_text(encoding="utf-8")
+    texts = re.findall(r'class="recognised">.*?</span> (.*?)</p>', page)
+    assert texts[0] == "“There are fifty-six monkeys near the nightclub.”"
+    assert len(texts) == 2
+    refused = run("gallery", "clean.flac", "-o", "h", "--language", "en")
+    assert (refused.status, Path("h").exists()) == (2, False)
+    assert "name a system too" in refused.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gallery", "clean.flac", "--scenario", "dropout"),
+        ("corpus", "clean.jsonl", "--workers", "1", "--mix", "dropout"),
+        ("nonspeech", "--hours", "0.01"),
+    ],
+)
+def test_a_file_where_a_folder_is_needed_is_explained(run: Run, command: tuple[str, ...]) -> None:
+    Path("file").write_text("x", encoding="utf-8")
+    utterance = {"id": "a", "audio": "clean.flac", "text": "words"}
+    Path("clean.jsonl").write_text(json.dumps(utterance), encoding="utf-8")
+    shown = run(*command, "-o", "file")
+    assert (shown.status, shown.out) == (1, "")
+    assert shown.err.startswith("mega-asr: error: file: ")
+    assert shown.err.endswith("; a folder is needed there; choose another name\n")
+    assert Path("file").read_text(encoding="utf-8") == "x"
 
 
 def test_the_gallery_is_the_same_in_another_process(run: Run) -> None:

@@ -63,6 +63,20 @@ def test_finished_clips_are_kept_and_broken_ones_made_again(built: Path, tmp_pat
     assert kept.stat().st_mtime_ns == time
 
 
-def test_no_hours_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="must be above 0"):
-        build_nonspeech_set(0, NoisePool(), tmp_path, seed=1)
+@pytest.mark.parametrize("hours", [0.0, -1.0, float("nan"), float("inf")])
+def test_hours_that_are_none_are_refused(tmp_path: Path, hours: float) -> None:
+    with pytest.raises(UsageError, match="must be above 0, and finite"):
+        build_nonspeech_set(hours, NoisePool(), tmp_path, seed=1)
+
+
+def test_clips_of_another_seed_or_of_other_noises_are_never_kept(tmp_path: Path) -> None:
+    pool = NoisePool(split="test")
+    build_nonspeech_set(0.01, pool, tmp_path, seed=3)
+    clip = tmp_path / "audio" / "nonspeech-00000.flac"
+    before = clip.read_bytes()
+    with pytest.raises(UsageError, match=r"another seed .*seed is 3 there and 4 now"):
+        build_nonspeech_set(0.01, pool, tmp_path, seed=4)
+    with pytest.raises(UsageError, match=r"noises\.split is test there and dev now"):
+        build_nonspeech_set(0.01, NoisePool(split="dev"), tmp_path, seed=3)
+    manifest = build_nonspeech_set(0.03, pool, tmp_path, seed=3)  # more hours continue it
+    assert (len(list(read_manifest(manifest))), clip.read_bytes()) == (2, before)

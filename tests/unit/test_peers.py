@@ -73,6 +73,20 @@ def test_a_pipeline_of_transformers(random_ctc: Path) -> None:
     peer.close()
 
 
+@pytest.mark.parametrize(
+    ("kind", "module"),
+    [("pipeline", "transformers"), ("faster-whisper-greedy", "faster_whisper")],
+)
+def test_a_model_that_is_not_there_is_explained(
+    kind: str, module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip(module)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    peer = Peer("theirs", kind, str(tmp_path / "none"), device="cpu")
+    with pytest.raises(UsageError, match=r"--system .*none: .* cannot load the model: .*folder"):
+        peer.predict([Waveform(np.zeros(8_000, np.float32), 16_000)])
+
+
 def test_what_a_library_raises_is_the_clips_error(random_ctc: Path) -> None:
     peer = Peer("theirs", "pipeline", str(random_ctc), device="cpu")
     good = Waveform(np.zeros(8_000, np.float32), 16_000)

@@ -113,5 +113,5 @@ def test_what_is_no_log_is_refused(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_a_missing_log_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"log\.json: there is no such provenance file"):
+    with pytest.raises(UsageError, match=r"log\.json: there is no such log; .* writes it beside"):
         Provenance.read(tmp_path / "log.json")

@@ -44,6 +44,7 @@ from megaasr.simulate.corpus.recipe import SimulatedCorpusRecipe  # noqa: E402
 from megaasr.simulate.corpus.sources import open_sources  # noqa: E402
 from megaasr.simulate.corpus.webdataset import export_webdataset  # noqa: E402
 from megaasr.simulate.draw import Draw  # noqa: E402
+from megaasr.simulate.mix import Mix  # noqa: E402
 from megaasr.simulate.noise_pool import NoisePool  # noqa: E402
 from megaasr.simulate.simulator import Simulator  # noqa: E402
 
@@ -579,7 +580,9 @@ def test_options_reach_the_recipe(options: list[str], field: str, value: object)
         (["--mix", "single=0.5"], "must add up to 1"),
         (["--mix", "echo+far_field"], "exclude each other"),
         (["--severity", "hard"], "sqrt-forward"),
-        (["--severity", "1.5"], "severity: .*less than or equal to 1"),
+        (["--severity", "1.5"], "--severity 1.5: a number from 0 to 1"),
+        (["--severity", "nan"], "--severity nan: a number from 0 to 1"),
+        (["--mix", "grid:easy"], "--mix grid:easy: the severities after the colon are numbers"),
         (["--severity", "0.5", "--mix", "grid"], "a grid has its own"),
         (["--set", "speed_range=[0.1, 1]"], "speed_range must be"),
         (["--noise", "builtin:pink", "--noise", "x"], "alone, or folders"),
@@ -711,8 +714,12 @@ def test_only_the_utterances_that_are_wanted(manifest: Path) -> None:
     named = SimulatedCorpusRecipe(seed=1, where={"language": "de", "take": 4})
     assert [utterance.id for utterance in plan_corpus(named, manifest).utterances] == ["spoken/4"]
     nobody = SimulatedCorpusRecipe(seed=1, where={"speaker": "nobody"})
-    with pytest.raises(UsageError, match="none of 8 utterances has"):
+    message = r"none of 8 utterances has speaker = 'nobody', .* --set where=\{\} takes all"
+    with pytest.raises(UsageError, match=message):
         plan_corpus(nobody, manifest)
+    mix = Mix(kind="grid", scenarios=("dropout",), severities=(0.5,), balanced_by="voice")
+    with pytest.raises(UsageError, match=r"no utterance has the column voice, .* name another: "):
+        plan_corpus(SimulatedCorpusRecipe(seed=1, num_clips=4, mix=mix), manifest)
 
 
 def test_the_degraded_test_set_has_every_scenario_and_severity() -> None:

@@ -194,3 +194,31 @@ def test_an_array_with_its_rate_is_degraded_like_a_waveform() -> None:
 def test_an_unknown_scenario_is_named() -> None:
     with pytest.raises(UsageError, match=r"unknown scenario 'nois.echo': no condition is called"):
         Simulator().draw(seed=1, scenario="nois+echo")
+
+
+@pytest.mark.parametrize("scenario", ["noise", "distortion", "echo+dropout+noise"])
+def test_a_constant_offset_of_the_clean_clip_sets_no_level(scenario: str) -> None:
+    simulator = Simulator()
+    draw = simulator.draw(seed=1, scenario=scenario, severity=0.5)
+    samples = bursts(2.0).samples
+    samples -= samples.mean()
+    clips = [Waveform(samples + np.float32(offset), RATE) for offset in (0, 0.3)]
+    before, after = (simulator.apply(clip, draw) for clip in clips)
+    assert before.removed_offset == 0
+    assert after.removed_offset == pytest.approx(0.3, abs=1e-6)
+    difference = after.waveform.samples - before.waveform.samples
+    assert np.abs(difference).max() < 0.01 * np.abs(before.waveform.samples).max()
+
+
+def test_a_small_offset_and_the_scenario_clean_keep_their_bytes() -> None:
+    simulator = Simulator()
+    samples = bursts(1.0).samples
+    slight = Waveform(samples + np.float32(0.2) * np.sqrt(np.mean(samples**2)), RATE)
+    draw = simulator.draw(seed=1, scenario="dropout", severity=0.5)
+    assert simulator.apply(slight, draw).removed_offset == 0
+    offset = Waveform(np.full(16_000, 0.5, np.float32), 16_000)
+    clean = simulator.apply(offset, simulator.draw(seed=1, scenario="clean", severity=0.5))
+    assert (clean.waveform.samples == 0.5).all()
+    silent = simulator.apply(offset, draw)
+    assert not silent.waveform.samples.any()
+    assert "silence" in silent.measurements[-1]["skipped"]

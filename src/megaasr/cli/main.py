@@ -8,11 +8,14 @@ that no `--help` waits for them. To add a command, add an entry to `COMMANDS`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -128,6 +131,20 @@ COMMANDS = (
     ),
 )
 
+_NO_FOLDER = "a folder is needed there; choose another name"
+_NO_RIGHT = "check the rights, or choose another folder"
+# What to do about a refusal of the system.
+_MENDS = {
+    errno.EEXIST: _NO_FOLDER,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EISDIR: "a file is needed there; choose another name",
+    errno.ENOENT: "check the path",
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: _NO_RIGHT,
+    errno.ENOSPC: "free some space, and run the same command again",
+}
+
 # Markup of help texts; lines are wrapped to the width of the terminal.
 _MARKUP: Literal["markdown"] = "markdown"
 
@@ -227,17 +244,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         command = typer.main.get_command(app)
-        command.main(args=None if arguments is None else list(arguments), prog_name="mega-asr")
+        with _one_line_warnings():
+            command.main(args=None if arguments is None else list(arguments), prog_name="mega-asr")
     except UsageError as error:
         _fail(error, status=2)
     except MegaASRError as error:
         _fail(error, status=1)
     except OSError as error:  # a full disk or missing permissions, for example
-        _fail(MegaASRError(str(error)), status=1)
+        _fail(MegaASRError(_explained(error)), status=1)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         _close_quietly()
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Print our own warnings as notes of one line, without the line of code that warned."""
+    default = warnings.formatwarning
+
+    def as_note(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> str:
+        if category.__module__.startswith("megaasr."):
+            return f"note: {message}\n"
+        return default(message, category, *args, **kwargs)
+
+    warnings.formatwarning = as_note
+    try:
+        yield
+    finally:
+        warnings.formatwarning = default
+
+
+def _explained(error: OSError) -> str:
+    """Return the file, the reason and what to do about it."""
+    if error.filename is None:
+        return str(error)
+    mend = _MENDS.get(error.errno or 0, "")
+    return f"{os.fsdecode(error.filename)}: {error.strerror}{mend and f'; {mend}'}"
 
 
 def _fail(error: MegaASRError, status: int) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from megaasr import strict_json
+from megaasr.cli.options import ForcedLanguage
 from megaasr.cli.simulate_calibrate import calibrate
 from megaasr.cli.simulate_corpus import corpus, webdataset
 from megaasr.cli.simulate_nonspeech import nonspeech
+from megaasr.errors import UsageError
 from megaasr.simulate.positions import Compounds
 from megaasr.simulate.severity import SeverityCurve
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from megaasr.simulate.talkers import TalkerPool
 
 _PIPE_WIDTH = 200  # characters: outside a terminal, every scenario is on one line
+
+_WRITABLE = (".wav", ".flac")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -131,7 +136,6 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     """
     from dataclasses import replace
 
-    from megaasr.errors import UsageError
     from megaasr.simulate.describe import describe_steps
     from megaasr.simulate.provenance import Provenance
 
@@ -154,6 +158,12 @@ def apply(  # noqa: PLR0913, PLR0917 (every option of a command is an argument)
     simulated = simulator.apply(clean, draw)
     provenance = Provenance.of(_name(source), clean.samples, draw, simulated)
     _write(output, simulated.waveform, provenance)
+    if simulated.removed_offset:
+        typer.echo(
+            f"note: {source}: a constant offset of {100 * simulated.removed_offset:.0f} % of full "
+            "scale was removed first",
+            err=True,
+        )
     typer.echo(
         f"{output}: {draw.scenario} at severity {draw.severity:.2f}: "
         f"{'; '.join(describe_steps(draw, simulated.measurements)) or 'nothing done'}; "
@@ -177,17 +187,17 @@ def replay(
 ) -> None:
     """Reproduce a degraded recording, byte for byte, from its log and the clean recording."""
     from megaasr.audio.files import write
-    from megaasr.errors import UsageError
     from megaasr.simulate.provenance import Provenance
 
-    if output is None:
-        if log.suffix != ".json":
-            raise UsageError(
-                f"{log}: its name does not end in .json; name the file to write: --output"
-            )
-        output = log.with_suffix("")
-    _check_output(output, source)
     provenance = Provenance.read(log)
+    if output is None:
+        output = log.with_suffix("")
+        if log.suffix != ".json" or output.suffix.lower() not in _WRITABLE:
+            raise UsageError(
+                f"{log}: its name does not end in .wav.json or .flac.json; name the file to write: "
+                "--output"
+            )
+    _check_output(output, source)
     clean = _read(source)
     provenance.check_input(source, clean.samples)
     simulator = _simulator(noise, room_responses, talkers=talkers)
@@ -220,6 +230,13 @@ def gallery(  # noqa: PLR0913, PLR0917 (every option of a command is an argument
     noise: NoisePath = None,
     room_responses: RoomFolder = None,
     compounds: CompoundRanges = Compounds.CALIBRATED,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            help="Recogniser whose text stands under every clip, as for `mega-asr bench --system`."
+        ),
+    ] = None,
+    language: ForcedLanguage = None,
 ) -> None:
     """Make an HTML page to listen to and look at every condition; one file, which works offline."""
     from megaasr.atomic import write_atomically
@@ -227,21 +244,26 @@ def gallery(  # noqa: PLR0913, PLR0917 (every option of a command is an argument
     from megaasr.report.gallery import SEVERITIES, Gallery, default_scenarios
     from megaasr.simulate.scenarios import find_scenario, scenario_names
 
-    names = scenario_names() if scenario == ["all"] else scenario or default_scenarios()
+    names = scenario or default_scenarios()
+    names = scenario_names() if "all" in names else names
     rows = list(dict.fromkeys(find_scenario(name) for name in names))
+    severities = tuple(dict.fromkeys(severity or SEVERITIES))
     clean = _read(source)
-    page = Gallery(
-        Waveform(clean.samples[: round(seconds * clean.sample_rate)], clean.sample_rate),
-        _name(source),
-        _simulator(noise, room_responses, compounds),
-        rows,
-        tuple(dict.fromkeys(severity or SEVERITIES)),
-        seed,
-    ).page()
+    with _transcriber(system, language, 1 + len(rows) * len(severities)) as transcribe:
+        page = Gallery(
+            Waveform(clean.samples[: round(seconds * clean.sample_rate)], clean.sample_rate),
+            _name(source),
+            _simulator(noise, room_responses, compounds),
+            rows,
+            severities,
+            seed,
+            transcribe,
+        ).page()
     output.mkdir(parents=True, exist_ok=True)
     index = output / "index.html"
     write_atomically(index, page)
-    typer.echo(f"{index}: {len(rows)} scenarios, {len(page) / 1e6:.1f} MB; open it in a browser")
+    count = f"{len(rows)} scenario{'s' if len(rows) > 1 else ''}"
+    typer.echo(f"{index}: {count}, {len(page) / 1e6:.1f} MB; open it in a browser")
 
 
 # Last in the help; they import pyarrow only when they run.
@@ -289,6 +311,36 @@ def _simulator(
         rooms = MeasuredRooms.from_folders([room_responses])
         _warn_about(rooms.failures)
     return Simulator(_noise_pool(noise), rooms, compounds, talkers=_talker_pool(talkers))
+
+
+@contextmanager
+def _transcriber(
+    system: str | None, language: str | None, total: int
+) -> Iterator[Callable[[Waveform], str] | None]:
+    """Yield the recogniser of a page with a number of clips; None if there is no `system`."""
+    if system is None:
+        if language is not None:
+            raise UsageError("--language is the language of --system; name a system too")
+        yield None
+        return
+    from itertools import count
+
+    from megaasr.cli.progress import progress_bar
+    from megaasr.score.systems import InferenceOptions, load_system, parse_systems
+    from megaasr.text.languages import canonical_language
+
+    (spec,) = parse_systems([system])
+    loaded = load_system(spec, InferenceOptions(language=canonical_language(language)))
+    numbers = count(1)
+    with progress_bar("clips") as advance:
+
+        def transcribe(waveform: Waveform) -> str:
+            (prediction,) = loaded.predict([waveform])
+            advance(next(numbers), total, system)
+            return prediction.text if prediction.error is None else f"({prediction.error})"
+
+        yield transcribe
+    loaded.close()
 
 
 def _talker_pool(talkers: Sequence[Path] | None) -> TalkerPool:
@@ -342,10 +394,11 @@ def _name(source: Path) -> str:
 
 
 def _check_output(output: Path, source: Path) -> None:
-    from megaasr.errors import UsageError
 
-    if output.suffix.lower() not in (".wav", ".flac"):
+    if output.suffix.lower() not in _WRITABLE:
         raise UsageError(f"{output}: only .wav and .flac can be written; change the suffix")
+    if output.parent.exists() and not output.parent.is_dir():
+        raise UsageError(f"{output}: {output.parent} is a file, not a folder; choose another name")
     if output.exists() and source.exists() and output.samefile(source):
         raise UsageError(f"{output}: this is the clean recording itself; choose another name")
 

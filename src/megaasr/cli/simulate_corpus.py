@@ -204,6 +204,7 @@ def _mix_overrides(text: str) -> list[str]:
 
     kind, _, severities = text.partition(":")
     if kind == "grid":
+        _require_numbers(text, severities)
         overrides = ["mix.severities=[" + severities + "]"] if severities else []
         return ['mix.kind="grid"', *overrides]
     parts = [part.strip() for part in text.split(",")]
@@ -218,14 +219,26 @@ def _mix_overrides(text: str) -> list[str]:
     return ['mix.kind="shares"', *(f"mix.{name}={share}" for name, share in shares.items())]
 
 
+def _require_numbers(text: str, severities: str) -> None:
+    from megaasr.errors import UsageError
+
+    try:
+        [float(part) for part in severities.split(",") if severities]
+    except ValueError as error:
+        raise UsageError(
+            f"--mix {text}: the severities after the colon are numbers from 0 to 1, such as "
+            "grid:0.2,0.8"
+        ) from error
+
+
 def _severity_overrides(text: str) -> list[str]:
     from megaasr.errors import UsageError
-    from megaasr.simulate.severity import SeverityCurve
+    from megaasr.simulate.severity import SeverityCurve, check_severity
 
     if text in list(SeverityCurve):
         return _overrides(mapping=text)
     try:
-        return _overrides(severity=float(text))
+        return _overrides(severity=check_severity(float(text)))
     except ValueError as error:
         curves = ", ".join(SeverityCurve)
         raise UsageError(f"--severity {text}: a number from 0 to 1, or one of {curves}") from error

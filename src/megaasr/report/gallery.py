@@ -7,7 +7,7 @@ all browsers play and which takes about half the space of WAV.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -48,6 +48,7 @@ class GalleryClip:
         steps: the processing steps, one phrase each; empty for the clean clip.
         clipped_samples: number of samples limited to full scale; None for the clean clip.
         draw: all parameters of the simulation; None for the clean clip.
+        text: what a recogniser makes of the clip; None without one.
     """
 
     title: str
@@ -57,6 +58,7 @@ class GalleryClip:
     steps: Sequence[str] = ()
     clipped_samples: int | None = None
     draw: Draw | None = None
+    text: str | None = None
 
 
 def default_scenarios() -> list[str]:
@@ -76,6 +78,7 @@ class Gallery:
         scenarios: the scenarios, one row each.
         severities: the severities of each scenario, 0..1.
         seed: seed of all random choices.
+        transcribe: returns the text of a clip, which stands below it; None for no texts.
     """
 
     waveform: Waveform
@@ -84,6 +87,7 @@ class Gallery:
     scenarios: Sequence[Scenario]
     severities: Sequence[float] = SEVERITIES
     seed: int = 0
+    transcribe: Callable[[Waveform], str] | None = None
 
     def page(self) -> str:
         """Return the page as HTML.
@@ -92,7 +96,8 @@ class Gallery:
             UsageError: a severity is not in 0..1.
         """
         level = Level.of(self.waveform.samples)
-        rows = [[GalleryClip("clean", f"{self.name}, clean", self.waveform, level)]]
+        text = self._text(self.waveform)
+        rows = [[GalleryClip("clean", f"{self.name}, clean", self.waveform, level, text=text)]]
         rows += [self._row(scenario) for scenario in self.scenarios]
         heads = [("clean", "The recording as it came in.")]
         heads += [(scenario.name, _summary(scenario)) for scenario in self.scenarios]
@@ -128,7 +133,11 @@ class Gallery:
             steps=describe_steps(draw, simulated.measurements),
             clipped_samples=simulated.clipped_samples,
             draw=draw,
+            text=self._text(simulated.waveform),
         )
+
+    def _text(self, waveform: Waveform) -> str | None:
+        return None if self.transcribe is None else self.transcribe(waveform)
 
     def _introduction(self) -> str:
         listed = ", ".join(f"{severity:g}" for severity in self.severities)
@@ -169,9 +178,17 @@ def _article(clip: GalleryClip) -> str:
         f"<article><h3>{escape(clip.title)}</h3>"
         f'<audio controls preload="metadata" aria-label="{escape(clip.description)}" '
         f'src="{audio}"></audio>'
-        f"{_figure(clip)}{f'<ol>{steps}</ol>' if steps else ''}{_measured(clip)}{_details(clip)}"
+        f"{_figure(clip)}{_recognised(clip)}{f'<ol>{steps}</ol>' if steps else ''}"
+        f"{_measured(clip)}{_details(clip)}"
         "</article>"
     )
+
+
+def _recognised(clip: GalleryClip) -> str:
+    if clip.text is None:
+        return ""
+    text = f"“{escape(clip.text)}”" if clip.text.strip() else "nothing"
+    return f'<p class="recognised"><span class="soft">Recognised:</span> {text}</p>'
 
 
 def _figure(clip: GalleryClip) -> str:

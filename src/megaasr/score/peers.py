@@ -77,11 +77,21 @@ class Peer:
         return settings
 
     def prepare(self) -> None:
-        """Load the model."""
+        """Load the model.
+
+        Raises:
+            UsageError: the library cannot load it: there is no such folder, for example.
+        """
         if self._transcribe is None:
-            module, _, make = PEERS[self.kind]
+            module, package, make = PEERS[self.kind]
             library = import_module(module)
-            self._transcribe = make(library, self.model, self.language, self.device)
+            try:
+                self._transcribe = make(library, self.model, self.language, self.device)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise UsageError(
+                    f"--system {self.kind}:{self.model}: {package} cannot load the model: {error}; "
+                    "give its folder, or a name that the library knows and may download"
+                ) from error
 
     def close(self) -> None:
         """Release the model."""

@@ -54,7 +54,7 @@ _SILENT_PEAK = 10 ** (-80 / 20)
 _MIN_SAMPLES = 1600
 _MIN_SOUND = 10 ** (-80 / 10)
 """Least power of the sound in a recording, without its constant offset, relative to full scale."""
-_MAX_OFFSET_SHARE = 0.1
+MAX_OFFSET_SHARE = 0.1
 """A constant offset with a larger share of the power is removed: the SNR would be set by it."""
 _FRAME = 1600  # 0.1 s
 _QUIET = 10 ** (-30 / 10)
@@ -322,7 +322,7 @@ class _Extent:
         mean, power = self._sum / self._count, self._squares / self._count
         if power - mean**2 < _MIN_SOUND * max(power, 1e-3):
             raise UnusableRecordingError("silent: nothing but a constant offset")
-        return mean if mean**2 > _MAX_OFFSET_SHARE * power else 0.0
+        return mean if mean**2 > MAX_OFFSET_SHARE * power else 0.0
 
 
 def _frame_powers(samples: NDArray[np.int16]) -> NDArray[np.float64]:

@@ -7,15 +7,18 @@ and clips that exist are kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from megaasr import strict_json
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples, Waveform
 from megaasr.errors import AudioError, UsageError
+from megaasr.folder_claim import FolderClaim
 from megaasr.progress import OnProgress
 from megaasr.records import Utterance, write_manifest
 from megaasr.simulate.families.registry import CATEGORIES
@@ -27,6 +30,7 @@ SILENCE = "silence"
 CLIP_S = 60.0
 """Length of a clip in seconds."""
 MANIFEST_FILE = "nonspeech.jsonl"
+CLAIM_FILE = "nonspeech-inputs.json"
 _LEVELS_DB = (-50.0, -6.0)  # peak
 _DITHER = 2e-5
 
@@ -54,13 +58,17 @@ def build_nonspeech_set(
         The manifest: every clip has an empty text, and its category.
 
     Raises:
-        UsageError: `hours` is not above 0.
+        UsageError: `hours` is not above 0 or not finite, or the folder holds clips of another seed
+            or of other noises.
         AudioError: a clip cannot be written.
     """
-    if not hours > 0:
-        raise UsageError(f"hours is {hours:g}; it must be above 0")
+    if not 0 < hours < math.inf:
+        raise UsageError(f"hours is {hours:g}; it must be above 0, and finite")
     count = max(1, round(hours * 3600 / CLIP_S + 0.4999))
     categories = _categories(pool)
+    # More hours of the same inputs continue a test set, so they are none of them.
+    claim = FolderClaim(output, CLAIM_FILE, "holds a test set of another seed or other noises")
+    claim.claim(strict_json.dumps({"seed": seed, "noises": _identity(pool)}, indent=1))
     (output / "audio").mkdir(parents=True, exist_ok=True)
 
     def make(number: int) -> Utterance:
@@ -73,6 +81,13 @@ def build_nonspeech_set(
             on_progress(len(utterances), count)
     write_manifest(output / MANIFEST_FILE, utterances)
     return output / MANIFEST_FILE
+
+
+def _identity(pool: NoisePool) -> dict[str, str]:
+    """Return what the noises of the clips depend on."""
+    if pool.recorded is None:
+        return pool.builtin_identity
+    return {**pool.builtin_identity, "recordings": pool.recorded.index.fingerprint}
 
 
 def _categories(pool: NoisePool) -> Sequence[str]:

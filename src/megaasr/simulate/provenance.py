@@ -113,18 +113,24 @@ class Provenance(BaseModel):
         """Read the record from a file.
 
         Raises:
-            UsageError: the file does not exist.
+            UsageError: the file does not exist, or cannot be read.
             RecordError: the file is not a record of this version; the message names the field.
         """
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError as error:
-            raise UsageError(f"{path}: there is no such provenance file") from error
+            raise UsageError(
+                f"{path}: there is no such log; `mega-asr simulate apply` writes it beside the file"
+            ) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"{path}: the log cannot be read: {reason}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the text"
             raise RecordError(
-                f"{path}: not a log of `mega-asr simulate apply`: {where}: {first['msg']}"
+                f"{path}: not a log of `mega-asr simulate apply`: {where}: {first['msg']}; give "
+                "the .json file that it wrote beside its audio"
             ) from error
 
     def check_input(self, path: Path, clean: Samples) -> None:

@@ -121,8 +121,8 @@ def find_scenario(name: str) -> Scenario:
         return _formed(())
     parts = [_condition(part.strip(), name) for part in name.split("+")]
     ordered = tuple(c for c in ALL_CONDITIONS if c in parts)
-    if any(parts.count(part) > 1 for part in parts):
-        raise UsageError(f"scenario {name}: a condition occurs twice")
+    if twice := [c.name for c in ordered if parts.count(c) > 1]:
+        raise UsageError(f"scenario {name}: {twice[0]} occurs twice; name each condition once")
     anchors = [c.name for c in parts if c.role == "anchor"]
     if len(anchors) > 1:
         raise UsageError(

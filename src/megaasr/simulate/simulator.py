@@ -18,7 +18,7 @@ from megaasr.simulate.codec_ladder import find_codec
 from megaasr.simulate.conditions import ChainStep
 from megaasr.simulate.draw import Draw
 from megaasr.simulate.extra_draws import EXTRA_KINDS, StepDraw, draw_extra_step
-from megaasr.simulate.noise_pool import NoisePool
+from megaasr.simulate.noise_pool import MAX_OFFSET_SHARE, NoisePool
 from megaasr.simulate.positions import Compounds
 from megaasr.simulate.positions import position as position_of
 from megaasr.simulate.primitives import (
@@ -44,6 +44,8 @@ from megaasr.simulate.speed import change_speed, check_speed
 from megaasr.simulate.streams import stream, stream_key
 from megaasr.simulate.talkers import TalkerPool
 
+_OFFSET_SAMPLES = 6400  # 0.4 s
+
 _DETERMINISTIC: dict[str, type[Any]] = {
     "reverb": Reverberation,
     "filter": SpectralFilter,
@@ -64,11 +66,14 @@ class Simulated:
         clipped_samples: number of samples that were clipped at the end of the chain.
         measurements: measurements of each step, in the order of the draw; `skipped` gives the
             reason why a step changed nothing.
+        removed_offset: constant offset of the clean clip that was removed first, mostly 0; full
+            scale is 1.
     """
 
     waveform: Waveform
     clipped_samples: int
     measurements: tuple[Measurements, ...]
+    removed_offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,9 @@ class Simulator:
 
         Args:
             audio: clean audio of any length and sample rate, as a waveform or as a pair (array,
-                rate); it is resampled once to 16 kHz, and not changed.
+                rate); it is resampled once to 16 kHz, and not changed. A constant offset with more
+                than a tenth of the power is removed from the copy, since levels and SNR would be
+                set by it.
             draw: the degradation.
 
         Raises:
@@ -174,7 +181,9 @@ class Simulator:
                 the draw is missing.
             CodecError: a codec of the draw is not installed, or failed.
         """
-        x = change_speed(_copy_at_16_khz(_as_waveform(audio)), draw.speed)
+        x = _copy_at_16_khz(_as_waveform(audio))
+        offset = _remove_offset(x) if draw.steps else 0.0
+        x = change_speed(x, draw.speed)
         resources = Resources(self.noise, self.rooms, self.talkers)
         measurements: list[Measurements] = []
         for steps in _fused(draw.steps):
@@ -185,7 +194,7 @@ class Simulator:
                 x, measured = steps[0].transform(x, resources)
                 measurements.append(measured)
         clipped = kernels.loops.scale_and_clip(x, 1.0)
-        return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(measurements))
+        return Simulated(Waveform(x, SAMPLE_RATE), clipped, tuple(measurements), offset)
 
     def _draw_steps(
         self, scenario: Scenario, position: float, identity: tuple[int, str, int]
@@ -251,6 +260,21 @@ def _copy_at_16_khz(waveform: Waveform) -> Samples:
     if waveform.sample_rate == SAMPLE_RATE:
         return np.array(waveform.samples, np.float32, order="C")
     return resample(waveform.samples, waveform.sample_rate, SAMPLE_RATE)
+
+
+def _remove_offset(x: Samples) -> float:
+    """Remove the constant offset of a clip in place if it dominates; return what was removed.
+
+    Other clips keep their bytes, and so do those that are too short to tell an offset from a tone.
+    """
+    if len(x) < _OFFSET_SAMPLES:
+        return 0.0
+    estimate = float(x.mean())
+    if estimate**2 <= MAX_OFFSET_SHARE * float(np.dot(x, x)) / len(x):
+        return 0.0
+    offset = np.float32(x.mean(dtype=np.float64))
+    x -= offset
+    return float(offset)
 
 
 def _fused(steps: tuple[AnyPrimitive, ...]) -> list[tuple[AnyPrimitive, ...]]:

@@ -165,7 +165,11 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
     if not usable:
         reason = f"all {len(selected)} utterances are too long" if selected else "it is empty"
         if listed and not selected:
-            reason = f"none of {len(listed)} utterances has {recipe.where}"
+            asked = ", ".join(f"{name} = {value!r}" for name, value in recipe.where.items())
+            raise UsageError(
+                f"manifest {manifest}: none of {len(listed)} utterances has {asked}, which the "
+                "recipe asks for in `where`; --set where={} takes all utterances"
+            )
         raise UsageError(f"manifest {manifest}: {reason}, there is nothing to degrade")
     plan = CorpusPlan(
         recipe=recipe,
@@ -176,7 +180,10 @@ def plan_corpus(recipe: SimulatedCorpusRecipe, manifest: Path) -> CorpusPlan:
     )
     column = recipe.mix.balanced_by
     if column is not None and not any(column in utterance.to_dict() for utterance in usable):
-        raise UsageError(f"manifest {manifest}: no utterance has {column} (mix.balanced_by)")
+        raise UsageError(
+            f"manifest {manifest}: no utterance has the column {column}, by which the grid is "
+            "balanced; name another: --set 'mix.balanced_by=\"language\"'"
+        )
     cells = len(recipe.mix.cells) if recipe.mix.kind == "grid" else 0
     if plan.num_clips < cells:
         raise UsageError(
