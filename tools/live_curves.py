@@ -37,8 +37,14 @@ def main() -> None:
 def draw(systems: list[dict[str, Any]], groups: list[str]) -> None:
     """Draw a panel for each severity."""
     figure, axes = plt.subplots(
-        1, len(groups), figsize=(2.6 * len(groups), 3.2), sharex=True, layout="constrained"
+        1,
+        len(groups),
+        figsize=(2.6 * len(groups), 3.2),
+        sharex=True,
+        sharey=True,
+        layout="constrained",
     )
+    latest = max(s["groups"][group]["confirmation_s_p50"] for s in systems for group in groups)
     for axis, group in zip(axes, groups, strict=True):
         for kind, colour in COLOURS.items():
             entries = [s["groups"][group] for s in systems if s["kind"] == kind]
@@ -49,11 +55,11 @@ def draw(systems: list[dict[str, Any]], groups: list[str]) -> None:
         offline = 100 * systems[0]["groups"][group]["offline_wer"]
         axis.axhline(offline, color="#888888", lw=0.8, ls="--", label="offline")
         axis.set_title(group, fontsize=8)
-        axis.set_ylim(bottom=0)
-        axis.set_xlim(left=0)
+        axis.set_ylim(0, 100)
+        axis.set_xlim(0, 1.1 * latest)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(fontsize=7, frameon=False)
+    axes[0].legend(loc="upper left", fontsize=7, frameon=False)
     figure.supxlabel("median time to confirmation, s", fontsize=8)
     figure.supylabel("word error rate, %", fontsize=8)
     figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
