@@ -13,17 +13,19 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import soundfile
 
+from megaasr.errors import UsageError
 from running_server import CLIPS
 
-if TYPE_CHECKING:
-    from megaasr.serve.http_server import HttpServer
+pytest.importorskip("fastapi", reason="the server is not installed")
+from megaasr.serve.http_server import HttpServer
+from megaasr.serve.settings import load_settings
 
 openai = pytest.importorskip("openai")
 CLIP = CLIPS / "1-clean.flac"
@@ -215,15 +217,26 @@ def test_many_clients_get_their_own_texts(server: HttpServer) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_a_503(serve: Callable[..., HttpServer]) -> None:
     server = serve(model="/no/such/folder", aliases="tiny", preload=False)
-    eventually(lambda: server.services.model.state == "failed")
+    eventually(lambda: server.services.model.status.state == "retrying")
     with pytest.raises(openai.InternalServerError) as caught:
         transcribe(client_of(server))
     assert (caught.value.status_code, caught.value.code) == (503, "model_not_loaded")
+    assert int(caught.value.response.headers["retry-after"]) >= 1
     with pytest.raises(openai.InternalServerError) as caught:
         openai.OpenAI(base_url=server.url, api_key="x", max_retries=0).get(
             "/health/ready", cast_to=object
         )
-    assert caught.value.response.json()["status"] == "failed"
+    health = caught.value.response.json()
+    assert health["status"] == "retrying"
+    assert "/no/such/folder" in health["reason"]
+    assert health["retry_in_s"] <= 60
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_a_model_that_does_not_fit_keeps_the_server_from_starting(*, preload: bool) -> None:
+    settings = {"model": "tiny", "port": 0, "preload": preload, "memory": "1MB"}
+    with pytest.raises(UsageError, match=r"does not fit into 0\.001 GB of memory"):
+        HttpServer(load_settings(None, {}, settings))
 
 
 def test_metrics_count_what_was_done(serve: Callable[..., HttpServer]) -> None:

@@ -46,7 +46,9 @@ class HttpServer:
         try:
             self.services = Services.create(settings)
             self._server = uvicorn.Server(_config(settings, self.services))
-            self.services.model.start()
+            self.services.model.check_plan()
+            # Whoever waits for the model wants to be told at once that it cannot be loaded.
+            self.services.model.start(retry=not settings.preload)
             if settings.preload:
                 self.services.model.wait()
         except BaseException:

@@ -193,12 +193,14 @@ class RealtimeSessions:
         if folder is not None:
             journal = SessionJournal(folder, int(self._settings.max_journal_mb * 1e6))
             write_atomically(folder / "owner.json", strict_json.dumps({"client": client}))
-        model = self._model.client(live=True) if self._model.state == "ready" else None
+        model = (
+            self._model.client(client, live=True) if self._model.status.state == "ready" else None
+        )
         clients = [model] if model is not None else []
 
         def open_stream(settings: SessionSettings) -> StreamSession:
             if not clients:  # the model was being loaded
-                clients.append(self._model.client(live=True))
+                clients.append(self._model.client(client, live=True))
             return self._open_stream(settings, clients[0])
 
         def on_end() -> None:

@@ -119,6 +119,7 @@ class Services:
             store,
             parallel=self.settings.parallel_jobs,
             expiry_s=self.settings.job_expiry_h * 3600,
+            model_wait_s=self.settings.job_model_wait_s,
             start_run=self._start_job,
         )
         self.jobs = Jobs(store, runner)
@@ -143,6 +144,7 @@ class Services:
             self.model,
             path,
             job.form.request(self.settings.max_samples),
+            owner=job.client,
             limits=self.limits,
             executor=self.executor,
             wrap=wrap,

@@ -117,6 +117,11 @@ class ServerSettings(Recipe):
     )
     max_jobs: int = Field(1000, ge=1, description="Jobs that wait or run; further ones get a 429.")
     parallel_jobs: int = Field(2, ge=1, description="Jobs that are transcribed at the same time.")
+    job_model_wait_s: float = Field(
+        600.0,
+        ge=0,
+        description="Seconds that jobs wait for a model that cannot be loaded before they fail.",
+    )
     job_expiry_h: float = Field(24.0, gt=0, description="Hours that an ended job is kept.")
 
     max_sessions: int = Field(64, ge=1, description="Realtime sessions at the same time.")

@@ -139,7 +139,12 @@ async def _start(
         raise late from error
     run = await resources.enter_async_context(
         TranscriptionRun(
-            services.model, path, asked, limits=services.limits, executor=services.executor
+            services.model,
+            path,
+            asked,
+            owner=client_of(request),
+            limits=services.limits,
+            executor=services.executor,
         )
     )
     timer = loop.call_at(deadline, run.cancel, late)
