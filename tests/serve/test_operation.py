@@ -24,6 +24,7 @@ from megaasr.errors import UsageError
 from running_server import CLIPS
 
 pytest.importorskip("fastapi", reason="the server is not installed")
+from megaasr.serve import request_deadline
 from megaasr.serve.http_server import HttpServer
 from megaasr.serve.settings import load_settings
 
@@ -121,6 +122,38 @@ def test_slow_uploads_are_ended(serve: Callable[..., HttpServer]) -> None:
         answer = connection.makefile("rb").read()
     assert b" 408 " in answer.splitlines()[0]
     assert b"upload_timeout" in answer
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"GET /health HTTP/1.1\r\nHost: loc",
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea",
+        b"GET /v1/realtime?session=%b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        b"Sec-WebSocket-Version: 13\r\n\r\n" % (b"a" * 50_000),
+    ],
+    ids=["nothing", "half a header", "half a second header", "too long for a WebSocket"],
+)
+def test_connections_without_a_request_are_ended(
+    server: HttpServer, beginning: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_deadline, "REQUEST_LINE_S", 0.5)
+    address = urlsplit(server.url)
+    with socket.create_connection((str(address.hostname), address.port or 0)) as connection:
+        connection.settimeout(60)
+        connection.sendall(beginning)
+        begun = time.monotonic()
+        connection.makefile("rb").read()  # until the server closes it
+        assert time.monotonic() - begun < 30
+
+
+def test_answers_that_take_longer_than_a_header_are_not_ended(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch, speech: Path
+) -> None:
+    monkeypatch.setattr(request_deadline, "REQUEST_LINE_S", 0.1)
+    assert transcribe(client_of(server), speech).text
 
 
 def test_other_bodies_and_methods(server: HttpServer) -> None:

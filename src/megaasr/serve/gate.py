@@ -160,6 +160,13 @@ class _Exchange:
             self._gate.report(self._scope, self._status or 499, time.monotonic() - start)
 
     async def _answer(self, message: Message) -> None:
+        if message["type"] == "websocket.close" and self._status is None:
+            # The framework refuses WebSockets with a 403 without a body.
+            raise RequestError(
+                404,
+                f"there is no WebSocket at {self._scope['path']}; /v1/realtime is one",
+                code="unknown_url",
+            )
         if message["type"] in (
             "http.response.start",
             "websocket.accept",

@@ -13,6 +13,7 @@ from megaasr.audio.waveform import AudioWarning
 from megaasr.errors import UsageError
 from megaasr.serve.access import LOOPBACK_HOSTS
 from megaasr.serve.app import create_app
+from megaasr.serve.request_deadline import DeadlineProtocol
 from megaasr.serve.request_log import configure_logging
 from megaasr.serve.services import Services
 from megaasr.serve.settings import ServerSettings
@@ -111,6 +112,7 @@ def _config(settings: ServerSettings, services: Services) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         lifespan="on",
+        http=DeadlineProtocol,
         ws="websockets-sansio",
         ws_ping_interval=None,
         ssl_certfile=settings.tls_certificate,
