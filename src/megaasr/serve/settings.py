@@ -132,7 +132,10 @@ class ServerSettings(Recipe):
         True, description="Journal the audio of realtime sessions in data_dir until they end."
     )
     max_journal_mb: float = Field(
-        200.0, gt=0, description="Largest journal of one realtime session, in megabytes."
+        200.0,
+        gt=0,
+        description="Largest journal of a realtime session that can be resumed after a restart, "
+        "in megabytes.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
