@@ -159,6 +159,7 @@ def main() -> None:
     options = parser.parse_args()
     server_options = ["--model", options.model, "--log-level", "error"]
     server_options += ["--set", "max_queue=1000", "--set", "max_queue_per_client=1000"]
+    server_options += ["--set", "max_uploads=1000", "--set", "max_uploads_per_client=1000"]
     server_options += ["--set", f"max_sessions={2 * options.clients}"]
     if options.lock:
         server_options += ["--batch-size", "1", "--max-requests", "1"]

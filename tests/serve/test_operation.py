@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from running_server import CLIPS
 
 pytest.importorskip("fastapi", reason="the server is not installed")
 from megaasr.serve import request_deadline
+from megaasr.serve.access import add_key
 from megaasr.serve.http_server import HttpServer
 from megaasr.serve.settings import load_settings
 
@@ -122,6 +124,33 @@ def test_slow_uploads_are_ended(serve: Callable[..., HttpServer]) -> None:
         answer = connection.makefile("rb").read()
     assert b" 408 " in answer.splitlines()[0]
     assert b"upload_timeout" in answer
+
+
+def test_slow_uploads_of_a_client_do_not_keep_others_out(
+    serve: Callable[..., HttpServer], tmp_path: Path
+) -> None:
+    keys = {name: add_key(tmp_path / "keys", name) for name in ("ann", "bob")}
+    server = serve(api_keys=tmp_path / "keys", max_uploads=3, max_uploads_per_client=2)
+    address = urlsplit(server.url)
+    clients = {name: client_of(server, api_key=key) for name, key in keys.items()}
+    with ExitStack() as slow:
+        for _ in range(2):
+            connection = socket.create_connection((str(address.hostname), address.port or 0))
+            slow.enter_context(connection)
+            connection.sendall(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\n"
+                b"Authorization: Bearer %b\r\nContent-Length: 1000\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+                % keys["ann"].encode()
+            )
+        eventually(lambda: server.services.uploads.count == 2)
+        with pytest.raises(openai.RateLimitError) as caught:
+            transcribe(clients["ann"])
+        assert caught.value.code == "too_many_uploads"
+        assert int(caught.value.response.headers["retry-after"]) >= 1
+        assert transcribe(clients["bob"]).text
+    eventually(lambda: server.services.uploads.count == 0)
+    assert transcribe(clients["ann"]).text
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,10 @@ class ServerSettings(Recipe):
         600.0, gt=0, description="Seconds for waiting and transcribing, after the upload."
     )
     max_upload_mb: float = Field(500.0, gt=0, description="Largest upload in megabytes (10⁶).")
+    max_uploads: int = Field(
+        64, ge=1, description="Uploads that are received at the same time; further ones get a 429."
+    )
+    max_uploads_per_client: int = Field(32, ge=1, description="The same, of one client.")
     upload_timeout_s: float = Field(300.0, gt=0, description="Seconds that an upload may take.")
     max_audio_s: float = Field(
         6 * 3600.0, gt=0, description="Longest recording in seconds, in a request or a job."
