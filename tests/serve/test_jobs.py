@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -257,6 +259,25 @@ def test_a_data_folder_has_one_server(jobs_server: HttpServer, tmp_path: Path) -
     settings = load_settings(None, {}, {"model": "tiny", "data_dir": tmp_path / "data", "port": 0})
     with pytest.raises(UsageError, match="another server uses"):
         HttpServer(settings)
+
+
+def test_what_nobody_foresaw_has_openais_shape(
+    jobs_server: HttpServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    assert httpx.get(f"{jobs_server.url}/v1/jobs").json()["data"] == []
+    assert jobs_server.services.jobs is not None
+    monkeypatch.setattr(jobs_server.services.jobs.store, "of_client", fail)
+    monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
+    with caplog.at_level("ERROR"):
+        answer = httpx.get(f"{jobs_server.url}/v1/jobs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert "disk I/O error" not in answer.text
+    assert len({(record.created, record.stack_info) for record in caplog.records}) == 1
+    assert all(record.exc_info for record in caplog.records)
 
 
 def test_without_a_data_folder_there_are_no_jobs(server: HttpServer) -> None:

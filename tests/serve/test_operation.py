@@ -227,6 +227,8 @@ def test_a_client_that_leaves_frees_its_turn(
     eventually(lambda: server.services.model.use().requests > 0)
     connection.close()
     eventually(lambda: is_idle(server))
+    left = 'path="/v1/audio/transcriptions",status="499"} 1.0'
+    eventually(lambda: left in server.services.metrics.text().decode())
     assert transcribe(client_of(server)).text  # the next has its turn
     eventually(lambda: is_idle(server))
     assert server.services.model.use().requests < MIN_CHUNKS  # most of it was never decoded

@@ -437,6 +437,21 @@ def test_a_full_journal_keeps_the_latest_events_without_the_audio(tmp_path: Path
     assert len(numbers) > 10
 
 
+def test_a_full_disk_ends_the_journal_and_nothing_else(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("only Linux has a device that is always full")
+    journal = SessionJournal(tmp_path / "s", 1000)
+    journal._files["sent.jsonl"] = full.open("ab", buffering=0)
+    journal.add_received('{"type": "a"}')
+    journal.add_sent({"event_id": "event_1"})
+    assert not journal.is_complete
+    assert not (tmp_path / "s").exists()
+    journal.add_received('{"type": "b"}')
+    journal.add_sent({"event_id": "event_2"})
+    journal.close()
+
+
 def test_a_session_beyond_its_journal_loses_no_text_and_says_what_to_send_again(
     tmp_path: Path, expected: list[str]
 ) -> None:

@@ -155,6 +155,7 @@ def install_error_responses(app: FastAPI) -> None:
         message = f"{name or 'the request'}: {first['msg']}"
         return await on_error(request, RequestError(422, message, param=name, code="invalid_value"))
 
+    app.add_exception_handler(Exception, on_error)
     app.add_exception_handler(MegaASRError, on_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

@@ -83,6 +83,7 @@ class RealtimeSession:
         self._repeated: Counter[str] = Counter()  # sent before the process was killed
         self._changed = asyncio.Condition()
         self._ended = False
+        self._is_told_full = False  # that its journal is
         self._is_broken_off = False  # it cannot be continued after a restart
         self._worker = asyncio.create_task(self._work())
 
@@ -115,9 +116,9 @@ class RealtimeSession:
             return
         self._check(event)
         if self._journal is not None:
-            survived_restart = self.survives_restart
             self._journal.add_received(text)
-            if survived_restart and not self.survives_restart:
+            if not (self._journal.is_complete or self._is_told_full):
+                self._is_told_full = True
                 await self.emit(_JOURNAL_FULL)
         await self._accept(event)
 
