@@ -14,7 +14,7 @@ RUN ?= runs/base-tiny
 # Processes that share the tests, one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test slow check docs benchmarks corpus voices corpus-small degraded-test human-test noises judge small tiny readme demo-clips clean
+.PHONY: demo test slow check docs benchmarks corpus voices corpus-small degraded-test human-test noises judge small tiny readme demo-clips clients clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -49,6 +49,15 @@ corpus: .venv/.dev
 voices: .venv/.dev
 	$(BIN)/python -m pip install --quiet onnxruntime==1.32.0
 	$(BIN)/python -m megaasr.synthesize.engines $(ENGINES)
+
+# Other clients of the server, each in an environment of its own, against a server of tiny.
+CLIENTS ?= build/clients
+clients: .venv/.dev
+	$(PYTHON) -m venv $(CLIENTS)/openai_1
+	$(CLIENTS)/openai_1/bin/python -m pip install --quiet "openai[realtime]==1.60.0" soundfile numpy
+	$(PYTHON) -m venv $(CLIENTS)/livekit_plugin
+	$(CLIENTS)/livekit_plugin/bin/python -m pip install --quiet livekit-plugins-openai==1.8.9 soundfile numpy
+	MEGAASR_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest -m slow tests/serve/test_other_clients.py
 
 # Half an hour; PARTS=2 is enough to begin with, more may be added later.
 corpus-small: voices

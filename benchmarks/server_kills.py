@@ -1,8 +1,9 @@
 """Kills a server at random moments during jobs and live sessions; nothing may be lost or doubled.
 
-`python -m benchmarks.server_kills --kills 1000`. After each `kill -9` the server is started again
-in the same data folder; a live client resumes its session, and the job goes on. When both are done,
-their texts must be those of an undisturbed run; then the next pair begins.
+`python -m benchmarks.server_kills --kills 1000` (or `--minutes 15`). After each `kill -9` the
+server is started again in the same data folder; a live client resumes its session, and the job
+goes on. When both are done, their texts must be those of an undisturbed run; then the next pair
+begins.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def main() -> None:
     """Kill the server, and print how many finals were lost or doubled."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="Kill no longer.")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -104,9 +106,12 @@ def main() -> None:
             client.run(server.url, len(clips))
             expected_live = client.texts
         kills = pairs = wrong_jobs = wrong_sessions = 0
-        while kills < options.kills:
+        end = time.monotonic() + 60 * options.minutes
+        while kills < options.kills and time.monotonic() < end:
             live, job_id = LiveClient(frames), ""
             for _ in range(min(rng.randint(1, MAX_KILLS), options.kills - kills)):
+                if job_id and time.monotonic() >= end:
+                    break
                 with ServerProcess(server_options, log) as server:
                     job_id = job_id or _submit(server.url, folder / "job.wav")
                     thread = threading.Thread(target=live.run, args=(server.url, len(clips)))

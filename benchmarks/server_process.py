@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,11 @@ class ServerProcess:
         """Return its numbers of threads and of open files; Linux only."""
         folder = Path(f"/proc/{self.pid}")
         return len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir()))
+
+    def cpu_s(self) -> float:
+        """Return the seconds that it has run on any core; Linux only."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
         """Return its resident memory; Linux only."""

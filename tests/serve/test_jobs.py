@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,13 +21,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from megaasr import MegaASR
+from megaasr import MegaASR, __version__
 from megaasr.errors import UsageError
+from megaasr.model.hub import find_model
 from megaasr.model.interface import Recognition, Request, SamplingSettings
 from megaasr.records import Check, Segment, Transcript
 from running_server import CLIPS
 
 pytest.importorskip("fastapi", reason="the server is not installed")
+from megaasr.serve import model_loading
 from megaasr.serve.http_server import HttpServer
 from megaasr.serve.job_store import JobStore
 from megaasr.serve.recognition_journal import JournaledModel
@@ -212,10 +217,67 @@ def test_a_running_job_can_be_cancelled(jobs_server: HttpServer, tmp_path: Path)
     assert ended(jobs_server.url, next_job)["status"] == "completed"
 
 
+def test_jobs_wait_for_a_model_that_cannot_be_loaded_yet(
+    serve: Callable[..., HttpServer],
+    tmp_path: Path,
+    expected: Transcript,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_loading, "FIRST_RETRY_S", 0.2)
+    folder = tmp_path / "model"
+    url = serve(model=str(folder), preload=False, data_dir=tmp_path / "data").url
+    job_id = submit(url).json()["id"]
+    health: dict[str, Any] = {}
+    for _ in range(3000):
+        health = httpx.get(f"{url}/health/ready").json()
+        if health["status"] == "retrying":
+            break
+        time.sleep(0.02)
+    assert str(folder) in health["reason"]
+    time.sleep(0.5)
+    assert httpx.get(f"{url}/v1/jobs/{job_id}").json()["status"] in ("queued", "running")
+    shutil.copytree(find_model("tiny"), tmp_path / "copy")
+    (tmp_path / "copy").rename(folder)  # the disk is mounted
+    assert ended(url, job_id)["status"] == "completed"
+    assert httpx.get(f"{url}/v1/jobs/{job_id}/result").json()["text"] == expected.text
+    assert httpx.get(f"{url}/health/ready").json() == {"status": "ready", "version": __version__}
+
+
+def test_jobs_do_not_wait_for_a_model_for_ever(
+    serve: Callable[..., HttpServer], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    settings: dict[str, Any] = {"preload": False, "job_model_wait_s": 1.5}
+    url = serve(model=str(folder), data_dir=tmp_path / "data", **settings).url
+    job = ended(url, submit(url).json()["id"])
+    assert (job["status"], job["error"]["code"]) == ("failed", "model_not_loaded")
+    assert str(folder) in job["error"]["message"]
+    assert job["ended_at"] - job["created_at"] >= 1.5
+
+
 def test_a_data_folder_has_one_server(jobs_server: HttpServer, tmp_path: Path) -> None:
     settings = load_settings(None, {}, {"model": "tiny", "data_dir": tmp_path / "data", "port": 0})
     with pytest.raises(UsageError, match="another server uses"):
         HttpServer(settings)
+
+
+def test_what_nobody_foresaw_has_openais_shape(
+    jobs_server: HttpServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    assert httpx.get(f"{jobs_server.url}/v1/jobs").json()["data"] == []
+    assert jobs_server.services.jobs is not None
+    monkeypatch.setattr(jobs_server.services.jobs.store, "of_client", fail)
+    monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
+    with caplog.at_level("ERROR"):
+        answer = httpx.get(f"{jobs_server.url}/v1/jobs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert "disk I/O error" not in answer.text
+    assert len({(record.created, record.stack_info) for record in caplog.records}) == 1
+    assert all(record.exc_info for record in caplog.records)
 
 
 def test_without_a_data_folder_there_are_no_jobs(server: HttpServer) -> None:

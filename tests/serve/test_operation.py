@@ -12,18 +12,23 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import soundfile
 
+from megaasr.errors import UsageError
 from running_server import CLIPS
 
-if TYPE_CHECKING:
-    from megaasr.serve.http_server import HttpServer
+pytest.importorskip("fastapi", reason="the server is not installed")
+from megaasr.serve import request_deadline
+from megaasr.serve.access import add_key
+from megaasr.serve.http_server import HttpServer
+from megaasr.serve.settings import load_settings
 
 openai = pytest.importorskip("openai")
 CLIP = CLIPS / "1-clean.flac"
@@ -121,6 +126,65 @@ def test_slow_uploads_are_ended(serve: Callable[..., HttpServer]) -> None:
     assert b"upload_timeout" in answer
 
 
+def test_slow_uploads_of_a_client_do_not_keep_others_out(
+    serve: Callable[..., HttpServer], tmp_path: Path
+) -> None:
+    keys = {name: add_key(tmp_path / "keys", name) for name in ("ann", "bob")}
+    server = serve(api_keys=tmp_path / "keys", max_uploads=3, max_uploads_per_client=2)
+    address = urlsplit(server.url)
+    clients = {name: client_of(server, api_key=key) for name, key in keys.items()}
+    with ExitStack() as slow:
+        for _ in range(2):
+            connection = socket.create_connection((str(address.hostname), address.port or 0))
+            slow.enter_context(connection)
+            connection.sendall(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\n"
+                b"Authorization: Bearer %b\r\nContent-Length: 1000\r\n"
+                b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+                % keys["ann"].encode()
+            )
+        eventually(lambda: server.services.uploads.count == 2)
+        with pytest.raises(openai.RateLimitError) as caught:
+            transcribe(clients["ann"])
+        assert caught.value.code == "too_many_uploads"
+        assert int(caught.value.response.headers["retry-after"]) >= 1
+        assert transcribe(clients["bob"]).text
+    eventually(lambda: server.services.uploads.count == 0)
+    assert transcribe(clients["ann"]).text
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"GET /health HTTP/1.1\r\nHost: loc",
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea",
+        b"GET /v1/realtime?session=%b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        b"Sec-WebSocket-Version: 13\r\n\r\n" % (b"a" * 50_000),
+    ],
+    ids=["nothing", "half a header", "half a second header", "too long for a WebSocket"],
+)
+def test_connections_without_a_request_are_ended(
+    server: HttpServer, beginning: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_deadline, "REQUEST_LINE_S", 0.5)
+    address = urlsplit(server.url)
+    with socket.create_connection((str(address.hostname), address.port or 0)) as connection:
+        connection.settimeout(60)
+        connection.sendall(beginning)
+        begun = time.monotonic()
+        connection.makefile("rb").read()  # until the server closes it
+        assert time.monotonic() - begun < 30
+
+
+def test_answers_that_take_longer_than_a_header_are_not_ended(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch, speech: Path
+) -> None:
+    monkeypatch.setattr(request_deadline, "REQUEST_LINE_S", 0.1)
+    assert transcribe(client_of(server), speech).text
+
+
 def test_other_bodies_and_methods(server: HttpServer) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
         client_of(server).post("/audio/transcriptions", body={"file": "x"}, cast_to=object)
@@ -163,6 +227,8 @@ def test_a_client_that_leaves_frees_its_turn(
     eventually(lambda: server.services.model.use().requests > 0)
     connection.close()
     eventually(lambda: is_idle(server))
+    left = 'path="/v1/audio/transcriptions",status="499"} 1.0'
+    eventually(lambda: left in server.services.metrics.text().decode())
     assert transcribe(client_of(server)).text  # the next has its turn
     eventually(lambda: is_idle(server))
     assert server.services.model.use().requests < MIN_CHUNKS  # most of it was never decoded
@@ -215,15 +281,26 @@ def test_many_clients_get_their_own_texts(server: HttpServer) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_a_503(serve: Callable[..., HttpServer]) -> None:
     server = serve(model="/no/such/folder", aliases="tiny", preload=False)
-    eventually(lambda: server.services.model.state == "failed")
+    eventually(lambda: server.services.model.status.state == "retrying")
     with pytest.raises(openai.InternalServerError) as caught:
         transcribe(client_of(server))
     assert (caught.value.status_code, caught.value.code) == (503, "model_not_loaded")
+    assert int(caught.value.response.headers["retry-after"]) >= 1
     with pytest.raises(openai.InternalServerError) as caught:
         openai.OpenAI(base_url=server.url, api_key="x", max_retries=0).get(
             "/health/ready", cast_to=object
         )
-    assert caught.value.response.json()["status"] == "failed"
+    health = caught.value.response.json()
+    assert health["status"] == "retrying"
+    assert "/no/such/folder" in health["reason"]
+    assert health["retry_in_s"] <= 60
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_a_model_that_does_not_fit_keeps_the_server_from_starting(*, preload: bool) -> None:
+    settings = {"model": "tiny", "port": 0, "preload": preload, "memory": "1MB"}
+    with pytest.raises(UsageError, match=r"does not fit into 0\.001 GB of memory"):
+        HttpServer(load_settings(None, {}, settings))
 
 
 def test_metrics_count_what_was_done(serve: Callable[..., HttpServer]) -> None:

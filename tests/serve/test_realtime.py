@@ -6,11 +6,14 @@ import asyncio
 import base64
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +23,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from megaasr.audio.files import resample
+from megaasr.model.hub import find_model
+from megaasr.serve import model_loading
 from megaasr.serve.access import add_key
 from megaasr.serve.realtime_protocol import AudioFormat
 from megaasr.serve.session_journal import SessionJournal, read_journal
-from running_server import CLIPS
+from running_server import CLIPS, running
 
 if TYPE_CHECKING:
     from megaasr.serve.http_server import HttpServer
@@ -93,6 +98,14 @@ def until(socket: Any, kind: str, count: int = 1) -> list[dict[str, Any]]:
     while sum(event["type"] == kind for event in events) < count:
         events.append(json.loads(socket.recv(timeout=120)))
         assert events[-1]["type"] != "error", events[-1]
+    return events
+
+
+def until_closed(socket: Any) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    with suppress(ConnectionClosed):
+        while True:
+            events.append(json.loads(socket.recv(timeout=60)))
     return events
 
 
@@ -199,6 +212,7 @@ def test_mistakes_are_events_and_the_session_goes_on(
             (appended("AAA"), "invalid_audio"),
             (appended(base64.b64encode(b"abc").decode()), "invalid_audio"),
             (updated(rate=11025), "invalid_value"),
+            (updated(transcription={"prompt": "ab " * 4000}), "invalid_value"),
             (appended("AAAA", sequence=5), "frames_missing"),
             ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer_commit_empty"),
         ):
@@ -263,6 +277,97 @@ def test_tokens_are_needed_and_ended_sessions_are_gone(server: HttpServer) -> No
         assert body["error"]["code"] == "session_not_found"
 
 
+def test_a_text_before_a_failure_of_the_model_is_not_lost(
+    serve: Callable[..., HttpServer], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    loaded = server.services.model._loading.loaded
+    assert loaded is not None
+    recognize = loaded[1].model.recognize
+    calls = 0
+
+    def fail_once(requests: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise RuntimeError("the device was lost")
+        return recognize(requests)
+
+    monkeypatch.setattr(loaded[1].model, "recognize", fail_once)
+    settings = {"type": "transcription", "partials": False}
+    with connect(address(server)) as socket:
+        socket.send(updated())
+        socket.send(json.dumps({"type": "session.update", "session": settings}))
+        for frame in frames(sentences("1", "2"), 1 << 20):  # both sentences at once
+            socket.send(appended(frame))
+        events = []
+        while not events or events[-1]["type"] != "error":
+            events.append(json.loads(socket.recv(timeout=120)))
+        assert texts(events) == expected[:1]
+        socket.send('{"type": "input_audio_buffer.commit"}')  # it is tried again
+        assert texts(until(socket, COMPLETED)) == expected[1:]
+
+
+def test_audio_waits_for_a_model_that_cannot_be_loaded_yet(
+    serve: Callable[..., HttpServer],
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_loading, "FIRST_RETRY_S", 0.2)
+    server = serve(model=str(tmp_path / "model"), preload=False)
+    while server.services.model.status.state != "retrying":
+        time.sleep(0.02)
+    with connect(address(server)) as socket:
+        socket.send(updated())
+        for frame in frames(sentences("1")):
+            socket.send(appended(frame))
+        events = []
+        while not events or events[-1]["type"] != "error":
+            events.append(json.loads(socket.recv(timeout=60)))
+        assert events[-1]["error"]["code"] == "model_not_loaded"
+        shutil.copytree(find_model("tiny"), tmp_path / "copy")
+        (tmp_path / "copy").rename(tmp_path / "model")
+        assert texts(until(socket, COMPLETED)) == expected[:1]
+
+
+def test_sessions_of_others_cannot_be_resumed(
+    serve: Callable[..., HttpServer], tmp_path: Path
+) -> None:
+    keys = {name: add_key(tmp_path / "keys", name) for name in ("ann", "bob")}
+    headers = {name: {"Authorization": f"Bearer {key}"} for name, key in keys.items()}
+    settings: dict[str, Any] = {"api_keys": tmp_path / "keys", "data_dir": tmp_path / "data"}
+    server = serve(**settings)
+    with connect(address(server), additional_headers=headers["ann"]) as socket:
+        token = json.loads(socket.recv())["resume"]["token"]
+        url = f"{address(server)}&session={token}"
+        with (
+            pytest.raises(InvalidStatus) as caught,
+            connect(url, additional_headers=headers["bob"]),
+        ):
+            pass
+        assert caught.value.response.status_code == 404
+        socket.send('{"type": "input_audio_buffer.clear"}')  # nobody has replaced her
+        until(socket, "input_audio_buffer.cleared")
+
+
+def test_websockets_that_are_refused_have_openais_errors(server: HttpServer) -> None:
+    root = server.url.replace("http", "ws", 1)
+    for path, status, code in (
+        ("/v1/realtime?after=-1", 422, "invalid_value"),
+        ("/v1/realtime?after=" + "9" * 5000, 422, "invalid_value"),
+        ("/v1/realtime?intent=conversation", 400, "invalid_value"),
+        ("/v1/models", 404, "unknown_url"),
+        ("/nothing", 404, "unknown_url"),
+    ):
+        with pytest.raises(InvalidStatus) as caught, connect(root + path):
+            pass
+        response = caught.value.response
+        assert response.status_code == status, path
+        assert json.loads(response.body or b"{}")["error"]["code"] == code, path
+        assert response.headers["x-request-id"].startswith("req_")
+
+
 def test_a_connection_that_is_only_half_lost_is_replaced(server: HttpServer) -> None:
     with connect(address(server)) as first:
         token = json.loads(first.recv())["resume"]["token"]
@@ -306,8 +411,84 @@ def test_a_torn_journal_is_readable(tmp_path: Path) -> None:
     journaled = read_journal(tmp_path / "s")
     assert journaled is not None
     assert [json.loads(line)["type"] for line in journaled.received] == ["a", "c"]
-    again.add_received(json.dumps({"audio": "A" * 1000}))  # more than is allowed
+
+
+def test_a_full_journal_keeps_the_latest_events_without_the_audio(tmp_path: Path) -> None:
+    journal = SessionJournal(tmp_path / "s", 1000)
+    journal.add_received('{"type": "a"}')
+    for number in range(30):
+        journal.add_sent({"event_id": f"event_{number}"})
+    assert journal.is_complete
+    journal.add_received(json.dumps({"audio": "A" * 1000}))  # more than is allowed
+    assert not journal.is_complete
+    journal.add_received('{"type": "b"}')
+    for number in range(30, 60):
+        journal.add_sent({"event_id": f"event_{number}"})
+    journal.close()
+    assert sum(file.stat().st_size for file in (tmp_path / "s").iterdir()) < 1100
+    again = SessionJournal(tmp_path / "s", 1000)  # after the end of the process
+    assert not again.is_complete
+    again.add_sent({"event_id": "event_60"})
+    journaled = read_journal(tmp_path / "s")
+    assert journaled is not None
+    assert (journaled.received, journaled.is_complete) == ([], False)
+    numbers = [int(event["event_id"][6:]) for event in journaled.sent]
+    assert numbers == list(range(61 - len(numbers), 61))
+    assert len(numbers) > 10
+
+
+def test_a_full_disk_ends_the_journal_and_nothing_else(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("only Linux has a device that is always full")
+    journal = SessionJournal(tmp_path / "s", 1000)
+    journal._files["sent.jsonl"] = full.open("ab", buffering=0)
+    journal.add_received('{"type": "a"}')
+    journal.add_sent({"event_id": "event_1"})
+    assert not journal.is_complete
     assert not (tmp_path / "s").exists()
+    journal.add_received('{"type": "b"}')
+    journal.add_sent({"event_id": "event_2"})
+    journal.close()
+
+
+def test_a_session_beyond_its_journal_loses_no_text_and_says_what_to_send_again(
+    tmp_path: Path, expected: list[str]
+) -> None:
+    settings: dict[str, Any] = {"data_dir": tmp_path, "max_journal_mb": 0.2}
+    first, second = (list(frames(sentences(name))) for name in ("1", "2"))
+    with running(**settings) as server, connect(address(server)) as socket:
+        resume = json.loads(socket.recv(timeout=60))["resume"]
+        assert resume["after_restart"] is True
+        socket.send(updated())
+        for frame in first:
+            socket.send(appended(frame))
+        last_received = int(until(socket, "session.updated")[-1]["event_id"][6:])
+        until(socket, COMPLETED)  # the client does not get it, let us say
+        for frame in second[: len(second) // 2]:
+            socket.send(appended(frame))
+        full = until(socket, "session.journal_full")[-1]
+        assert full["resume"] == {"after_restart": False}
+        socket.socket.close()  # it is not ended, but lost
+    with running(**settings) as server:
+        url = f"{address(server)}&session={resume['token']}&after={last_received}"
+        with connect(url) as socket:
+            assert json.loads(socket.recv(timeout=60))["resume"]["after_restart"] is False
+            received = until_closed(socket)
+            assert socket.close_code == 4001
+        assert texts(received) == expected[:1]
+        numbers = [int(event["event_id"][6:]) for event in received]
+        assert numbers == list(range(last_received + 1, last_received + 1 + len(numbers)))
+        error = received[-1]["error"]
+        assert error["code"] == "session_not_resumable"
+        seconds = float(re.search(r"from ([0-9.]+) s", error["message"])[1])  # type: ignore[index]
+        assert 1 < seconds <= len(first) / 10
+        samples = sentences("1", "2")[round(seconds * 16000) :]
+        with connect(address(server)) as socket:
+            socket.send(updated())
+            for frame in frames(samples):
+                socket.send(appended(frame))
+            assert texts(until(socket, COMPLETED)) == expected[1:]
 
 
 def test_a_session_survives_kill_9(tmp_path: Path, expected: list[str]) -> None:

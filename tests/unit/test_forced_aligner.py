@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,30 @@ def audio(seconds: float = 1.3) -> np.ndarray:
 
 
 WORDS = ["abc", "—", "de,", "f's"]
+
+
+def test_threads_take_turns(original: Path) -> None:
+    aligner = load_aligner(original, CPU, torch.float32)
+    running, most = 0, 0
+
+    def enter(*_: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.02)  # another thread may run now
+
+    def leave(*_: Any) -> None:
+        nonlocal running
+        running -= 1
+
+    aligner._model.register_forward_pre_hook(enter)
+    aligner._model.register_forward_hook(leave)
+    lengths = [0.9, 1.1, 1.3, 1.5] * 2
+    alone = [aligner.align(audio(seconds), WORDS) for seconds in lengths]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda seconds: aligner.align(audio(seconds), WORDS), lengths))
+    assert together == alone
+    assert most == 1
 
 
 def test_both_layouts_give_the_same_times(original: Path, native: Path) -> None:

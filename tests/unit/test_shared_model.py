@@ -120,6 +120,30 @@ def test_a_long_recording_does_not_delay_a_short_one() -> None:
     assert model.batches.index([9]) <= 2
 
 
+def test_an_owner_of_many_clients_does_not_delay_another() -> None:
+    model = Scripted()
+    with SharedModel(model, batch_size=1) as shared, ThreadPoolExecutor(8) as pool:
+        blocked(model, shared, pool)
+        many = [shared.client(owner="ann") for _ in range(4)]
+        futures = [pool.submit(client.recognize, [chunk(1000)] * 3) for client in many]
+        wait_for(shared, 12)
+        other = shared.client(owner="bob")
+        futures.append(pool.submit(other.recognize, [chunk(900)] * 3))
+        wait_for(shared, 15)
+        late = shared.client(owner="ann")  # an owner's short recording passes its long ones
+        futures.append(pool.submit(late.recognize, [chunk(7)]))
+        wait_for(shared, 16)
+        model.permit(17)
+        for future in futures:
+            future.result(timeout=30)
+        for client in (*many, other, late):
+            client.close()
+        assert len(shared._accounts) == 1  # of the first request, which is not closed
+    turns = [index for index, batch in enumerate(model.batches) if batch == [900]]
+    assert turns[-1] <= 7  # turns, although ann has four times as many
+    assert model.batches.index([7]) <= 8
+
+
 def test_a_request_that_fails_does_not_touch_others() -> None:
     model = Scripted()
     with SharedModel(model, batch_size=4) as shared, ThreadPoolExecutor(4) as pool:

@@ -7,6 +7,7 @@ end of the word in steps of 80 ms. One forward pass aligns a chunk.
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ _DEFAULT_STEP_MS = 80.0
 
 
 class ForcedAligner:
-    """A loaded forced aligner; implements `WordAligner`.
+    """A loaded forced aligner; implements `WordAligner`. Threads take turns.
 
     Japanese and Korean are aligned by the words of the transcript (in Japanese, by character), not
     by those of nagisa and soynlp, which the authors use.
@@ -50,11 +51,12 @@ class ForcedAligner:
         self._model: Any = model
         self._processor: Any = processor
         self._step_ms = step_ms
+        # Its tokenizer is not made for several threads, nor is the memory plan.
+        self._lock = threading.Lock()
         config: Any = model.config
         self._timestamp = int(config.timestamp_token_id)
         self._geometry = AudioGeometry.from_model(config, processor.feature_extractor)
 
-    @torch.inference_mode()
     def align(self, samples: Samples, words: Sequence[str]) -> list[AlignedTime | None]:
         """Return when each word is spoken; None for one without letters and digits.
 
@@ -67,8 +69,14 @@ class ForcedAligner:
         spoken = [_letters(word) for word in words]
         if not any(spoken):
             return [None] * len(words)
+        with self._lock:
+            times = iter(self._times(samples, [word for word in spoken if word]))
+        return [next(times) if word else None for word in spoken]
+
+    @torch.inference_mode()
+    def _times(self, samples: Samples, words: Sequence[str]) -> list[AlignedTime]:
         features = extract_features(self._processor.feature_extractor, samples)
-        ids = torch.tensor([self._tokens([word for word in spoken if word], len(features))])
+        ids = torch.tensor([self._tokens(words, len(features))])
         inputs = pad_features([features], self._geometry)
         device, dtype = self._model.device, self._model.dtype
         logits = self._model(
@@ -80,12 +88,11 @@ class ForcedAligner:
         (aligned,) = self._processor.decode_forced_alignment(
             logits=logits.float().cpu(),
             input_ids=ids,
-            word_lists=[[word for word in spoken if word]],
+            word_lists=[list(words)],
             timestamp_token_id=self._timestamp,
             timestamp_segment_time=self._step_ms,
         )
-        times = iter(AlignedTime(float(a["start_time"]), float(a["end_time"])) for a in aligned)
-        return [next(times) if word else None for word in spoken]
+        return [AlignedTime(float(a["start_time"]), float(a["end_time"])) for a in aligned]
 
     def _tokens(self, words: Sequence[str], frames: int) -> list[int]:
         tokenizer = self._processor.tokenizer

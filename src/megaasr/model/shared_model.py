@@ -1,8 +1,9 @@
 """One model for many threads: their requests are decoded in common batches.
 
 The threads of a server's clients each use a `SharedModelClient`, which is a `SpeechModel`. A single
-thread runs the model. It takes live requests first, and otherwise those of the client whose audio
-has had the least of its time, so that a long recording does not delay the others.
+thread runs the model. It takes live requests first, and otherwise those of the owner whose audio
+has had the least of its time, and among the clients of an owner in the same way, so that neither
+many recordings nor a long one delay the others.
 """
 
 from __future__ import annotations
@@ -64,6 +65,19 @@ class _Work:
         return self.settings is None and not self.requests[0].temperature
 
 
+@dataclass(eq=False, slots=True)
+class _Account:
+    """How much an owner of clients has had.
+
+    Attributes:
+        audio_s: seconds of audio decoded so far, or credited on arrival: the measure of fairness.
+        clients: number of its clients.
+    """
+
+    audio_s: float = 0.0
+    clients: int = 0
+
+
 class SharedModelClient:
     """The use of a shared model by one client; implements `SpeechModel`.
 
@@ -72,11 +86,17 @@ class SharedModelClient:
     Args:
         shared: the shared model.
         live: whether somebody waits for each result as it comes.
+        owner: whose client it is.
+        account: how much the owner has had.
     """
 
-    def __init__(self, shared: SharedModel, live: bool) -> None:
+    def __init__(
+        self, shared: SharedModel, *, live: bool, owner: object, account: _Account
+    ) -> None:
         self.live = live
-        self.audio_s = 0.0  # decoded so far, or credited on arrival: the measure of fairness
+        self.owner = owner
+        self.account = account
+        self.audio_s = 0.0  # as of the account, but of this client alone
         self.queue: deque[_Work] = deque()
         self.closed = False
         self._shared = shared
@@ -146,6 +166,7 @@ class SharedModel:
         self._batch_size = batch_size
         self._max_waiting = max_waiting
         self._clients: list[SharedModelClient] = []
+        self._accounts: dict[object, _Account] = {}
         self._use = ModelUse()
         self._closed = False
         self._changed = threading.Condition()
@@ -163,16 +184,25 @@ class SharedModel:
     ) -> None:
         self.close()
 
-    def client(self, *, live: bool = False) -> SharedModelClient:
+    def client(self, *, live: bool = False, owner: object = None) -> SharedModelClient:
         """Return the use of the model by a new client.
 
         Args:
             live: whether its requests are decoded before those of clients that are not.
+            owner: whose client it is; hashable. Owners have the same share of the model, however
+                many clients they have. None is an owner with this one client.
         """
-        client = SharedModelClient(self, live)
         with self._changed:
-            # It joins where the others are, and has no advantage from having been away.
-            client.audio_s = min((other.audio_s for other in self._clients), default=0.0)
+            key = object() if owner is None else owner
+            account = self._accounts.get(key)
+            if account is None:
+                # It joins where the others are, and has no advantage from having been away.
+                least_s = min((other.audio_s for other in self._accounts.values()), default=0.0)
+                account = self._accounts[key] = _Account(least_s)
+            account.clients += 1
+            client = SharedModelClient(self, live=live, owner=key, account=account)
+            siblings = [other.audio_s for other in self._clients if other.owner == key]
+            client.audio_s = min(siblings, default=0.0)
             self._clients.append(client)
         return client
 
@@ -207,9 +237,7 @@ class SharedModel:
                     f"{waiting} requests wait for {self.model.name} and at most "
                     f"{self._max_waiting} may; try again later"
                 )
-            if not client.queue:
-                busy = [other.audio_s for other in self._clients if other.queue]
-                client.audio_s = max(client.audio_s, min(busy, default=client.audio_s))
+            self._credit(client)
             client.queue.extend(works)
             self._changed.notify()
 
@@ -221,9 +249,23 @@ class SharedModel:
             client.queue.clear()
             if client in self._clients:
                 self._clients.remove(client)
+                client.account.clients -= 1
+                if not client.account.clients:
+                    del self._accounts[client.owner]
             self._changed.notify()
         for work in waiting:
             work.future.cancel()
+
+    def _credit(self, client: SharedModelClient) -> None:
+        """Let a client that had nothing to do have no advantage from it."""
+        busy = [other for other in self._clients if other.queue]
+        account = client.account
+        if not any(other.account is account for other in busy):
+            least_s = min((other.account.audio_s for other in busy), default=0.0)
+            account.audio_s = max(account.audio_s, least_s)
+        if not client.queue:
+            siblings = [other.audio_s for other in busy if other.account is account]
+            client.audio_s = max(client.audio_s, min(siblings, default=0.0))
 
     def _waiting(self) -> int:
         return sum(len(client.queue) for client in self._clients)
@@ -317,12 +359,13 @@ def _is_urgent(client: SharedModelClient, now: float) -> bool:
     return client.live or now - client.queue[0].since > MAX_WAIT_S
 
 
-def _rank(client: SharedModelClient, now: float) -> tuple[int, float]:
+def _rank(client: SharedModelClient, now: float) -> tuple[int, float, float]:
     """Return the order in which clients have their turn, the lowest first."""
-    return (0 if _is_urgent(client, now) else 1), client.audio_s
+    return (0 if _is_urgent(client, now) else 1), client.account.audio_s, client.audio_s
 
 
 def _pop(client: SharedModelClient) -> _Work:
     work = client.queue.popleft()
     client.audio_s += work.audio_s
+    client.account.audio_s += work.audio_s
     return work

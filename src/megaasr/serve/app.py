@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from megaasr import __version__
 from megaasr.serve import job_routes, operation_routes, realtime_routes, transcription_routes
 from megaasr.serve.access import AccessRules, ApiKeys
+from megaasr.serve.api_page import install_api_page
 from megaasr.serve.error_responses import install_error_responses
 from megaasr.serve.gate import Gate
 from megaasr.serve.services import Services
@@ -48,10 +49,16 @@ def create_app(services: Services) -> ASGIApp:
             await services.close()
 
     app = FastAPI(
-        title="Mega-ASR", version=__version__, description=_DESCRIPTION, lifespan=lifespan
+        title="Mega-ASR",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.services = services
     install_error_responses(app)
+    install_api_page(app)
     app.include_router(transcription_routes.router)
     app.include_router(job_routes.router)
     app.include_router(realtime_routes.router)

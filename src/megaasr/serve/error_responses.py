@@ -8,7 +8,11 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import (
+    RequestValidationError,
+    ValidationException,
+    WebSocketRequestValidationError,
+)
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -145,15 +149,17 @@ def install_error_responses(app: FastAPI) -> None:
         return response
 
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
+        assert isinstance(error, ValidationException)
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:]) or None
         message = f"{name or 'the request'}: {first['msg']}"
-        return error_response(RequestError(422, message, param=name, code="invalid_value"))
+        return await on_error(request, RequestError(422, message, param=name, code="invalid_value"))
 
+    app.add_exception_handler(Exception, on_error)
     app.add_exception_handler(MegaASRError, on_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(WebSocketRequestValidationError, on_invalid)
 
 
 def _from_http(request: Request, error: HTTPException) -> RequestError:

@@ -149,7 +149,7 @@ class _Exchange:
                 receive = self._gate.limited(receive)
             await self._gate.call(self._scope, receive, self._answer)
         except ClientDisconnect:
-            pass
+            self._status = None  # the framework has "answered" nobody with a 500
         except asyncio.CancelledError:  # the server stops, and will not wait any longer
             await self._refuse(futures.CancelledError())
             raise
@@ -160,6 +160,13 @@ class _Exchange:
             self._gate.report(self._scope, self._status or 499, time.monotonic() - start)
 
     async def _answer(self, message: Message) -> None:
+        if message["type"] == "websocket.close" and self._status is None:
+            # The framework refuses WebSockets with a 403 without a body.
+            raise RequestError(
+                404,
+                f"there is no WebSocket at {self._scope['path']}; /v1/realtime is one",
+                code="unknown_url",
+            )
         if message["type"] in (
             "http.response.start",
             "websocket.accept",
@@ -172,7 +179,8 @@ class _Exchange:
     async def _refuse(self, error: Exception) -> None:
         """Answer with an error; if the answer has begun, all that can be done is to end it."""
         if self._status is not None:
-            as_request_error(error)  # logs it
+            if self._status < 500:
+                as_request_error(error)  # logs it, as was done for what is a 500 already
             return
         response = error_response(error)
         self._status = response.status_code

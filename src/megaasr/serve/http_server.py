@@ -13,6 +13,7 @@ from megaasr.audio.waveform import AudioWarning
 from megaasr.errors import UsageError
 from megaasr.serve.access import LOOPBACK_HOSTS
 from megaasr.serve.app import create_app
+from megaasr.serve.request_deadline import DeadlineProtocol
 from megaasr.serve.request_log import configure_logging
 from megaasr.serve.services import Services
 from megaasr.serve.settings import ServerSettings
@@ -46,7 +47,9 @@ class HttpServer:
         try:
             self.services = Services.create(settings)
             self._server = uvicorn.Server(_config(settings, self.services))
-            self.services.model.start()
+            self.services.model.check_plan()
+            # Whoever waits for the model wants to be told at once that it cannot be loaded.
+            self.services.model.start(retry=not settings.preload)
             if settings.preload:
                 self.services.model.wait()
         except BaseException:
@@ -109,6 +112,7 @@ def _config(settings: ServerSettings, services: Services) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         lifespan="on",
+        http=DeadlineProtocol,
         ws="websockets-sansio",
         ws_ping_interval=None,
         ssl_certfile=settings.tls_certificate,

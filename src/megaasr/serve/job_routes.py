@@ -16,7 +16,6 @@ from megaasr.serve.response_formats import render
 from megaasr.serve.services import Jobs, Services, client_of, services_of
 from megaasr.serve.transcription_form import parse_form
 from megaasr.serve.transcription_routes import ERRORS, upload_schema
-from megaasr.serve.uploads import read_upload
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -44,7 +43,7 @@ async def create_job(request: Request) -> JSONResponse:
     In place of `file`, `path` may name a recording below the operator's `path_root`.
     """
     services, jobs = _jobs_of(request)
-    async with read_upload(request, services.settings.upload_timeout_s) as upload:
+    async with services.uploads.read(request, client_of(request)) as upload:
         if upload.form.stream:
             raise RequestError(400, "a job is not streamed; ask for its progress", param="stream")
         services.model.require_name(upload.form.model)

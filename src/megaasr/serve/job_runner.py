@@ -12,6 +12,7 @@ from pathlib import Path
 from megaasr.model.interface import SpeechModel
 from megaasr.serve.error_responses import as_request_error
 from megaasr.serve.job_store import Job, JobStore
+from megaasr.serve.model_loading import ModelNotLoadedError
 from megaasr.serve.recognition_journal import JournaledModel
 from megaasr.serve.transcription_run import TranscriptionRun
 
@@ -19,6 +20,7 @@ StartRun = Callable[[Job, Path, Callable[[SpeechModel], SpeechModel]], Transcrip
 """Returns a run for a job, given its recording and a wrapper of the model."""
 
 _CLEANING_S = 60.0
+_MIN_RETRY_S = 1.0  # between attempts at a job while the model cannot be loaded
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -29,15 +31,23 @@ class JobRunner:
         store: the jobs.
         parallel: number of jobs that are transcribed at the same time.
         expiry_s: seconds that an ended job is kept.
+        model_wait_s: seconds that a job waits for a model that cannot be loaded, before it fails.
         start_run: begins to transcribe.
     """
 
     def __init__(
-        self, store: JobStore, *, parallel: int, expiry_s: float, start_run: StartRun
+        self,
+        store: JobStore,
+        *,
+        parallel: int,
+        expiry_s: float,
+        model_wait_s: float,
+        start_run: StartRun,
     ) -> None:
         self._store = store
         self._parallel = parallel
         self._expiry_s = expiry_s
+        self._model_wait_s = model_wait_s
         self._start_run = start_run
         self._changed = asyncio.Event()
         self._runs: dict[str, TranscriptionRun] = {}
@@ -90,6 +100,14 @@ class JobRunner:
                 transcripts = await run.transcripts()
         except CancelledError:  # by its client, or because the server stops: it is continued then
             return
+        except ModelNotLoadedError as failure:
+            waited_s = time.time() - max(failure.since, job.created)
+            if not failure.is_final and waited_s < self._model_wait_s:
+                self._store.put_back(job.id)
+                retry_s = min(failure.retry_after_s or 0.0, self._model_wait_s - waited_s)
+                await asyncio.sleep(max(_MIN_RETRY_S, retry_s))
+                return
+            error = failure
         except Exception as failure:
             error = failure
         finally:

@@ -178,6 +178,15 @@ class JobStore:
             row = run(_NEXT, (time.time(),)).fetchone()
         return None if row is None else self.get(row[0])
 
+    def put_back(self, job_id: str) -> None:
+        """Queue a running job again, as if it had not had its turn."""
+        with self._transaction() as run:
+            run(
+                "UPDATE jobs SET status = 'queued', started = NULL "
+                "WHERE id = ? AND status = 'running'",
+                (job_id,),
+            )
+
     def advance(self, job_id: str, done_s: float) -> None:
         """Note how many seconds of a recording are transcribed."""
         with self._transaction() as run:

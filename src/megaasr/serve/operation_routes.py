@@ -51,10 +51,12 @@ def _card(services: Services, name: str) -> ModelCard:
 @router.get("/health", tags=["operation"])
 @router.get("/health/ready", tags=["operation"])
 async def ready(request: Request) -> JSONResponse:
-    """Say whether requests can be transcribed: 200, or 503 while the model is being loaded."""
-    state = services_of(request).model.state
-    body: dict[str, Any] = {"status": state, "version": __version__}
-    return JSONResponse(body, status_code=200 if state == "ready" else 503)
+    """Say whether requests can be transcribed: 200, or 503 with the reason why not."""
+    status = services_of(request).model.status
+    body: dict[str, Any] = {"status": status.state, "version": __version__}
+    if status.reason is not None:
+        body |= {"reason": status.reason, "retry_in_s": status.retry_s}
+    return JSONResponse(body, status_code=200 if status.state == "ready" else 503)
 
 
 @router.get("/health/live", tags=["operation"])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from megaasr.serve.error_responses import RequestError
+from megaasr.serve.transcription_form import MAX_CONTEXT
 
 PCM_RATES = (8000, 16000, 24000, 48000)
 """Sample rates of PCM in Hz."""
@@ -95,6 +96,20 @@ class Transcription(_Lenient):
     languages: tuple[str, ...] | None = None
     prompt: str | None = None
     keywords: tuple[str, ...] | None = None
+
+    def check(self) -> None:
+        """Check the length of the texts.
+
+        Raises:
+            RequestError: they are too long.
+        """
+        if len(self.prompt or "") + sum(map(len, self.keywords or ())) > MAX_CONTEXT:
+            raise RequestError(
+                400,
+                f"prompt and keywords have more than {MAX_CONTEXT} characters",
+                param="session.audio.input.transcription",
+                code="invalid_value",
+            )
 
 
 class AudioInput(_Lenient):
@@ -178,6 +193,8 @@ def updated(settings: SessionSettings, changes: dict[str, Any]) -> SessionSettin
     except ValidationError as error:
         raise _invalid_event(error, "session.") from error
     result.audio.input.format.check()
+    if result.audio.input.transcription is not None:
+        result.audio.input.transcription.check()
     return result
 
 

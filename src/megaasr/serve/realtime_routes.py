@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["realtime"])
 SUBPROTOCOL = "realtime"
 _NORMAL = 1000
 """Code with which clients close a connection on purpose."""
-_RESTARTING, _REPLACED = 1012, 4000
+_RESTARTING, _REPLACED, _BROKEN_OFF = 1012, 4000, 4001
 """Codes with which the server closes one."""
 
 
@@ -55,7 +55,11 @@ async def realtime(
                 "event_id": "event_0",
                 "type": "session.created" if session is None else "session.updated",
                 "session": live.describe(),
-                "resume": {"token": attachment.token, "frames": live.frames},
+                "resume": {
+                    "token": attachment.token,
+                    "frames": live.frames,
+                    "after_restart": live.survives_restart,
+                },
             },
         )
         ended = await _exchange(websocket, attachment, after)
@@ -88,8 +92,15 @@ async def _exchange(websocket: WebSocket, attachment: Attachment, after: int) ->
         results = await asyncio.gather(*tasks, return_exceptions=True)
         if websocket.client_state is WebSocketState.CONNECTED:
             with suppress(WebSocketDisconnect, RuntimeError, OSError):
-                await websocket.close(_REPLACED if attachment.replaced.is_set() else _RESTARTING)
+                await websocket.close(_reason_of_end(attachment))
     return any(result == _NORMAL for result in results)
+
+
+def _reason_of_end(attachment: Attachment) -> int:
+    """Return the code with which a connection is closed that the client has not closed."""
+    if attachment.replaced.is_set():
+        return _REPLACED
+    return _BROKEN_OFF if attachment.session.is_broken_off else _RESTARTING
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaasr.serve.error_responses import RequestError, as_request_error
+from megaasr.serve.model_loading import ModelNotLoadedError
 from megaasr.serve.realtime_events import EventTranslator, ServerEvent
 from megaasr.serve.realtime_protocol import (
     BufferAppend,
@@ -33,6 +34,8 @@ _MAX_WAITING = 256
 """Events of the client that wait to be processed before no more are read."""
 _MAX_KEPT = 10_000
 """Events for the client that are kept, so that it can ask for them again."""
+_MODEL_RETRY_S = 1.0
+"""Seconds after which a session asks again for a model that could not be loaded."""
 _WITHOUT_ITEM = ("session.updated", "input_audio_buffer.cleared")
 """Events that are made again when a journal is replayed; the translator knows about the others."""
 
@@ -73,12 +76,15 @@ class RealtimeSession:
         self._stream: StreamSession | None = None
         self._utterances = 0  # of the present live session
         self._uncommitted_s = 0.0
-        self._waiting: asyncio.Queue[ClientEvent] = asyncio.Queue(_MAX_WAITING)
+        self._waiting: asyncio.Queue[ClientEvent] = asyncio.Queue()
+        self._taken = asyncio.Event()  # set when one of them was
         self._events: deque[ServerEvent] = deque(maxlen=_MAX_KEPT)
         self._number = 0
         self._repeated: Counter[str] = Counter()  # sent before the process was killed
         self._changed = asyncio.Condition()
         self._ended = False
+        self._is_told_full = False  # that its journal is
+        self._is_broken_off = False  # it cannot be continued after a restart
         self._worker = asyncio.create_task(self._work())
 
     @property
@@ -86,31 +92,60 @@ class RealtimeSession:
         """Number of the latest event."""
         return self._number
 
+    @property
+    def survives_restart(self) -> bool:
+        """Whether it can be resumed after the server's process has ended."""
+        return self._journal is not None and self._journal.is_complete
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether the process that it was opened in has ended, and it cannot be continued."""
+        return self._is_broken_off
+
     async def receive(self, text: str) -> None:
         """Accept an event of the client; waits while too many are not processed.
 
         Raises:
-            RequestError: the event is not valid; nothing of it was accepted.
+            RequestError: the event is not valid, or the session cannot be continued; nothing of it
+                was accepted.
         """
+        if self._is_broken_off:
+            raise _broken_off(None)
         event = parse_client_event(text)
         if self._is_repeated(event):
             return
         self._check(event)
         if self._journal is not None:
             self._journal.add_received(text)
+            if not (self._journal.is_complete or self._is_told_full):
+                self._is_told_full = True
+                await self.emit(_JOURNAL_FULL)
         await self._accept(event)
 
     async def replay(self, journaled: JournaledSession) -> None:
-        """Receive again what a journal holds; events that were sent are not made again."""
+        """Receive again what a journal holds; events that were sent are not made again.
+
+        Of a journal that is not complete the events can be had, and a last one that tells from
+        where on the audio has to be sent again, in another session.
+        """
         self._repeated.update(event["type"] for event in journaled.sent)
         for sent in journaled.sent:
             self._translator.restore(sent)
             self._events.append(sent)
             self._number = _number(sent)
-        for text in journaled.received:
-            event = parse_client_event(text)
-            self._check(event)
-            await self._accept(event)
+        if not journaled.is_complete:
+            self._is_broken_off = True
+            error = error_event(_broken_off(_transcribed_s(journaled.sent)))
+            if not journaled.sent or journaled.sent[-1].get("error") != error["error"]:
+                await self.emit(error)
+            return
+        events = await asyncio.to_thread(lambda: [*map(parse_client_event, journaled.received)])
+        # All of them at once: the client is told at once where to go on, and waits for no model.
+        for event in events:
+            self.frames += isinstance(event, BufferAppend)
+            if isinstance(event, SessionUpdate):
+                self.settings = updated(self.settings, event.session)
+            self._waiting.put_nowait(event)
 
     async def emit(self, event: ServerEvent) -> None:
         """Number an event and make it available to the client."""
@@ -143,7 +178,7 @@ class RealtimeSession:
                 position = _number(event)
                 yield event
             if not following:
-                if self._ended:
+                if self._ended or self._is_broken_off:
                     return
                 await self._wait_after(position)
 
@@ -156,6 +191,7 @@ class RealtimeSession:
         if self._ended:
             return
         self._ended = True
+        self._taken.set()
         self._worker.cancel()
         await asyncio.gather(self._worker, return_exceptions=True)
         if self._journal is not None:
@@ -193,12 +229,16 @@ class RealtimeSession:
 
     async def _accept(self, event: ClientEvent) -> None:
         self.frames += isinstance(event, BufferAppend)
-        await self._waiting.put(event)
+        self._waiting.put_nowait(event)
+        while self._waiting.qsize() > _MAX_WAITING and not self._ended:
+            self._taken.clear()
+            await self._taken.wait()
 
     async def _work(self) -> None:
         settings = self.settings
         while True:
             event = await self._waiting.get()
+            self._taken.set()
             try:
                 if isinstance(event, SessionUpdate):
                     settings = updated(settings, event.session)
@@ -220,11 +260,30 @@ class RealtimeSession:
 
     async def _feed(self, settings: SessionSettings, samples: NDArray[np.int16]) -> None:
         if self._stream is None:
-            self._stream = await self._in_thread(lambda: self._open_stream(settings))
+            self._stream = await self._opened(settings)
             self._utterances = 0
         stream = self._stream
         self._uncommitted_s += len(samples) / stream.options.sample_rate
-        await self._emit_all(settings, await self._in_thread(lambda: list(stream.feed(samples))))
+        await self._emit_all(settings, await self._in_thread(lambda: stream.feed(samples)))
+
+    async def _opened(self, settings: SessionSettings) -> StreamSession:
+        """Return a new live session; waits, with the audio, for a model that may still be loaded.
+
+        Raises:
+            ModelNotLoadedError: it is not tried again.
+        """
+        is_told = False
+        while True:
+            try:
+                stream: StreamSession = await self._in_thread(lambda: self._open_stream(settings))
+                return stream
+            except ModelNotLoadedError as error:
+                if error.is_final:
+                    raise
+                if not is_told:
+                    await self._fail(error)
+                is_told = True
+            await asyncio.sleep(_MODEL_RETRY_S)
 
     async def _commit(self, settings: SessionSettings) -> None:
         if self._stream is None or not self._uncommitted_s:
@@ -247,7 +306,7 @@ class RealtimeSession:
     async def _finish(self, settings: SessionSettings) -> None:
         """End the present live session; its last events are emitted."""
         if (stream := self._stream) is not None:
-            await self._emit_all(settings, await self._in_thread(lambda: list(stream.finish())))
+            await self._emit_all(settings, await self._in_thread(stream.finish))
             self._close_stream()
 
     def _close_stream(self) -> None:
@@ -256,8 +315,9 @@ class RealtimeSession:
             self._stream = None
             self._utterances = 0
 
-    async def _emit_all(self, settings: SessionSettings, events: Iterable[Event]) -> None:
-        for event in events:
+    async def _emit_all(self, settings: SessionSettings, events: Iterator[Event]) -> None:
+        # One after the other: what came before a failure of the model is not lost with it.
+        while (event := await self._in_thread(lambda: next(events, None))) is not None:
             if settings.audio.input.turn_detection is None:
                 self._translator.manual(event)
                 continue
@@ -291,6 +351,31 @@ def error_event(error: RequestError) -> ServerEvent:
     """Return the event of an error, without its number."""
     body = error.body()["error"]
     return {"type": "error", "error": {**body, "event_id": None}}
+
+
+_JOURNAL_FULL: ServerEvent = {
+    "type": "session.journal_full",
+    "resume": {"after_restart": False},
+    "message": "the audio of this session exceeds max_journal_mb, or its disk is full, and is not "
+    "kept on the disk any more: the session goes on and can be resumed as long as the server runs, "
+    "but not after its end. Keep the audio whose text has not come, or open a new session.",
+}
+
+
+def _broken_off(transcribed_s: float | None) -> RequestError:
+    where = "" if transcribed_s is None else f" from {transcribed_s:.3f} s of this session on"
+    return RequestError(
+        409,
+        "the server's process has ended, and the journal of this session was full, so that it "
+        f"cannot be continued; open a new session and send the audio{where} again",
+        code="session_not_resumable",
+    )
+
+
+def _transcribed_s(events: Iterable[ServerEvent]) -> float:
+    """Return up to where the audio has final texts, in seconds of the session."""
+    segments = [segment for event in events for segment in event.get("segments", ())]
+    return max((s.get("chunk_end") or s["end"] for s in segments), default=0.0)
 
 
 def _number(event: ServerEvent) -> int:

@@ -58,12 +58,14 @@ class _Entry:
         client: who opened it.
         attachment: the connection that uses it; None after it was lost.
         expiry: ends it when nobody has resumed it in time.
+        restoring: receives what a journal holds; None if the session was opened in this process.
     """
 
     session: RealtimeSession
     client: str
     attachment: Attachment | None = None
     expiry: asyncio.Task[None] | None = None
+    restoring: asyncio.Task[None] | None = None
 
 
 class RealtimeSessions:
@@ -123,25 +125,22 @@ class RealtimeSessions:
         Raises:
             RequestError: 404, there is none, or it has ended.
         """
-        entry = self._entries.get(token)
-        if entry is not None and hmac.compare_digest(entry.client, client):
-            if entry.expiry is not None:
-                entry.expiry.cancel()
-            if entry.attachment is not None:
-                entry.attachment.replaced.set()
-            return self._attach(token, entry)
-        folder = self._journal_folder(token)
-        if entry is None and folder is not None:
-            journaled = read_journal(folder)
-            if journaled is not None and _owner(folder) == client:
-                entry = self._create(token, client)
-                await entry.session.replay(journaled)
-                return self._attach(token, entry)
-        raise RequestError(
-            404,
-            "there is no such session, or it has ended; open a new one and send its audio again",
-            code="session_not_found",
-        )
+        entry = self._entries.get(token) or self._restore(token, client)
+        if entry is None or not hmac.compare_digest(entry.client.encode(), client.encode()):
+            raise RequestError(
+                404,
+                "there is no such session, or it has ended; open a new one and send its audio "
+                "again",
+                code="session_not_found",
+            )
+        if entry.restoring is not None:
+            # Two connections may wait for it, and the first may be lost before the end.
+            await asyncio.shield(entry.restoring)
+        if entry.expiry is not None:
+            entry.expiry.cancel()
+        if entry.attachment is not None:
+            entry.attachment.replaced.set()
+        return self._attach(token, entry)
 
     async def leave(self, attachment: Attachment, *, ended: bool) -> None:
         """Note that a connection was closed.
@@ -180,6 +179,8 @@ class RealtimeSessions:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _expire(self, entry: _Entry) -> None:
+        if entry.restoring is not None:
+            await asyncio.wait([entry.restoring])
         await asyncio.sleep(self._settings.resume_s)
         await entry.session.close()
 
@@ -193,12 +194,14 @@ class RealtimeSessions:
         if folder is not None:
             journal = SessionJournal(folder, int(self._settings.max_journal_mb * 1e6))
             write_atomically(folder / "owner.json", strict_json.dumps({"client": client}))
-        model = self._model.client(live=True) if self._model.state == "ready" else None
+        model = (
+            self._model.client(client, live=True) if self._model.status.state == "ready" else None
+        )
         clients = [model] if model is not None else []
 
         def open_stream(settings: SessionSettings) -> StreamSession:
             if not clients:  # the model was being loaded
-                clients.append(self._model.client(live=True))
+                clients.append(self._model.client(client, live=True))
             return self._open_stream(settings, clients[0])
 
         def on_end() -> None:
@@ -215,6 +218,17 @@ class RealtimeSessions:
         )
         self._entries[token] = _Entry(session, client)
         return self._entries[token]
+
+    def _restore(self, token: str, client: str) -> _Entry | None:
+        """Begin to restore a session of the last process; None if the client has none."""
+        folder = self._journal_folder(token)
+        journaled = None if folder is None else read_journal(folder)
+        if folder is None or journaled is None or _owner(folder) != client:
+            return None
+        entry = self._create(token, client)
+        entry.restoring = asyncio.create_task(entry.session.replay(journaled))
+        entry.expiry = asyncio.create_task(self._expire(entry))
+        return entry
 
     def _open_stream(self, settings: SessionSettings, client: SharedModelClient) -> StreamSession:
         audio = settings.audio.input

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future
 from dataclasses import replace
-from typing import Literal
 
 from megaasr.errors import ModelError
-from megaasr.model.hub import SHIPPED_LANGUAGES
+from megaasr.model.hub import SHIPPED_LANGUAGES, find_local_model
 from megaasr.model.interface import SpeechModel
 from megaasr.model.shared_model import ModelUse, SharedModel, SharedModelClient
 from megaasr.serve.error_responses import RequestError
+from megaasr.serve.model_loading import LoadingStatus, ModelLoading
 from megaasr.serve.transcription_form import TranscriptionRequest
-from megaasr.transcribe.bundle import ModelBundle, ModelOptions, open_bundle
+from megaasr.transcribe.bundle import ModelBundle, ModelOptions, open_bundle, plan_bundle
 from megaasr.transcribe.chunking import SpeechDetector
 from megaasr.transcribe.recognizer import MegaASR
-
-ModelState = Literal["loading", "ready", "failed", "closed"]
-"""Whether requests can be decoded."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,13 +35,31 @@ class ServedModel:
     def __init__(self, options: ModelOptions, aliases: Sequence[str] = ()) -> None:
         self.options = options
         self.aliases = tuple(aliases)
-        self._loaded: Future[tuple[ModelBundle, SharedModel]] = Future()
-        self._closed = False
-        self._thread = threading.Thread(target=self._load, name="load model", daemon=True)
+        self._loading = ModelLoading(options.name, self._load)
 
-    def start(self) -> None:
-        """Begin to load the model in a thread; what needs it waits."""
-        self._thread.start()
+    def check_plan(self) -> None:
+        """Check that the model fits into the memory that the operator allows.
+
+        A model that can only be on the hub is checked when it is loaded, and one that is not there
+        is not: it may still come.
+
+        Raises:
+            UsageError: it does not fit, or the device does not exist.
+        """
+        if find_local_model(self.options.name) is None:
+            return
+        try:
+            plan_bundle(self.options)
+        except ModelError as error:
+            _LOGGER.warning("%s cannot be checked: %s", self.options.name, error)
+
+    def start(self, *, retry: bool = True) -> None:
+        """Begin to load the model in a thread; what needs it waits.
+
+        Args:
+            retry: whether loading it is tried again after a failure.
+        """
+        self._loading.start(retry=retry)
 
     def wait(self) -> None:
         """Wait until the model is loaded.
@@ -54,16 +67,12 @@ class ServedModel:
         Raises:
             ModelError, UsageError: it cannot be loaded.
         """
-        self._loaded.result()
+        self._loading.wait()
 
     @property
-    def state(self) -> ModelState:
-        """Whether requests can be decoded."""
-        if self._closed:
-            return "closed"
-        if not self._loaded.done():
-            return "loading"
-        return "failed" if self._loaded.exception() else "ready"
+    def status(self) -> LoadingStatus:
+        """Whether requests can be decoded, and if not, why."""
+        return self._loading.status
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,13 +86,13 @@ class ServedModel:
 
     def has_robust_route(self) -> bool | None:
         """Return whether it has an adapter; None as long as it is not loaded."""
-        if self.state != "ready":
-            return None
-        return self._loaded.result()[0].model.has_robust_route
+        loaded = self._loading.loaded
+        return None if loaded is None else loaded[0].model.has_robust_route
 
     def use(self) -> ModelUse:
         """Return what the model has decoded so far."""
-        return self._loaded.result()[1].use() if self.state == "ready" else ModelUse()
+        loaded = self._loading.loaded
+        return ModelUse() if loaded is None else loaded[1].use()
 
     def require_name(self, name: str | None) -> None:
         """Check the model that a request names.
@@ -100,14 +109,18 @@ class ServedModel:
                 code="model_not_found",
             )
 
-    def client(self, *, live: bool = False) -> SharedModelClient:
+    def client(self, owner: str, *, live: bool = False) -> SharedModelClient:
         """Return the use of the model by a new client; waits until the model is loaded.
 
+        Args:
+            owner: who sent the request; all of them have the same share of the model.
+            live: whether its chunks are decoded before those of recordings.
+
         Raises:
-            RequestError: 503, the model cannot be loaded.
+            ModelNotLoadedError: the model cannot be loaded.
             CancelledError: the server is shutting down.
         """
-        return self._parts()[1].client(live=live)
+        return self._loading.require()[1].client(live=live, owner=owner)
 
     def recognizer(
         self,
@@ -123,10 +136,10 @@ class ServedModel:
             detector: voice-activity detection.
 
         Raises:
-            RequestError: 400, the request needs an adapter and the model has none; 503, the model
-                cannot be loaded.
+            RequestError: 400, the request needs an adapter and the model has none.
+            ModelNotLoadedError: the model cannot be loaded.
         """
-        bundle = self._parts()[0]
+        bundle = self._loading.require()[0]
         route = request.route or self.options.route
         if route in ("robust", "both") and not bundle.model.has_robust_route:
             raise RequestError(
@@ -152,29 +165,11 @@ class ServedModel:
 
     def close(self) -> None:
         """Cancel what waits; the batch that is being decoded ends first."""
-        self._closed = True
-        if self._loaded.done() and not self._loaded.exception():
-            self._loaded.result()[1].close()
+        self._loading.close()
+        if (loaded := self._loading.loaded) is not None:
+            loaded[1].close()
 
-    def _load(self) -> None:
-        try:
-            # A router is loaded whatever the server's own route is: requests may name another.
-            bundle = open_bundle(replace(self.options, route="auto"))
-            shared = SharedModel(bundle.model, batch_size=self.options.max_batch_size)
-        except BaseException as error:
-            _LOGGER.error("%s cannot be loaded: %s", self.options.name, error)
-            self._loaded.set_exception(error)
-            return
-        _LOGGER.info("%s is loaded", self.options.name)
-        self._loaded.set_result((bundle, shared))
-
-    def _parts(self) -> tuple[ModelBundle, SharedModel]:
-        if self._closed:
-            raise CancelledError("the server is shutting down")
-        try:
-            return self._loaded.result()
-        except Exception as error:
-            message = str(error) if isinstance(error, ModelError) else "see the server's log"
-            raise RequestError(
-                503, f"{self.options.name} cannot be loaded: {message}", code="model_not_loaded"
-            ) from error
+    def _load(self) -> tuple[ModelBundle, SharedModel]:
+        # A router is loaded whatever the server's own route is: requests may name another.
+        bundle = open_bundle(replace(self.options, route="auto"))
+        return bundle, SharedModel(bundle.model, batch_size=self.options.max_batch_size)

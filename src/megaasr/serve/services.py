@@ -24,6 +24,7 @@ from megaasr.serve.realtime_sessions import RealtimeSessions
 from megaasr.serve.served_model import ServedModel
 from megaasr.serve.settings import ServerSettings
 from megaasr.serve.transcription_run import TranscriptionRun
+from megaasr.serve.uploads import UploadReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Services:
         settings: the operator's settings.
         model: the model.
         admission: whose turn it is.
+        uploads: reads uploads.
         limits: limits of recordings.
         executor: threads in which recordings are transcribed.
         metrics: what is counted.
@@ -57,6 +59,7 @@ class Services:
     settings: ServerSettings
     model: ServedModel
     admission: AdmissionQueue
+    uploads: UploadReader
     limits: AudioLimits
     executor: ThreadPoolExecutor
     metrics: Metrics
@@ -86,6 +89,9 @@ class Services:
             settings,
             model,
             admission,
+            UploadReader(
+                settings.max_uploads, settings.max_uploads_per_client, settings.upload_timeout_s
+            ),
             AudioLimits(settings.max_audio_s, settings.max_channels),
             ThreadPoolExecutor(threads, thread_name_prefix="transcription"),
             Metrics(
@@ -119,6 +125,7 @@ class Services:
             store,
             parallel=self.settings.parallel_jobs,
             expiry_s=self.settings.job_expiry_h * 3600,
+            model_wait_s=self.settings.job_model_wait_s,
             start_run=self._start_job,
         )
         self.jobs = Jobs(store, runner)
@@ -143,6 +150,7 @@ class Services:
             self.model,
             path,
             job.form.request(self.settings.max_samples),
+            owner=job.client,
             limits=self.limits,
             executor=self.executor,
             wrap=wrap,

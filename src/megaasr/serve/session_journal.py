@@ -1,7 +1,8 @@
 """What a realtime session received and sent, on the disk, so that it survives the process.
 
 A session has a folder with two files of JSON lines. A line that is not complete, because the
-process was killed while it was written, is ignored. Audio is deleted with the session.
+process was killed while it was written, is ignored. Audio is deleted with the session, or when it
+exceeds the limit; what was sent is kept then, so that no text is lost.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from megaasr import strict_json
+from megaasr.atomic import write_atomically
 
 _RECEIVED, _SENT = "received.jsonl", "sent.jsonl"
+_INCOMPLETE = "incomplete.json"
+"""File that exists when the journal does not hold all that was received."""
 
 
 class SessionJournal:
@@ -23,38 +27,35 @@ class SessionJournal:
 
     Args:
         folder: its folder; created if it is missing.
-        max_bytes: largest size of what was received; a session that exceeds it cannot be continued
-            after the process ended, and its journal is deleted.
+        max_bytes: largest size of what was received, and of what was sent. A session that exceeds
+            it, or whose disk is full, cannot be continued after the process ended: the audio is
+            deleted, and of the events the latest are kept.
+
+    Attributes:
+        is_complete: whether the session can be continued after the process ended.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.is_complete = not (folder / _INCOMPLETE).exists()
         self._folder = folder
         self._max_bytes = max_bytes
         self._files: dict[str, IO[bytes]] = {}
-        self._size = 0
-        for name in (_RECEIVED, _SENT):
-            path = folder / name
-            _cut_incomplete_line(path)
-            self._files[name] = path.open("ab", buffering=0)
-            self._size += path.stat().st_size if name == _RECEIVED else 0
+        self._sizes: dict[str, int] = {}
+        for name in (_RECEIVED, _SENT) if self.is_complete else (_SENT,):
+            _cut_incomplete_line(folder / name)
+            self._open(name)
 
     def add_received(self, text: str) -> None:
         """Append what a client sent, as one line."""
-        if not self._files:
-            return
-        # JSON from outside may have line breaks between its parts.
-        line = strict_json.dumps(json.loads(text)).encode() + b"\n"
-        self._size += len(line)
-        if self._size > self._max_bytes:
-            self.delete()
-        else:
-            self._files[_RECEIVED].write(line)
+        if _RECEIVED in self._files:
+            # JSON from outside may have line breaks between its parts.
+            self._add(_RECEIVED, strict_json.dumps(json.loads(text)))
 
     def add_sent(self, event: dict[str, Any]) -> None:
         """Append an event before it is sent."""
-        if self._files:
-            self._files[_SENT].write(strict_json.dumps(event).encode() + b"\n")
+        if _SENT in self._files:
+            self._add(_SENT, strict_json.dumps(event))
 
     def close(self) -> None:
         """Close the files, which stay."""
@@ -67,18 +68,62 @@ class SessionJournal:
         self.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _open(self, name: str) -> None:
+        path = self._folder / name
+        self._files[name] = path.open("ab", buffering=0)
+        self._sizes[name] = path.stat().st_size
+
+    def _add(self, name: str, document: str) -> None:
+        line = document.encode() + b"\n"
+        try:
+            if self._sizes[name] + len(line) > self._max_bytes:
+                self._drop_received()
+                if name == _RECEIVED:
+                    return
+                self._halve_sent()
+            self._files[name].write(line)
+            self._sizes[name] += len(line)
+        except OSError:  # the disk is full, for example
+            self.is_complete = False
+            self.delete()
+
+    def _drop_received(self) -> None:
+        if not self.is_complete:
+            return
+        # First the note: a process that is killed in between must not trust the rest.
+        write_atomically(self._folder / _INCOMPLETE, "{}")
+        self.is_complete = False
+        self._files.pop(_RECEIVED).close()
+        (self._folder / _RECEIVED).unlink()
+
+    def _halve_sent(self) -> None:
+        """Keep the latest events, in half of what is allowed."""
+        path = self._folder / _SENT
+        kept: list[bytes] = []
+        size = 0
+        for line in reversed(list(_lines(path))):
+            size += len(line)
+            if size > self._max_bytes / 2:
+                break
+            kept.append(line)
+        self._files.pop(_SENT).close()
+        write_atomically(path, b"".join(reversed(kept)).decode())
+        self._open(_SENT)
+
 
 @dataclass(frozen=True, slots=True)
 class JournaledSession:
     """What a journal holds.
 
     Attributes:
-        received: what the client sent, in order.
-        sent: the events for the client, in order.
+        received: what the client sent, in order; nothing if the journal is not complete.
+        sent: the events for the client, in order; the latest if the journal is not complete.
+        is_complete: whether the session can be continued.
     """
 
     received: list[str]
     sent: list[dict[str, Any]]
+    is_complete: bool = True
 
 
 def read_journal(folder: Path) -> JournaledSession | None:
@@ -87,10 +132,12 @@ def read_journal(folder: Path) -> JournaledSession | None:
     Args:
         folder: folder of the session.
     """
-    if not (folder / _RECEIVED).is_file():
+    is_complete = not (folder / _INCOMPLETE).exists()
+    if is_complete and not (folder / _RECEIVED).is_file():
         return None
-    received = [line.decode() for line in _lines(folder / _RECEIVED)]
-    return JournaledSession(received, [json.loads(line) for line in _lines(folder / _SENT)])
+    received = [line.decode() for line in _lines(folder / _RECEIVED)] if is_complete else []
+    sent = [json.loads(line) for line in _lines(folder / _SENT)]
+    return JournaledSession(received, sent, is_complete)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -102,6 +102,10 @@ class ServerSettings(Recipe):
         600.0, gt=0, description="Seconds for waiting and transcribing, after the upload."
     )
     max_upload_mb: float = Field(500.0, gt=0, description="Largest upload in megabytes (10⁶).")
+    max_uploads: int = Field(
+        64, ge=1, description="Uploads that are received at the same time; further ones get a 429."
+    )
+    max_uploads_per_client: int = Field(32, ge=1, description="The same, of one client.")
     upload_timeout_s: float = Field(300.0, gt=0, description="Seconds that an upload may take.")
     max_audio_s: float = Field(
         6 * 3600.0, gt=0, description="Longest recording in seconds, in a request or a job."
@@ -117,6 +121,11 @@ class ServerSettings(Recipe):
     )
     max_jobs: int = Field(1000, ge=1, description="Jobs that wait or run; further ones get a 429.")
     parallel_jobs: int = Field(2, ge=1, description="Jobs that are transcribed at the same time.")
+    job_model_wait_s: float = Field(
+        600.0,
+        ge=0,
+        description="Seconds that jobs wait for a model that cannot be loaded before they fail.",
+    )
     job_expiry_h: float = Field(24.0, gt=0, description="Hours that an ended job is kept.")
 
     max_sessions: int = Field(64, ge=1, description="Realtime sessions at the same time.")
@@ -127,7 +136,10 @@ class ServerSettings(Recipe):
         True, description="Journal the audio of realtime sessions in data_dir until they end."
     )
     max_journal_mb: float = Field(
-        200.0, gt=0, description="Largest journal of one realtime session, in megabytes."
+        200.0,
+        gt=0,
+        description="Largest journal of a realtime session that can be resumed after a restart, "
+        "in megabytes.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -30,7 +30,8 @@ Granularity = Literal["word", "segment"]
 
 _KEY = re.compile(r"(?P<name>\w+)\[(?P<inner>\w*)\]")
 _CHANNELS = re.compile(r"mix|left|right|each|[1-9][0-9]?")
-_MAX_CONTEXT = 10_000
+MAX_CONTEXT = 10_000
+"""Most characters of prompt and keywords together."""
 
 
 def _words(value: object) -> object:
@@ -196,9 +197,9 @@ class TranscriptionForm(Recipe):
                 f"{self.response_format} cannot be streamed; use json, text or diarized_json",
             ),
             (
-                len(self.prompt) + sum(map(len, self.keywords)) > _MAX_CONTEXT,
+                len(self.prompt) + sum(map(len, self.keywords)) > MAX_CONTEXT,
                 "prompt",
-                f"prompt and keywords have more than {_MAX_CONTEXT} characters",
+                f"prompt and keywords have more than {MAX_CONTEXT} characters",
             ),
         )
         for wrong, param, message in faults:

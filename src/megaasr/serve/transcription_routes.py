@@ -32,7 +32,7 @@ from megaasr.serve.transcription_form import (
     TranscriptionRequest,
 )
 from megaasr.serve.transcription_run import TranscriptionRun
-from megaasr.serve.uploads import Upload, read_upload
+from megaasr.serve.uploads import Upload
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
@@ -75,7 +75,7 @@ async def create_transcription(request: Request) -> Response:
     services = services_of(request)
     async with AsyncExitStack() as resources:
         upload = await resources.enter_async_context(
-            read_upload(request, services.settings.upload_timeout_s)
+            services.uploads.read(request, client_of(request))
         )
         upload.require_file()
         services.model.require_name(upload.form.model)
@@ -139,7 +139,12 @@ async def _start(
         raise late from error
     run = await resources.enter_async_context(
         TranscriptionRun(
-            services.model, path, asked, limits=services.limits, executor=services.executor
+            services.model,
+            path,
+            asked,
+            owner=client_of(request),
+            limits=services.limits,
+            executor=services.executor,
         )
     )
     timer = loop.call_at(deadline, run.cancel, late)

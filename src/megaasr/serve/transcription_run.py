@@ -26,6 +26,7 @@ class TranscriptionRun:
         served: the model.
         path: the recording.
         request: what is asked for.
+        owner: who sent it.
         limits: limits of the recording.
         executor: threads for the work.
         wrap: returns what the recognizer uses as its model, given the client's use of it.
@@ -37,6 +38,7 @@ class TranscriptionRun:
         path: Path,
         request: TranscriptionRequest,
         *,
+        owner: str,
         limits: AudioLimits,
         executor: Executor,
         wrap: Callable[[SpeechModel], SpeechModel] = lambda model: model,
@@ -44,6 +46,7 @@ class TranscriptionRun:
         self._served = served
         self._path = path
         self._request = request
+        self._owner = owner
         self._limits = limits
         self._executor = executor
         self._wrap = wrap
@@ -108,7 +111,7 @@ class TranscriptionRun:
 
     def _transcribe(self) -> tuple[Transcript, ...]:
         """Do the work, in a thread."""
-        client = self._client = self._served.client()
+        client = self._client = self._served.client(self._owner)
         try:
             return self._decode(self._wrap(client))
         finally:

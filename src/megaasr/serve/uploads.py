@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import unicodedata
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -66,13 +67,58 @@ class Upload:
             )
 
 
-@asynccontextmanager
-async def read_upload(request: Request, timeout_s: float) -> AsyncIterator[Upload]:
-    """Read a multipart request; its spooled file is deleted afterwards.
+class UploadReader:
+    """Reads uploads, a limited number at a time: each may fill the disk, as slowly as it likes.
 
-    Raises:
-        RequestError: 400, 408, 413 or 415.
+    Args:
+        max_uploads: largest number of uploads at the same time.
+        max_per_client: the same, of one client.
+        timeout_s: seconds that an upload may take.
     """
+
+    def __init__(self, max_uploads: int, max_per_client: int, timeout_s: float) -> None:
+        self._max_uploads = max_uploads
+        self._max_per_client = max_per_client
+        self._timeout_s = timeout_s
+        self._running: Counter[str] = Counter()
+
+    @property
+    def count(self) -> int:
+        """Number of uploads that are being received."""
+        return self._running.total()
+
+    @asynccontextmanager
+    async def read(self, request: Request, client: str) -> AsyncIterator[Upload]:
+        """Read a multipart request; its spooled file is deleted afterwards.
+
+        Raises:
+            RequestError: 400, 408, 413, 415 or 429.
+        """
+        if (
+            self._running.total() >= self._max_uploads
+            or self._running[client] >= self._max_per_client
+        ):
+            raise RequestError(
+                429,
+                f"{self._running.total()} uploads are being received, {self._running[client]} of "
+                "them from this client; try again later",
+                code="too_many_uploads",
+                retry_after_s=2,
+            )
+        self._running[client] += 1
+        try:
+            form = await _read_form(request, self._timeout_s)
+        finally:
+            self._running[client] -= 1
+            if not self._running[client]:
+                del self._running[client]
+        try:
+            yield _upload(form)
+        finally:
+            await form.close()
+
+
+async def _read_form(request: Request, timeout_s: float) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise RequestError(
@@ -82,15 +128,11 @@ async def read_upload(request: Request, timeout_s: float) -> AsyncIterator[Uploa
         )
     try:
         async with asyncio.timeout(timeout_s):
-            form = await request.form(max_files=2, max_fields=_MAX_FIELDS)
+            return await request.form(max_files=2, max_fields=_MAX_FIELDS)
     except TimeoutError as error:
         raise RequestError(
             408, f"the upload took more than {timeout_s:.0f} s", code="upload_timeout"
         ) from error
-    try:
-        yield _upload(form)
-    finally:
-        await form.close()
 
 
 def _upload(form: FormData) -> Upload:

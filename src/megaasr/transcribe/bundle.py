@@ -200,8 +200,8 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
 
         torch.set_num_threads(options.threads)
     dtype, batch_size = options.dtype, options.max_batch_size
-    if options.memory is not None:
-        plan = _plan(options, options.memory)
+    plan = plan_bundle(options)
+    if plan is not None:
         _LOGGER.info("%s %s", options.name, plan)
         if on_plan is not None:
             on_plan(plan)
@@ -238,8 +238,19 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
     )
 
 
-def _plan(options: ModelOptions, memory: str) -> MemoryPlan:
-    """Return how a model fits into memory, after downloading it if necessary."""
+def plan_bundle(options: ModelOptions) -> MemoryPlan | None:
+    """Return how a model fits into its memory, after downloading it if necessary.
+
+    Returns:
+        The plan; None if the options do not limit the memory.
+
+    Raises:
+        ModelError: there is no such model, or its files cannot be read.
+        UsageError: the model does not fit, or the device does not exist.
+    """
+    memory = options.memory
+    if memory is None:
+        return None
     from megaasr.model.loading import check_layout, choose_device, stored_choice
     from megaasr.model.memory import ModelMemory
     from megaasr.model.memory_budget import free_memory
