@@ -87,6 +87,28 @@ def test_context_language_and_prefix_are_those_of_the_other_engine(
     assert results[2].text.startswith("The tigers")
 
 
+def test_of_a_growing_chunk_only_the_last_window_is_encoded(
+    engine: VllmModel, native: Qwen3ASR, clips: list[Samples]
+) -> None:
+    """Complete windows come from vLLM's caches, of both encoder and decoder."""
+    # The loudest sample comes first, so that the floor of the mel features does not change.
+    tape = np.concatenate([np.float32([0.9, -0.9] * 400), *clips])
+    encoded: list[int] = []
+    (hook,) = engine.engine.apply_model(
+        lambda model: model.audio_tower.register_forward_hook(
+            lambda module, inputs, output: encoded.append(len(output))
+        )
+    )
+    try:
+        for seconds in (9, 12, 17, 20, 26):
+            request = Request(tape[: seconds * 16_000], route="robust")
+            assert_equal(engine.recognize([request]), native.recognize([request]))
+    finally:
+        hook.remove()
+    windows = [[104, 13], [52], [104, 13], [52], [104, 26]]
+    assert encoded == [sum(step) for step in windows]
+
+
 def test_every_change_of_the_adapter_takes_part(
     engine: VllmModel, native: Qwen3ASR, clips: list[Samples]
 ) -> None:

@@ -3,9 +3,13 @@
 The requests are those of the transformers path: the same features, prompts (the empty system turn
 included), token budgets, scores and parsing; only the networks run in vLLM, in this process. The
 adapter is a LoRA that vLLM switches on for each request, in the encoder, the projector and the
-decoder. Words have no times of their own here, because vLLM keeps no attention; and a `ModelState`
-stays empty: a growing chunk is encoded again, while its prompt before the audio comes from vLLM's
-prefix cache.
+decoder. Words have no times of their own here, because vLLM keeps no attention.
+
+The attention windows of a chunk (8 s in Qwen3-ASR) are audio items of their own. The encoder treats
+them independently anyway, and of a chunk that grows during a live session, vLLM keeps what the
+encoder and the decoder computed for the complete windows in its caches. So a `ModelState` stays
+empty. Mel features are floored relative to the loudest frame: after a louder one, all windows are
+other items, and are encoded again.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import torch
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.errors import CheckpointError, ModelError, UsageError
-from megaasr.model.geometry import AudioGeometry
+from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
 from megaasr.model.inputs import InputBuilder, extract_features
 from megaasr.model.interface import Recognition, Request, SamplingSettings
 from megaasr.model.output_parser import OutputParser
@@ -190,13 +194,15 @@ class VllmModel:
                 f"has {tokens} tokens, and this engine takes {limit}; shorten the context or load "
                 "the model with a larger max_model_len"
             )
+        window = self.builder.geometry.window_frames
+        lengths = [min(window, len(features) - start) for start in range(0, len(features), window)]
         prompt = {
-            # vLLM repeats the placeholder for every audio token.
-            "prompt_token_ids": [*before, self._pad_id, *after, *prefix],
+            # vLLM repeats the placeholder of a window for every audio token.
+            "prompt_token_ids": [*before, *[self._pad_id] * len(lengths), *after, *prefix],
             "multi_modal_data": {
                 "audio": {
                     "input_audio_features": torch.from_numpy(features.T.copy()),
-                    "audio_feature_lengths": torch.tensor([len(features)]),
+                    "audio_feature_lengths": torch.tensor(lengths),
                 }
             },
         }
@@ -310,7 +316,7 @@ def load_vllm_model(
         else original_processor(base)
     )
     geometry = AudioGeometry.from_model(config, processor.feature_extractor)
-    engine = _engine(base, sizes, dtype, config, adapter)
+    engine = _engine(base, sizes, dtype, config, geometry, adapter)
     if adapter is not None:
         _load_adapter(engine, adapter)
     ends = config.eos_token_id
@@ -346,7 +352,12 @@ def require_vllm() -> None:
 
 
 def _engine(
-    base: Path, sizes: EngineSizes, dtype: str, config: Any, adapter: Adapter | None
+    base: Path,
+    sizes: EngineSizes,
+    dtype: str,
+    config: Any,
+    geometry: AudioGeometry,
+    adapter: Adapter | None,
 ) -> Any:
     """Return vLLM's offline engine."""
     from vllm import LLM
@@ -385,7 +396,7 @@ def _engine(
             dtype=dtype,
             hf_overrides=adjusted,
             enforce_eager=current_platform.is_cpu(),
-            limit_mm_per_prompt={"audio": 1},
+            limit_mm_per_prompt={"audio": geometry.windows(MAX_CHUNK_SAMPLES)},
             enable_mm_embeds=True,  # the features are our own
             disable_log_stats=True,
             seed=0,

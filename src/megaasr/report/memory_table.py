@@ -65,4 +65,5 @@ def _vllm_plan(memory: ModelMemory, size: int) -> str:
     except UsageError:
         return "–"
     sizes = plan.sizes
-    return f"{sizes.max_num_seqs} chunks, {sizes.max_model_len} tokens ({gigabytes(plan.total)})"
+    chunks = "1 chunk" if sizes.max_num_seqs == 1 else f"{sizes.max_num_seqs} chunks"
+    return f"{chunks}, {sizes.max_model_len} tokens ({gigabytes(plan.total)})"
