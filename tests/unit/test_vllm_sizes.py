@@ -12,7 +12,7 @@ import torch
 from command_line import mega_asr
 from megaasr.adapter.peft_layout import Adapter, LowRank, read_adapter
 from megaasr.errors import CheckpointError, UsageError
-from megaasr.model.engine_limits import EngineLimits
+from megaasr.model.engine_limits import ENGINES, EngineLimits
 from megaasr.model.engines import load_speech_model
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
@@ -26,6 +26,7 @@ from megaasr.model.vllm_adapter import (
     write_for_vllm,
 )
 from megaasr.model.vllm_sizes import plan_engine
+from megaasr.score.systems import InferenceOptions, load_system, parse_systems
 from megaasr.transcribe.bundle import ModelOptions
 
 GB = 10**9
@@ -112,6 +113,26 @@ def test_limits_belong_to_the_engine_vllm() -> None:
     assert (
         ModelOptions(engine="vllm", engine_limits=EngineLimits(max_num_seqs=4)).batch_size is None
     )
+
+
+def test_the_engine_tells_results_of_a_model_apart() -> None:
+    with pytest.raises(UsageError, match="choose one of transformers, vllm"):
+        ModelOptions(engine="tensorrt")  # type: ignore[arg-type]
+    identities = [ModelOptions("tiny", engine=engine).identity() for engine in ENGINES]
+    assert identities[0] != identities[1]
+    assert "engine" not in str(identities[0]), "files from before there were engines are resumed"
+
+
+def test_a_system_of_a_benchmark_may_name_its_engine() -> None:
+    specs = parse_systems(["a=tiny@robust,engine=vllm", "tiny@engine=transformers", "b=tiny"])
+    assert [spec.engine for spec in specs] == ["vllm", "transformers", None]
+    assert specs[0].route == "robust"
+    system = load_system(specs[0], InferenceOptions(device="cpu"))
+    assert system.settings["engine"] == "vllm"
+    unnamed = load_system(specs[2], InferenceOptions(device="cpu", engine="vllm"))
+    assert unnamed.settings["engine"] == "vllm"
+    with pytest.raises(UsageError, match="the engines are transformers, vllm"):
+        parse_systems(["tiny@engine=tensorrt"])
 
 
 def test_every_layer_has_its_own_part_of_a_module_of_vllm(adapter: Adapter) -> None:

@@ -5,7 +5,9 @@ Both implement `SpeechModel`, from the same files and with the same prompts and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,9 +126,10 @@ def load_on_vllm(
     sizes = plan.sizes
     if torch_device.type == "cuda" and sizes.gpu_memory_utilization is None:
         sizes = replace(sizes, gpu_memory_utilization=_share(plan.total, torch_device))
-    return load_vllm_model(
-        name, parts.base, sizes, dtype=dtype, adapter=loaded, attention=attention
-    )
+    with _without_future_warnings():
+        return load_vllm_model(
+            name, parts.base, sizes, dtype=dtype, adapter=loaded, attention=attention
+        )
 
 
 def vllm_device(device: str | None) -> torch.device:
@@ -136,8 +139,9 @@ def vllm_device(device: str | None) -> torch.device:
         UsageError: another one is requested.
     """
     import torch
-    from vllm.platforms import current_platform
 
+    with _without_future_warnings():
+        from vllm.platforms import current_platform
     built_for = torch.device(str(current_platform.device_type))
     if device is not None and torch.device(device) != built_for:
         raise UsageError(
@@ -145,6 +149,14 @@ def vllm_device(device: str | None) -> torch.device:
             "select a GPU with CUDA_VISIBLE_DEVICES, or use the engine transformers"
         )
     return built_for
+
+
+@contextmanager
+def _without_future_warnings() -> Iterator[None]:
+    """Leave out what vLLM has to change for coming versions of its dependencies."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _vllm_dtype(device: torch.device, dtype: str | None) -> str:

@@ -50,11 +50,12 @@ _LOGGER = logging.getLogger(__name__)
 _ADAPTER_ID = 1
 _TOP_K, _TOP_P = 50, 0.95  # of a single sample, as in the transformers path
 # What vLLM reads when it is imported: errors only in its log, no usage statistics over the network,
-# and the engine in this process, where the adapter can be checked.
+# the engine in this process, where the adapter can be checked, and the runner that is tested here.
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_USE_V2_MODEL_RUNNER": "0",
 }
 
 
@@ -224,7 +225,7 @@ class VllmModel:
         """
         from vllm import SamplingParams
 
-        drawn = {"seed": seed, "top_k": cuts[0], "top_p": cuts[1]} if temperature > 0 else {}
+        options = {"seed": seed, "top_k": cuts[0], "top_p": cuts[1]} if temperature > 0 else {}
         return SamplingParams(
             n=count,
             temperature=temperature,
@@ -234,7 +235,7 @@ class VllmModel:
             # The scores of the prefix are the scores of the prompt's last tokens.
             prompt_logprobs=0 if prepared.prefix else None,
             detokenize=False,
-            **drawn,
+            **options,
         )
 
     def _generate(
@@ -257,6 +258,8 @@ class VllmModel:
         except Exception as error:  # vLLM's engine has no errors of its own
             first_line = (str(error) or type(error).__name__).splitlines()[0]
             raise ModelError(f"vLLM failed: {first_line}") from error
+        if len(outputs) != len(requests):  # those of a batch that failed are among them
+            raise ModelError(f"vLLM failed: {len(outputs)} results for {len(requests)} requests")
         return outputs
 
     def _recognition(
@@ -399,6 +402,7 @@ def _engine(
             limit_mm_per_prompt={"audio": geometry.windows(MAX_CHUNK_SAMPLES)},
             enable_mm_embeds=True,  # the features are our own
             disable_log_stats=True,
+            use_tqdm_on_load=False,
             seed=0,
             **sizes.engine_arguments(),
             **lora,
