@@ -66,6 +66,19 @@ def test_the_cache_holds_every_sequence(memory: ModelMemory) -> None:
     assert sizes.cache_bytes >= memory.cache_bytes(16 * tokens, "bfloat16")
 
 
+def test_on_cpus_the_cache_has_room_for_padded_heads() -> None:
+    parts = find_model_parts("tiny")  # heads of 48 values, which vLLM has no kernel for
+    memory = ModelMemory.of_parts(parts, time_words=False)
+    limits = EngineLimits(max_num_seqs=1)
+    on_cpu, on_gpu = (
+        plan_engine(memory, "float32", device_type=device, limits=limits).sizes.cache_bytes
+        for device in ("cpu", "cuda")
+    )
+    assert on_cpu is not None
+    assert on_gpu is not None
+    assert on_cpu == on_gpu * 64 // 48
+
+
 def test_what_does_not_fit_is_refused_with_what_it_needs(memory: ModelMemory) -> None:
     with pytest.raises(UsageError, match=r"does not fit into 4\.0 GB .* needs about [0-9.]+ GB"):
         plan_engine(memory, "bfloat16", budget=4 * GB)

@@ -27,6 +27,7 @@ voice-activity detection."""
 _SEQUENCES = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 _TOKENS_PER_SEQUENCE = 128  # of a step: prompts are long, but few of a batch begin together
 _MAX_BATCHED_TOKENS = 8192
+_HEAD_MULTIPLE = 32  # of the head sizes on CPUs, nearly
 _BLOCK_TOKENS = 128  # of the cache, at most
 
 
@@ -163,13 +164,18 @@ def _plans(
     counts = _SEQUENCES if limits.max_num_seqs is None else (limits.max_num_seqs,)
     for length in sorted(set(lengths), reverse=True):
         for count in counts:
-            yield _plan(
-                memory, dtype, rank, device_type, _sizes(memory, dtype, length, count, limits)
-            )
+            sizes = _sizes(memory, dtype, device_type, length=length, count=count, limits=limits)
+            yield _plan(memory, dtype, rank, device_type, sizes)
 
 
 def _sizes(
-    memory: ModelMemory, dtype: str, length: int, count: int, limits: EngineLimits
+    memory: ModelMemory,
+    dtype: str,
+    device_type: str,
+    *,
+    length: int,
+    count: int,
+    limits: EngineLimits,
 ) -> EngineSizes:
     # A clip's audio enters the decoder in one step.
     least = memory.prompt_tokens
@@ -183,6 +189,9 @@ def _sizes(
     # Every request has its own blocks, the last of them in part empty.
     needed = memory.prompt_tokens + memory.output_tokens + _BLOCK_TOKENS
     cache = memory.cache_bytes(max(length + _BLOCK_TOKENS, count * needed), dtype)
+    if device_type == "cpu":  # heads are padded to a size that vLLM has a kernel for
+        size = int(memory.config.text_config.head_dim)
+        cache = cache // size * (-(-size // _HEAD_MULTIPLE) * _HEAD_MULTIPLE)
     sizes = EngineSizes(length, count, tokens, cache)
     if limits.gpu_memory_utilization is None:
         return sizes
