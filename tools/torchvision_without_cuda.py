@@ -19,7 +19,7 @@ from pathlib import Path
 
 def main() -> None:
     """Change what is necessary, and check that vLLM's model can be imported then."""
-    if not _imports("torchaudio"):
+    if importlib.util.find_spec("torchaudio") is not None and not _imports("torchaudio"):
         remove = [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes"]
         subprocess.run([*remove, "torchaudio", "torchcodec"], check=True)
     if not _imports("torchvision"):

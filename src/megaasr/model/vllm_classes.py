@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +40,7 @@ from vllm.platforms import current_platform
 
 from megaasr.model.chunk_trimming import trimmed_width
 from megaasr.model.geometry import convolved_length
+from megaasr.model.layout import read_processor
 
 ARCHITECTURE = "MegaASRRoutedQwen3ASR"
 """Name under which vLLM knows the model class."""
@@ -129,6 +132,19 @@ class ExactEncoder(Qwen3OmniMoeAudioEncoder):  # type: ignore[misc]
         return ends
 
 
+class RoutedInfo(Qwen3ASRProcessingInfo):  # type: ignore[misc]
+    """What vLLM asks about a model, for checkpoints in either layout."""
+
+    def get_hf_processor(self, **options: Any) -> Any:
+        """Return the native processor; options of single requests are not supported."""
+        return _processor(str(self.ctx.model_config.model))
+
+
+@cache
+def _processor(folder: str) -> Any:
+    return read_processor(Path(folder))
+
+
 class RoutedProcessor(Qwen3ASRMultiModalProcessor):  # type: ignore[misc]
     """vLLM's preparation of requests, for encoder chunks of any length."""
 
@@ -147,7 +163,7 @@ class RoutedProcessor(Qwen3ASRMultiModalProcessor):  # type: ignore[misc]
 
 
 @MULTIMODAL_REGISTRY.register_processor(
-    RoutedProcessor, info=Qwen3ASRProcessingInfo, dummy_inputs=Qwen3ASRDummyInputsBuilder
+    RoutedProcessor, info=RoutedInfo, dummy_inputs=Qwen3ASRDummyInputsBuilder
 )
 class RoutedQwen3ASR(Qwen3ASRForConditionalGeneration):  # type: ignore[misc]
     """vLLM's Qwen3-ASR with `ExactEncoder` and, where it is necessary, `PaddedAttention`."""

@@ -306,18 +306,12 @@ def load_vllm_model(
         UsageError: vLLM is not installed.
         CheckpointError: vLLM cannot load the checkpoint, or does not apply all of the adapter.
     """
-    from transformers import Qwen3ASRProcessor
-
-    from megaasr.model.layout import find_layout, model_config, original_processor
+    from megaasr.model.layout import model_config, read_processor
 
     require_vllm()
     start = time.monotonic()
     config: Any = model_config(base, attention)
-    processor: Any = (
-        Qwen3ASRProcessor.from_pretrained(base)
-        if find_layout(base) == "native"
-        else original_processor(base)
-    )
+    processor: Any = read_processor(base)
     geometry = AudioGeometry.from_model(config, processor.feature_extractor)
     engine = _engine(base, sizes, dtype, config, geometry, adapter)
     if adapter is not None:
