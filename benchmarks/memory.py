@@ -48,7 +48,7 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
 def _native(settings: Settings, folder: Path) -> Row:
     """Measure one full batch of the peer, which takes no clip of more than 30 s."""
     from benchmarks.clips import write_speech
-    from megaasr.model.qwen3_asr import token_budget
+    from megaasr.model.request_checks import token_budget
 
     say("memory: one batch, transformers")
     file = folder / "clip.wav"

@@ -20,7 +20,7 @@ _BARE, _TORCH, _NATIVE = "python -c pass", "import torch, transformers", "first 
 def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     """Start everything in turn; the first round warms the disk's cache and is not counted."""
     from benchmarks.clips import write_speech
-    from megaasr.model.qwen3_asr import token_budget
+    from megaasr.model.request_checks import token_budget
 
     repeats = 1 if settings.quick else 5
     with tempfile.TemporaryDirectory() as folder:

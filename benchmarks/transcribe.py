@@ -32,7 +32,7 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     from megaasr.hub import HubOptions
     from megaasr.model.loading import load_model
     from megaasr.model.prompt import parse_output
-    from megaasr.model.qwen3_asr import token_budget
+    from megaasr.model.request_checks import token_budget
 
     sizes = _QUICK if settings.quick else _Sizes()
     largest = max(sizes.batch_sizes)

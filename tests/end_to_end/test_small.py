@@ -19,7 +19,7 @@ from megaasr import MegaASR
 from megaasr.model.hub import DEFAULT_MODEL
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model
-from megaasr.model.qwen3_asr import token_budget
+from megaasr.model.request_checks import token_budget
 from megaasr.records import read_manifest
 from megaasr.text.error_rate import count_errors, pooled
 

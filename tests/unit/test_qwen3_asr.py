@@ -12,7 +12,8 @@ from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 from megaasr.errors import ModelError, UsageError
 from megaasr.model.interface import Request, SamplingSettings
 from megaasr.model.loading import load_model
-from megaasr.model.qwen3_asr import Qwen3ASR, token_budget
+from megaasr.model.qwen3_asr import Qwen3ASR
+from megaasr.model.request_checks import token_budget
 
 LENGTHS = (400, 7_999, 16_000, 40_001, 128_000, 200_123)
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megaasr.cli.languages import forced_language, unknown_languages
-from megaasr.cli.options import BatchSize, Device, ForcedLanguage, NormalizerVersion, Offline
+from megaasr.cli.options import (
+    BatchSize,
+    Device,
+    EngineChoice,
+    EngineName,
+    ForcedLanguage,
+    NormalizerVersion,
+    Offline,
+)
 from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,6 +94,7 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     ] = "wall",
     batch_size: BatchSize = 8,
     device: Device = None,
+    engine: EngineChoice = EngineName.TRANSFORMERS,
     offline: Offline = False,
 ) -> None:
     """Transcribe a test set with one or several systems, and score them.
@@ -123,7 +132,7 @@ def bench(  # noqa: PLR0913, PLR0917 (options)
     # Other systems know other languages than our models.
     ours = any(spec.kind == OURS for spec in specs)
     code = forced_language(language) if ours else canonical_language(language)
-    options = InferenceOptions(device, code, offline, batch_size)
+    options = InferenceOptions(device, code, offline, batch_size, engine.value)
     systems = run_systems(
         specs,
         clips,

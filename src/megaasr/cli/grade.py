@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from megaasr.cli.options import BatchSize, Device, Offline, Threads
+from megaasr.cli.options import BatchSize, Device, EngineChoice, EngineName, Offline, Threads
 from megaasr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
         ),
     ] = None,
     device: Device = None,
+    engine: EngineChoice = EngineName.TRANSFORMERS,
     threads: Threads = None,
     offline: Offline = False,
     max_left_out: Annotated[
@@ -91,12 +92,17 @@ def grade(  # noqa: PLR0913, PLR0917 (options)
     def load() -> SpeechModel:
         import torch
 
-        from megaasr.model.loading import load_model
+        from megaasr.model.engines import load_speech_model
 
         if threads:
             torch.set_num_threads(threads)
-        return load_model(
-            model, device=device, hub=HubOptions(offline), batch_size=batch_size, adapter=adapter
+        return load_speech_model(
+            model,
+            engine=engine.value,
+            device=device,
+            hub=HubOptions(offline),
+            batch_size=batch_size,
+            adapter=adapter,
         )
 
     assignment = _assignment(share) if share else assignment_from_environment(os.environ)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from megaasr.cli import options
 from megaasr.hub import HubOptions
+from megaasr.model.engine_limits import EngineLimits
 from megaasr.model.hub import DEFAULT_MODEL
 from megaasr.transcribe.bundle import ModelOptions
 
@@ -26,6 +27,11 @@ class ModelArguments:
     threads: options.Threads = None
     offline: options.Offline = False
     revision: options.Revision = None
+    engine: options.EngineChoice = options.EngineName.TRANSFORMERS
+    gpu_memory_utilization: options.GpuMemoryUtilization = None
+    max_model_len: options.MaxModelLen = None
+    max_num_seqs: options.MaxNumSeqs = None
+    max_num_batched_tokens: options.MaxNumBatchedTokens = None
 
     def model_options(self, name: str | None, batch_size: int | None = None) -> ModelOptions:
         """Return the options to open a model with.
@@ -49,6 +55,13 @@ class ModelArguments:
             encoder_attention=self.encoder_attention.value,
             align=self.align,
             adapter=self.adapter,
+            engine=self.engine.value,
+            engine_limits=EngineLimits(
+                gpu_memory_utilization=self.gpu_memory_utilization,
+                max_model_len=self.max_model_len,
+                max_num_seqs=self.max_num_seqs,
+                max_num_batched_tokens=self.max_num_batched_tokens,
+            ),
             route=self.route.value,
             threshold=self.threshold,
             hub=HubOptions(self.offline, self.revision),

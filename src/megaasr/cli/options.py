@@ -11,6 +11,7 @@ import typer
 MODEL_PANEL = "Model"
 RELIABILITY_PANEL = "Reliability"
 OUTPUT_PANEL = "Output"
+VLLM_PANEL = "Sizes of the engine vllm"
 
 
 class RouteName(StrEnum):
@@ -74,6 +75,13 @@ class StoredDtypeName(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+
+
+class EngineName(StrEnum):
+    """Values of `--engine`."""
+
+    TRANSFORMERS = "transformers"
+    VLLM = "vllm"
 
 
 class DtypeName(StrEnum):
@@ -143,6 +151,42 @@ Memory = Annotated[
         help="Memory that the model may use, such as 8GB or 7.5GiB, or auto for what is free; "
         "decides dtype and batch size unless they are stated (docs/engines.md).",
         rich_help_panel=MODEL_PANEL,
+    ),
+]
+EngineChoice = Annotated[
+    EngineName,
+    typer.Option(
+        help="What runs the networks; vllm for many recordings on a GPU, in an environment with "
+        "vLLM (docs/engines.md).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+GpuMemoryUtilization = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the GPU's memory for the engine vllm [default: what it needs].",
+        rich_help_panel=VLLM_PANEL,
+    ),
+]
+MaxModelLen = Annotated[
+    int | None,
+    typer.Option(
+        help="Most tokens of prompt and text of a chunk [default: 4096, or what --memory allows].",
+        rich_help_panel=VLLM_PANEL,
+    ),
+]
+MaxNumSeqs = Annotated[
+    int | None,
+    typer.Option(
+        help="Chunks decoded at once [default: 64, or what --memory allows].",
+        rich_help_panel=VLLM_PANEL,
+    ),
+]
+MaxNumBatchedTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Most tokens in a step [default: by the number of chunks].",
+        rich_help_panel=VLLM_PANEL,
     ),
 ]
 Threads = Annotated[

@@ -99,6 +99,13 @@ class ServerArguments:
     device: options.Device = None
     dtype: options.Dtype = None
     memory: options.Memory = None
+    engine: Annotated[
+        options.EngineName | None,
+        typer.Option(
+            help="What runs the networks: transformers or vllm [default: transformers].",
+            rich_help_panel=options.MODEL_PANEL,
+        ),
+    ] = None
     route: Annotated[
         options.RouteName | None,
         typer.Option(

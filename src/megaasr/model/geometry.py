@@ -123,6 +123,10 @@ class AudioGeometry:
         """Samples in an attention window of the encoder: 8 s in Qwen3-ASR, 32 s in `small`."""
         return self.window_frames * self.hop_samples
 
+    def windows(self, samples: int) -> int:
+        """Return the number of attention windows in a clip, the last of them perhaps incomplete."""
+        return -(-self.frames(samples) // self.window_frames)
+
     def frames(self, samples: int) -> int:
         """Return the number of valid mel frames that the native extractor computes for a clip.
 

@@ -85,6 +85,7 @@ class Recognition:
         mean_logprob: mean log-probability of the generated tokens; None if unknown.
         words: the words with their probabilities; empty if unknown.
         timed_by: what timed the words; None if they have no times.
+        token_ids: ids of the generated tokens, in the model's vocabulary; empty if unknown.
     """
 
     text: str
@@ -95,6 +96,7 @@ class Recognition:
     mean_logprob: float | None = None
     words: tuple[RecognizedWord, ...] = ()
     timed_by: WordTimer | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

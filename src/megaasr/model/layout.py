@@ -259,6 +259,21 @@ def _read_generation_config(folder: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
+def read_processor(folder: Path) -> Qwen3ASRProcessor:
+    """Return the native processor of a checkpoint in either layout.
+
+    Raises:
+        CheckpointError: the folder is not a Qwen3-ASR checkpoint.
+        OSError, ValueError: the tokenizer's files are missing or damaged.
+    """
+    from transformers import Qwen3ASRProcessor
+
+    if find_layout(folder) == "original":
+        return original_processor(folder)
+    processor: Qwen3ASRProcessor = Qwen3ASRProcessor.from_pretrained(folder)
+    return processor
+
+
 def original_processor(folder: Path) -> Qwen3ASRProcessor:
     """Return the native processor for a checkpoint in the original layout.
 

@@ -169,6 +169,38 @@ class ModelMemory:
         features = self._feature_bytes() if on_cpu else 0
         return max(features, self._kept_bytes(dtype, on_cpu=on_cpu) + max(phases))
 
+    def linear_features(self) -> int:
+        """Return the inputs and outputs of all linear layers but the last, added up: the numbers of
+        an adapter of rank 1 that changes every layer."""
+        from torch import nn
+
+        layers = _empty_model(self.config).named_modules()
+        return sum(
+            layer.in_features + layer.out_features
+            for name, layer in layers
+            if isinstance(layer, nn.Linear) and name != "lm_head"
+        )
+
+    def step_bytes(self, dtype: str, tokens: int, sequences: int) -> int:
+        """Return the bytes of a step of an engine that mixes prompts and outputs, at most.
+
+        The encoder takes as many clips as the step has tokens for; then the decoder takes all
+        tokens, A of them from each clip, and scores the last of every sequence.
+
+        Args:
+            dtype: data type of the weights.
+            tokens: tokens in a step.
+            sequences: chunks that are decoded at once.
+        """
+        clips = max(1, tokens // self.geometry.audio_tokens(self._frames))
+        encoder = clips * max(self._convolution_bytes(dtype), self._encoder_bytes(dtype))
+        kept = tokens * int(self.config.text_config.hidden_size) * DTYPE_BYTES[dtype]
+        return (
+            2 * kept
+            + max(encoder, self._layer_bytes(tokens, dtype))
+            + sequences * (self._logits_bytes(dtype))
+        )
+
     @property
     def _frames(self) -> int:
         """Valid mel frames of the longest chunk."""
@@ -193,7 +225,7 @@ class ModelMemory:
     @property
     def output_tokens(self) -> int:
         """Token budget of the longest chunk, G."""
-        from megaasr.model.qwen3_asr import token_budget
+        from megaasr.model.request_checks import token_budget
 
         return token_budget(self.max_chunk_s)
 
@@ -248,14 +280,19 @@ class ModelMemory:
         """Return the bytes of the prompt's pass through the decoder: its cache, 2 L K d P s; for
         each token of a layer 6 h + max(3 f, 6 H d + 4 K d) values; the attention mask, P² values
         twice; and the logits of the last token."""
-        decoder, size = self.config.text_config, DTYPE_BYTES[dtype]
-        tokens = self.prompt_tokens
+        size, tokens = DTYPE_BYTES[dtype], self.prompt_tokens
+        activations = self._layer_bytes(tokens, dtype) + _MASK_COPIES * tokens**2 * size
+        return self.cache_bytes(tokens, dtype) + activations + self._logits_bytes(dtype)
+
+    def _layer_bytes(self, tokens: int, dtype: str) -> int:
+        """Return the bytes of a layer of the decoder: for each token 6 h + max(3 f, 6 H d + 4 K d)
+        values."""
+        decoder = self.config.text_config
         attention = 6 * decoder.num_attention_heads + 4 * decoder.num_key_value_heads
         layer = 6 * decoder.hidden_size + max(
             3 * decoder.intermediate_size, attention * decoder.head_dim
         )
-        activations = tokens * layer * size + _MASK_COPIES * tokens**2 * size
-        return self.cache_bytes(tokens, dtype) + int(activations) + self._logits_bytes(dtype)
+        return tokens * int(layer) * DTYPE_BYTES[dtype]
 
     def _decoding_bytes(self, dtype: str) -> int:
         """Return the bytes of the last token's pass through the decoder: the full cache, 2 L K d
@@ -297,11 +334,7 @@ def _empty_parameters(config: Any, dtype: str) -> list[torch.nn.Parameter]:
 
     They are float32, or those of 8-bit layers with int8.
     """
-    import torch
-    from transformers import Qwen3ASRForConditionalGeneration
-
-    with torch.device("meta"):
-        model: Any = Qwen3ASRForConditionalGeneration(config)
+    model = _empty_model(config)
     if dtype == "int8":
         from megaasr.model.int8 import replace_layers
 
@@ -312,3 +345,12 @@ def _empty_parameters(config: Any, dtype: str) -> list[torch.nn.Parameter]:
         for name, parameter in model.named_parameters(remove_duplicate=False)
         if name not in tied
     ]
+
+
+def _empty_model(config: Any) -> Any:
+    """Return a native model without memory."""
+    import torch
+    from transformers import Qwen3ASRForConditionalGeneration
+
+    with torch.device("meta"):
+        return Qwen3ASRForConditionalGeneration(config)

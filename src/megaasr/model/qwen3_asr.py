@@ -33,33 +33,24 @@ from megaasr.model.attention_times import (
     divide_audio,
     recording,
 )
-from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.incremental import IncrementalDecoder
-from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features, find_end
+from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features
 from megaasr.model.interface import (
-    MAX_CHUNK_S,
     Recognition,
     RecognizedWord,
     Request,
     SamplingSettings,
 )
-from megaasr.model.prompt import parse_output
+from megaasr.model.output_parser import OutputParser
+from megaasr.model.request_checks import check_request, token_budget
 from megaasr.model.sampling import TranscriptSampler
-from megaasr.model.token_scores import TokenScores, WordTokens, score_words, split_words
+from megaasr.model.token_scores import TokenScores, WordTokens
 
 _LOGGER = logging.getLogger(__name__)
 
-# Fast speech has about 6 words per second; small tokenizers need up to 3 tokens per word.
-BUDGET_TOKENS_PER_S = 15
-MIN_BUDGET_TOKENS = 32
 _SAMPLES_PER_CHUNK = 4  # samples that are drawn together, for each chunk of a batch
 _MIN_WORD_S = 0.01  # of a word at the very start, whose attention is late
-_MAX_TOKENS_PER_CHARACTER = 4  # a character has at most four bytes
-
-
-def token_budget(duration_s: float) -> int:
-    """Return the maximum number of tokens to generate for a chunk of `duration_s` seconds."""
-    return MIN_BUDGET_TOKENS + round(BUDGET_TOKENS_PER_S * duration_s)
 
 
 class Qwen3ASR:
@@ -99,7 +90,19 @@ class Qwen3ASR:
         config: Any = model.config
         self.builder = InputBuilder.for_model(model, processor)
         self._incremental = IncrementalDecoder(model, processor, self.builder)
+        self._parser = OutputParser(processor.tokenizer, end_token_ids(model))
         self._positions = int(config.text_config.max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that computes."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the activations."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
 
     @property
     def geometry(self) -> AudioGeometry:
@@ -224,15 +227,7 @@ class Qwen3ASR:
     def _check(self, requests: Sequence[Request]) -> None:
         """Raise a UsageError for a request that the model cannot take."""
         for request in requests:
-            if not 0 < request.samples.size <= MAX_CHUNK_SAMPLES:
-                seconds = request.samples.size / SAMPLE_RATE
-                raise UsageError(
-                    f"a chunk of {seconds:.3f} s; the model takes 0 to {MAX_CHUNK_S:g} s"
-                )
-            if request.prefix and request.language is None:
-                raise UsageError(f"the prefix {request.prefix!r} needs its language")
-            if request.route == "robust" and not self.has_robust_route:
-                raise UsageError(f"{self.name} has no adapter, so there is no robust route")
+            check_request(request, self.name, has_robust_route=self.has_robust_route)
 
     def inputs(self, requests: Sequence[Request]) -> dict[str, torch.Tensor]:
         """Return the native model's inputs for a batch, on the model's device.
@@ -353,29 +348,12 @@ class Qwen3ASR:
         request: Request,
         batch_row: _BatchRow,
     ) -> Recognition:
-        """Return the recognition in a row of generated tokens."""
-        end = find_end(tokens, budget, end_token_ids(self.model))
-        kept = tokens[: budget if end is None else end]
-        raw = self.processor.tokenizer.decode(kept, skip_special_tokens=True)
-        text, language = parse_output(raw, request.language)
-        # The end token counts too: a text that breaks off is less likely.
-        scored = logprobs[: len(kept) + (end is not None)]
-        words: tuple[RecognizedWord, ...] = ()
-        if text:
-            forced = request.language is not None
-            spelled = split_words(self.token_texts(kept), forced=forced)
-            words = self._timed(score_words(spelled, logprobs), spelled, len(kept), batch_row)
+        """Return the recognition in a row of generated tokens, with the times of its words."""
+        output = self._parser.parse(tokens, logprobs, budget, request.language)
+        recognition = output.recognition
+        words = self._timed(recognition.words, output.spelled, recognition.tokens, batch_row)
         is_timed = any(word.start_s is not None for word in words)
-        return Recognition(
-            text=text,
-            language=language,
-            tokens=len(kept),
-            budget_hit=end is None,
-            raw=raw,
-            mean_logprob=sum(scored) / len(scored) if scored else None,
-            words=words,
-            timed_by="attention" if is_timed else None,
-        )
+        return replace(recognition, words=words, timed_by="attention" if is_timed else None)
 
     def _timed(
         self,
@@ -385,7 +363,7 @@ class Qwen3ASR:
         batch_row: _BatchRow,
     ) -> tuple[RecognizedWord, ...]:
         """Return words with their times, if the model has alignment heads."""
-        if not self._alignment_heads.heads or batch_row.audio is None:
+        if not words or not self._alignment_heads.heads or batch_row.audio is None:
             return words
         attention = attention_to_audio(
             batch_row.record,
@@ -413,17 +391,7 @@ class Qwen3ASR:
 
     def token_texts(self, tokens: list[int]) -> list[str]:
         """Return the text of each token; concatenated, they are the decoded output."""
-        decode = self.processor.tokenizer.decode
-        texts: list[str] = []
-        pending: list[int] = []
-        for token in tokens:
-            pending.append(token)
-            text = str(decode(pending, skip_special_tokens=True))
-            complete = not text.endswith("\ufffd") or len(pending) > _MAX_TOKENS_PER_CHARACTER
-            texts.append(text if complete else "")
-            if complete:
-                pending = []
-        return texts
+        return self._parser.token_texts(tokens)
 
     def _reduce_batch_size(self, error: RuntimeError) -> None:
         """Halve the batch size if an error means that memory ran out; otherwise raise the error."""

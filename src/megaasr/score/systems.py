@@ -13,6 +13,7 @@ from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
 from megaasr.hashing import file_sha256
+from megaasr.model.engine_limits import ENGINES, Engine
 from megaasr.model.interface import Request, SpeechModel
 from megaasr.score.peers import PEERS, Peer
 from megaasr.score.predictions import Prediction, System
@@ -30,7 +31,8 @@ FILE = "predictions"
 ORACLE = "oracle"
 _ROUTES = ("auto", "base", "robust", "both")
 _DTYPE = "dtype"
-_FIELDS = (*SEARCH_FIELDS, _DTYPE)
+_ENGINE = "engine"
+_FIELDS = (*SEARCH_FIELDS, _DTYPE, _ENGINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class SystemSpec:
         retry: whether unreliable text is decoded again; for our models.
         search: how the text of a chunk is searched; for our models.
         dtype: data type of the weights; None for the device's; for our models.
+        engine: what runs the networks; None for that of the benchmark; for our models.
     """
 
     name: str
@@ -59,6 +62,7 @@ class SystemSpec:
     retry: bool = True
     search: SearchOptions = GREEDY
     dtype: str | None = None
+    engine: Engine | None = None
 
     @property
     def candidates(self) -> list[str]:
@@ -75,20 +79,23 @@ class InferenceOptions:
         language: ISO code to force; None to let the models detect it.
         offline: never use the network.
         batch_size: chunks of audio that our models decode together, at least 1.
+        engine: what runs the networks of our models, `transformers` or `vllm`.
     """
 
     device: str | None = None
     language: str | None = None
     offline: bool = False
     batch_size: int = 8
+    engine: Engine = "transformers"
 
 
 def parse_systems(texts: Sequence[str]) -> list[SystemSpec]:
     """Parse `[NAME=]MODEL[+ADAPTER][@VARIANT]`, `[NAME=]predictions:FILE`, `[NAME=]oracle:A,B`,
     `[NAME=]whisper:large-v3`, ….
 
-    A variant is a route, `no-vad`, `no-retry`, `decode=METHOD`, `samples=N`, `temperature=N` or
-    `dtype=TYPE`, or several of them with commas between, such as `robust,no-retry,dtype=int8`.
+    A variant is a route, `no-vad`, `no-retry`, `decode=METHOD`, `samples=N`, `temperature=N`,
+    `dtype=TYPE` or `engine=NAME`, or several of them with commas between, such as
+    `robust,no-retry,dtype=int8`.
 
     Raises:
         UsageError: a text is empty, a value is out of range, two systems have the same name, or an
@@ -129,6 +136,9 @@ def _parse(text: str) -> SystemSpec:
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
     values = dict(part.split("=", 1) for part in variant if "=" in part)
     dtype = values.pop(_DTYPE, None)
+    engine: Any = values.pop(_ENGINE, None)
+    if engine not in (None, *ENGINES):
+        raise UsageError(f"--system {text}: the engines are {', '.join(ENGINES)}")
     return SystemSpec(
         name=name or _default_name(kind, model, variant, adapter),
         kind=kind,
@@ -139,6 +149,7 @@ def _parse(text: str) -> SystemSpec:
         retry="no-retry" not in variant,
         search=parse_search(values) if values else GREEDY,
         dtype=dtype,
+        engine=engine,
     )
 
 
@@ -185,6 +196,7 @@ class MegaASRSystem:
         reliability: voice-activity detection, checks and retries.
         search: how the text of a chunk is searched.
         dtype: data type of the weights; None for the device's.
+        engine: what runs the networks.
     """
 
     name: str
@@ -196,6 +208,7 @@ class MegaASRSystem:
     reliability: ReliabilityOptions = DEFAULT_RELIABILITY
     search: SearchOptions = GREEDY
     dtype: str | None = None
+    engine: Engine = "transformers"
     kind: str = field(default=OURS, init=False)
     _asr: MegaASR | None = field(default=None, init=False, repr=False)
 
@@ -218,6 +231,8 @@ class MegaASRSystem:
                 settings[name] = False
         if self.dtype is not None:
             settings[_DTYPE] = self.dtype
+        if self.engine != "transformers":
+            settings[_ENGINE] = self.engine
         if self.search != GREEDY:
             settings |= self.search.to_dict()
         return settings
@@ -239,6 +254,7 @@ class MegaASRSystem:
                 self.model,
                 device=self.device,
                 dtype=self.dtype,
+                engine=self.engine,
                 offline=self.options.offline,
                 batch_size=self.options.batch_size,
                 route=self.route,
@@ -357,6 +373,7 @@ def load_system(spec: SystemSpec, options: InferenceOptions) -> System:
         reliability=ReliabilityOptions(vad=spec.vad, retry=spec.retry),
         search=spec.search,
         dtype=spec.dtype,
+        engine=spec.engine or options.engine,
     )
 
 

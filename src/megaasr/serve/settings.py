@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from megaasr.config import Recipe, explain_invalid, read_toml
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
+from megaasr.model.engine_limits import Engine, EngineLimits
 from megaasr.model.hub import DEFAULT_MODEL
 from megaasr.route.decision import RouteChoice
 from megaasr.transcribe.bundle import ModelOptions
@@ -75,6 +76,17 @@ class ServerSettings(Recipe):
         None,
         description="Memory that the model may use, such as 8GB, or auto for what is free: decides "
         "dtype and batch_size unless they are set (engines.md).",
+    )
+    engine: Engine = Field("transformers", description="What runs the networks (engines.md).")
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="Share of the GPU's memory for the engine vllm."
+    )
+    max_model_len: int | None = Field(
+        None, ge=1, description="Tokens of prompt and text of a chunk; engine vllm."
+    )
+    max_num_seqs: int | None = Field(None, ge=1, description="Chunks decoded at once; engine vllm.")
+    max_num_batched_tokens: int | None = Field(
+        None, ge=1, description="Tokens in a step; engine vllm."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads.")
     encoder_attention: Literal["windowed", "global"] = Field(
@@ -173,6 +185,13 @@ class ServerSettings(Recipe):
             batch_size=self.batch_size if "batch_size" in self.model_fields_set else None,
             memory=self.memory,
             threads=self.threads,
+            engine=self.engine,
+            engine_limits=EngineLimits(
+                gpu_memory_utilization=self.gpu_memory_utilization,
+                max_model_len=self.max_model_len,
+                max_num_seqs=self.max_num_seqs,
+                max_num_batched_tokens=self.max_num_batched_tokens,
+            ),
             encoder_attention=self.encoder_attention,
             align=self.align,
             adapter=self.adapter,

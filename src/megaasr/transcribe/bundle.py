@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Protocol, get_args
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.chunk_length import default_max_chunk_s, read_max_chunk_s
+from megaasr.model.engine_limits import (
+    ENGINES,
+    NO_LIMITS,
+    Engine,
+    EngineLimits,
+    default_batch_size,
+)
 from megaasr.model.hub import DEFAULT_MODEL, find_local_model, find_model, find_model_parts
-from megaasr.model.memory_budget import DEFAULT_BATCH_SIZE, parse_memory
+from megaasr.model.memory_budget import parse_memory
 from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 
 if TYPE_CHECKING:
@@ -29,6 +36,9 @@ if TYPE_CHECKING:
     )
     from megaasr.model.layout import EncoderAttention
     from megaasr.model.memory_plan import MemoryPlan
+    from megaasr.model.qwen3_asr import Qwen3ASR
+    from megaasr.model.vllm_engine import VllmModel
+    from megaasr.model.vllm_sizes import EnginePlan
     from megaasr.route.decision import RouteChoice, RouteDecision
     from megaasr.transcribe.branch_choice import BranchTexts, ChooseBranch
 
@@ -62,6 +72,9 @@ class ModelOptions:
             estimate their times from the detected speech; else the name or folder of a forced
             aligner.
         adapter: adapter folder in PEFT's layout; None for the model's own adapter.
+        engine: what runs the networks, `transformers` or `vllm`.
+        engine_limits: sizes of the engine vllm that are not to be computed; its `memory` is not
+            used here.
         route: branch selection: `auto`, `base`, `robust` or `both`.
         threshold: probability of degraded audio, 0..1, from which `auto` selects the robust branch;
             None for the router's own threshold.
@@ -77,6 +90,8 @@ class ModelOptions:
     encoder_attention: EncoderAttention = "windowed"
     align: str = "model"
     adapter: Path | None = None
+    engine: Engine = "transformers"
+    engine_limits: EngineLimits = NO_LIMITS
     route: RouteChoice = "auto"
     threshold: float | None = None
     hub: HubOptions = field(default_factory=HubOptions)
@@ -87,11 +102,18 @@ class ModelOptions:
         if self.memory is not None:
             parse_memory(self.memory)
         check_route(self.route)
+        if self.engine not in ENGINES:
+            raise UsageError(f"engine {self.engine!r}: choose one of {', '.join(ENGINES)}")
+        if self.engine != "vllm" and self.engine_limits != NO_LIMITS:
+            raise UsageError(
+                "gpu_memory_utilization, max_model_len, max_num_seqs and max_num_batched_tokens "
+                "are sizes of the engine vllm"
+            )
 
     @property
     def max_batch_size(self) -> int:
         """Largest number of chunks that are decoded at once, memory permitting."""
-        return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
+        return default_batch_size(self.engine) if self.batch_size is None else self.batch_size
 
     @property
     def names_aligner(self) -> bool:
@@ -148,6 +170,7 @@ class ModelOptions:
             "encoder_attention": self.encoder_attention,
             **({} if self.align == "model" else {"align": aligner}),
             "dtype": self.dtype,
+            **({} if self.engine == "transformers" else {"engine": self.engine}),
             **({} if self.memory is None or self.dtype is not None else {"memory": self.memory}),
         }
 
@@ -174,7 +197,7 @@ class ModelBundle:
     choose_branch: ChooseBranch | None = None
 
 
-OnPlan = Callable[["MemoryPlan"], None]
+OnPlan = Callable[["MemoryPlan | EnginePlan"], None]
 """Called with the plan of a model that is about to be loaded into a certain amount of memory."""
 
 
@@ -190,7 +213,6 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
         UsageError: the threshold is out of range, the device does not exist, the model does not fit
             into the memory, or the route needs an adapter and the model has none.
     """
-    from megaasr.model.loading import load_model  # imports torch
     from megaasr.route.router import find_router
     from megaasr.transcribe.branch_choice import read_branch_choice
     from megaasr.transcribe.confidence import read_calibration
@@ -199,23 +221,7 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
         import torch
 
         torch.set_num_threads(options.threads)
-    dtype, batch_size = options.dtype, options.max_batch_size
-    plan = plan_bundle(options)
-    if plan is not None:
-        _LOGGER.info("%s %s", options.name, plan)
-        if on_plan is not None:
-            on_plan(plan)
-        dtype, batch_size = plan.dtype, plan.batch_size
-    model = load_model(
-        options.name,
-        device=options.device,
-        dtype=dtype,
-        hub=options.hub,
-        batch_size=batch_size,
-        encoder_attention=options.encoder_attention,
-        time_words=options.align == "model",
-        adapter=options.adapter,
-    )
+    model = _load_model(options, on_plan)
     if options.route in ("robust", "both") and not model.has_robust_route:
         raise UsageError(f"{options.name} has no adapter, so there is no robust route")
     parts = find_model_parts(options.name, options.hub)
@@ -226,7 +232,7 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
     if options.names_aligner:
         from megaasr.model.forced_aligner import load_aligner
 
-        aligner = load_aligner(_aligner_folder(options), model.model.device, model.model.dtype)
+        aligner = load_aligner(_aligner_folder(options), model.device, model.dtype)
     longest_s = read_max_chunk_s(parts.base)
     return ModelBundle(
         model,
@@ -238,18 +244,64 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
     )
 
 
+def _load_model(options: ModelOptions, on_plan: OnPlan | None) -> Qwen3ASR | VllmModel:
+    """Load the model of the options on its engine."""
+
+    def report(plan: MemoryPlan | EnginePlan) -> None:
+        _LOGGER.info("%s %s", options.name, plan)
+        if on_plan is not None:
+            on_plan(plan)
+
+    if options.engine == "vllm":
+        from megaasr.model.engines import load_on_vllm
+
+        limits = replace(
+            options.engine_limits,
+            memory=options.memory,
+            max_num_seqs=options.engine_limits.max_num_seqs or options.batch_size,
+        )
+        return load_on_vllm(
+            options.name,
+            device=options.device,
+            dtype=options.dtype,
+            hub=options.hub,
+            adapter=options.adapter,
+            attention=options.encoder_attention,
+            limits=limits,
+            on_plan=report,
+        )
+    from megaasr.model.loading import load_model  # imports torch
+
+    dtype, batch_size = options.dtype, options.max_batch_size
+    plan = plan_bundle(options)
+    if plan is not None:
+        report(plan)
+        dtype, batch_size = plan.dtype, plan.batch_size
+    return load_model(
+        options.name,
+        device=options.device,
+        dtype=dtype,
+        hub=options.hub,
+        batch_size=batch_size,
+        encoder_attention=options.encoder_attention,
+        time_words=options.align == "model",
+        adapter=options.adapter,
+    )
+
+
 def plan_bundle(options: ModelOptions) -> MemoryPlan | None:
     """Return how a model fits into its memory, after downloading it if necessary.
 
     Returns:
-        The plan; None if the options do not limit the memory.
+        The plan; None if the options do not limit the memory, or leave it to vLLM, which is planned
+        when it is loaded.
 
     Raises:
         ModelError: there is no such model, or its files cannot be read.
         UsageError: the model does not fit, or the device does not exist.
     """
     memory = options.memory
-    if memory is None:
+    if memory is None or options.engine == "vllm":
         return None
     from megaasr.model.loading import check_layout, choose_device, stored_choice
     from megaasr.model.memory import ModelMemory

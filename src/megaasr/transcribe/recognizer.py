@@ -38,6 +38,7 @@ from megaasr.transcribe.session import Outcome
 from megaasr.transcribe.speech_activity import detect_speech
 
 if TYPE_CHECKING:
+    from megaasr.model.engine_limits import Engine
     from megaasr.model.layout import EncoderAttention
 
 OnSegment = Callable[[str, Segment], None]
@@ -156,6 +157,7 @@ class MegaASR:
         offline: bool = False,
         batch_size: int | None = None,
         memory: str | None = None,
+        engine: Engine = "transformers",
         route: RouteChoice = "auto",
         threshold: float | None = None,
         adapter: str | Path | None = None,
@@ -181,6 +183,7 @@ class MegaASR:
                 or as many as fit into `memory` if these are fewer.
             memory: memory that the model may use, which decides dtype and batch size unless they
                 are stated: `8GB`, `7.5GiB`, or `auto` for what is free; None for no limit.
+            engine: what runs the networks: `transformers`, or `vllm` in an environment that has it.
             route: branch selection: `auto`, `base`, `robust` or `both`.
             threshold: probability of degraded audio, 0..1, from which `auto` selects the robust
                 branch; None for the router's own threshold.
@@ -205,6 +208,7 @@ class MegaASR:
             dtype=dtype,
             batch_size=batch_size,
             memory=memory,
+            engine=engine,
             encoder_attention=encoder_attention,
             align=align,
             adapter=None if adapter is None else Path(adapter),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from megaasr.model.inputs import Features, InputBuilder
-from megaasr.model.qwen3_asr import token_budget
+from megaasr.model.request_checks import token_budget
 from megaasr.model.sampling import TranscriptSampler
 from megaasr.train.rl.policy import make_prompts
 from megaasr.train.rl.recipe import SamplingRecipe
