@@ -109,8 +109,8 @@ def load_on_vllm(
     check_layout(parts.base)
     if is_stored_int8(parts.base):
         raise UsageError(
-            f"{name} has 8-bit weights for the engine transformers on CPUs; for vLLM load the model "
-            "that it was made from"
+            f"{name} has 8-bit weights for the engine transformers on CPUs; for vLLM load the "
+            "model that it was made from"
         )
     folder = adapter or parts.adapter
     loaded = None if folder is None else read_adapter(folder)
