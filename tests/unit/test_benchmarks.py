@@ -178,7 +178,7 @@ def test_help_brings_nothing_heavy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["speed"], 2, "no benchmark 'speed'; there are transcribe, startup, memory, decode, s"),
+        (["speed"], 2, "no benchmark 'speed'; there are transcribe, startup, memory, decode, c"),
         (["decode", "--write-docs"], 2, "--write-docs runs no benchmark"),
         (["transcribe", "--quick", "--model", "./nowhere"], 1, "no model ./nowhere"),
         (["--write-docs", "--output", "nowhere.json"], 1, "nowhere.json holds no results"),
