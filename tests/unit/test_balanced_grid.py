@@ -87,7 +87,7 @@ def test_the_order_is_the_seeds(tmp_path: Path) -> None:
 
 
 def test_a_column_that_nothing_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no utterance has spaeker"):
+    with pytest.raises(UsageError, match="no utterance has the column spaeker"):
         planned(tmp_path, by="spaeker")
     with pytest.raises(ValueError, match="for a grid"):
         Mix(balanced_by="speaker")
