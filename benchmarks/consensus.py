@@ -18,11 +18,11 @@ _TEMPERATURE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    samples: Sequence[int] = (4, 8, 12, 24)
+    samples: Sequence[int] = (4, 12)
     length_s: float = 8.0
-    clips: int = 14
+    clips: int = 8
     batch_size: int = 8
-    repeats: int = 3
+    repeats: int = 2
 
 
 _QUICK = _Sizes(samples=(2,), length_s=2.0, clips=2, batch_size=2, repeats=1)
