@@ -37,6 +37,7 @@ def test_a_linear_layer_multiplies_the_integers_exactly() -> None:
     generator = torch.Generator().manual_seed(3)
     weight, x = (torch.randn(size, generator=generator) for size in ((24, 40), (2, 5, 40)))
     layer = Int8Linear(40, 24, bias=True)
+    layer.multiplies_integers = True
     integers, scales = quantize(weight)
     layer.weight.copy_(integers)
     layer.weight_scale.copy_(scales.squeeze(-1))
@@ -46,6 +47,9 @@ def test_a_linear_layer_multiplies_the_integers_exactly() -> None:
     product = quantised_x.double() @ integers.double().T
     expected = (product * x_scales * scales.squeeze(-1) + bias).float()
     torch.testing.assert_close(layer(x), expected, rtol=1e-6, atol=1e-6)
+    layer.multiplies_integers = False
+    converted = x @ (integers * scales).T + bias
+    torch.testing.assert_close(layer(x), converted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +107,20 @@ def test_int8_is_refused_on_a_gpu() -> None:
         choose_dtype(torch.device("cuda"), "int8")
 
 
-def test_auto_is_the_default_on_a_gpu_and_saves_memory_on_a_cpu() -> None:
-    assert choose_dtype(torch.device("mps"), "auto") == choose_dtype(torch.device("mps"))
-    assert choose_dtype(torch.device("cpu"), "auto") in (torch.int8, torch.bfloat16)
+@pytest.mark.parametrize(
+    ("features", "dtype"),
+    [
+        ({"amx_bf16": True, "amx_int8": True}, torch.bfloat16),
+        ({"amx_bf16": False, "avx512_vnni": True}, torch.int8),
+        ({"amx_bf16": False, "avx_vnni": True}, torch.int8),
+        ({"amx_bf16": False, "avx512_vnni": False, "avx2": True}, torch.float32),
+    ],
+)
+def test_auto_is_what_the_processor_is_fast_with(
+    features: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = {"architecture": "x86_64", **features}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: listed)
+    assert choose_dtype(torch.device("cpu"), "auto") == dtype
     assert choose_dtype(torch.device("cpu")) == torch.float32
+    assert choose_dtype(torch.device("mps"), "auto") == choose_dtype(torch.device("mps"))

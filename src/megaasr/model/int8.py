@@ -28,6 +28,18 @@ _SMALLEST_SCALE = 1e-30  # keeps rows of zeros at zero
 _VALUES_PER_BLOCK = 2**18  # of a weight that is quantised: what fits a core's cache
 
 
+def multiplies_integers() -> bool:
+    """Return whether torch has a fast product of 8-bit integers on this CPU.
+
+    On x86 it needs VNNI (AVX-512, AVX or AMX). With AVX2 alone torch's product was measured to be 4
+    (for one row) to 27 times (for 400 rows) slower than that of float32.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    if capabilities.get("architecture") != "x86_64":
+        return True
+    return any(capabilities.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
 def quantize(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the rows of a matrix as integers, and their scales.
 
@@ -67,6 +79,9 @@ def quantize_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class Int8Linear(nn.Module):
     """A linear layer with 8-bit weights.
 
+    On CPUs without a fast product of integers, the weight is converted to float32 while the layer
+    runs: it needs no more memory between its runs, but saves no time either.
+
     Args:
         in_features: columns of the weight.
         out_features: rows of the weight.
@@ -79,6 +94,7 @@ class Int8Linear(nn.Module):
         self.weight = _parameter(out_features, in_features, dtype=torch.int8)
         self.weight_scale = _parameter(out_features, dtype=torch.float32)
         self.bias = _parameter(out_features, dtype=torch.float32) if bias else None
+        self.multiplies_integers = multiplies_integers()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the product with the weight, and the bias added.
@@ -89,9 +105,13 @@ class Int8Linear(nn.Module):
         Returns:
             float32 of shape [..., out_features].
         """
-        integers, scales = quantize(x.reshape(-1, self.in_features))
-        output = torch._int_mm(integers, self.weight.t()).to(x.dtype)
-        output.mul_(self.weight_scale).mul_(scales)
+        rows = x.reshape(-1, self.in_features)
+        if self.multiplies_integers:
+            integers, scales = quantize(rows)
+            output = torch._int_mm(integers, self.weight.t()).to(x.dtype)
+            output.mul_(self.weight_scale).mul_(scales)
+        else:
+            output = (rows @ self.weight.to(x.dtype).t()).mul_(self.weight_scale)
         if self.bias is not None:
             output += self.bias
         return output.view(*x.shape[:-1], self.out_features)

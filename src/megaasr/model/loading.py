@@ -148,7 +148,8 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
     Args:
         device: the device that computes.
         dtype: one of `DTYPES`. None selects bfloat16 on GPUs that support it, float32 otherwise.
-            `auto` differs from it on CPUs: bfloat16 with matrix units for it (AMX), else int8.
+            `auto` differs from it on CPUs: bfloat16 with matrix units for it (AMX), int8 with
+            instructions for products of 8-bit integers (VNNI), and else float32.
 
     Raises:
         UsageError: the name is not one of these, or int8 is requested for another device than a
@@ -159,7 +160,11 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
     if dtype == "auto" and device.type == "cpu":
-        return torch.bfloat16 if "amx_bf16" in torch.cpu.get_capabilities() else torch.int8
+        if torch.cpu.get_capabilities().get("amx_bf16"):
+            return torch.bfloat16
+        from megaasr.model.int8 import multiplies_integers
+
+        return torch.int8 if multiplies_integers() else torch.float32
     if dtype == "int8" and device.type != "cpu":
         raise UsageError(
             f"dtype int8 is for CPUs, and the device is {device}; use bfloat16 or float16 there, "
