@@ -25,6 +25,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 METHOD = "megaasr_int8"
 _LARGEST = 127
 _SMALLEST_SCALE = 1e-30  # keeps rows of zeros at zero
+_ROWS_PER_BLOCK = 8192  # of a weight that is converted, so that a large vocabulary needs no copy
 _VALUES_PER_BLOCK = 2**18  # of a weight that is quantised: what fits a core's cache
 
 
@@ -111,7 +112,9 @@ class Int8Linear(nn.Module):
             output = torch._int_mm(integers, self.weight.t()).to(x.dtype)
             output.mul_(self.weight_scale).mul_(scales)
         else:
-            output = (rows @ self.weight.to(x.dtype).t()).mul_(self.weight_scale)
+            blocks = torch.split(self.weight, _ROWS_PER_BLOCK)
+            output = torch.cat([rows @ block.to(x.dtype).t() for block in blocks], -1)
+            output.mul_(self.weight_scale)
         if self.bias is not None:
             output += self.bias
         return output.view(*x.shape[:-1], self.out_features)
