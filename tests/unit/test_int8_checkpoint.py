@@ -85,8 +85,11 @@ def test_an_interrupted_copy_is_completed(copy: Path, tmp_path: Path) -> None:
     marker.write_text(marker.read_text().replace("true", "false"))
     (tmp_path / "copy/model.safetensors").unlink()
     (tmp_path / "copy/config.json").unlink()
+    leftover = tmp_path / "copy/.model.safetensors.part"
+    leftover.touch()
     assert write_int8(find_parts(TINY), tmp_path / "copy")
     require_same_weights(tmp_path / "copy", TINY)
+    assert not leftover.exists()
     with pytest.raises(UsageError, match="copy of another model"):
         write_int8(find_parts(ORIGINAL), tmp_path / "copy")
 

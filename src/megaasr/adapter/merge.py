@@ -6,19 +6,17 @@ alone. Each weight is changed in float32 and rounded once to the type it had.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from megaasr import strict_json
 from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import Adapter
-from megaasr.atomic import atomic_path, remove_leftovers, write_atomically
-from megaasr.errors import CheckpointError, UsageError
-from megaasr.folder_claim import FolderClaim
+from megaasr.atomic import atomic_path
+from megaasr.derived_folder import DerivedFolder
+from megaasr.errors import CheckpointError
 from megaasr.hashing import file_sha256
 from megaasr.progress import OnProgress
 
@@ -72,7 +70,10 @@ def merge(
     if not files:
         raise CheckpointError(f"{base} holds no .safetensors weights")
     parents = Parents({file.name: file_sha256(file) for file in files}, adapter.sha256)
-    if _is_done(output, base, parents):
+    copy = DerivedFolder(
+        base, "base", output, MARKER, parents.to_dict(), "was merged from another base or adapter"
+    )
+    if copy.is_complete():
         return False
     unmatched = set(adapter.layers)
     unmatched -= {native_name(key.removesuffix(".weight")) for file in files for key in _keys(file)}
@@ -81,19 +82,11 @@ def merge(
             f"the adapter {adapter.name} does not fit {base}: no weight for {min(unmatched)}"
             + (f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else "")
         )
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        output / MARKER, strict_json.dumps(parents.to_dict() | {"complete": False}, indent=1)
-    )
-    for file in sorted(path for path in base.iterdir() if path.is_file()):
-        if file.suffix != ".safetensors" and file.name not in _BASE_ONLY_FILES:
-            shutil.copyfile(file, output / file.name)
+    copy.begin(_BASE_ONLY_FILES)
     for number, file in enumerate(files, 1):
         _merge_file(file, adapter, output / file.name)
         on_file(number, len(files))
-    write_atomically(
-        output / MARKER, strict_json.dumps(parents.to_dict() | {"complete": True}, indent=1)
-    )
+    copy.finish()
     return True
 
 
@@ -115,21 +108,6 @@ def merge_into(model: torch.nn.Module, adapter: Adapter) -> None:
                 raise CheckpointError(f"the adapter {adapter.name} does not fit: {name}")
             delta = layer.delta().to(weight.device)
             weight.copy_((weight.float() + delta).to(weight.dtype))
-
-
-def _is_done(output: Path, base: Path, parents: Parents) -> bool:
-    """Tell whether a folder holds this merge completely; refuse it if it holds anything else."""
-    if output.exists() and base.resolve() == output.resolve():
-        raise UsageError(f"{output} is the base itself; choose another folder")
-    mismatch = "was merged from another base or adapter"
-    claim = FolderClaim(output, MARKER, mismatch, outputs="*")
-    recorded = claim.read()
-    if recorded is None:
-        return False
-    inputs = parents.to_dict()
-    claim.require_same({name: recorded.get(name) for name in inputs}, inputs)
-    remove_leftovers(output)
-    return bool(recorded.get("complete"))
 
 
 def _keys(file: Path) -> list[str]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from megaasr import strict_json
 from megaasr.atomic import atomic_path, write_atomically
+from megaasr.derived_folder import DerivedFolder
 from megaasr.errors import UsageError
-from megaasr.folder_claim import FolderClaim
+from megaasr.model.empty_model import empty_model
 from megaasr.model.int8 import METHOD, Int8Embedding, Int8Linear, quantize_weight, replace_layers
 from megaasr.model.layout import is_stored_int8, model_config, native_key, read_config
 from megaasr.model.parts import ADAPTER, ROUTER, ModelParts, fingerprint
@@ -48,21 +48,18 @@ def write_int8(
     """
     if is_stored_int8(parts.base):
         raise UsageError(f"{parts.base} has 8-bit weights already")
-    if output.exists() and parts.base.resolve() == output.resolve():
-        raise UsageError(f"{output} is the model itself; choose another folder")
     base_fingerprint = fingerprint(parts.base)
-    claim = FolderClaim(output, MARKER, "is a copy of another model", outputs="*")
-    recorded = claim.read()
-    inputs = {"int8_schema": 1, "base_fingerprint": base_fingerprint}
-    if recorded is not None:
-        claim.require_same({name: recorded.get(name) for name in inputs}, inputs)
-        if recorded.get("complete"):
-            return False
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomically(claim.path, strict_json.dumps({**inputs, "complete": False}, indent=1))
-    for source in sorted(path for path in parts.base.iterdir() if path.is_file()):
-        if source.suffix != ".safetensors" and source.name not in _NOT_COPIED:
-            shutil.copyfile(source, output / source.name)
+    copy = DerivedFolder(
+        parts.base,
+        "model",
+        output,
+        MARKER,
+        {"int8_schema": 1, "base_fingerprint": base_fingerprint},
+        "is a copy of another model",
+    )
+    if copy.is_complete():
+        return False
+    copy.begin(_NOT_COPIED)
     for folder, name in ((parts.adapter, ADAPTER), (parts.router and parts.router.parent, ROUTER)):
         if folder is not None:
             shutil.copytree(folder, output / name, dirs_exist_ok=True)
@@ -80,16 +77,13 @@ def write_int8(
     quantization = {"quant_method": METHOD, "base_fingerprint": base_fingerprint}
     config = {**read_config(parts.base), "quantization_config": quantization}
     write_atomically(output / "config.json", strict_json.dumps(config, indent=1))
-    write_atomically(claim.path, strict_json.dumps({**inputs, "complete": True}, indent=1))
+    copy.finish()
     return True
 
 
 def _int8_layers(base: Path) -> set[str]:
     """Return the native names of the layers that have 8-bit weights."""
-    from transformers import Qwen3ASRForConditionalGeneration
-
-    with torch.device("meta"):
-        model: Any = replace_layers(Qwen3ASRForConditionalGeneration(model_config(base)))
+    model = replace_layers(empty_model(model_config(base)))
     return {
         name
         for name, module in model.named_modules()

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from megaasr.errors import CheckpointError
 from megaasr.model.chunk_length import read_max_chunk_s
+from megaasr.model.empty_model import empty_model
 from megaasr.model.geometry import AudioGeometry
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class ModelMemory:
         an adapter of rank 1 that changes every layer."""
         from torch import nn
 
-        layers = _empty_model(self.config).named_modules()
+        layers = empty_model(self.config).named_modules()
         return sum(
             layer.in_features + layer.out_features
             for name, layer in layers
@@ -334,7 +335,7 @@ def _empty_parameters(config: Any, dtype: str) -> list[torch.nn.Parameter]:
 
     They are float32, or those of 8-bit layers with int8.
     """
-    model = _empty_model(config)
+    model = empty_model(config)
     if dtype == "int8":
         from megaasr.model.int8 import replace_layers
 
@@ -345,12 +346,3 @@ def _empty_parameters(config: Any, dtype: str) -> list[torch.nn.Parameter]:
         for name, parameter in model.named_parameters(remove_duplicate=False)
         if name not in tied
     ]
-
-
-def _empty_model(config: Any) -> Any:
-    """Return a native model without memory."""
-    import torch
-    from transformers import Qwen3ASRForConditionalGeneration
-
-    with torch.device("meta"):
-        return Qwen3ASRForConditionalGeneration(config)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+from megaasr.model.empty_model import empty_model
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
 from megaasr.model.layout import model_config
@@ -27,7 +27,7 @@ def describe_plan(recipe: SFTRecipe) -> str:
     """
     require_inputs(recipe)
     base = find_model_parts(recipe.model).base
-    model = _skeleton(base)
+    model = empty_model(model_config(base, "windowed"))
     total = sum(p.numel() for p in model.parameters())
     data = TrainingData(recipe, AudioGeometry.from_folder(base))
     processes = process_count()
@@ -64,16 +64,6 @@ def _describe_stages(recipe: SFTRecipe, phase: PhaseRecipe, stages: list[StageDa
             kind = "simulated while training"
         lines.append(f"  stage {number}: {kind}: {len(clips)} clips, {hours:.1f} h, {steps} steps")
     return lines
-
-
-def _skeleton(base: Path) -> Any:
-    """Return the model without weights, for the names and sizes of its modules."""
-    import torch
-    from transformers import Qwen3ASRForConditionalGeneration
-
-    build: Any = Qwen3ASRForConditionalGeneration
-    with torch.device("meta"):
-        return build(model_config(base, "windowed"))
 
 
 def _trainable_parameters(model: Any, phase: PhaseRecipe, rank: int) -> dict[str, int]:
