@@ -109,3 +109,8 @@ class CorpusError(MegaASRError):
 
 class TrainingError(MegaASRError):
     """A training run cannot start or continue; the message names the file or field to correct."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]

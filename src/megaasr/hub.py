@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from megaasr.errors import HubUnreachableError, MegaASRError
+from megaasr.errors import HubUnreachableError, MegaASRError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,7 @@ def download_repository(
         problem = (
             "is not in the local cache, and offline use was requested"
             if hub.offline
-            else f"could not be fetched from the hub ({_first_line(error)})"
+            else f"could not be fetched from the hub ({first_line(error).rstrip('. ')})"
         )
         raise HubUnreachableError(f"{name} {problem}; {without_network}") from error
     return Path(folder)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")

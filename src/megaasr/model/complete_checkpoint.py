@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megaasr.errors import CheckpointError
-from megaasr.model.layout import is_stored_int8, original_processor
+from megaasr.errors import CheckpointError, first_line
+from megaasr.model.layout import is_stored_int8, read_processor
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,6 @@ def load_complete(
     """
     import torch
     import transformers
-    from transformers import Qwen3ASRProcessor
 
     transformers_logging: Any = transformers.utils.logging
     transformers_logging.disable_progress_bar()
@@ -63,11 +62,7 @@ def load_complete(
             output_loading_info=True,
             **options,
         )
-        processor = (
-            Qwen3ASRProcessor.from_pretrained(folder)
-            if key_mapping is None
-            else original_processor(folder)
-        )
+        processor = read_processor(folder)
     _require_exact(folder, info)
     return model, processor
 
@@ -84,8 +79,7 @@ def explained_damage(folder: Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except Exception as error:  # transformers raises all sorts for damaged files
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{folder} cannot be loaded: {first_line}") from error
+        raise CheckpointError(f"{folder} cannot be loaded: {first_line(error)}") from error
 
 
 def _require_exact(folder: Path, info: Mapping[str, Any]) -> None:

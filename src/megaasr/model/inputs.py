@@ -248,7 +248,11 @@ def find_end(tokens: Sequence[int], budget: int, end_ids: Collection[int]) -> in
     return next((i for i, token in enumerate(tokens[:budget]) if token in end_ids), None)
 
 
-def end_token_ids(model: Any) -> frozenset[int]:
-    """Return the ids of the tokens that end a native model's output."""
-    end_ids: Any = model.generation_config.eos_token_id
+def end_token_ids(config: Any) -> frozenset[int]:
+    """Return the ids of the tokens that end a native model's output.
+
+    Args:
+        config: the model's configuration for generation, or a configuration that states them, too.
+    """
+    end_ids: Any = config.eos_token_id
     return frozenset({end_ids} if isinstance(end_ids, int) else end_ids or ())

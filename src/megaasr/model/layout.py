@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from megaasr.errors import CheckpointError
+from megaasr.errors import CheckpointError, first_line
 from megaasr.model.geometry import convolved_length
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen
     config = read_config(folder)
     if find_layout(folder) == "original":
         native = Qwen3ASRConfig(**_translate(config["thinker_config"], folder))
-        if is_stored_int8(folder):
+        if "quantization_config" in config:
             native.quantization_config = config["quantization_config"]
     else:
         native = Qwen3ASRConfig.from_pretrained(folder)
@@ -314,9 +314,8 @@ def feature_extractor(folder: Path) -> Qwen3ASRFeatureExtractor:
     try:
         return extractor.from_pretrained(folder)  # type: ignore[no-any-return]
     except Exception as error:  # transformers raises all sorts for a missing or damaged file
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"the feature extractor of {folder} cannot be read: {first_line}; is "
+            f"the feature extractor of {folder} cannot be read: {first_line(error)}; is "
             "processor_config.json there?"
         ) from error
 

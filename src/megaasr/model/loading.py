@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megaasr.errors import CheckpointError, UsageError
+from megaasr.errors import CheckpointError, UsageError, first_line
 from megaasr.hub import ONLINE, HubOptions
 from megaasr.model.complete_checkpoint import explained_damage, load_complete
 from megaasr.model.geometry import AudioGeometry
@@ -129,7 +129,7 @@ def choose_device(device: str | None) -> torch.device:
         torch.empty(1, device=requested).cpu()  # fails for devices without data, such as `meta`
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UsageError(
-            f"device {device}: not available here ({str(error).splitlines()[0]}); "
+            f"device {device}: not available here ({first_line(error)}); "
             f"available: {', '.join(_devices())}"
         ) from error
     return requested

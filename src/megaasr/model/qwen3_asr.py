@@ -90,7 +90,7 @@ class Qwen3ASR:
         config: Any = model.config
         self.builder = InputBuilder.for_model(model, processor)
         self._incremental = IncrementalDecoder(model, processor, self.builder)
-        self._parser = OutputParser(processor.tokenizer, end_token_ids(model))
+        self._parser = OutputParser(processor.tokenizer, end_token_ids(model.generation_config))
         self._positions = int(config.text_config.max_position_embeddings)
 
     @property

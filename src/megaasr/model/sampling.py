@@ -53,7 +53,7 @@ class TranscriptSampler:
 
     def __init__(self, model: Any, pad_id: int, settings: SamplingSettings) -> None:
         self._model, self._pad_id, self._settings = model, pad_id, settings
-        self._ends = end_token_ids(model)
+        self._ends = end_token_ids(model.generation_config)
         self._warpers = LogitsProcessorList(
             [
                 TemperatureLogitsWarper(float(settings.temperature)),

@@ -28,9 +28,9 @@ import torch
 
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
-from megaasr.errors import CheckpointError, ModelError, UsageError
+from megaasr.errors import CheckpointError, ModelError, UsageError, first_line
 from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
-from megaasr.model.inputs import InputBuilder, extract_features
+from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features
 from megaasr.model.interface import Recognition, Request, SamplingSettings
 from megaasr.model.output_parser import OutputParser
 from megaasr.model.prompt import AUDIO_PAD, token_id
@@ -256,8 +256,7 @@ class VllmModel:
                     use_tqdm=False,
                 )
         except Exception as error:  # vLLM's engine has no errors of its own
-            first_line = (str(error) or type(error).__name__).splitlines()[0]
-            raise ModelError(f"vLLM failed: {first_line}") from error
+            raise ModelError(f"vLLM failed: {first_line(error)}") from error
         if len(outputs) != len(requests):  # those of a batch that failed are among them
             raise ModelError(f"vLLM failed: {len(outputs)} results for {len(requests)} requests")
         return outputs
@@ -316,13 +315,12 @@ def load_vllm_model(
     engine = _engine(base, sizes, dtype, config, geometry, adapter)
     if adapter is not None:
         _load_adapter(engine, adapter)
-    ends = config.eos_token_id
     model = VllmModel(
         name,
         engine,
         processor,
         geometry,
-        end_ids=(ends,) if isinstance(ends, int) else tuple(ends),
+        end_ids=end_token_ids(config),
         sizes=sizes,
         adapter=adapter,
     )
@@ -402,8 +400,7 @@ def _engine(
             **lora,
         )
     except (ValueError, RuntimeError, OSError, AssertionError) as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"vLLM cannot load {base}: {first_line}") from error
+        raise CheckpointError(f"vLLM cannot load {base}: {first_line(error)}") from error
 
 
 def _load_adapter(engine: Any, adapter: Adapter) -> None:

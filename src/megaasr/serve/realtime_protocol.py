@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from megaasr.serve.error_responses import RequestError
-from megaasr.serve.transcription_form import MAX_CONTEXT
+from megaasr.serve.transcription_form import check_context
 
 PCM_RATES = (8000, 16000, 24000, 48000)
 """Sample rates of PCM in Hz."""
@@ -103,13 +103,9 @@ class Transcription(_Lenient):
         Raises:
             RequestError: they are too long.
         """
-        if len(self.prompt or "") + sum(map(len, self.keywords or ())) > MAX_CONTEXT:
-            raise RequestError(
-                400,
-                f"prompt and keywords have more than {MAX_CONTEXT} characters",
-                param="session.audio.input.transcription",
-                code="invalid_value",
-            )
+        check_context(
+            self.prompt or "", self.keywords or (), param="session.audio.input.transcription"
+        )
 
 
 class AudioInput(_Lenient):

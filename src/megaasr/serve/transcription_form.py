@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -30,8 +30,23 @@ Granularity = Literal["word", "segment"]
 
 _KEY = re.compile(r"(?P<name>\w+)\[(?P<inner>\w*)\]")
 _CHANNELS = re.compile(r"mix|left|right|each|[1-9][0-9]?")
-MAX_CONTEXT = 10_000
+_MAX_CONTEXT = 10_000
 """Most characters of prompt and keywords together."""
+
+
+def check_context(prompt: str, keywords: Sequence[str], *, param: str) -> None:
+    """Check the length of what biases the model.
+
+    Args:
+        prompt, keywords: the texts.
+        param: name of their field, for the error.
+
+    Raises:
+        RequestError: 400, they are too long.
+    """
+    if len(prompt) + sum(map(len, keywords)) > _MAX_CONTEXT:
+        message = f"prompt and keywords have more than {_MAX_CONTEXT} characters"
+        raise RequestError(400, message, param=param, code="invalid_value")
 
 
 def _words(value: object) -> object:
@@ -196,15 +211,11 @@ class TranscriptionForm(Recipe):
                 "stream",
                 f"{self.response_format} cannot be streamed; use json, text or diarized_json",
             ),
-            (
-                len(self.prompt) + sum(map(len, self.keywords)) > MAX_CONTEXT,
-                "prompt",
-                f"prompt and keywords have more than {MAX_CONTEXT} characters",
-            ),
         )
         for wrong, param, message in faults:
             if wrong:
                 raise RequestError(400, message, param=param, code="invalid_value")
+        check_context(self.prompt, self.keywords, param="prompt")
 
 
 @dataclass(frozen=True, slots=True)

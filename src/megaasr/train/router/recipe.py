@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -66,7 +66,7 @@ class RouterRecipe(Recipe):
         description="share of the clean clips that are made hard (label degraded only)",
     )
     hard_negatives: tuple[HardNegative, ...] = Field(
-        default=("quiet", "tones", "telephone"),
+        default=get_args(HardNegative),
         min_length=1,
         description="ways of making clean clips hard; telephone contradicts `degraded` data that "
         "have telephone codecs or narrow bands",
