@@ -18,6 +18,7 @@ def main(model: str, device: str, tokens: str, dtype: str) -> None:
     from megaasr.hub import HubOptions
     from megaasr.model.interface import Request
     from megaasr.model.loading import load_model
+    from megaasr.model.reserved_cache import reserved_cache
     from megaasr.route.classifier import AudioQualityClassifier, RouterSizes
     from megaasr.route.router import Router
     from megaasr.transcribe.speech_activity import detect_speech
@@ -35,6 +36,7 @@ def main(model: str, device: str, tokens: str, dtype: str) -> None:
         with torch.inference_mode():
             native.generate(
                 **inputs,
+                past_key_values=reserved_cache(count),
                 do_sample=False,
                 min_new_tokens=count,
                 max_new_tokens=count,

@@ -44,6 +44,7 @@ from megaasr.model.interface import (
 )
 from megaasr.model.output_parser import OutputParser
 from megaasr.model.request_checks import check_request, token_budget
+from megaasr.model.reserved_cache import reserved_cache
 from megaasr.model.sampling import TranscriptSampler
 from megaasr.model.token_scores import TokenScores, WordTokens
 
@@ -295,6 +296,7 @@ class Qwen3ASR:
                 **sampling,
                 num_beams=1,
                 max_new_tokens=max(budgets),
+                past_key_values=reserved_cache(max(budgets)),
                 pad_token_id=self.builder.pad_id,
                 stopping_criteria=StoppingCriteriaList([_Budgets(prompt_tokens, budgets)]),
                 logits_processor=LogitsProcessorList([scores]),
