@@ -17,6 +17,7 @@ from megaasr.model.int8_checkpoint import MARKER, write_int8
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model, read_checkpoint, stored_choice
 from megaasr.model.memory import ModelMemory
+from megaasr.model.packed_int8 import PackedInt8Linear
 from megaasr.model.parts import find_parts
 
 TINY = Path(__file__).parents[2] / "src/megaasr/model/shipped/tiny"
@@ -41,6 +42,10 @@ def require_same_weights(folder: Path, original: Path) -> None:
     for name, parameter in parameters.items():
         assert parameter.dtype == expected[name].dtype, name
         assert torch.equal(parameter, expected[name]), name
+    others = dict(quantised.named_modules())
+    for name, module in stored.named_modules():
+        if isinstance(module, PackedInt8Linear):
+            assert torch.equal(module.weight, others[name].weight), name
 
 
 def test_the_copy_is_what_int8_loads(copy: Path) -> None:

@@ -129,10 +129,10 @@ def attach(model: nn.Module, adapter: Adapter) -> None:
             f"the adapter {adapter.name} does not fit this model: {'; '.join(problems[:5])}{more}"
         )
     for name, layer in adapter.layers.items():
-        weight: Any = modules[name].weight
+        parameter = next(modules[name].parameters())
         # Quantised layers compute in float32, and so do their side branches.
-        dtype = weight.dtype if weight.is_floating_point() else torch.float32
-        a, b = (matrix.to(weight.device, dtype) for matrix in (layer.a, layer.b))
+        dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
+        a, b = (matrix.to(parameter.device, dtype) for matrix in (layer.a, layer.b))
         modules[name].register_forward_hook(_SideBranch(a, b, _row_kind(name)))
 
 

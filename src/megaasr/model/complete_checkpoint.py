@@ -47,7 +47,8 @@ def load_complete(
     transformers_logging: Any = transformers.utils.logging
     transformers_logging.disable_progress_bar()
     options: dict[str, Any] = {} if key_mapping is None else {"key_mapping": key_mapping}
-    if dtype == torch.int8:
+    quantised = dtype == torch.int8
+    if quantised:
         from megaasr.model.int8 import Int8Config  # registers the quantiser
 
         dtype = torch.float32
@@ -64,6 +65,10 @@ def load_complete(
         )
         processor = read_processor(folder)
     _require_exact(folder, info)
+    if quantised:
+        from megaasr.model.packed_int8 import pack_if_faster
+
+        pack_if_faster(model)
     return model, processor
 
 

@@ -81,7 +81,8 @@ class Int8Linear(nn.Module):
     """A linear layer with 8-bit weights.
 
     On CPUs without a fast product of integers, the weight is converted to float32 while the layer
-    runs: it needs no more memory between its runs, but saves no time either.
+    runs: it needs no more memory between its runs, but saves no time either. With AVX2, loading
+    replaces the layer by a faster one (`packed_int8`).
 
     Args:
         in_features: columns of the weight.

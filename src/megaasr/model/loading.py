@@ -148,8 +148,8 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
     Args:
         device: the device that computes.
         dtype: one of `DTYPES`. None selects bfloat16 on GPUs that support it, float32 otherwise.
-            `auto` differs from it on CPUs: bfloat16 with matrix units for it (AMX), int8 with
-            instructions for products of 8-bit integers (VNNI), and else float32.
+            `auto` differs from it on CPUs: bfloat16 with matrix units for it (AMX), int8 where that
+            is faster than float32 (VNNI, or AVX2 with FBGEMM), and else float32.
 
     Raises:
         UsageError: the name is not one of these, or int8 is requested for another device than a
@@ -162,9 +162,9 @@ def choose_dtype(device: torch.device, dtype: str | None = None) -> torch.dtype:
     if dtype == "auto" and device.type == "cpu":
         if torch.cpu.get_capabilities().get("amx_bf16"):
             return torch.bfloat16
-        from megaasr.model.int8 import multiplies_integers
+        from megaasr.model.packed_int8 import is_faster_than_float32
 
-        return torch.int8 if multiplies_integers() else torch.float32
+        return torch.int8 if is_faster_than_float32() else torch.float32
     if dtype == "int8" and device.type != "cpu":
         raise UsageError(
             f"dtype int8 is for CPUs, and the device is {device}; use bfloat16 or float16 there, "

@@ -21,8 +21,9 @@ convolution of the encoder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ PROMPT_TEXT_TOKENS = 128
 _MASK_COPIES = 2  # of the attention mask in float, while a layer runs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelMemory:
     """The memory that a model needs.
 
@@ -108,21 +109,34 @@ class ModelMemory:
             alignment_layers=len({head.layer for head in heads}) if time_words else 0,
         )
 
+    @cached_property
+    def _empty_model(self) -> Any:
+        return empty_model(self.config)
+
+    @cached_property
+    def _int8_bytes(self) -> int:
+        from megaasr.model.int8 import replace_layers
+
+        model = replace_layers(empty_model(self.config))
+        tied = [name for name in model.all_tied_weights_keys if not name.endswith(".weight")]
+        return sum(p.numel() * p.element_size() for p in _parameters(model, tied))
+
     def weights_bytes(self, dtype: str) -> int:
         """Return the bytes of the base's parameters.
 
         The model is built on torch's device `meta`, where tensors have shapes and no memory. A
         parameter counts 4 bytes in float32 and 2 in bfloat16 and float16. With int8, a weight of a
         linear layer or embedding counts 1 byte and every row 4 for its scale, all else 4; see
-        `int8`. Tied parameters count once.
+        `int8`. Tied parameters count once; but with int8 the head counts, too, since CPUs with AVX2
+        alone need its weights in an order of their own (`packed_int8`).
 
         Args:
             dtype: `float32`, `bfloat16`, `float16` or `int8`.
         """
-        parameters = _empty_parameters(self.config, dtype)
         if dtype == "int8":
-            return sum(p.numel() * p.element_size() for p in parameters)
-        return sum(p.numel() for p in parameters) * DTYPE_BYTES[dtype]
+            return self._int8_bytes
+        tied = self._empty_model.all_tied_weights_keys
+        return sum(p.numel() for p in _parameters(self._empty_model, tied)) * DTYPE_BYTES[dtype]
 
     def added_bytes(self, dtype: str, device_type: str) -> int:
         """Return the bytes of the parameters of adapter and forced aligner.
@@ -175,7 +189,7 @@ class ModelMemory:
         an adapter of rank 1 that changes every layer."""
         from torch import nn
 
-        layers = empty_model(self.config).named_modules()
+        layers = self._empty_model.named_modules()
         return sum(
             layer.in_features + layer.out_features
             for name, layer in layers
@@ -330,19 +344,6 @@ def stored_parameters(path: Path) -> int:
     return total
 
 
-def _empty_parameters(config: Any, dtype: str) -> list[torch.nn.Parameter]:
-    """Return the parameters of a native model without memory; tied ones once.
-
-    They are float32, or those of 8-bit layers with int8.
-    """
-    model = empty_model(config)
-    if dtype == "int8":
-        from megaasr.model.int8 import replace_layers
-
-        model = replace_layers(model)
-    tied = set(model.all_tied_weights_keys)
-    return [
-        parameter
-        for name, parameter in model.named_parameters(remove_duplicate=False)
-        if name not in tied
-    ]
+def _parameters(model: Any, left_out: Collection[str]) -> list[torch.nn.Parameter]:
+    named = model.named_parameters(remove_duplicate=False)
+    return [parameter for name, parameter in named if name not in left_out]
