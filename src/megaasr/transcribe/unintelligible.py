@@ -12,6 +12,10 @@ _SWITCH_COST = 0.15
 """What a change between intelligible and unintelligible costs, in expected words: single words are
 marked only if they are almost certainly wrong, since a mark amid words is harder to read."""
 
+_SEGMENT_SHARE = 0.3
+"""Share of the limit that a segment's mean confidence must reach: of words that are nearly all wrong,
+as in the babble of a crowd, some look certain by chance."""
+
 
 def find_unintelligible(
     words: Sequence[Word], below: float, language: str | None = None
@@ -19,7 +23,8 @@ def find_unintelligible(
     """Return the spans of words that should not be trusted, in order.
 
     A span gains what its words' confidence is below the limit, and costs `_SWITCH_COST` at each
-    end within the text. The spans with the highest total are found by dynamic programming.
+    end within the text. The spans with the highest total are found by dynamic programming. No word
+    of a segment with a mean confidence below `_SEGMENT_SHARE` of the limit is intelligible.
 
     Args:
         words: words of a segment; one without confidence gains and costs nothing.
@@ -41,6 +46,9 @@ def find_unintelligible(
     for index in range(len(words) - 1, -1, -1):
         marks[index] = is_hidden
         is_hidden = from_hidden[index][is_hidden]
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    if confidences and sum(confidences) < _SEGMENT_SHARE * below * len(confidences):
+        marks = [True] * len(words)
     spans = []
     first = 0
     for index, mark in enumerate([*marks, False]):
