@@ -136,7 +136,7 @@ def test_on_a_terminal_volatile_text_is_dim_and_ctrl_c_ends_cleanly(
 ) -> None:
     terminal, screen = pty.openpty()
     # Slowly, since partial texts are left out while the machine is behind the audio.
-    child = started(talk, "--pace", 0.1, "-o", tmp_path / "live.jsonl", stdout=screen)
+    child = started(talk, "--pace", 0.25, "-o", tmp_path / "live.jsonl", stdout=screen)
     events = tmp_path / "live.jsonl"
     with child:
         os.close(screen)

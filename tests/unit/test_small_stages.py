@@ -627,6 +627,7 @@ def test_a_model_is_named_once(
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+@pytest.mark.slow  # a compiler runs for a quarter of a minute
 def test_compiled_layers_give_the_same() -> None:
     # In a process of its own: in one where another test imported distutils, setuptools, which
     # looks for the compiler, refuses to replace it.
