@@ -90,7 +90,7 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     from megaasr.score.streaming.replay import LiveSession, OurSession
     from megaasr.stream.options import StreamOptions
 
-    audio_s = 20.0 if settings.quick else 600.0
+    audio_s = 20.0 if settings.quick else 2 * _RELEASED_RESET_S
     (samples,) = joined(audio_s, 1)
     model = _Model(quick=settings.quick)
     roll_back = model.without_last_tokens
