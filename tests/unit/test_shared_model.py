@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from megaasr.errors import ModelBusyError, UsageError
+from megaasr.model import shared_model
 from megaasr.model.interface import Recognition, Request, SamplingSettings
 from megaasr.model.loading import load_model
 from megaasr.model.shared_model import SharedModel
@@ -244,3 +245,44 @@ def test_batches_are_halved_when_memory_runs_out() -> None:
 def test_bounds_are_checked(arguments: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="must be at least 1"):
         SharedModel(Scripted(), **arguments)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_clients_that_return_at_once_share_the_next_batch(
+    leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_model, "_PAUSE_SHARE", 1e6)  # as long as it takes
+    model = Scripted()
+    with SharedModel(model, batch_size=8) as shared, ThreadPoolExecutor(8) as pool:
+        early, late = shared.client(live=True), shared.client(live=True)
+        model.permit(1)
+        pool.submit(early.recognize, [chunk(2)]).result(timeout=30)
+        assert model.started.acquire(timeout=30)
+        returned = pool.submit(early.recognize, [chunk(2)])  # all that were served
+        assert model.started.acquire(timeout=30)
+        joined = pool.submit(late.recognize, [chunk(3)])
+        wait_for(shared, 1)
+        model.permit(1)
+        returned.result(timeout=30)
+        wait_for(shared, 1)  # it waits for the client that was served
+        if leaves:
+            early.close()
+            expected = [3]
+        else:
+            returned = pool.submit(early.recognize, [chunk(2)])
+            expected = [2, 3]
+        assert model.started.acquire(timeout=30)
+        model.permit(1)
+        joined.result(timeout=30)
+        returned.result(timeout=30)
+    assert model.batches[:2] == [[2], [2]]
+    assert sorted(model.batches[2]) == expected
+
+
+def test_nobody_waits_long_for_a_client_that_does_not_return() -> None:
+    model = Scripted()
+    with SharedModel(model) as shared, ThreadPoolExecutor(8) as pool:
+        blocked(model, shared, pool)  # by a client that asks once and stays open
+        model.permit(2)
+        assert pool.submit(shared.client().recognize, [chunk(2)]).result(timeout=30)
+    assert model.batches == [[1], [2]]

@@ -4,6 +4,9 @@ The threads of a server's clients each use a `SharedModelClient`, which is a `Sp
 thread runs the model. It takes live requests first, and otherwise those of the owner whose audio
 has had the least of its time, and among the clients of an owner in the same way, so that neither
 many recordings nor a long one delay the others.
+
+Clients that have their results tend to have more to ask at once. Without a pause after a batch, the
+first of them would be decoded alone, and all others in the next batch.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from megaasr.model.interface import Recognition, Request, SamplingSettings, Spee
 
 _LOGGER = logging.getLogger(__name__)
 
+_PAUSE_SHARE = 0.1
+"""Longest pause after a batch in which its clients may return, as a share of the batch's time."""
 MAX_WAIT_S = 10.0
 """A request that has waited for so many seconds is decoded with the live ones."""
 
@@ -169,6 +174,8 @@ class SharedModel:
         self._accounts: dict[object, _Account] = {}
         self._use = ModelUse()
         self._closed = False
+        self._served: set[SharedModelClient] = set()  # the clients of the last batch
+        self._pause_end = 0.0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="shared model", daemon=True)
         self._thread.start()
@@ -245,6 +252,7 @@ class SharedModel:
         """Forget a client and cancel what it waits for."""
         with self._changed:
             client.closed = True
+            self._served.discard(client)
             waiting = list(client.queue)
             client.queue.clear()
             if client in self._clients:
@@ -275,23 +283,39 @@ class SharedModel:
             with self._changed:
                 while not (self._waiting() or self._closed):
                     self._changed.wait()
+                self._await_served()
                 if self._closed:
                     return
+                if not self._waiting():  # it was cancelled
+                    continue
                 batch = self._next_batch()
             start = time.monotonic()
             self._decode(batch)
             with self._changed:
+                end = time.monotonic()
+                self._pause_end = end + _PAUSE_SHARE * (end - start)
                 use = self._use
                 self._use = ModelUse(
                     use.batches + 1,
                     use.requests + sum(len(work.requests) for work in batch),
                     use.audio_s + sum(work.audio_s for work in batch),
-                    use.busy_s + time.monotonic() - start,
+                    use.busy_s + end - start,
                 )
+
+    def _await_served(self) -> None:
+        """Wait for the clients of the last batch until the pause ends or a batch is full."""
+        while (
+            not self._closed
+            and self._waiting() < self._batch_size
+            and any(not client.queue for client in self._served)
+            and (left_s := self._pause_end - time.monotonic()) > 0
+        ):
+            self._changed.wait(left_s)
 
     def _next_batch(self) -> list[_Work]:
         """Take the work of the next batch out of the queues; at least one is not empty."""
         now = time.monotonic()
+        self._served.clear()
         first, urgent = self._take(now)
         batch = [first]
         while first.may_share and len(batch) < self._batch_size:
@@ -305,7 +329,7 @@ class SharedModel:
     def _take(self, now: float) -> tuple[_Work, bool]:
         client = min((c for c in self._clients if c.queue), key=lambda c: _rank(c, now))
         urgent = _is_urgent(client, now)
-        return _pop(client), urgent
+        return self._pop(client), urgent
 
     def _take_fitting(self, now: float, longest_s: float | None) -> _Work | None:
         fitting = [
@@ -317,7 +341,14 @@ class SharedModel:
                 longest_s is None or _is_urgent(client, now) or client.queue[0].audio_s <= longest_s
             )
         ]
-        return _pop(min(fitting, key=lambda c: _rank(c, now))) if fitting else None
+        return self._pop(min(fitting, key=lambda c: _rank(c, now))) if fitting else None
+
+    def _pop(self, client: SharedModelClient) -> _Work:
+        work = client.queue.popleft()
+        client.audio_s += work.audio_s
+        client.account.audio_s += work.audio_s
+        self._served.add(client)
+        return work
 
     def _decode(self, batch: Sequence[_Work]) -> None:
         """Decode a batch; one that fails is decoded in parts, so that only some requests fail."""
@@ -362,10 +393,3 @@ def _is_urgent(client: SharedModelClient, now: float) -> bool:
 def _rank(client: SharedModelClient, now: float) -> tuple[int, float, float]:
     """Return the order in which clients have their turn, the lowest first."""
     return (0 if _is_urgent(client, now) else 1), client.account.audio_s, client.audio_s
-
-
-def _pop(client: SharedModelClient) -> _Work:
-    work = client.queue.popleft()
-    client.audio_s += work.audio_s
-    client.account.audio_s += work.audio_s
-    return work

@@ -13,8 +13,8 @@ _SWITCH_COST = 0.15
 marked only if they are almost certainly wrong, since a mark amid words is harder to read."""
 
 _SEGMENT_SHARE = 0.3
-"""Share of the limit that a segment's mean confidence must reach: of words that are nearly all wrong,
-as in the babble of a crowd, some look certain by chance."""
+"""Share of the limit that a segment's mean confidence must reach: of words that are nearly all
+wrong, as in the babble of a crowd, some look certain by chance."""
 
 
 def find_unintelligible(
