@@ -152,7 +152,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--seconds", type=float, default=180.0, help="Of each round.")
+    parser.add_argument("--rounds", type=int, default=1, help="To see whether memory grows.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--live-only", action="store_true")
     parser.add_argument("--lock", action="store_true")
@@ -169,17 +170,20 @@ def main() -> None:
     ):
         load = Load(server.url, [*joined(4.0, 4), *joined(25.0, 2), *joined(60.0, 1)], options.seed)
         asyncio.run(load.learn(["live"] if options.live_only else ["file", "live"]))
-        before = (*server.threads_and_files(), server.memory_mb())
-        start, cpu_s = time.monotonic(), server.cpu_s()
-        asyncio.run(load.run(options.clients, options.seconds, live_only=options.live_only))
-        wall_s, cpu_s = time.monotonic() - start, server.cpu_s() - cpu_s
-        time.sleep(2)
-        after = (*server.threads_and_files(), server.memory_mb())
-    _show(load.tally, wall_s, cpu_s, before, after)
+        kept = [(*server.threads_and_files(), server.memory_mb())]
+        wall_s, cpu_s = 0.0, -server.cpu_s()
+        for _ in range(options.rounds):
+            start = time.monotonic()
+            asyncio.run(load.run(options.clients, options.seconds, live_only=options.live_only))
+            wall_s += time.monotonic() - start
+            time.sleep(2)
+            kept.append((*server.threads_and_files(), server.memory_mb()))
+        cpu_s += server.cpu_s()
+    _show(load.tally, wall_s, cpu_s, kept)
 
 
 def _show(
-    tally: Tally, wall_s: float, cpu_s: float, before: tuple[float, ...], after: tuple[float, ...]
+    tally: Tally, wall_s: float, cpu_s: float, kept: Sequence[tuple[float, float, float]]
 ) -> None:
     for outcome, count in sorted(tally.counts.items()):
         print(f"{outcome:24}{count:8}")
@@ -190,8 +194,9 @@ def _show(
     # Other programs of the machine do not change it much.
     print(f"the server computes {tally.audio_s / cpu_s:.1f} s of audio per second of CPU time")
     names = ("threads", "open files", "memory, MB")
-    for name, first, last in zip(names, before, after, strict=True):
-        print(f"{name}: {first:.0f} before, {last:.0f} after")
+    for name, (first, *later) in zip(names, zip(*kept, strict=True), strict=True):
+        rounds = ", ".join(f"{value:.0f}" for value in later)
+        print(f"{name}: {first:.0f} before, after each round: {rounds}")
     print(f"texts that differ from those of the recordings alone: {len(tally.wrong)}")
     for line in tally.wrong[:10]:
         print(f"  {line}")
