@@ -95,9 +95,10 @@ def table(entry: Mapping[str, Any]) -> Table:
     note = (
         f"{used['clips']} clips of {used['length_s']} s in batches of {used['batch_size']}, on "
         f"{used['device']} ({used['dtype']}, {used['threads']} CPU threads); × greedy: CPU time "
-        "over that of the greedy texts (in one batch); × peer: CPU time of as many decodings over "
-        f"the own; medians of {used['repeats']} run(s) after a warm-up. `--decode consensus` costs "
-        "the samples and the greedy texts."
+        "over that of the greedy texts (in one batch); × peer: CPU time of as many decodings, "
+        "which draw the text of each clip by itself, over the own; medians of "
+        f"{used['repeats']} run(s) after a warm-up. `--decode consensus` costs the samples and the "
+        "greedy texts."
     )
     return Table(
         "consensus: cost of samples", note, ("job", "s", "CPU s", "× greedy", "× peer"), lines
