@@ -131,6 +131,8 @@ class TranscriptSampler:
         device = logits.device
         ends = torch.tensor(sorted(self._ends), device=device)
         budgets = torch.tensor(limits, device=device)
+        if device.type != "mps":  # which has no float64
+            uniforms = uniforms.to(device)
         position = attention.sum(dim=1, keepdim=True)
         generated: list[torch.Tensor] = []
         logprobs: list[torch.Tensor] = []
