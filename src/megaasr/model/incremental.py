@@ -24,6 +24,7 @@ import torch
 from transformers import DynamicCache
 
 from megaasr.adapter.gated import routed
+from megaasr.model.cache_argument import cache_argument, output_cache
 from megaasr.model.inputs import (
     Features,
     InputBuilder,
@@ -161,11 +162,11 @@ class IncrementalDecoder:
                 inputs_embeds=embedded,
                 attention_mask=attention,
                 position_ids=positions_of(attention)[:, kept:],
-                past_key_values=cache,
+                **cache_argument(cache),
                 use_cache=True,
                 logits_to_keep=longest + 1,
             )
-            cache = output.past_key_values
+            cache = output_cache(output)
             for number, row in enumerate(rows):
                 self._keep(row, cache, number, kept + ids.shape[1] - len(row.ids))
             samples = self._draw(requests, rows, budgets, output.logits, attention, cache)

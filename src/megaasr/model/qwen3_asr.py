@@ -32,6 +32,7 @@ from megaasr.model.attention_times import (
     divide_audio,
     recording,
 )
+from megaasr.model.cache_argument import cache_argument
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.incremental import IncrementalDecoder
 from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features, to_device
@@ -291,7 +292,7 @@ class Qwen3ASR:
                 **sampling,
                 num_beams=1,
                 max_new_tokens=max(budgets),
-                past_key_values=reserved_cache(max(budgets)),
+                **cache_argument(reserved_cache(max(budgets))),
                 pad_token_id=self.builder.pad_id,
                 stopping_criteria=StoppingCriteriaList([stop]),
                 logits_processor=LogitsProcessorList([scores]),
