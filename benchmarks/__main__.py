@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import NAMES, WITHOUT_MODEL, BenchmarkError, Settings, benchmark, results
+from benchmarks import (
+    NAMES,
+    ON_DEVICE,
+    WITHOUT_MODEL,
+    BenchmarkError,
+    Settings,
+    benchmark,
+    results,
+)
 from benchmarks.timing import say
 
 
@@ -36,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, command: str) -> None:
-    names = [name for name in NAMES if name in options.names] or list(NAMES)
+    names = [name for name in NAMES if name in options.names] or _all_names(options)
     output: Path | None = options.output or (None if options.quick else results.LATEST)
     if output is not None and output.exists():
         results.read(output)  # a file of another kind is noticed before hours of measuring
@@ -55,6 +63,14 @@ def _run(options: argparse.Namespace, command: str) -> None:
         say(f"saved to {output}")
 
 
+def _all_names(options: argparse.Namespace) -> list[str]:
+    """Return the benchmarks to run if none is named: all that can run on the device."""
+    if options.quick or options.device.startswith("cuda"):
+        return list(NAMES)
+    say("gpu is left out: it needs --device cuda")
+    return [name for name in NAMES if name != "gpu"]
+
+
 def _measured(name: str, settings: Settings, model: str, command: str) -> results.Entry:
     """Run one benchmark, and record everything that its numbers depend on."""
     from benchmarks import machine
@@ -70,7 +86,9 @@ def _measured(name: str, settings: Settings, model: str, command: str) -> result
         "command": command,
         "quick": settings.quick,
         "machine": host,
-        "accelerator": machine.accelerator(settings.device) if uses_model else None,
+        "accelerator": machine.accelerator(settings.device)
+        if uses_model or name in ON_DEVICE
+        else None,
         "versions": machine.versions(),
         "model": machine.model(model, settings.folder) if uses_model else None,
         "settings": dict(used),

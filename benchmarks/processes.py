@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +35,19 @@ class Finished:
         return report
 
 
-def run_process(command: Sequence[str]) -> Finished:
+def run_process(command: Sequence[str], variables: Mapping[str, str] | None = None) -> Finished:
     """Run a command in the repository's folder; its stderr is shown.
+
+    Args:
+        command: program and arguments.
+        variables: environment variables that differ from those of this process.
 
     Raises:
         BenchmarkError: if it fails.
     """
     # Byte code may be kept between runs, as for installed packages.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment |= variables or {}
     start = time.perf_counter()
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks import Row, Settings, Table
 from benchmarks.processes import child, run_process
+from benchmarks.random_checkpoint import write_native
 from benchmarks.timing import say
 
 _TOKENS, _AUDIO_S = 100, 30
@@ -25,7 +26,7 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
     with tempfile.TemporaryDirectory() as folder:
         say("released_size: writing the checkpoint")
         path = Path(folder) / "model"
-        millions = _write(path, quick=settings.quick)
+        millions = write_native(path, quick=settings.quick)
         size_gb = sum(file.stat().st_size for file in path.glob("*.safetensors")) / 1e9
         tokens = 4 if settings.quick else _TOKENS
         reports = {}
@@ -66,44 +67,6 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
         "device": settings.device,
     }
     return used, rows
-
-
-def _write(folder: Path, *, quick: bool) -> float:
-    """Write a native checkpoint in bfloat16; return its millions of parameters."""
-    import torch
-    from transformers import Qwen3ASRForConditionalGeneration
-
-    from megaasr.train.base.architecture import build_config
-    from megaasr.train.base.recipe import ArchitectureRecipe
-    from megaasr.train.processor import build_processor
-    from megaasr.train.tokenizer import train_tokenizer
-
-    tokenizer = train_tokenizer(["The quick brown fox jumps over the lazy dog."], 340)
-    sizes = ArchitectureRecipe(
-        vocabulary_size=340,
-        encoder_layers=2 if quick else 24,
-        encoder_width=64 if quick else 1024,
-        encoder_heads=4 if quick else 16,
-        encoder_ffn=128 if quick else 4096,
-        conv_channels=16 if quick else 480,
-        decoder_layers=2 if quick else 28,
-        decoder_width=64 if quick else 2048,
-        decoder_heads=4 if quick else 16,
-        decoder_kv_heads=2 if quick else 8,
-        decoder_head_size=16 if quick else 128,
-        decoder_ffn=128 if quick else 6144,
-    )
-    config: Any = build_config(sizes, tokenizer)
-    config.text_config.vocab_size = 340 if quick else 151_936
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        model: Any = Qwen3ASRForConditionalGeneration(config)
-    finally:
-        torch.set_default_dtype(before)
-    model.save_pretrained(folder)
-    build_processor(sizes.geometry, tokenizer).save_pretrained(folder)
-    return float(sum(p.numel() for p in model.parameters()) / 1e6)
 
 
 def table(entry: Mapping[str, Any]) -> Table:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks import BenchmarkError, Row, Settings, Table
+from benchmarks.released_loop import ReleasedLoop
 from benchmarks.timing import in_turn, say
 
 _OURS, _RELEASED, _GROUPED = "mixed batches", "as released", "grouped by route"
@@ -99,9 +100,7 @@ class _Stage:
         }
         attach(model, Adapter("random", layers, ""))
         self._asr = Qwen3ASR("random", model, processor, _BATCH)
-        modules = dict(model.named_modules())
-        # As released: dense deltas in the weights' type, added before and subtracted afterwards.
-        self._dense = [(modules[name].weight, layer.delta()) for name, layer in layers.items()]
+        self._loop = ReleasedLoop(model, layers)
         self.millions = sum(p.numel() for p in model.parameters()) / 1e6
         lengths = np.random.default_rng(0).uniform(2, 10, clips)
         self.audio_s = float(lengths.sum())
@@ -130,20 +129,8 @@ class _Stage:
 
     def released(self) -> list[list[int]]:
         """One clip at a time, sorted by route, so that the weights change only once and back."""
-        import torch
-
-        outputs: dict[int, list[int]] = {}
-        for route, sign in (("base", 0.0), ("robust", 1.0)):
-            with torch.no_grad():
-                for weight, delta in self._dense if sign else []:
-                    weight.add_(delta)
-            for n, request in enumerate(self.requests):
-                if request.route == route:
-                    (outputs[n],) = self._generate([n], with_branches=False)
-            with torch.no_grad():
-                for weight, delta in self._dense if sign else []:
-                    weight.sub_(delta)
-        return [outputs[n] for n in range(len(self.requests))]
+        routes = [request.route for request in self.requests]
+        return self._loop.run(routes, lambda n: self._generate([n], with_branches=False)[0])
 
     def route(self) -> None:
         """Route every clip."""

@@ -16,6 +16,7 @@ def main(model: str, device: str, tokens: str, dtype: str) -> None:
     import torch
 
     from megaasr.hub import HubOptions
+    from megaasr.model.cache_argument import cache_argument
     from megaasr.model.interface import Request
     from megaasr.model.loading import load_model
     from megaasr.model.reserved_cache import reserved_cache
@@ -36,7 +37,7 @@ def main(model: str, device: str, tokens: str, dtype: str) -> None:
         with torch.inference_mode():
             native.generate(
                 **inputs,
-                past_key_values=reserved_cache(count),
+                **cache_argument(reserved_cache(count)),
                 do_sample=False,
                 min_new_tokens=count,
                 max_new_tokens=count,

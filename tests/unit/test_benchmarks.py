@@ -10,8 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from benchmarks.gpu_clips import audio_s, draw_clips, every
+from benchmarks.released_loop import ReleasedLoop
 
+from megaasr.adapter.peft_layout import LowRank
 from megaasr.simulate import noise_generators
 from megaasr.simulate.families.registry import CATEGORIES
 from megaasr.simulate.scenarios import EXTRA_SCENARIOS
@@ -19,7 +24,7 @@ from megaasr.simulate.scenarios import EXTRA_SCENARIOS
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
     *["transcribe", "startup", "memory", "decode", "consensus", "simulator"],
-    *["simulator_defaults", "scorer", "rewards", "routing", "released_size", "streaming"],
+    *["simulator_defaults", "scorer", "rewards", "routing", "released_size", "gpu", "streaming"],
 ]
 FIELDS = {
     "transcribe": {"system", "batch_size", "length_s", "rtfx_wall", "rtfx_cpu", "times_peer_wall"},
@@ -29,6 +34,7 @@ FIELDS = {
     "consensus": {"job", "cpu_s", "times_greedy_cpu", "times_peer_cpu"},
     "simulator": {"what", "system"},
     "simulator_defaults": {"what", "system", "rtfx_cpu", "defaults_times_this_cpu"},
+    "gpu": {"what", "system"},
     "released_size": {"what", "wall_s"},
     "routing": {"what", "wall_s", "rtfx_wall"},
     "streaming": {"what", "wall_s"},
@@ -71,7 +77,7 @@ def test_everything_runs_is_saved_and_rendered(
         assert {"cpu", "cores", "memory_gb", "system", "busy_cores"} == set(entry["machine"])
         assert {"python", "megaasr", "torch", "transformers"} <= set(entry["versions"])
         model_free = {"decode", "released_size", "rewards", "routing", "scorer", "simulator"}
-        model_free |= {"simulator_defaults", "streaming"}
+        model_free |= {"simulator_defaults", "streaming", "gpu"}
         assert (entry["model"] is None) == (name in model_free)
         for row in entry["rows"]:
             assert FIELDS[name] <= set(row)
@@ -154,6 +160,82 @@ def test_simulator_defaults_measures_what_version_1_did_not_have(tmp_path: Path)
     assert len(tables) == 2 + 5 + len(EXTRA_SCENARIOS)
 
 
+def test_gpu_forces_equal_tokens_and_names_what_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("MEGAASR_QWEN_ASR_PYTHON", "MEGAASR_VLLM_PYTHON"):
+        monkeypatch.setenv(variable, str(tmp_path / "no-python"))
+    output = tmp_path / "results.json"
+    done = run("gpu", "--quick", "--output", output)
+    assert done.returncode == 0, done.stderr
+    entry = entries(output)["gpu"]
+    assert entry["accelerator"] is None
+    rows = entry["rows"]
+    measured = [row for row in rows if "wall_s" in row]
+    assert [(row["system"], row["batch_size"]) for row in measured] == [
+        ("released", 1),
+        ("ours", 2),
+        ("ours", 3),
+    ]
+    for row in measured:  # the programs check that every clip has its number of tokens
+        assert row["clips"] == 6
+        assert row["rtfx_wall"] == pytest.approx(row["audio_s"] / row["wall_s"], rel=0.01)
+        assert row["times_released"] == pytest.approx(
+            row["rtfx_wall"] / measured[0]["rtfx_wall"], rel=0.01
+        )
+    absent = {row["system"]: row["absent"] for row in rows if "absent" in row}
+    assert absent == {"qwen_asr": "not installed", "vllm": "not installed"}
+    tables = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(tables) == 2 + len(rows)
+    assert len({line.count("|") for line in tables}) == 1
+
+
+def test_gpu_names_a_failure_of_a_peer_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "qwen_asr"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('broken')\n")
+    path = filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.delenv("MEGAASR_QWEN_ASR_PYTHON", raising=False)
+    monkeypatch.setenv("MEGAASR_VLLM_PYTHON", str(tmp_path / "no-python"))
+    done = run("gpu", "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "qwen-asr, transformers failed: exit status 1" in done.stderr
+    assert "| qwen-asr, transformers | – | failed |" in done.stdout
+
+
+def test_clips_of_gpu_are_equal_everywhere_and_half_robust() -> None:
+    clips, again = draw_clips(64, 30.0), draw_clips(64, 30.0)
+    assert all(np.array_equal(a.samples, b.samples) for a, b in zip(clips, again, strict=True))
+    assert sum(clip.route == "robust" for clip in clips) == 32
+    assert all(2 <= clip.duration_s < 30 for clip in clips)
+    assert len({clip.duration_s for clip in clips}) == 64
+    assert all(abs(clip.tokens - 3.3 * clip.duration_s) <= 0.5 for clip in clips)
+    part = every(clips, 8)
+    assert sum(clip.route == "robust" for clip in part) == len(part) / 2 == 4
+    assert audio_s(part) == pytest.approx(audio_s(clips) / 8, rel=0.1)
+
+
+def test_the_released_loop_changes_weights_once_and_back() -> None:
+    layer = torch.nn.Linear(3, 2, bias=False).double()
+    model = torch.nn.ModuleDict({"layer": layer})
+    change = LowRank(torch.ones(1, 3).double(), torch.ones(2, 1).double())
+    before = layer.weight.detach().clone()
+    decoded: list[int] = []
+
+    def decode(number: int) -> list[int]:
+        decoded.append(number)
+        is_changed = torch.allclose(layer.weight, before + 1)
+        return [number, int(is_changed)]
+
+    outputs = ReleasedLoop(model, {"layer": change}).run(["robust", "base", "robust"], decode)
+    assert decoded == [1, 0, 2]
+    assert outputs == [[0, 1], [1, 0], [2, 1]]
+    assert torch.allclose(layer.weight, before)
+
+
 def test_results_of_other_benchmarks_stay_in_the_file(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     kept = {"benchmark": "startup", "rows": []}
@@ -180,6 +262,8 @@ def test_help_brings_nothing_heavy(tmp_path: Path) -> None:
     [
         (["speed"], 2, "no benchmark 'speed'; there are transcribe, startup, memory, decode, c"),
         (["decode", "--write-docs"], 2, "--write-docs runs no benchmark"),
+        (["gpu"], 1, "gpu measures on a GPU: add --device cuda"),
+        (["gpu", "--quick", "--device", "cuda:77"], 1, "device cuda:77: not available here"),
         (["transcribe", "--quick", "--model", "./nowhere"], 1, "no model ./nowhere"),
         (["--write-docs", "--output", "nowhere.json"], 1, "nowhere.json holds no results"),
     ],

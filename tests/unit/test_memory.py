@@ -17,6 +17,7 @@ from transformers import Qwen3ASRConfig, Qwen3ASRForConditionalGeneration
 from megaasr.adapter.gated import _SideBranch
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.hub import HubOptions
+from megaasr.model.cache_argument import output_cache
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
 from megaasr.model.int8 import Int8Linear
@@ -154,7 +155,7 @@ def test_the_cache_is_as_large_as_the_real_one(any_checkpoint: Path, dtype: str)
         generated = native.generate(
             **inputs, min_new_tokens=5, max_new_tokens=5, return_dict_in_generate=True
         )
-    layers = generated.past_key_values.layers
+    layers = output_cache(generated).layers
     tensors = [tensor for layer in layers for tensor in (layer.keys, layer.values)]
     tokens = tensors[0].shape[2]
     assert tokens == inputs["input_ids"].shape[1] + 4

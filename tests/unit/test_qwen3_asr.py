@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from megaasr.errors import ModelError, UsageError
+from megaasr.model import request_checks
+from megaasr.model.inputs import to_device
 from megaasr.model.interface import Request, SamplingSettings
 from megaasr.model.loading import load_model
 from megaasr.model.qwen3_asr import Qwen3ASR
@@ -99,6 +103,62 @@ def test_every_row_ends_at_its_own_budget(ours: Qwen3ASR, clips: list[np.ndarray
         budget = token_budget(len(clip) / 16_000)
         assert result.tokens <= budget
         assert result.budget_hit == (result.tokens == budget)
+
+
+class _Waits(TorchFunctionMode):
+    """Counts calls for which a program may wait on a GPU: reading a result, copying a tensor."""
+
+    CALLS = frozenset(
+        getattr(torch.Tensor, name)
+        for name in ("__bool__", "__int__", "__float__", "item", "tolist", "nonzero", "cpu", "to")
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(
+        self, call: object, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        self.count += call in self.CALLS
+        return call(*args, **(kwargs or {}))
+
+
+def waits(program: Callable[..., object], *arguments: object) -> int:
+    with _Waits() as mode:
+        program(*arguments)
+    return mode.count
+
+
+def test_a_token_costs_no_more_waits_for_a_gpu_than_in_transformers(
+    random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(str(random_checkpoint), device="cpu")
+    model.model.generation_config.eos_token_id = None
+    request = Request(np.ones(16_000, np.float32))
+
+    def of_transformers(clips: int, tokens: int) -> int:
+        inputs = model.inputs([request] * clips)
+        options = {"do_sample": False, "max_new_tokens": tokens, "pad_token_id": 0}
+        return waits(lambda: model.model.generate(**inputs, **options))
+
+    def ours(clips: int, tokens: int) -> int:
+        monkeypatch.setattr(request_checks, "MIN_BUDGET_TOKENS", tokens - 15)
+        requests = [request] * clips
+        return waits(model.recognize, requests) - waits(model.inputs, requests)
+
+    assert of_transformers(3, 45) - of_transformers(3, 25) >= 20  # whether all rows are done
+    constant = ours(3, 25) - of_transformers(3, 25)
+    assert ours(3, 45) - of_transformers(3, 45) <= constant
+    assert ours(6, 25) - of_transformers(6, 25) <= constant  # nor do the clips of a batch
+
+
+def test_inputs_on_a_device_keep_their_values() -> None:
+    tensors = {"features": torch.randn(2, 3), "ids": torch.tensor([[1, 151_935]])}
+    moved = to_device(tensors, torch.device("cpu"), torch.bfloat16)
+    assert torch.equal(moved["features"], tensors["features"].bfloat16())
+    assert torch.equal(moved["ids"], tensors["ids"])
+    assert moved["ids"].dtype == torch.long
 
 
 def test_running_out_of_memory_halves_the_batch(

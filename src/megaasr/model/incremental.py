@@ -24,7 +24,14 @@ import torch
 from transformers import DynamicCache
 
 from megaasr.adapter.gated import routed
-from megaasr.model.inputs import Features, InputBuilder, extract_features, insert_audio
+from megaasr.model.cache_argument import cache_argument, output_cache
+from megaasr.model.inputs import (
+    Features,
+    InputBuilder,
+    extract_features,
+    insert_audio,
+    to_device,
+)
 from megaasr.model.interface import Request, SamplingSettings
 from megaasr.model.sampling import SampledTokens, TranscriptSampler, positions_of
 
@@ -155,11 +162,11 @@ class IncrementalDecoder:
                 inputs_embeds=embedded,
                 attention_mask=attention,
                 position_ids=positions_of(attention)[:, kept:],
-                past_key_values=cache,
+                **cache_argument(cache),
                 use_cache=True,
                 logits_to_keep=longest + 1,
             )
-            cache = output.past_key_values
+            cache = output_cache(output)
             for number, row in enumerate(rows):
                 self._keep(row, cache, number, kept + ids.shape[1] - len(row.ids))
             samples = self._draw(requests, rows, budgets, output.logits, attention, cache)
@@ -205,17 +212,13 @@ class IncrementalDecoder:
         """Yield the features of a batch, within the routes of its rows."""
         device, dtype = self._model.device, self._model.dtype
         features = self._builder.pad_features([row.features for row in rows])
-        moved = {
-            name: tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
-            for name, tensor in features.items()
-        }
         with routed(
             [row.request.route == "robust" for row in rows],
             self._geometry.chunk_count(features["input_features"].shape[2]),
             [self._geometry.audio_tokens(len(row.features)) for row in rows],
             device,
         ):
-            yield moved
+            yield to_device(features, device, dtype)
 
     def _embed(self, ids: torch.Tensor, features: dict[str, torch.Tensor]) -> torch.Tensor:
         embedded: torch.Tensor = self._model.get_input_embeddings()(ids)

@@ -6,7 +6,7 @@ and recognition cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,6 +213,30 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor,
         ids[i, : len(row)] = torch.tensor(row)
         mask[i, : len(row)] = 1
     return ids, mask
+
+
+def to_device(
+    tensors: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Return tensors on a device, those of floats in a data type.
+
+    To a GPU they are copied from pinned memory, so that the CPU need not wait for the copies.
+
+    Args:
+        tensors: tensors in main memory by their names.
+        device: device that computes.
+        dtype: data type of the model's activations.
+    """
+    converted = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in converted.items()}
+    return {
+        name: tensor.pin_memory().to(device, non_blocking=True)
+        for name, tensor in converted.items()
+    }
 
 
 def insert_audio(

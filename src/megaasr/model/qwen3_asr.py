@@ -17,7 +17,6 @@ from transformers import (
     LogitsProcessorList,
     Qwen3ASRForConditionalGeneration,
     Qwen3ASRProcessor,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 
@@ -33,9 +32,10 @@ from megaasr.model.attention_times import (
     divide_audio,
     recording,
 )
+from megaasr.model.cache_argument import cache_argument
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.incremental import IncrementalDecoder
-from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features
+from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features, to_device
 from megaasr.model.interface import (
     Recognition,
     RecognizedWord,
@@ -46,6 +46,7 @@ from megaasr.model.output_parser import OutputParser
 from megaasr.model.request_checks import check_request, token_budget
 from megaasr.model.reserved_cache import reserved_cache
 from megaasr.model.sampling import TranscriptSampler
+from megaasr.model.token_budgets import TokenBudgets
 from megaasr.model.token_scores import TokenScores, WordTokens
 
 _LOGGER = logging.getLogger(__name__)
@@ -242,14 +243,8 @@ class Qwen3ASR:
             self._prompt(request, len(clip))
             for request, clip in zip(requests, features, strict=True)
         ]
-        device, dtype = self.model.device, self.model.dtype
-        return {
-            **{
-                k: v.to(device, dtype) if v.is_floating_point() else v.to(device)
-                for k, v in self.builder.pad_features(features).items()
-            },
-            **{k: v.to(device) for k, v in self.builder.pad_prompts(prompts).items()},
-        }
+        tensors = {**self.builder.pad_features(features), **self.builder.pad_prompts(prompts)}
+        return to_device(tensors, self.model.device, self.dtype)
 
     def routed(
         self, requests: Sequence[Request], inputs: Mapping[str, torch.Tensor]
@@ -264,7 +259,7 @@ class Qwen3ASR:
         return routed(
             [request.route == "robust" for request in requests],
             self.geometry.chunk_count(mask.shape[1]),
-            [self.geometry.audio_tokens(int(frames)) for frames in mask.sum(dim=1)],
+            [self.geometry.audio_tokens(frames) for frames in mask.sum(dim=1).tolist()],
             mask.device,
         )
 
@@ -286,6 +281,7 @@ class Qwen3ASR:
         budgets = [token_budget(r.samples.size / SAMPLE_RATE) for r in requests]
         model: Any = self.model
         scores = TokenScores(prompt_tokens)
+        stop = TokenBudgets(prompt_tokens, budgets, self.device)
         with (
             self.routed(requests, inputs),
             recording() as record,
@@ -296,9 +292,9 @@ class Qwen3ASR:
                 **sampling,
                 num_beams=1,
                 max_new_tokens=max(budgets),
-                past_key_values=reserved_cache(max(budgets)),
+                **cache_argument(reserved_cache(max(budgets))),
                 pad_token_id=self.builder.pad_id,
-                stopping_criteria=StoppingCriteriaList([_Budgets(prompt_tokens, budgets)]),
+                stopping_criteria=StoppingCriteriaList([stop]),
                 logits_processor=LogitsProcessorList([scores]),
             )
         logprobs = scores.finish(generated)
@@ -336,8 +332,13 @@ class Qwen3ASR:
             for number, tokens in enumerate(continued)
         ]
 
-    def _audio_positions(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        """Return the positions of the audio tokens in each prompt, int64 of shape [frames]."""
+    def _audio_positions(self, inputs: Mapping[str, torch.Tensor]) -> Sequence[torch.Tensor | None]:
+        """Return the positions of the audio tokens in each prompt, int64 of shape [frames].
+
+        They are None if nobody asks for them: a GPU would have to be waited for, row by row.
+        """
+        if not self._alignment_heads.heads:
+            return [None] * len(inputs["input_ids"])
         config: Any = self.model.config
         is_audio = inputs["input_ids"] == config.audio_token_id
         return [row.nonzero().squeeze(-1) for row in is_audio]
@@ -439,16 +440,3 @@ class _BatchRow:
     clip: int
     audio: torch.Tensor | None  # None if some of it is in no record
     prefix: int = 0
-
-
-class _Budgets(StoppingCriteria):
-    """Stops each row of a batch at its own token budget."""
-
-    def __init__(self, prompt_tokens: int, budgets: Sequence[int]) -> None:
-        self._ends = torch.tensor(budgets) + prompt_tokens
-
-    def __call__(
-        self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any
-    ) -> torch.BoolTensor:
-        done: Any = input_ids.shape[1] >= self._ends.to(input_ids.device)
-        return done  # type: ignore[no-any-return]

@@ -20,6 +20,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from megaasr.model.cache_argument import cache_argument, output_cache
 from megaasr.model.inputs import end_token_ids, find_end, insert_audio
 from megaasr.model.interface import SamplingSettings
 
@@ -102,7 +103,7 @@ class TranscriptSampler:
                 use_cache=True,
                 logits_to_keep=1,
             )
-        cache = output.past_key_values
+        cache = output_cache(output)
         cache.batch_repeat_interleave(count)
         logits = output.logits[:, -1].repeat_interleave(count, dim=0)
         attention = attention.repeat_interleave(count, dim=0)
@@ -131,6 +132,8 @@ class TranscriptSampler:
         device = logits.device
         ends = torch.tensor(sorted(self._ends), device=device)
         budgets = torch.tensor(limits, device=device)
+        if device.type != "mps":  # which has no float64
+            uniforms = uniforms.to(device)
         position = attention.sum(dim=1, keepdim=True)
         generated: list[torch.Tensor] = []
         logprobs: list[torch.Tensor] = []
@@ -147,7 +150,7 @@ class TranscriptSampler:
                 input_ids=generated[-1].unsqueeze(1),
                 attention_mask=attention,
                 position_ids=position + step,
-                past_key_values=cache,
+                **cache_argument(cache),
                 use_cache=True,
             )
             logits = output.logits[:, -1]

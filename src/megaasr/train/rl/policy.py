@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from megaasr.model.cache_argument import cache_argument, output_cache
 from megaasr.model.inputs import Features, InputBuilder
 from megaasr.model.sampling import embed_prompts, positions_of
 
@@ -125,7 +126,7 @@ class Policy(nn.Module):
         if completions.shape[1] == 1:
             return first
         # Gradients flow back through the copied keys and values into the one prompt.
-        cache = prefix.past_key_values
+        cache = output_cache(prefix)
         cache.batch_repeat_interleave(copies)
         attention = torch.cat([prompts.attention.repeat_interleave(copies, dim=0), mask], dim=1)
         width = prompts.ids.shape[1]
@@ -133,7 +134,7 @@ class Policy(nn.Module):
             input_ids=completions[:, :-1],
             attention_mask=attention[:, :-1],
             position_ids=positions_of(attention)[:, width:-1],
-            past_key_values=cache,
+            **cache_argument(cache),
             use_cache=True,
         )
         return torch.cat([first, continuation.logits], dim=1)

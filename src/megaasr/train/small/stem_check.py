@@ -17,6 +17,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 from megaasr.audio import files
 from megaasr.audio.waveform import SAMPLE_RATE, Samples
+from megaasr.model.cache_argument import cache_argument, output_cache
 from megaasr.records import read_manifest
 from megaasr.text.error_rate import ErrorCounts, count_errors, pooled
 from megaasr.train.input_check import InputCheck
@@ -139,10 +140,10 @@ def _greedy(model: WhisperForConditionalGeneration, frames: torch.Tensor) -> Seq
         output = model.model.decoder(
             input_ids=inputs,
             encoder_hidden_states=frames[None],
-            past_key_values=cache,
+            **cache_argument(cache),
             use_cache=True,
         )
-        cache = output.past_key_values
+        cache = output_cache(output)
         token = int(model.proj_out(output.last_hidden_state[0, -1]).argmax())
         if token == _END:
             break
