@@ -147,6 +147,7 @@ def test_simulator_measures_every_scenario_with_what_is_installed(tmp_path: Path
     assert len({line.count("|") for line in tables}) == 1
 
 
+@pytest.mark.slow
 def test_simulator_defaults_measures_what_version_1_did_not_have(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     done = run("simulator_defaults", "--quick", "--output", output)
@@ -190,6 +191,7 @@ def test_gpu_forces_equal_tokens_and_names_what_is_not_installed(
     assert len({line.count("|") for line in tables}) == 1
 
 
+@pytest.mark.slow
 def test_gpu_names_a_failure_of_a_peer_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
