@@ -139,9 +139,11 @@ def _write_original(folder: Path, model: Any, processor: Any) -> None:
     """Write a native model in the layout of the authors' package."""
     from safetensors.torch import save_file
 
+    from megaasr.model.layout import original_key
+
     folder.mkdir(parents=True)
     tensors = {
-        _original_name(name): tensor.contiguous()
+        original_key(name): tensor.contiguous()
         for name, tensor in model.state_dict().items()
         if not name.startswith("lm_head.")  # tied to the embedding
     }
@@ -169,18 +171,6 @@ def _write_original(folder: Path, model: Any, processor: Any) -> None:
     _write_tokenizer(folder, processor.tokenizer)
     template = (resources.files("megaasr.model") / "chat_template.jinja").read_text("utf-8")
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
-
-
-def _original_name(name: str) -> str:
-    for native, original in (
-        ("model.multi_modal_projector.linear_1.", "thinker.audio_tower.proj1."),
-        ("model.multi_modal_projector.linear_2.", "thinker.audio_tower.proj2."),
-        ("model.audio_tower.", "thinker.audio_tower."),
-        ("model.language_model.", "thinker.model."),
-    ):
-        if name.startswith(native):
-            return original + name.removeprefix(native)
-    raise ValueError(f"the original layout has no name for {name}")
 
 
 def _original_config(config: Any) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from megaasr.errors import CheckpointError, HubUnreachableError, ModelNotFoundError, UsageError
 from megaasr.hub import HubOptions
+from megaasr.model.layout import native_key, original_key
 from megaasr.model.loading import choose_device, load_model
 
 
@@ -130,3 +132,12 @@ def test_unknown_device(device: str) -> None:
 def test_batch_size_must_be_positive(random_checkpoint: Path) -> None:
     with pytest.raises(UsageError, match="batch size 0"):
         load_model(str(random_checkpoint), batch_size=0)
+
+
+def test_names_of_the_original_layout_are_those_of_the_native_one_and_back() -> None:
+    folder = Path(__file__).parents[1] / "golden/original_layout"
+    (file,) = folder.glob("*.safetensors")
+    with safe_open(file, "pt") as stored:
+        keys = list(stored.keys())
+    assert keys
+    assert [original_key(native_key(key)) for key in keys] == keys

@@ -126,6 +126,19 @@ def native_key(key: str) -> str:
     return key
 
 
+def original_key(key: str) -> str:
+    """Return the original name of a weight; the inverse of `native_key`.
+
+    Args:
+        key: native name.
+    """
+    for pattern, native in KEY_MAPPING.items():
+        if key.startswith(native):
+            prefix = pattern.removeprefix("^").replace(r"\.", ".")
+            return prefix + key.removeprefix(native)
+    return key
+
+
 def is_stored_int8(folder: Path) -> bool:
     """Return whether a checkpoint's weights are stored in 8 bits (`model.int8_checkpoint`).
 

@@ -18,14 +18,10 @@ from torch.nn import functional
 from megaasr.adapter.peft_layout import Adapter, LowRank
 from megaasr.adapter.write import write_adapter
 from megaasr.errors import CheckpointError
+from megaasr.model.layout import original_key
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM has buffers for."""
-_TO_ORIGINAL = (
-    (re.compile(r"^model\.multi_modal_projector\.linear_([12])$"), r"thinker.audio_tower.proj\1"),
-    (re.compile(r"^model\.audio_tower\."), "thinker.audio_tower."),
-    (re.compile(r"^model\.language_model\."), "thinker.model."),
-)
 _TO_VLLM = (
     (re.compile(r"^model\.multi_modal_projector\.linear_([12])$"), r"audio_tower.proj\1"),
     (re.compile(r"^model\.audio_tower\."), "audio_tower."),
@@ -157,9 +153,7 @@ def _problem(
 
 
 def _original_name(name: str) -> str:
-    for pattern, replacement in _TO_ORIGINAL:
-        name = pattern.sub(replacement, name)
-    return name
+    return original_key(f"{name}.").removesuffix(".")
 
 
 def _padded(layer: LowRank, rank: int) -> LowRank:
