@@ -20,6 +20,7 @@ from megaasr.train.small.stem import StemRecipe
 
 KINDS = {
     "encode-small": FramesRecipe,
+    "pipeline-compare-adapters": PipelineRecipe,
     "pipeline-compare-rl": PipelineRecipe,
     "pipeline-compare-sft": PipelineRecipe,
     "pipeline-compare-routers": PipelineRecipe,

@@ -388,7 +388,8 @@ def test_the_command_shows_its_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as ended:
         main(["recipe", "huge", "-o", str(tmp_path / "out")])
     assert ended.value.code == 2
-    assert "compare-rl, compare-routers, compare-sft, small, tiny" in capsys.readouterr().err
+    shipped = "compare-adapters, compare-rl, compare-routers, compare-sft, small, tiny"
+    assert shipped in capsys.readouterr().err
 
 
 def test_what_the_steps_need_is_asked_for_first(

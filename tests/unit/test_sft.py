@@ -33,6 +33,7 @@ from megaasr.records import Utterance, write_manifest
 from megaasr.train.clips import ClipFeatures, read_clips, select_clips
 from megaasr.train.hf_trainer import LengthSampler
 from megaasr.train.scopes import group_of, modules_of
+from megaasr.train.sft.data import TrainingData
 from megaasr.train.sft.lora_trainer import Collator
 from megaasr.train.sft.plan import describe_plan
 from megaasr.train.sft.recipe import SFTRecipe
@@ -193,6 +194,32 @@ def test_unusable_clips_are_an_error_or_left_out(data: Path, tmp_path: Path) -> 
     assert read_clips([tmp_path / "m.jsonl"]) == []
     with pytest.raises(TrainingError, match="neither a manifest"):
         read_clips([tmp_path / "nothing"])
+
+
+def test_clips_of_held_out_scenarios_are_not_trained_on(
+    random_checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    scenarios = ["codec", "noise", "codec", None]
+    clips = [
+        Utterance(
+            f"{number}",
+            str(data / "0.wav"),
+            "one",
+            "en",
+            {"duration_s": 1.0, "scenario": scenario},
+        )
+        for number, scenario in enumerate(scenarios)
+    ]
+    write_manifest(tmp_path / "ungraded.jsonl", clips)
+    phases = [{"name": "joint", "scope": "all", "stages": [float("inf")]}]
+    geometry = InputBuilder.for_model(*read_checkpoint(random_checkpoint, torch.float32)).geometry
+    for held_out, count in (([], 4), (["codec"], 2), (["codec", "noise"], 1)):
+        manifest = tmp_path / "ungraded.jsonl"
+        plan = recipe(
+            random_checkpoint, manifest, held_out_scenarios=held_out, phases=phases, dev=[data]
+        )
+        (stage,) = TrainingData(plan, geometry).stages(0)
+        assert len(stage) == count
 
 
 def test_only_the_turn_of_the_assistant_has_labels(any_checkpoint: Path, data: Path) -> None:

@@ -24,8 +24,8 @@ def recipe(
     name: Annotated[
         str,
         typer.Argument(
-            help="Recipe: tiny, small, compare-sft, compare-rl, compare-routers, or a TOML file of "
-            "your own."
+            help="Recipe: tiny, small, compare-sft, compare-rl, compare-routers, compare-adapters, "
+            "or a TOML file of your own."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all results.")],

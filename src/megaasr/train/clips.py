@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,17 @@ def read_clips(paths: Iterable[Path]) -> list[Clip]:
 
 
 def read_usable_clips(
-    paths: Sequence[Path], *, max_left_out: float = MAX_LEFT_OUT
+    paths: Sequence[Path],
+    *,
+    max_left_out: float = MAX_LEFT_OUT,
+    held_out_scenarios: Collection[str] = (),
 ) -> tuple[list[Clip], LeftOut]:
     """Read the clips that can be trained on, and decode each of them once to know that it can.
 
     Args:
         paths: manifests or folders of data sets.
         max_left_out: largest share of the clips, 0..1, that may be left out.
+        held_out_scenarios: scenarios whose clips are not read.
 
     Returns:
         The clips that can be used, in the order of the manifests, and those that are left out.
@@ -99,7 +103,9 @@ def read_usable_clips(
         TrainingError: as `read_clips`; no clip can be used, or too many cannot.
         RecordError: a line is not a valid record.
     """
-    clips = [clip for path in paths for clip in _read_all_clips(find_manifest(path))]
+    clips = [
+        clip for path in paths for clip in _read_all_clips(find_manifest(path), held_out_scenarios)
+    ]
     records = [ClipRecord(clip.id, clip.audio, clip.text, clip.duration_s) for clip in clips]
     problems = check_clips(records)
     left_out = count_left_out(records, problems)
@@ -112,8 +118,10 @@ def _read_manifest_clips(manifest: Path) -> Iterator[Clip]:
     return (clip for clip in _read_all_clips(manifest) if 0 < clip.duration_s <= MAX_CLIP_S)
 
 
-def _read_all_clips(manifest: Path) -> Iterator[Clip]:
+def _read_all_clips(manifest: Path, held_out_scenarios: Collection[str] = ()) -> Iterator[Clip]:
     for utterance in read_manifest(manifest):
+        if utterance.extra.get("scenario") in held_out_scenarios:
+            continue
         duration_s = utterance.extra.get("duration_s")
         if not isinstance(duration_s, int | float):
             raise TrainingError(f"{manifest}: {utterance.id} has no duration_s")

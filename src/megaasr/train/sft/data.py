@@ -56,7 +56,9 @@ class TrainingData:
     def __init__(self, recipe: SFTRecipe, geometry: AudioGeometry) -> None:
         self._recipe, self._geometry = recipe, geometry
         self._graded, self.left_out = read_usable_clips(
-            recipe.data, max_left_out=recipe.max_left_out
+            recipe.data,
+            max_left_out=recipe.max_left_out,
+            held_out_scenarios=recipe.held_out_scenarios,
         )
         clean = recipe.clean
         self._speech = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from megaasr.config import Recipe
 from megaasr.corpora.clip_check import MAX_LEFT_OUT
@@ -23,7 +24,7 @@ class PhaseRecipe(Recipe):
         default=(0.7,),
         min_length=1,
         description="strict upper bound of the base model's error rate for each stage; the stages "
-        "are nested. None: no bound, and clips that are not graded, too",
+        "are nested. None, in TOML inf: no bound, and clips that are not graded, too",
     )
     epochs: float = Field(default=1.0, gt=0, description="passes over the clips of each stage")
     sample: int | None = Field(
@@ -43,6 +44,13 @@ class PhaseRecipe(Recipe):
     warmup_ratio: float = Field(
         default=0.05, ge=0, lt=1, description="share of the steps with linear warm-up"
     )
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _infinite_is_no_bound(cls, bounds: object) -> object:
+        if not isinstance(bounds, list | tuple):
+            return bounds
+        return [None if bound == math.inf else bound for bound in bounds]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -76,6 +84,11 @@ class SFTRecipe(Recipe):
     )
     data: tuple[Path, ...] = Field(
         default=(), description="graded data sets (mega-asr grade), used together"
+    )
+    held_out_scenarios: tuple[str, ...] = Field(
+        default=(),
+        description="scenarios whose clips in `data` are not used, to test the adapter on "
+        "conditions that it has not met",
     )
     clean: CleanSpeechRecipe | None = Field(
         default=None, description="clean speech for phases with `fresh` clips"
