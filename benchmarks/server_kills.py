@@ -3,7 +3,8 @@
 `python -m benchmarks.server_kills --kills 1000` (or `--minutes 15`). After each `kill -9` the
 server is started again in the same data folder; a live client resumes its session, and the job
 goes on. When both are done, their texts must be those of an undisturbed run; then the next pair
-begins.
+begins. The servers are forked from a process that has imported the modules, unless `--run` starts
+the command every time, which takes seconds.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="Kill no longer.")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--run", action="store_true", help="Run the command for every server.")
     options = parser.parse_args()
+    is_forked = not options.run
     rng = random.Random(options.seed)
     clips = joined(4.0, 3)
     pause = np.zeros(RATE, dtype=np.float32)
@@ -100,7 +103,7 @@ def main() -> None:
         server_options = ["--model", options.model, "--log-level", "error", "--batch-size", "1"]
         server_options += ["--data-dir", str(folder / "data"), "--set", "resume_s=3600"]
         log = folder / "log"
-        with ServerProcess(server_options, log) as server:
+        with ServerProcess(server_options, log, is_forked=is_forked) as server:
             expected_job = _job_text(server.url, _submit(server.url, folder / "job.wav"))
             client = LiveClient(frames)
             client.run(server.url, len(clips))
@@ -112,7 +115,7 @@ def main() -> None:
             for _ in range(min(rng.randint(1, MAX_KILLS), options.kills - kills)):
                 if job_id and time.monotonic() >= end:
                     break
-                with ServerProcess(server_options, log) as server:
+                with ServerProcess(server_options, log, is_forked=is_forked) as server:
                     job_id = job_id or _submit(server.url, folder / "job.wav")
                     thread = threading.Thread(target=live.run, args=(server.url, len(clips)))
                     thread.start()
@@ -120,7 +123,7 @@ def main() -> None:
                     server.kill()
                     kills += 1
                     thread.join()
-            with ServerProcess(server_options, log) as server:
+            with ServerProcess(server_options, log, is_forked=is_forked) as server:
                 live.run(server.url, len(clips))
                 text = _job_text(server.url, job_id)
             pairs += 1
