@@ -11,6 +11,8 @@ from megaasr.audio.waveform import Samples
 Route = Literal["base", "robust"]
 WordTimer = Literal["attention", "aligner"]
 """What timed the words of a recognition: the model's alignment heads, or a forced aligner."""
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+"""Data types that a model can be loaded in; `auto` selects the fastest one of the device."""
 MAX_CHUNK_S = 30.0
 """Length of the longest chunk that a model accepts, in seconds."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from megaasr.errors import CheckpointError, UsageError, first_line
 from megaasr.hub import ONLINE, HubOptions
 from megaasr.model.complete_checkpoint import explained_damage, load_complete
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
+from megaasr.model.interface import Dtype
 from megaasr.model.layout import (
     KEY_MAPPING,
     EncoderAttention,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from megaasr.model.qwen3_asr import Qwen3ASR
 
 _LOGGER = logging.getLogger(__name__)
-DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+DTYPES: tuple[str, ...] = get_args(Dtype)
 """Names of the data types that a model can be loaded in."""
 
 

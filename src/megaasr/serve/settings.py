@@ -18,6 +18,7 @@ from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.engine_limits import Engine, EngineLimits
 from megaasr.model.hub import DEFAULT_MODEL
+from megaasr.model.interface import Dtype
 from megaasr.route.decision import RouteChoice
 from megaasr.transcribe.bundle import ModelOptions
 
@@ -68,9 +69,7 @@ class ServerSettings(Recipe):
     model: str = Field(DEFAULT_MODEL, description="Shipped model, folder, or hub name.")
     aliases: Names = Field(OPENAI_MODELS, description="Other names that clients may give it.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1 or mps.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] | None = Field(
-        None, description="Data type of the weights."
-    )
+    dtype: Dtype | None = Field(None, description="Data type of the weights.")
     batch_size: int = Field(8, ge=1, description="Chunks decoded at once.")
     memory: str | None = Field(
         None,
