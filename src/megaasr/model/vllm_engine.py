@@ -145,14 +145,9 @@ class VllmModel:
         """Return several sampled transcripts of each chunk; see `SpeechModel.sample`.
 
         Raises:
-            UsageError: as `recognize`, or a repetition penalty is set: vLLM's counts the tokens of
-                the prompt, too.
+            UsageError: as `recognize`.
             ModelError: the engine fails.
         """
-        if settings.repetition_penalty != 1:
-            raise UsageError(
-                "the engine vllm samples without a repetition penalty; use the engine transformers"
-            )
         prepared = self._prepare(requests)
         options = [
             self._options(item, settings, request.seed)

@@ -91,6 +91,7 @@ def start_engine(
         from vllm.platforms import current_platform
 
         from megaasr.model.vllm_classes import ARCHITECTURE, audio_tokens, register
+        from megaasr.model.vllm_penalty import GeneratedTokensPenalty
 
         register()
     audio: Any = config.audio_config
@@ -126,6 +127,7 @@ def start_engine(
                 enforce_eager=current_platform.is_cpu(),
                 limit_mm_per_prompt={"audio": geometry.windows(MAX_CHUNK_SAMPLES)},
                 enable_mm_embeds=True,  # the features are our own
+                logits_processors=[GeneratedTokensPenalty],
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
                 seed=0,
@@ -226,9 +228,13 @@ def sampling_options(
     """
     from vllm import SamplingParams
 
+    from megaasr.model.vllm_penalty import ARGUMENT
+
     options: dict[str, Any] = {}
     if settings.temperature > 0:
         options = {"seed": seed, "top_k": settings.top_k, "top_p": settings.top_p}
+        if settings.repetition_penalty != 1:
+            options["extra_args"] = {ARGUMENT: settings.repetition_penalty}
     return SamplingParams(
         n=settings.samples,
         temperature=settings.temperature,
