@@ -51,6 +51,7 @@ _FREE_FIELDS = (
     "loader_workers",
     "device_batch_size",
     "max_left_out",
+    "rollout_memory",
 )
 
 
