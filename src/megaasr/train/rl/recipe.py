@@ -10,15 +10,24 @@ from pydantic import Field, model_validator
 from megaasr.config import Recipe
 from megaasr.corpora.clip_check import MAX_LEFT_OUT
 from megaasr.errors import UsageError
+from megaasr.model.engine_limits import Engine
 from megaasr.model.interface import SamplingSettings
 from megaasr.text.dg_reward import RewardRecipe
 from megaasr.train.lora_recipe import LearningRatesRecipe, LoraRecipe
 from megaasr.train.scopes import Scope
 
+MIN_VLLM_TEMPERATURE = 0.01
+"""vLLM raises lower temperatures to this one."""
+
 
 class SamplingRecipe(Recipe):
     """How transcripts are sampled."""
 
+    engine: Engine = Field(
+        default="transformers",
+        description="engine that samples: transformers with the policy itself, or vllm with a copy "
+        "beside it, in one process (docs/training.md)",
+    )
     samples: int = Field(
         default=12, ge=2, description="transcripts per clip, K (appendix; main text: 16)"
     )
@@ -35,6 +44,15 @@ class SamplingRecipe(Recipe):
         gt=0,
         description="maximum number of tokens; the token budget of the clip's length applies, too",
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.engine == "vllm" and self.temperature < MIN_VLLM_TEMPERATURE:
+            raise UsageError(
+                f"temperature {self.temperature:g}: the engine vllm samples at "
+                f"{MIN_VLLM_TEMPERATURE:g} or above"
+            )
+        return self
 
     def settings(self) -> SamplingSettings:
         """Return the distribution that tokens are drawn from."""
@@ -122,7 +140,15 @@ class RLRecipe(Recipe):
         default=192, gt=0, description="clips in a step, all devices together (4 x 3 GPUs x 16)"
     )
     device_batch_size: int = Field(default=4, gt=0, description="clips in one forward pass")
-    rollout_batch_size: int = Field(default=16, gt=0, description="clips in one generation")
+    rollout_batch_size: int = Field(
+        default=16, gt=0, description="clips in one generation of the engine transformers"
+    )
+    rollout_memory: str | None = Field(
+        default=None,
+        description="memory for the rollouts' engine vllm beside the policy, such as 8GB, or auto "
+        "for all that is free; None: on a GPU half of what is free, on a CPU what 64 transcripts "
+        "at once need",
+    )
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: float = Field(default=1.0, gt=0)
     gradient_checkpointing: bool = Field(default=False, description="less memory, more time")
@@ -159,8 +185,14 @@ class RLRecipe(Recipe):
             processes: number of processes.
 
         Raises:
-            UsageError: the clips cannot be divided evenly.
+            UsageError: the clips cannot be divided evenly, or the rollouts' engine works in one
+                process only.
         """
+        if processes > 1 and self.sampling.engine == "vllm":
+            raise UsageError(
+                f"sampling.engine=vllm works in one process, not in {processes}; start without "
+                "torchrun, or use sampling.engine=transformers"
+            )
         if self.batch_size % processes:
             raise UsageError(
                 f"batch_size {self.batch_size} is not a multiple of {processes} processes"

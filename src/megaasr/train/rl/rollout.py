@@ -1,8 +1,8 @@
 """Sampling transcripts: the interface of an engine, and the engine of transformers' native model.
 
 An engine samples K transcripts of each clip and says which of them the token budget cut off. It
-need not return log-probabilities, since the loop computes them itself. An engine on vLLM would hold
-the merged weights of the current policy, and receive them before every step (`refresh`).
+need not return log-probabilities, since the loop computes them itself. The engine on vLLM is in
+`vllm_rollout`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import Features, InputBuilder
 from megaasr.model.request_checks import token_budget
 from megaasr.model.sampling import TranscriptSampler
@@ -49,6 +50,10 @@ class RolloutEngine(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Release what the engine holds beside the policy; a later `refresh` may need it anew."""
+        ...
+
 
 class NativeEngine:
     """Samples with the model in training, in this process.
@@ -82,14 +87,27 @@ class NativeEngine:
             samples.update(zip(batch, rows, strict=True))
         return [samples[index] for index in range(len(features))]
 
+    def close(self) -> None:
+        """Do nothing: there is no more than the policy."""
+
     def _draw_batch(
         self, features: Sequence[Features], seeds: Sequence[Sequence[int]]
     ) -> list[list[Sample]]:
         prompts = make_prompts(features, self._builder)
         prompts = prompts.to(self._model.device, self._model.dtype)
-        budgets = [
-            min(self._recipe.max_tokens, token_budget(self._builder.geometry.seconds(len(clip))))
-            for clip in features
-        ]
+        budgets = token_limits(features, self._recipe, self._builder.geometry)
         sampled = self._sampler.draw(prompts.inputs(), seeds, budgets)
         return [[Sample(s.ids, s.truncated) for s in of_clip] for of_clip in sampled]
+
+
+def token_limits(
+    features: Sequence[Features], recipe: SamplingRecipe, geometry: AudioGeometry
+) -> list[int]:
+    """Return the maximum number of tokens of a sample of each clip.
+
+    Args:
+        features: log-mel features of each clip, float32 of shape [frames, mels].
+        recipe: settings of the sampling.
+        geometry: audio geometry of the model.
+    """
+    return [min(recipe.max_tokens, token_budget(geometry.seconds(len(clip)))) for clip in features]

@@ -22,6 +22,7 @@ class Start:
     Attributes:
         model: native model, merged with the adapter, on its device.
         processor: processor of the model.
+        base: folder of the base, without the adapter.
         adapter: adapter that was merged.
         adapter_file: file of the adapter's weights.
         fingerprint: fingerprint of the base model.
@@ -29,6 +30,7 @@ class Start:
 
     model: Any
     processor: Any
+    base: Path
     adapter: Adapter
     adapter_file: Path
     fingerprint: str
@@ -54,6 +56,7 @@ def load_start(recipe: RLRecipe) -> Start:
     return Start(
         model=merged.to(device),
         processor=processor,
+        base=parts.base,
         adapter=adapter,
         adapter_file=folder / WEIGHTS_FILE,
         fingerprint=fingerprint(parts.base),

@@ -32,6 +32,7 @@ from megaasr.adapter.peft_layout import Adapter, is_adapter, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.model.inputs import InputBuilder
 from megaasr.model.qwen3_asr import Qwen3ASR
+from megaasr.model.vllm_offline import require_vllm
 from megaasr.text.dg_reward import score_batch
 from megaasr.train.clips import find_manifest, read_clips, read_usable_clips
 from megaasr.train.modes import evaluation_mode
@@ -45,6 +46,7 @@ from megaasr.train.rl.prompt_schedule import PromptSchedule
 from megaasr.train.rl.recipe import RLRecipe
 from megaasr.train.rl.rollout import NativeEngine, RolloutEngine
 from megaasr.train.rl.start import load_start
+from megaasr.train.rl.vllm_rollout import VllmEngine
 from megaasr.train.run import MetricsCallback, RunFolder, TrainingResult, ignore_metrics
 from megaasr.train.sums import Sums
 from megaasr.train.validation import BestAdapter, Validation
@@ -78,13 +80,15 @@ class RLTrainer:
         on_metrics: called with every row of the metrics.
         reward: scores transcripts; None for the reward of DG-WGPO with the recipe's constants.
         make_engine: makes the rollout engine from the model and the builder of its inputs; None for
-            sampling with the model itself.
+            the recipe's engine.
 
     Raises:
         TrainingError: data or adapter are missing, or the folder holds a run of another recipe or
             on other data.
         ModelError: the base model cannot be loaded.
-        UsageError: the clips of a step cannot be divided among the processes.
+        UsageError: the clips of a step cannot be divided among the processes; or the recipe's
+            rollout engine is not installed, does not fit into the memory, or works in one process
+            only.
     """
 
     def __init__(
@@ -102,6 +106,8 @@ class RLTrainer:
         self.recipe = recipe
         self.main = self.accelerator.is_main_process
         self._share = recipe.share(self.accelerator.num_processes)
+        if recipe.sampling.engine == "vllm":
+            require_vllm()
         self.start = load_start(recipe)
         clips, self.left_out = read_usable_clips(recipe.data, max_left_out=recipe.max_left_out)
         schedule = PromptSchedule(clips, recipe.thin, recipe.seed)
@@ -110,10 +116,6 @@ class RLTrainer:
             if self.main
             else None
         )
-        self.run = RunFolder(run_dir, recipe, main=self.main, on_metrics=on_metrics)
-        manifests = [find_manifest(path) for path in recipe.data]
-        self.run.claim_data(*manifests, self.start.adapter_file)
-        self.run.record_clips(self.left_out)
         set_seed(recipe.seed)
         self.model = with_adapter(self.start.model, recipe.scope, recipe.lora)
         native = self.model.get_base_model()
@@ -130,15 +132,20 @@ class RLTrainer:
         self.update = PolicyUpdate(
             self.accelerator, self.model, self.policy, builder=builder, recipe=recipe
         )
+        self.engine = (make_engine or self._make_engine)(native, builder)
         self.source = GroupSource(
             schedule,
-            (make_engine or self._native_engine)(native, builder),
+            self.engine,
             decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
             reward=reward or partial(score_batch, recipe=recipe.reward),
             recipe=recipe.dynamic,
             seed=recipe.seed,
             geometry=builder.geometry,
         )
+        self.run = RunFolder(run_dir, recipe, main=self.main, on_metrics=on_metrics)
+        manifests = [find_manifest(path) for path in recipe.data]
+        self.run.claim_data(*manifests, self.start.adapter_file)
+        self.run.record_clips(self.left_out)
         self.group_log = GroupLog(run_dir / "groups.jsonl")
         self._write_adapter = partial(
             write_adapter,
@@ -152,7 +159,10 @@ class RLTrainer:
         """Run the steps that are not finished; the result is the best adapter of the run."""
         adapter = self.run.path / "adapter"
         if not is_adapter(adapter):
-            self._train()
+            try:
+                self._train()
+            finally:
+                self.engine.close()
             if self.main:
                 shutil.rmtree(adapter, ignore_errors=True)
                 self._write_adapter(read_adapter(self.best.folder), adapter)
@@ -190,7 +200,9 @@ class RLTrainer:
     def _is_out_of_patience(self, state: _LoopState) -> bool:
         return bool(self.recipe.patience) and state.stale >= self.recipe.patience
 
-    def _native_engine(self, model: Any, builder: InputBuilder) -> RolloutEngine:
+    def _make_engine(self, model: Any, builder: InputBuilder) -> RolloutEngine:
+        if self.recipe.sampling.engine == "vllm":
+            return VllmEngine(self.start, self.model, builder, self.recipe)
         return NativeEngine(model, builder, self.recipe.sampling, self.recipe.rollout_batch_size)
 
     def _slots(self) -> range:
