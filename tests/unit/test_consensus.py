@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from megaasr.errors import UsageError
 from megaasr.model.interface import Recognition, Request, SamplingSettings
+from megaasr.records.segments import WordAlternative
 from megaasr.route.decision import RouteDecision
 from megaasr.score.systems import parse_systems
 from megaasr.text.error_rate import count_errors
@@ -29,6 +30,7 @@ from megaasr.transcribe.fallback import DecodeTask, FallbackDecoder
 from megaasr.transcribe.options import TranscribeOptions
 from megaasr.transcribe.recognizer import MegaASR
 from megaasr.transcribe.search import SearchOptions
+from megaasr.transcribe.word_alternatives import rank_word_alternatives
 
 GREEDY_TEXT = "The cat sat on the mat."
 SAMPLED_TEXTS = ["The cat sat on a mat.", "The bat sat on a mat.", "The cat sat on a hat."]
@@ -165,6 +167,32 @@ def test_alternatives_are_listed_on_request() -> None:
         (SAMPLED_TEXTS[0], 0.25),
     ]
     assert segment.alternatives[0].mean_logprob == -0.3
+
+
+def test_alternatives_of_words_are_listed_with_those_of_the_text() -> None:
+    segment, _ = transcribe(SearchOptions("consensus", samples=3))
+    assert segment.word_alternatives == ()
+    segment, _ = transcribe(SearchOptions("consensus", samples=3, alternatives=1))
+    words = [word.text for word in segment.words]
+    expected = rank_word_alternatives(words, [GREEDY_TEXT, *SAMPLED_TEXTS], "en", 1)
+    assert segment.word_alternatives == expected != ()
+
+
+def test_what_other_texts_have_in_the_place_of_a_word() -> None:
+    words = ["Meet", "me", "at", "noon."]
+    texts = ["Meet me at noon.", "Meat me at Noon!", "meat me today at noon", "Meet at moon."]
+    ranked = rank_word_alternatives(words, texts, "en", 2)
+    assert [(a.word, a.text, a.share) for a in ranked] == [
+        (0, "Meat", 0.5),
+        (1, "", 0.25),
+        (3, "moon.", 0.25),
+    ]
+    assert rank_word_alternatives(words, texts[:1], "en", 2) == ()
+    assert rank_word_alternatives(["早", "上", "好。"], ["早上好。", "早上号"], "zh", 1) == (
+        WordAlternative(2, "号", 0.5),
+    )
+    many = rank_word_alternatives(["a"], ["b", "b", "c", "d"], "en", 2)
+    assert [a.text for a in many] == ["b", "c"]
 
 
 def test_alternatives_with_the_same_words_are_one() -> None:

@@ -140,8 +140,10 @@ _UNKNOWN = {
     "attempts": [],
     "chunk_start": None,
     "chunk_end": None,
+    "speech_probability": None,
     "word_times": None,
     "alternatives": [],
+    "word_alternatives": [],
     "unintelligible": [],
 }
 

@@ -81,6 +81,21 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class WordAlternative:
+    """What other sampled or greedy texts have in the place of a word.
+
+    Attributes:
+        word: index of the word in the segment's words.
+        text: the other word, with adjacent punctuation; empty if there is none in its place.
+        share: share of the sampled and greedy texts that have it there, 0..1.
+    """
+
+    word: int
+    text: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class UnintelligibleSpan:
     """A span of a segment's words that are more probably wrong than right.
 
@@ -114,11 +129,14 @@ class Segment:
         route_reason: short explanation of the route.
         confidence: mean confidence of the words, 0..1; None if unknown.
         mean_logprob: mean log-probability of the tokens; None if unknown.
+        speech_probability: the detector's highest probability of speech, 0..1; None without
+            voice-activity detection or if the segment was not decoded.
         words: words with times, and confidence if the model gives probabilities.
         checks: quality checks that the text failed.
         attempts: all decoding attempts if there were several, else empty.
         unintelligible: spans of words that are more probably wrong than right.
         alternatives: the most frequent of the sampled and greedy texts, if they were asked for.
+        word_alternatives: the most frequent alternatives of each word, if they were asked for.
         word_times: `attention` if the model told when the words are spoken, `aligner` if a forced
             aligner did, `interpolated` if their times are estimates from the detected speech; None
             without words.
@@ -141,6 +159,8 @@ class Segment:
     attempts: tuple[Attempt, ...] = ()
     chunk_start: float | None = None
     chunk_end: float | None = None
+    speech_probability: float | None = None
     word_times: WordTimes | None = None
     alternatives: tuple[Alternative, ...] = ()
+    word_alternatives: tuple[WordAlternative, ...] = ()
     unintelligible: tuple[UnintelligibleSpan, ...] = ()

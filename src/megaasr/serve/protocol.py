@@ -83,11 +83,13 @@ class VerboseSegment(Shape):
     route: str | None = None
     degraded_probability: float | None = None
     route_reason: str | None = None
+    speech_probability: float | None = None
     confidence: float | None = None
     flags: list[str] = []
     checks: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
     alternatives: list[dict[str, Any]] = []
+    word_alternatives: list[dict[str, Any]] = []
     unintelligible: list[dict[str, Any]] = []
     word_times: str | None = None
 

@@ -191,11 +191,13 @@ def _verbose(index: int, item: _ChannelSegment) -> VerboseSegment:
         route=segment.route,
         degraded_probability=segment.degraded_probability,
         route_reason=segment.route_reason,
+        speech_probability=segment.speech_probability,
         confidence=segment.confidence,
         flags=list(segment.flags),
         checks=_dicts(segment.checks),
         attempts=_dicts(segment.attempts),
         alternatives=_dicts(segment.alternatives),
+        word_alternatives=_dicts(segment.word_alternatives),
         unintelligible=_dicts(segment.unintelligible),
         word_times=segment.word_times,
     )

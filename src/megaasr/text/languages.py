@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Literal
 
+from megaasr.text.graphemes import split_clusters
 from megaasr.text.language_table import TABLE
 
 Unit = Literal["word", "character"]
@@ -153,6 +154,19 @@ def join_texts(texts: Iterable[tuple[str, str | None]]) -> str:
         separator = "" if not joined or (previous_unspaced and unspaced) else " "
         joined, previous_unspaced = joined + separator + text, unspaced
     return joined
+
+
+def split_words(text: str, language: str | None) -> list[str]:
+    """Return the words of a text, with adjacent punctuation.
+
+    Args:
+        text: the text.
+        language: ISO code; in languages written without spaces each character is a word.
+    """
+    words = text.split()
+    if unit(language) == "character":
+        return [cluster for word in words for cluster in split_clusters(word)]
+    return words
 
 
 def guess_unspaced(text: str) -> str | None:

@@ -14,6 +14,7 @@ from megaasr.transcribe.fallback import ChunkDecoding
 from megaasr.transcribe.options import ReliabilityOptions
 from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 from megaasr.transcribe.unintelligible import find_unintelligible
+from megaasr.transcribe.word_alternatives import rank_word_alternatives
 from megaasr.transcribe.word_times import interpolate_text, interpolate_words, time_words
 
 
@@ -58,13 +59,15 @@ def assemble_segment(
     segment_flags = [check.flag for check in checks]
     if not text and not result.budget_hit:  # an output that was cut off states no verdict
         segment_flags.insert(0, "no_speech" if result.language is None else "no_words")
-    facts = SegmentFacts(best.attempt.mean_logprob, decision.degraded_probability)
+    speech = None if chunk.speech_probability is None else round(chunk.speech_probability, 4)
+    facts = SegmentFacts(best.attempt.mean_logprob, decision.degraded_probability, speech)
     words, word_times = _words(text, result, chunk, lambda value: calibration(value, facts))
     if text and best.failed_checks:
         segment_flags.append("unreliable")
         if reliability.drop_unreliable:
             segment_flags.append("dropped")
             text, words = "", ()
+    choice = decoding.choice
     times = [time for word in words for time in (word.start, word.end) if time is not None]
     confidences = [word.confidence for word in words if word.confidence is not None]
     return Segment(
@@ -78,13 +81,19 @@ def assemble_segment(
         route_reason=_route_reason(decision, best.attempt.route),
         confidence=round(sum(confidences) / len(confidences), 4) if confidences else None,
         mean_logprob=best.attempt.mean_logprob,
+        speech_probability=speech,
         words=words,
         checks=tuple(checks),
         attempts=decoding.attempts if len(decoding.attempts) > 1 else (),
         chunk_start=chunk.start_s,
         chunk_end=chunk.end_s,
         word_times=word_times if words else None,
-        alternatives=decoding.alternatives,
+        alternatives=choice.alternatives if choice else (),
+        word_alternatives=rank_word_alternatives(
+            [word.text for word in words], choice.texts, result.language, len(choice.alternatives)
+        )
+        if choice
+        else (),
         unintelligible=find_unintelligible(
             words, reliability.unintelligible_below, result.language
         ),

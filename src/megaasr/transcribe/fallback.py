@@ -76,13 +76,22 @@ class DecodeTask:
 
 @dataclass(frozen=True, slots=True)
 class ScoredAttempt:
-    """One attempt at a chunk, with the model's result, the checks that it failed, and the other
-    texts that it was chosen from, if they were asked for."""
+    """One attempt at a chunk.
+
+    Attributes:
+        attempt: its record.
+        recognition: the model's result.
+        failed_checks: checks that it failed.
+        alternatives: the most frequent of the texts that it was chosen from, if they were asked
+            for.
+        texts: all texts that it was chosen from, if alternatives were asked for.
+    """
 
     attempt: Attempt
     recognition: Recognition
     failed_checks: tuple[Check, ...]
     alternatives: tuple[Alternative, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @property
     def route(self) -> str:
@@ -136,9 +145,9 @@ class ChunkDecoding:
         return all(scored.failed_checks for scored in self.candidates)
 
     @property
-    def alternatives(self) -> tuple[Alternative, ...]:
-        """The alternatives of the samples; none if there were no samples."""
-        return next((s.alternatives for s in self.scored if s.alternatives), ())
+    def choice(self) -> ScoredAttempt | None:
+        """The attempt that was chosen from samples and has alternatives; None if there is none."""
+        return next((scored for scored in self.scored if scored.alternatives), None)
 
     @property
     def may_improve(self) -> bool:
@@ -287,8 +296,11 @@ class FallbackDecoder:
             )
             attempt = Attempt(route, search.temperature, 1, samples=search.samples)
             scored = self._score(task, result, attempt)
-            listed = rank_alternatives(candidates, search.alternatives)
-            attempts.append(replace(scored, alternatives=listed))
+            if search.alternatives:
+                listed = rank_alternatives(candidates, search.alternatives)
+                texts = tuple(map(spoken_text, candidates))
+                scored = replace(scored, alternatives=listed, texts=texts)
+            attempts.append(scored)
         return attempts
 
     def _attempt(

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from megaasr.audio.waveform import SAMPLE_RATE
 from megaasr.model.interface import RecognizedWord
 from megaasr.records import Word
-from megaasr.text.graphemes import split_clusters
-from megaasr.text.languages import unit
+from megaasr.text.languages import split_words
 from megaasr.transcribe.chunking import SPEECH_THRESHOLD, VAD_FRAME, Chunk, loud_frames
 
 Mask = NDArray[np.bool_]
@@ -99,9 +98,7 @@ def interpolate_text(text: str, language: str | None, chunk: Chunk) -> tuple[Wor
         language: ISO code; without spaces between words, each character is a word.
         chunk: the audio that the text was recognized in.
     """
-    texts = text.split()
-    if unit(language) == "character":
-        texts = [cluster for part in texts for cluster in split_clusters(part)]
+    texts = split_words(text, language)
     times = estimate_times(texts, chunk)
     return tuple(Word(word, start, end) for word, (start, end) in zip(texts, times, strict=True))
 
