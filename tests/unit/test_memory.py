@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,15 +269,26 @@ def test_a_plan_prefers_the_default_dtype_and_then_large_batches(large: ModelMem
 def test_what_the_user_states_is_kept(large: ModelMemory) -> None:
     assert plan_memory(large, 24 * GB, "cpu", dtype="int8").dtype == "int8"
     assert plan_memory(large, 24 * GB, "cpu", batch_size=20).batch_size == 20
-    with pytest.raises(UsageError, match=r"needs about 9\.1 GB.*float32.*choose int8"):
+    with pytest.raises(UsageError, match=r"needs about 8\.8 GB.*float32.*choose int8"):
         plan_memory(large, 8 * GB, "cpu", dtype="float32")
     with pytest.raises(UsageError, match=r"batches of 20.*leave out the batch size"):
         plan_memory(large, 8 * GB, "cpu", batch_size=20)
 
 
 def test_the_smallest_choice_is_named_when_nothing_fits(large: ModelMemory) -> None:
-    with pytest.raises(UsageError, match=r"into 1\.0 GB.*3\.3 GB.*int8.*in batches of 1"):
+    with pytest.raises(UsageError, match=r"into 1\.0 GB.*3\.0 GB.*int8.*of 10 s in batches of 1"):
         plan_memory(large, GB, "cpu")
+
+
+def test_chunks_are_shorter_only_if_a_single_one_does_not_fit(large: ModelMemory) -> None:
+    smallest = plan_memory(large, 24 * GB, "cpu", dtype="int8", batch_size=1).total
+    plans = [plan_memory(large, smallest + extra, "cpu") for extra in (0, -1, -250_000_000)]
+    assert [plan.max_chunk_s for plan in plans] == [30, 20, 10]
+    assert {(plan.dtype, plan.batch_size) for plan in plans} == {("int8", 1)}
+    with pytest.raises(UsageError, match="of 30 s in batches of 2"):
+        plan_memory(large, smallest, "cpu", batch_size=2)
+    short = replace(large, max_chunk_s=15)
+    assert plan_memory(short, 24 * GB, "cpu").max_chunk_s == 15
 
 
 def test_plans_for_gpus(large: ModelMemory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,17 +316,28 @@ def test_a_model_is_loaded_as_planned() -> None:
     assert len(plans) == 1
 
 
+def test_recordings_are_divided_as_planned() -> None:
+    tiny = ModelMemory.of_parts(find_model_parts("tiny"))
+    fixed = OVERHEAD_BYTES + tiny.weights_bytes("int8") + tiny.added_bytes("int8", "cpu")
+    size = (fixed + 1.1 * replace(tiny, max_chunk_s=10).chunk_bytes("int8")) / GB
+    options = ModelOptions(
+        "tiny", device="cpu", memory=f"{size:.6f}GB", hub=HubOptions(offline=True)
+    )
+    model = LazyModel(options)
+    assert model.max_chunk_s() == open_bundle(options).max_chunk_s() == 10
+
+
 def test_a_model_that_does_not_fit_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megaasr.model.loading.load_model", None)
     with pytest.raises(UsageError, match=r"does not fit into 0\.1 GB"):
         LazyModel(ModelOptions("tiny", device="cpu", memory="100MB")).recognize([])
 
 
-def test_the_memory_decides_what_a_transcript_depends_on_unless_the_dtype_is_stated() -> None:
+def test_the_memory_decides_what_a_transcript_depends_on() -> None:
     def identity(**fields: Any) -> Any:
         return ModelOptions("tiny", **fields).identity()
 
     assert identity(memory="8GB") != identity()
-    assert identity(memory="8GB", dtype="int8") == identity(dtype="int8")
+    assert identity(memory="8GB", dtype="int8") != identity(dtype="int8")
     with pytest.raises(UsageError, match="write a number and its unit"):
         ModelOptions("tiny", memory="8")

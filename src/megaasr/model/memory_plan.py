@@ -1,9 +1,9 @@
-"""Data type and batch size with which a model fits into a certain amount of memory."""
+"""Data type, batch size and chunk length with which a model fits into its memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from megaasr.errors import UsageError
@@ -19,6 +19,10 @@ OVERHEAD_BYTES = 500_000_000
 """Memory of the process besides model and chunks: Python, its libraries, router and voice-activity
 detection. Measured on a CPU; on a GPU it stands for the driver's context."""
 
+_SHORTER_CHUNKS_S = (20.0, 10.0)
+"""Lengths of the longest chunk, in seconds, that are tried when nothing fits with the model's own;
+shorter ones would save little and cost words."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
@@ -29,6 +33,7 @@ class MemoryPlan:
         batch_size: number of chunks that are decoded at once, at least 1.
         weights_bytes: bytes of all weights: base, adapter and forced aligner.
         bytes_per_chunk: bytes that each chunk of a batch needs, at most.
+        max_chunk_s: length of the longest chunk in seconds.
         overhead_bytes: bytes of everything else in the process.
     """
 
@@ -36,6 +41,7 @@ class MemoryPlan:
     batch_size: int
     weights_bytes: int
     bytes_per_chunk: int
+    max_chunk_s: float
     overhead_bytes: int = OVERHEAD_BYTES
 
     @property
@@ -47,8 +53,9 @@ class MemoryPlan:
         """The plan as a sentence without its subject."""
         return (
             f"needs about {gigabytes(self.total)}: weights {gigabytes(self.weights_bytes)} in "
-            f"{self.dtype}, {gigabytes(self.bytes_per_chunk)} per chunk in batches of "
-            f"{self.batch_size}, {gigabytes(self.overhead_bytes)} for everything else"
+            f"{self.dtype}, {gigabytes(self.bytes_per_chunk)} per chunk of "
+            f"{self.max_chunk_s:g} s in batches of {self.batch_size}, "
+            f"{gigabytes(self.overhead_bytes)} for everything else"
         )
 
 
@@ -63,7 +70,8 @@ def plan_memory(
     """Return the best plan that fits.
 
     The device's default data type is preferred to smaller ones (int8 on CPUs, float16 on GPUs
-    without bfloat16), and then a large batch size, up to `DEFAULT_BATCH_SIZE`.
+    without bfloat16), and then a large batch size, up to `DEFAULT_BATCH_SIZE`. If a single chunk
+    of the model's own length does not fit, shorter ones are tried.
 
     Args:
         memory: what the model needs.
@@ -80,11 +88,10 @@ def plan_memory(
 
     device = torch.device(device)
     smallest: MemoryPlan | None = None
-    for name in _dtypes(device, dtype):
-        for plan in _plans(memory, name, device, batch_size):
-            if plan.total <= budget:
-                return plan
-            smallest = plan if smallest is None or plan.total < smallest.total else smallest
+    for plan in _plans(memory, _dtypes(device, dtype), device, batch_size):
+        if plan.total <= budget:
+            return plan
+        smallest = plan if smallest is None or plan.total < smallest.total else smallest
     assert smallest is not None
     raise UsageError(_advice(smallest, budget, device, dtype, batch_size))
 
@@ -106,14 +113,30 @@ def _dtypes(device: torch.device, dtype: str | None) -> Sequence[str]:
 
 
 def _plans(
-    memory: ModelMemory, dtype: str, device: torch.device, batch_size: int | None
+    memory: ModelMemory, dtypes: Sequence[str], device: torch.device, batch_size: int | None
 ) -> Iterator[MemoryPlan]:
-    """Yield the plans with a data type, the largest batches first."""
-    weights = memory.weights_bytes(dtype) + memory.added_bytes(dtype, device.type)
-    per_chunk = memory.chunk_bytes(dtype, device.type)
+    """Yield the plans, the preferred ones first."""
     sizes = range(DEFAULT_BATCH_SIZE, 0, -1) if batch_size is None else (batch_size,)
-    for size in sizes:
-        yield MemoryPlan(dtype, size, weights, per_chunk)
+    yield from _plans_of_length(memory, memory.max_chunk_s, dtypes, device, sizes)
+    if sizes[-1] == 1:
+        for length_s in _SHORTER_CHUNKS_S:
+            if length_s < memory.max_chunk_s:
+                yield from _plans_of_length(memory, length_s, dtypes, device, (1,))
+
+
+def _plans_of_length(
+    memory: ModelMemory,
+    max_chunk_s: float,
+    dtypes: Sequence[str],
+    device: torch.device,
+    batch_sizes: Sequence[int],
+) -> Iterator[MemoryPlan]:
+    chunk = replace(memory, max_chunk_s=max_chunk_s)
+    for dtype in dtypes:
+        weights = memory.weights_bytes(dtype) + memory.added_bytes(dtype, device.type)
+        per_chunk = chunk.chunk_bytes(dtype, device.type)
+        for size in batch_sizes:
+            yield MemoryPlan(dtype, size, weights, per_chunk, max_chunk_s)
 
 
 def _advice(

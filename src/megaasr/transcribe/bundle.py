@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
@@ -171,7 +172,7 @@ class ModelOptions:
             **({} if self.align == "model" else {"align": aligner}),
             "dtype": self.dtype,
             **({} if self.engine == "transformers" else {"engine": self.engine}),
-            **({} if self.memory is None or self.dtype is not None else {"memory": self.memory}),
+            **({} if self.memory is None else {"memory": self.memory}),
         }
 
 
@@ -221,7 +222,10 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
         import torch
 
         torch.set_num_threads(options.threads)
-    model = _load_model(options, on_plan)
+    plan = plan_bundle(options)
+    if plan is not None:
+        _report_plan(options, plan, on_plan)
+    model = _load_model(options, plan, on_plan)
     if options.route in ("robust", "both") and not model.has_robust_route:
         raise UsageError(f"{options.name} has no adapter, so there is no robust route")
     parts = find_model_parts(options.name, options.hub)
@@ -233,7 +237,7 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
         from megaasr.model.forced_aligner import load_aligner
 
         aligner = load_aligner(_aligner_folder(options), model.device, model.dtype)
-    longest_s = read_max_chunk_s(parts.base)
+    longest_s = read_max_chunk_s(parts.base) if plan is None else plan.max_chunk_s
     return ModelBundle(
         model,
         router,
@@ -244,14 +248,18 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
     )
 
 
-def _load_model(options: ModelOptions, on_plan: OnPlan | None) -> Qwen3ASR | VllmModel:
+def _report_plan(
+    options: ModelOptions, plan: MemoryPlan | EnginePlan, on_plan: OnPlan | None
+) -> None:
+    _LOGGER.info("%s %s", options.name, plan)
+    if on_plan is not None:
+        on_plan(plan)
+
+
+def _load_model(
+    options: ModelOptions, plan: MemoryPlan | None, on_plan: OnPlan | None
+) -> Qwen3ASR | VllmModel:
     """Load the model of the options on its engine."""
-
-    def report(plan: MemoryPlan | EnginePlan) -> None:
-        _LOGGER.info("%s %s", options.name, plan)
-        if on_plan is not None:
-            on_plan(plan)
-
     if options.engine == "vllm":
         from megaasr.model.engines import load_on_vllm
 
@@ -268,14 +276,12 @@ def _load_model(options: ModelOptions, on_plan: OnPlan | None) -> Qwen3ASR | Vll
             adapter=options.adapter,
             attention=options.encoder_attention,
             limits=limits,
-            on_plan=report,
+            on_plan=partial(_report_plan, options, on_plan=on_plan),
         )
     from megaasr.model.loading import load_model  # imports torch
 
     dtype, batch_size = options.dtype, options.max_batch_size
-    plan = plan_bundle(options)
     if plan is not None:
-        report(plan)
         dtype, batch_size = plan.dtype, plan.batch_size
     return load_model(
         options.name,
@@ -405,13 +411,14 @@ class LazyModel:
     def max_chunk_s(self) -> float:
         """Return the length in seconds of the longest chunk that the model should decode.
 
-        A local model need not be loaded for it.
+        A local model need not be loaded for it, unless its memory is limited.
         """
-        if self._bundle is None and (folder := find_local_model(self.options.name)) is not None:
-            from megaasr.model.parts import find_parts
+        folder = find_local_model(self.options.name)
+        if self._bundle is not None or self.options.memory is not None or folder is None:
+            return self._loaded().max_chunk_s()
+        from megaasr.model.parts import find_parts
 
-            return read_max_chunk_s(find_parts(folder).base)
-        return self._loaded().max_chunk_s()
+        return read_max_chunk_s(find_parts(folder).base)
 
     def bundle(self) -> ModelBundle:
         """Return a bundle whose model, router and calibration load this model on first use."""
