@@ -70,17 +70,13 @@ def test_the_kind_of_audio_shifts_the_curve() -> None:
     rng = np.random.default_rng(3)
     p = rng.uniform(0.02, 0.999, 20_000)
     facts = [
-        SegmentFacts(
-            -float(rng.uniform(0, 1.5)), float(rng.uniform(0, 1)), float(rng.uniform(0, 1))
-        )
-        for _ in range(p.size)
+        SegmentFacts(-float(rng.uniform(0, 1.5)), float(rng.uniform(0, 1))) for _ in range(p.size)
     ]
-    true = Calibration(0.6, 0.4, 1.2, -0.8, 1.5)
+    true = Calibration(0.6, 0.4, 1.2, -0.8)
     right = np.array([true(value, each) for value, each in zip(p, facts, strict=True)])
     correct = rng.random(p.size) < right
     fitted = fit_calibration(p.tolist(), correct.tolist(), facts)
-    features = ("mean_logprob", "degraded_probability", "speech_probability")
-    for name in ("slope", "intercept", *features):
+    for name in ("slope", "intercept", "mean_logprob", "degraded_probability"):
         assert getattr(fitted, name) == pytest.approx(getattr(true, name), abs=0.12)
     degraded = np.array([(each.degraded_probability or 0) > 0.8 for each in facts])
     one_curve = fit_calibration(p.tolist(), correct.tolist())
@@ -99,7 +95,7 @@ def test_segments_that_are_all_alike_get_no_weight() -> None:
     p = rng.uniform(0.02, 0.999, 2_000)
     facts = [SegmentFacts(-0.2, None)] * p.size
     fitted = fit_calibration(p.tolist(), (rng.random(p.size) < p).tolist(), facts)
-    assert fitted.degraded_probability == fitted.speech_probability == 0
+    assert fitted.degraded_probability == 0
     assert abs(fitted(0.5, facts[0]) - 0.5) < 0.05
 
 

@@ -194,7 +194,7 @@ def _clip_words(clip: TestClip, transcript: Transcript) -> ClipWords | None:
     correct = tuple(tuple(islice(remaining, len(segment))) for segment in segments)
     length = len(tokens(clip.text, language=clip.language, normalizer="bench"))
     facts = tuple(
-        SegmentFacts(segment.mean_logprob, segment.degraded_probability, segment.speech_probability)
+        SegmentFacts(segment.mean_logprob, segment.degraded_probability)
         for segment in transcript.segments
     )
     return ClipWords(segments, facts, correct, length, clip.severity)

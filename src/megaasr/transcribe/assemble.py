@@ -59,8 +59,8 @@ def assemble_segment(
     segment_flags = [check.flag for check in checks]
     if not text and not result.budget_hit:  # an output that was cut off states no verdict
         segment_flags.insert(0, "no_speech" if result.language is None else "no_words")
-    speech = None if chunk.speech_probability is None else round(chunk.speech_probability, 4)
-    facts = SegmentFacts(best.attempt.mean_logprob, decision.degraded_probability, speech)
+    speech = chunk.speech_probability
+    facts = SegmentFacts(best.attempt.mean_logprob, decision.degraded_probability)
     words, word_times = _words(text, result, chunk, lambda value: calibration(value, facts))
     if text and best.failed_checks:
         segment_flags.append("unreliable")
@@ -81,7 +81,7 @@ def assemble_segment(
         route_reason=_route_reason(decision, best.attempt.route),
         confidence=round(sum(confidences) / len(confidences), 4) if confidences else None,
         mean_logprob=best.attempt.mean_logprob,
-        speech_probability=speech,
+        speech_probability=None if speech is None else round(speech, 4),
         words=words,
         checks=tuple(checks),
         attempts=decoding.attempts if len(decoding.attempts) > 1 else (),

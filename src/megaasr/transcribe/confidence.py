@@ -2,9 +2,8 @@
 
 The model's probability of a word is the product of the probabilities of its tokens. Networks are
 overconfident, especially on degraded audio. A logistic curve over the log-odds (Platt scaling)
-corrects that. It is lower where the whole text is improbable, where the router takes the audio for
-degraded, and where the detector is not sure that anybody speaks: one curve for all audio would be
-too high there and too low on clean speech.
+corrects that. It is lower where the whole text is improbable, and where the router takes the audio
+for degraded: one curve for all audio would be too high there and too low on clean speech.
 `mega-asr confidence` fits it, and it is stored as `confidence.json` beside the weights. For a model
 without this file the confidence is the uncalibrated probability.
 """
@@ -37,8 +36,7 @@ class Calibration:
     """Maps the model's probability of a word to its confidence by Platt scaling.
 
     confidence = sigmoid(slope * logit(probability) + intercept + mean_logprob * m +
-    degraded_probability * d + speech_probability * (s - 1)). The defaults leave the probability
-    unchanged.
+    degraded_probability * d). The defaults leave the probability unchanged.
 
     Attributes:
         slope: factor of the log-odds; below 1 for an overconfident model.
@@ -46,14 +44,12 @@ class Calibration:
         mean_logprob: factor of the mean log-probability of the segment's tokens, which is limited
             to -3 .. 0.
         degraded_probability: factor of the router's probability of degraded audio.
-        speech_probability: factor of the detector's highest probability of speech, less 1.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
     mean_logprob: float = 0.0
     degraded_probability: float = 0.0
-    speech_probability: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> Calibration:
@@ -67,10 +63,9 @@ class Calibration:
             return cls(
                 float(document["slope"]),
                 float(document["intercept"]),
-                # Files of schema 1 know nothing of segments, those of schema 2 nothing of speech.
+                # Files of schema 1 know nothing of segments.
                 float(document.get("mean_logprob", 0.0)),
                 float(document.get("degraded_probability", 0.0)),
-                float(document.get("speech_probability", 0.0)),
             )
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
@@ -89,7 +84,7 @@ class Calibration:
 
     def to_json(self) -> str:
         """Return the content of `confidence.json`."""
-        return strict_json.dumps({"schema": 3, **asdict(self)}, indent=1) + "\n"
+        return strict_json.dumps({"schema": 2, **asdict(self)}, indent=1) + "\n"
 
 
 def logit(probability: float) -> float:
@@ -108,15 +103,9 @@ def read_calibration(folder: Path) -> Calibration:
     return Calibration.read(path) if path.is_file() else Calibration()
 
 
-def _segment_features(facts: SegmentFacts) -> tuple[float, float, float]:
-    """Return the features of a segment: its limited log-probability, how degraded it is, and how
-    far the detector is from being sure of speech."""
-    speech = facts.speech_probability
-    return (
-        max(_MIN_LOGPROB, facts.mean_logprob or 0.0),
-        facts.degraded_probability or 0.0,
-        0.0 if speech is None else speech - 1.0,
-    )
+def _segment_features(facts: SegmentFacts) -> tuple[float, float]:
+    """Return the features of a segment: its limited log-probability, and how degraded it is."""
+    return max(_MIN_LOGPROB, facts.mean_logprob or 0.0), facts.degraded_probability or 0.0
 
 
 def fit_calibration(
@@ -139,9 +128,9 @@ def fit_calibration(
     start, penalty = np.array([1.0, 0.0]), np.zeros(2)
     if facts is not None:
         design = np.concatenate([design, [_segment_features(each) for each in facts]], axis=1)
-        start = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+        start = np.array([1.0, 0.0, 0.0, 0.0])
         # A feature that never varies, as without a router, gets no weight.
-        penalty = np.array([0.0, 0.0, _PENALTY, _PENALTY, _PENALTY])
+        penalty = np.array([0.0, 0.0, _PENALTY, _PENALTY])
     weights = fit_logistic(design, target, start=start, penalty=penalty)
     return Calibration(*(round(float(value), 6) for value in weights))
 

@@ -13,12 +13,10 @@ class SegmentFacts:
     Attributes:
         mean_logprob: mean log-probability of the tokens of its text; None if unknown.
         degraded_probability: the router's probability, 0..1, of degraded audio; None without one.
-        speech_probability: the detector's highest probability of speech, 0..1; None without one.
     """
 
     mean_logprob: float | None = None
     degraded_probability: float | None = None
-    speech_probability: float | None = None
 
 
 NO_FACTS = SegmentFacts()
