@@ -79,7 +79,7 @@ class LiveClient:
 
 
 def main() -> None:
-    """Kill the server, and print how many finals were lost or doubled."""
+    """Kill the server, and print after each pair how many finals were lost or doubled so far."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="Kill no longer.")
@@ -130,8 +130,11 @@ def main() -> None:
             wrong_jobs += text != expected_job
             is_numbered = live.numbers == list(range(1, len(live.numbers) + 1))
             wrong_sessions += live.texts != expected_live or not is_numbered
-    print(f"{kills} kills, {pairs} jobs and sessions")
-    print(f"jobs with a wrong text: {wrong_jobs}; sessions with lost or doubled: {wrong_sessions}")
+            print(
+                f"{kills} kills, {pairs} jobs and sessions; jobs with a wrong text: {wrong_jobs}; "
+                f"sessions with lost or doubled: {wrong_sessions}",
+                flush=True,
+            )
 
 
 def _submit(url: str, path: Path) -> str:
