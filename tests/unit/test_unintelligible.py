@@ -62,6 +62,14 @@ def test_the_limit_decides() -> None:
             ReliabilityOptions(unintelligible_below=value)
 
 
+def test_no_word_is_intelligible_where_nobody_speaks() -> None:
+    spoken = words("she is sick", 0.9, 0.9, 0.9)
+    (span,) = find_unintelligible(spoken, 0.5, is_speech_detected=False)
+    assert (span.first_word, span.last_word) == (0, 2)
+    assert find_unintelligible(spoken, 0.0, is_speech_detected=False) == ()
+    assert find_unintelligible((), 0.5, is_speech_detected=False) == ()
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.45, 0.6, 0.8, 1.0]), max_size=8))
 def test_the_spans_are_the_best_of_all(confidences: list[float]) -> None:

@@ -95,7 +95,10 @@ def assemble_segment(
         if choice
         else (),
         unintelligible=find_unintelligible(
-            words, reliability.unintelligible_below, result.language
+            words,
+            reliability.unintelligible_below,
+            result.language,
+            is_speech_detected="speech_not_detected" not in segment_flags,
         ),
     )
 

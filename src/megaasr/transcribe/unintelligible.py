@@ -18,18 +18,25 @@ wrong, as in the babble of a crowd, some look certain by chance."""
 
 
 def find_unintelligible(
-    words: Sequence[Word], below: float, language: str | None = None
+    words: Sequence[Word],
+    below: float,
+    language: str | None = None,
+    *,
+    is_speech_detected: bool = True,
 ) -> tuple[UnintelligibleSpan, ...]:
     """Return the spans of words that should not be trusted, in order.
 
     A span gains what its words' confidence is below the limit, and costs `_SWITCH_COST` at each
     end within the text. The spans with the highest total are found by dynamic programming. No word
-    of a segment with a mean confidence below `_SEGMENT_SHARE` of the limit is intelligible.
+    of a segment with a mean confidence below `_SEGMENT_SHARE` of the limit is intelligible, and
+    none where nobody was detected to speak.
 
     Args:
         words: words of a segment; one without confidence gains and costs nothing.
         below: confidence, 0..1, from which on a word is intelligible; 0 finds nothing.
         language: ISO code, which decides how words are joined.
+        is_speech_detected: whether voice-activity detection found speech in the segment, or did not
+            look for it.
     """
     gains = [0.0 if word.confidence is None else below - word.confidence for word in words]
     shown, hidden = 0.0, 0.0
@@ -47,7 +54,8 @@ def find_unintelligible(
         marks[index] = is_hidden
         is_hidden = from_hidden[index][is_hidden]
     confidences = [word.confidence for word in words if word.confidence is not None]
-    if confidences and sum(confidences) < _SEGMENT_SHARE * below * len(confidences):
+    is_chance = bool(confidences) and (sum(confidences) < _SEGMENT_SHARE * below * len(confidences))
+    if is_chance or (below > 0 and not is_speech_detected):
         marks = [True] * len(words)
     spans = []
     first = 0
