@@ -283,7 +283,7 @@ def test_a_text_before_a_failure_of_the_model_is_not_lost(
     server = serve()
     loaded = server.services.model._loading.loaded
     assert loaded is not None
-    recognize = loaded[1].model.recognize
+    recognize = loaded.shared.model.recognize
     calls = 0
 
     def fail_once(requests: Any) -> Any:
@@ -293,7 +293,7 @@ def test_a_text_before_a_failure_of_the_model_is_not_lost(
             raise RuntimeError("the device was lost")
         return recognize(requests)
 
-    monkeypatch.setattr(loaded[1].model, "recognize", fail_once)
+    monkeypatch.setattr(loaded.shared.model, "recognize", fail_once)
     settings = {"type": "transcription", "partials": False}
     with connect(address(server)) as socket:
         socket.send(updated())
