@@ -20,6 +20,8 @@ PCM_RATES = (8000, 16000, 24000, 48000)
 """Sample rates of PCM in Hz."""
 G711_RATE = 8000
 """Sample rate of G.711 in Hz."""
+LOGPROBS = "item.input_audio_transcription.logprobs"
+"""OpenAI's name of what `include` may ask for."""
 MAX_FRAME_BYTES = 15 * 2**20
 """Largest audio of one event, as at OpenAI."""
 
@@ -130,6 +132,25 @@ class SessionSettings(_Lenient):
     include: tuple[str, ...] | None = None
     partials: bool = True
     route: Literal["auto", "base", "robust"] | None = None
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether the client ends the turns."""
+        return self.audio.input.turn_detection is None
+
+    @property
+    def has_partials(self) -> bool:
+        """Whether unfinished text is sent."""
+        return self.partials and not self.is_manual
+
+    @property
+    def has_logprobs(self) -> bool:
+        """Whether the logarithms of the words' confidences are sent."""
+        return LOGPROBS in (self.include or ())
+
+    def decodes_as(self, other: SessionSettings) -> bool:
+        """Return whether a live session that was opened with other settings can go on."""
+        return (self.audio, self.route) == (other.audio, other.route)
 
 
 class SessionUpdate(_Lenient):

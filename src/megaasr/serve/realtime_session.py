@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from megaasr.serve.realtime_protocol import (
     updated,
 )
 from megaasr.serve.session_journal import JournaledSession, SessionJournal
-from megaasr.stream.events import Event
+from megaasr.stream.events import Event, Final
 from megaasr.stream.session import StreamSession
 
 OpenStream = Callable[[SessionSettings], StreamSession]
@@ -36,8 +37,23 @@ _MAX_KEPT = 10_000
 """Events for the client that are kept, so that it can ask for them again."""
 _MODEL_RETRY_S = 1.0
 """Seconds after which a session asks again for a model that could not be loaded."""
-_WITHOUT_ITEM = ("session.updated", "input_audio_buffer.cleared")
-"""Events that are made again when a journal is replayed; the translator knows about the others."""
+_NOTHING_TO_COMMIT = "input_audio_buffer_commit_empty"
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A live session with what it was opened for.
+
+    Attributes:
+        stream: the live session.
+        settings: settings of the realtime session; what it still has to say is told by them, even
+            if they have changed.
+        utterances: number of its utterances so far.
+    """
+
+    stream: StreamSession
+    settings: SessionSettings
+    utterances: int = 0
 
 
 class RealtimeSession:
@@ -73,14 +89,15 @@ class RealtimeSession:
         self._journal = journal
         self._on_end = on_end
         self._translator = EventTranslator(f"item_{session_id[-12:]}_")
-        self._stream: StreamSession | None = None
-        self._utterances = 0  # of the present live session
+        self._present: _Opened | None = None
+        self._ended_streams: deque[_Opened] = deque()  # whose last events are not emitted
+        self._finals = 0  # of all live sessions
         self._uncommitted_s = 0.0
         self._waiting: asyncio.Queue[ClientEvent] = asyncio.Queue()
         self._taken = asyncio.Event()  # set when one of them was
         self._events: deque[ServerEvent] = deque(maxlen=_MAX_KEPT)
         self._number = 0
-        self._repeated: Counter[str] = Counter()  # sent before the process was killed
+        self._repeated: Counter[str] = Counter()  # answers sent before the process was killed
         self._changed = asyncio.Condition()
         self._ended = False
         self._is_told_full = False  # that its journal is
@@ -128,7 +145,7 @@ class RealtimeSession:
         Of a journal that is not complete the events can be had, and a last one that tells from
         where on the audio has to be sent again, in another session.
         """
-        self._repeated.update(event["type"] for event in journaled.sent)
+        self._repeated.update(filter(None, map(_answer, journaled.sent)))
         for sent in journaled.sent:
             self._translator.restore(sent)
             self._events.append(sent)
@@ -149,8 +166,9 @@ class RealtimeSession:
 
     async def emit(self, event: ServerEvent) -> None:
         """Number an event and make it available to the client."""
-        if event["type"] in _WITHOUT_ITEM and self._repeated[event["type"]]:
-            self._repeated[event["type"]] -= 1
+        answer = _answer(event)
+        if answer is not None and self._repeated[answer]:
+            self._repeated[answer] -= 1
             return
         self._number += 1
         numbered = {"event_id": f"event_{self._number}", **event}
@@ -235,14 +253,14 @@ class RealtimeSession:
             await self._taken.wait()
 
     async def _work(self) -> None:
-        settings = self.settings
+        settings = SessionSettings()
         while True:
             event = await self._waiting.get()
             self._taken.set()
             try:
                 if isinstance(event, SessionUpdate):
-                    settings = updated(settings, event.session)
-                    await self._update(settings)
+                    former, settings = settings, updated(settings, event.session)
+                    await self._update(former, settings)
                 elif isinstance(event, BufferAppend):
                     await self._feed(settings, settings.audio.input.format.decode(event.audio))
                 elif isinstance(event, BufferCommit):
@@ -254,17 +272,37 @@ class RealtimeSession:
             except Exception as error:
                 await self._fail(error)
 
-    async def _update(self, settings: SessionSettings) -> None:
-        await self._finish(settings)
+    async def _update(self, former: SessionSettings, settings: SessionSettings) -> None:
+        try:
+            if not settings.decodes_as(former):
+                await self._change(former, settings)
+            elif self._present is not None:
+                self._present.settings = settings
+                self._present.stream.partials = settings.has_partials
+        except CancelledError:
+            raise
+        except Exception as error:  # the audio before is tried again; the settings are changed
+            await self._fail(error)
         await self.emit({"type": "session.updated", "session": self.describe(settings)})
 
+    async def _change(self, former: SessionSettings, settings: SessionSettings) -> None:
+        """Transcribe the audio so far with the former settings."""
+        if former.is_manual and not settings.is_manual and self._uncommitted_s:
+            await self._commit(former)  # nobody else would
+            return
+        self._end_stream()
+        if settings.is_manual and not former.is_manual:
+            self._uncommitted_s = 0.0
+        await self._emit_ended()
+
     async def _feed(self, settings: SessionSettings, samples: NDArray[np.int16]) -> None:
-        if self._stream is None:
-            self._stream = await self._opened(settings)
-            self._utterances = 0
-        stream = self._stream
-        self._uncommitted_s += len(samples) / stream.options.sample_rate
-        await self._emit_all(settings, await self._in_thread(lambda: stream.feed(samples)))
+        if self._present is None:
+            self._present = _Opened(await self._opened(settings), settings)
+        opened = self._present
+        events = await self._in_thread(lambda: opened.stream.feed(samples))
+        self._uncommitted_s += len(samples) / opened.stream.options.sample_rate
+        await self._emit_ended()
+        await self._emit_all(opened, events)
 
     async def _opened(self, settings: SessionSettings) -> StreamSession:
         """Return a new live session; waits, with the audio, for a model that may still be loaded.
@@ -286,42 +324,53 @@ class RealtimeSession:
             await asyncio.sleep(_MODEL_RETRY_S)
 
     async def _commit(self, settings: SessionSettings) -> None:
-        if self._stream is None or not self._uncommitted_s:
-            raise RequestError(
-                400, "there is no audio to commit", code="input_audio_buffer_commit_empty"
-            )
-        seconds, self._uncommitted_s = self._uncommitted_s, 0.0
-        await self._finish(settings)
-        if settings.audio.input.turn_detection is None:
+        if not self._uncommitted_s:
+            raise RequestError(400, "there is no audio to commit", code=_NOTHING_TO_COMMIT)
+        finals = self._finals
+        self._end_stream()
+        await self._emit_ended()
+        # The server's own turns are committed by now. Without any, the client still waits for one.
+        if settings.is_manual or self._translator.has_turn or self._finals == finals:
+            seconds = self._uncommitted_s if settings.is_manual else 0.0
+            self._translator.has_logprobs = settings.has_logprobs
             for event in self._translator.commit(seconds):
                 await self.emit(event)
-            self._translator.next_stream(1, 0.0)
+        self._uncommitted_s = 0.0  # not before: when the model fails, the client may commit again
 
     async def _clear(self) -> None:
-        self._close_stream()
+        self._end_stream()
+        while self._ended_streams:
+            self._drop_ended()
         self._translator.clear()
         self._uncommitted_s = 0.0
         await self.emit({"type": "input_audio_buffer.cleared"})
 
-    async def _finish(self, settings: SessionSettings) -> None:
-        """End the present live session; its last events are emitted."""
-        if (stream := self._stream) is not None:
-            await self._emit_all(settings, await self._in_thread(stream.finish))
-            self._close_stream()
+    def _end_stream(self) -> None:
+        """End the present live session; its last events are not emitted yet."""
+        if self._present is not None:
+            self._ended_streams.append(self._present)
+            self._present = None
 
-    def _close_stream(self) -> None:
-        if self._stream is not None:
-            self._translator.next_stream(self._utterances, self._stream.fed_s)
-            self._stream = None
-            self._utterances = 0
+    async def _emit_ended(self) -> None:
+        """Emit the last events of live sessions that have ended; what failed is tried again."""
+        while self._ended_streams:
+            opened = self._ended_streams[0]
+            await self._emit_all(opened, await self._in_thread(opened.stream.finish))
+            self._drop_ended()
 
-    async def _emit_all(self, settings: SessionSettings, events: Iterator[Event]) -> None:
+    def _drop_ended(self) -> None:
+        opened = self._ended_streams.popleft()
+        self._translator.next_stream(opened.utterances, opened.stream.fed_s)
+
+    async def _emit_all(self, opened: _Opened, events: Iterator[Event]) -> None:
         # One after the other: what came before a failure of the model is not lost with it.
         while (event := await self._in_thread(lambda: next(events, None))) is not None:
-            if settings.audio.input.turn_detection is None:
+            self._finals += isinstance(event, Final)
+            if opened.settings.is_manual:
                 self._translator.manual(event)
                 continue
-            self._utterances = max(self._utterances, event.utterance)
+            opened.utterances = max(opened.utterances, event.utterance)
+            self._translator.has_logprobs = opened.settings.has_logprobs
             for server_event in self._translator.live(event):
                 await self.emit(server_event)
 
@@ -374,8 +423,20 @@ def _broken_off(transcribed_s: float | None) -> RequestError:
 
 def _transcribed_s(events: Iterable[ServerEvent]) -> float:
     """Return up to where the audio has final texts, in seconds of the session."""
-    segments = [segment for event in events for segment in event.get("segments", ())]
-    return max((s.get("chunk_end") or s["end"] for s in segments), default=0.0)
+    ends = (event["audio_end_ms"] for event in events if "segments" in event)
+    return max(ends, default=0) / 1000
+
+
+def _answer(event: ServerEvent) -> str | None:
+    """Return the kind of an event that answers an event of the client in the same way every time.
+
+    It is made again when a journal is replayed; the translator knows about events with an item.
+    Other errors are of events that were not accepted, or the model may not fail a second time.
+    """
+    if event["type"] in ("session.updated", "input_audio_buffer.cleared"):
+        return str(event["type"])
+    code = event.get("error", {}).get("code")
+    return code if code == _NOTHING_TO_COMMIT else None
 
 
 def _number(event: ServerEvent) -> int:

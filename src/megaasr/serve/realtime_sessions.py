@@ -252,7 +252,7 @@ class RealtimeSessions:
                 threshold=_within(
                     0.5 if turns is None else turns.threshold, _MIN_THRESHOLD, _MAX_THRESHOLD
                 ),
-                partials=settings.partials and turns is not None,
+                partials=settings.has_partials,
             ),
         )
 
