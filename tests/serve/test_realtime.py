@@ -491,6 +491,31 @@ def test_a_session_beyond_its_journal_loses_no_text_and_says_what_to_send_again(
             assert texts(until(socket, COMPLETED)) == expected[1:]
 
 
+def test_a_session_is_not_continued_by_another_model(tmp_path: Path, expected: list[str]) -> None:
+    first, second = (list(frames(sentences(name))) for name in ("1", "2"))
+    with running(data_dir=tmp_path) as server, connect(address(server)) as socket:
+        token = json.loads(socket.recv(timeout=60))["resume"]["token"]
+        socket.send(updated())
+        for frame in [*first, *second[: len(second) // 2]]:
+            socket.send(appended(frame))
+        last = int(until(socket, COMPLETED)[-1]["event_id"][6:])
+        socket.socket.close()  # it is not ended, but lost
+    for _ in range(2):  # the client may come a second time
+        with running(data_dir=tmp_path, encoder_attention="global") as server:
+            url = f"{address(server)}&session={token}&after={last}"
+            with connect(url) as socket:
+                assert json.loads(socket.recv(timeout=60))["type"] == "session.updated"
+                received = until_closed(socket)
+                assert socket.close_code == 4001
+            assert not texts(received)
+            assert [event["type"] for event in received].count("error") == 1
+            error = received[-1]["error"]
+            assert error["code"] == "session_not_resumable"
+            assert "another model" in error["message"]
+            seconds = float(re.search(r"from ([0-9.]+) s", error["message"])[1])  # type: ignore[index]
+            assert 1 < seconds <= len(first) / 10
+
+
 def test_a_session_survives_kill_9(tmp_path: Path, expected: list[str]) -> None:
     command = [sys.executable, "-m", "megaasr", "serve", "--model", "tiny", "--port", "0"]
     command += ["--preload", "--data-dir", str(tmp_path), "--log-level", "warning"]

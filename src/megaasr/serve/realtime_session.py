@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, Executor
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,14 @@ from megaasr.serve.realtime_protocol import (
     updated,
 )
 from megaasr.serve.session_journal import JournaledSession, SessionJournal
+from megaasr.serve.session_notices import (
+    FULL_JOURNAL,
+    JOURNAL_FULL,
+    MODEL_CHANGED,
+    ModelChangedError,
+    broken_off,
+    error_event,
+)
 from megaasr.stream.events import Event, Final
 from megaasr.stream.session import StreamSession
 
@@ -61,7 +69,8 @@ class RealtimeSession:
 
     Args:
         session_id: its identifier.
-        open_stream: opens a live session.
+        open_stream: opens a live session; raises a `ModelChangedError` if the session cannot be
+            continued with the model.
         executor: threads in which the model is waited for.
         journal: keeps what is received and sent; None without a journal.
         on_end: called when the session has ended, however it came.
@@ -101,7 +110,7 @@ class RealtimeSession:
         self._changed = asyncio.Condition()
         self._ended = False
         self._is_told_full = False  # that its journal is
-        self._is_broken_off = False  # it cannot be continued after a restart
+        self._break_reason: str | None = None  # why it cannot be continued after a restart
         self._worker = asyncio.create_task(self._work())
 
     @property
@@ -117,7 +126,7 @@ class RealtimeSession:
     @property
     def is_broken_off(self) -> bool:
         """Whether the process that it was opened in has ended, and it cannot be continued."""
-        return self._is_broken_off
+        return self._break_reason is not None
 
     async def receive(self, text: str) -> None:
         """Accept an event of the client; waits while too many are not processed.
@@ -126,8 +135,8 @@ class RealtimeSession:
             RequestError: the event is not valid, or the session cannot be continued; nothing of it
                 was accepted.
         """
-        if self._is_broken_off:
-            raise _broken_off(None)
+        if self._break_reason is not None:
+            raise broken_off(self._break_reason)
         event = parse_client_event(text)
         if self._is_repeated(event):
             return
@@ -136,7 +145,7 @@ class RealtimeSession:
             self._journal.add_received(text)
             if not (self._journal.is_complete or self._is_told_full):
                 self._is_told_full = True
-                await self.emit(_JOURNAL_FULL)
+                await self.emit(JOURNAL_FULL)
         await self._accept(event)
 
     async def replay(self, journaled: JournaledSession) -> None:
@@ -151,10 +160,7 @@ class RealtimeSession:
             self._events.append(sent)
             self._number = _number(sent)
         if not journaled.is_complete:
-            self._is_broken_off = True
-            error = error_event(_broken_off(_transcribed_s(journaled.sent)))
-            if not journaled.sent or journaled.sent[-1].get("error") != error["error"]:
-                await self.emit(error)
+            await self._break_off(FULL_JOURNAL)
             return
         events = await asyncio.to_thread(lambda: [*map(parse_client_event, journaled.received)])
         # All of them at once: the client is told at once where to go on, and waits for no model.
@@ -196,7 +202,7 @@ class RealtimeSession:
                 position = _number(event)
                 yield event
             if not following:
-                if self._ended or self._is_broken_off:
+                if self._ended or self.is_broken_off:
                     return
                 await self._wait_after(position)
 
@@ -248,7 +254,7 @@ class RealtimeSession:
     async def _accept(self, event: ClientEvent) -> None:
         self.frames += isinstance(event, BufferAppend)
         self._waiting.put_nowait(event)
-        while self._waiting.qsize() > _MAX_WAITING and not self._ended:
+        while self._waiting.qsize() > _MAX_WAITING and not (self._ended or self.is_broken_off):
             self._taken.clear()
             await self._taken.wait()
 
@@ -269,6 +275,9 @@ class RealtimeSession:
                     await self._clear()
             except CancelledError:
                 return  # the server stops
+            except ModelChangedError:
+                await self._break_off(MODEL_CHANGED)
+                return
             except Exception as error:
                 await self._fail(error)
 
@@ -374,6 +383,21 @@ class RealtimeSession:
             for server_event in self._translator.live(event):
                 await self.emit(server_event)
 
+    async def _break_off(self, reason: str) -> None:
+        """End a session of the last process, and tell from where on the audio has to be sent again.
+
+        Args:
+            reason: why it cannot be continued.
+        """
+        self._break_reason = reason
+        self._taken.set()
+        if self._journal is not None:
+            self._journal.drop_received()
+        error = error_event(broken_off(reason, self._events))
+        is_told = self._events and self._events[-1].get("error", {}).get("code")
+        if is_told != error["error"]["code"]:
+            await self.emit(error)
+
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
@@ -394,37 +418,6 @@ class RealtimeSession:
             "object": "realtime.transcription_session",
             **described,
         }
-
-
-def error_event(error: RequestError) -> ServerEvent:
-    """Return the event of an error, without its number."""
-    body = error.body()["error"]
-    return {"type": "error", "error": {**body, "event_id": None}}
-
-
-_JOURNAL_FULL: ServerEvent = {
-    "type": "session.journal_full",
-    "resume": {"after_restart": False},
-    "message": "the audio of this session exceeds max_journal_mb, or its disk is full, and is not "
-    "kept on the disk any more: the session goes on and can be resumed as long as the server runs, "
-    "but not after its end. Keep the audio whose text has not come, or open a new session.",
-}
-
-
-def _broken_off(transcribed_s: float | None) -> RequestError:
-    where = "" if transcribed_s is None else f" from {transcribed_s:.3f} s of this session on"
-    return RequestError(
-        409,
-        "the server's process has ended, and the journal of this session was full, so that it "
-        f"cannot be continued; open a new session and send the audio{where} again",
-        code="session_not_resumable",
-    )
-
-
-def _transcribed_s(events: Iterable[ServerEvent]) -> float:
-    """Return up to where the audio has final texts, in seconds of the session."""
-    ends = (event["audio_end_ms"] for event in events if "segments" in event)
-    return max(ends, default=0) / 1000
 
 
 def _answer(event: ServerEvent) -> str | None:

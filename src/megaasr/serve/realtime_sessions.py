@@ -21,6 +21,7 @@ from megaasr.serve.realtime_protocol import SessionSettings
 from megaasr.serve.realtime_session import RealtimeSession
 from megaasr.serve.served_model import ServedModel
 from megaasr.serve.session_journal import SessionJournal, read_journal
+from megaasr.serve.session_notices import ModelChangedError
 from megaasr.serve.settings import ServerSettings
 from megaasr.serve.transcription_form import TranscriptionRequest
 from megaasr.stream.options import StreamOptions
@@ -202,6 +203,8 @@ class RealtimeSessions:
         def open_stream(settings: SessionSettings) -> StreamSession:
             if not clients:  # the model was being loaded
                 clients.append(self._model.client(client, live=True))
+            if journal is not None and not journal.is_of_model(self._model_identity()):
+                raise ModelChangedError
             return self._open_stream(settings, clients[0])
 
         def on_end() -> None:
@@ -229,6 +232,12 @@ class RealtimeSessions:
         entry.restoring = asyncio.create_task(entry.session.replay(journaled))
         entry.expiry = asyncio.create_task(self._expire(entry))
         return entry
+
+    def _model_identity(self) -> str:
+        """Return what texts depend on, apart from the session's own settings."""
+        options = self._model.options
+        values = (self._model.identity(), options.route, options.threshold)
+        return hashlib.sha256(strict_json.dumps(values).encode()).hexdigest()
 
     def _open_stream(self, settings: SessionSettings, client: SharedModelClient) -> StreamSession:
         audio = settings.audio.input
