@@ -331,6 +331,44 @@ def test_audio_waits_for_a_model_that_cannot_be_loaded_yet(
         assert texts(until(socket, COMPLETED)) == expected[:1]
 
 
+def test_events_that_do_not_exist_cannot_be_asked_for(server: HttpServer) -> None:
+    with connect(address(server)) as first:
+        token = json.loads(first.recv())["resume"]["token"]
+        first.send(updated())
+        last = int(until(first, "session.updated")[-1]["event_id"][6:])
+        url = f"{address(server)}&session={token}&after="
+        with pytest.raises(InvalidStatus) as caught, connect(f"{url}{last + 1}"):
+            pass
+        assert caught.value.response.status_code == 409
+        first.send('{"type": "input_audio_buffer.clear"}')  # it has not been replaced
+        until(first, "input_audio_buffer.cleared")
+        with connect(f"{url}{last}") as second:
+            json.loads(second.recv(timeout=60))
+            until(second, "input_audio_buffer.cleared")
+
+
+def test_a_revoked_key_ends_open_sessions(serve: Callable[..., HttpServer], tmp_path: Path) -> None:
+    keys = {name: add_key(tmp_path / "keys", name) for name in ("ann", "bob")}
+    headers = {name: {"Authorization": f"Bearer {key}"} for name, key in keys.items()}
+    server = serve(api_keys=tmp_path / "keys")
+    lines = (tmp_path / "keys").read_text(encoding="utf-8").splitlines(keepends=True)
+    clear = '{"type": "input_audio_buffer.clear"}'
+    with (
+        connect(address(server), additional_headers=headers["ann"]) as ann,
+        connect(address(server), additional_headers=headers["bob"]) as bob,
+    ):
+        (tmp_path / "keys").write_text("no key\n", encoding="utf-8")  # while it is edited
+        for socket in (ann, bob):
+            socket.send(clear)
+            until(socket, "input_audio_buffer.cleared")
+        (tmp_path / "keys").write_text(lines[1], encoding="utf-8")
+        ann.send(clear)
+        assert not until_closed(ann)
+        assert ann.close_code == 1008
+        bob.send(clear)
+        until(bob, "input_audio_buffer.cleared")
+
+
 def test_sessions_of_others_cannot_be_resumed(
     serve: Callable[..., HttpServer], tmp_path: Path
 ) -> None:

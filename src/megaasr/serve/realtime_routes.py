@@ -42,9 +42,9 @@ async def realtime(
     services.model.require_name(model)
     sessions = services.realtime
     if session is None:
-        attachment = sessions.open(client_of(websocket))
+        attachment, after = sessions.open(client_of(websocket)), 0
     else:
-        attachment = await sessions.resume(session, client_of(websocket))
+        attachment = await sessions.resume(session, client_of(websocket), after)
     live = attachment.session
     ended = False
     try:

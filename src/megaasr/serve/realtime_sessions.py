@@ -120,11 +120,16 @@ class RealtimeSessions:
         token = f"sess_{secrets.token_urlsafe(24)}"
         return self._attach(token, self._create(token, client))
 
-    async def resume(self, token: str, client: str) -> Attachment:
+    async def resume(self, token: str, client: str, after: int) -> Attachment:
         """Return a session whose connection was lost; from its journal after a restart.
 
+        Args:
+            token: its secret name.
+            client: who resumes it.
+            after: number of the last event that the client has received.
+
         Raises:
-            RequestError: 404, there is none, or it has ended.
+            RequestError: 404, there is none, or it has ended; 409, it has no such event.
         """
         entry = self._entries.get(token) or self._restore(token, client)
         if entry is None or not hmac.compare_digest(entry.client.encode(), client.encode()):
@@ -137,6 +142,13 @@ class RealtimeSessions:
         if entry.restoring is not None:
             # Two connections may wait for it, and the first may be lost before the end.
             await asyncio.shield(entry.restoring)
+        if after > (last := entry.session.last_number):
+            raise RequestError(
+                409,
+                f"this session has no event {after}; its last one is {last}",
+                param="after",
+                code="event_not_found",
+            )
         if entry.expiry is not None:
             entry.expiry.cancel()
         if entry.attachment is not None:
