@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ from megaasr.audio.files import resample
 from megaasr.model.hub import find_model
 from megaasr.serve import model_loading
 from megaasr.serve.access import add_key
-from megaasr.serve.realtime_protocol import AudioFormat
+from megaasr.serve.realtime_protocol import MAX_FRAME_BYTES, AudioFormat
 from megaasr.serve.session_journal import SessionJournal, read_journal
 from running_server import CLIPS, running
 
@@ -229,6 +230,20 @@ def test_mistakes_are_events_and_the_session_goes_on(
         until(socket, "input_audio_buffer.cleared")
 
 
+def test_a_frame_may_be_as_long_as_the_docs_say(server: HttpServer) -> None:
+    sizes = (MAX_FRAME_BYTES, MAX_FRAME_BYTES + 2)
+    long, too_long = (base64.b64encode(bytes(size)).decode() for size in sizes)
+    with connect(address(server), max_size=None) as socket:
+        socket.send(updated(turn_detection=None))
+        until(socket, "session.updated")
+        socket.send(appended(too_long))
+        assert json.loads(socket.recv(timeout=60))["error"]["code"] == "invalid_audio"
+        socket.send(appended(long, sequence=1))
+        socket.send(appended("AAAA", sequence=9))
+        error = json.loads(socket.recv(timeout=60))["error"]
+        assert error["message"].startswith("frame 9 follows frame 1")
+
+
 def test_a_lost_connection_is_resumed_and_nothing_is_lost_or_doubled(
     server: HttpServer, expected: list[str]
 ) -> None:
@@ -387,6 +402,31 @@ def test_sessions_of_others_cannot_be_resumed(
         assert caught.value.response.status_code == 404
         socket.send('{"type": "input_audio_buffer.clear"}')  # nobody has replaced her
         until(socket, "input_audio_buffer.cleared")
+
+
+class _Records(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_a_websocket_that_is_refused_is_no_error_of_the_server(server: HttpServer) -> None:
+    records = _Records()
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(records)
+    try:
+        with pytest.raises(InvalidStatus), connect(f"{address(server)}&session=unknown"):
+            pass
+        with connect(address(server)) as socket:  # handled by the server after the other
+            socket.recv(timeout=60)
+    finally:
+        logger.removeHandler(records)
+    assert not [message for message in records.messages if "handshake" in message]
 
 
 def test_websockets_that_are_refused_have_openais_errors(server: HttpServer) -> None:

@@ -24,6 +24,8 @@ LOGPROBS = "item.input_audio_transcription.logprobs"
 """OpenAI's name of what `include` may ask for."""
 MAX_FRAME_BYTES = 15 * 2**20
 """Largest audio of one event, as at OpenAI."""
+MAX_EVENT_BYTES = MAX_FRAME_BYTES * 4 // 3 + 2**20
+"""Largest event of a client: such a frame in base64, and what is around it."""
 
 
 class _Lenient(BaseModel):
