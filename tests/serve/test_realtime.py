@@ -27,7 +27,7 @@ from megaasr.audio.files import resample
 from megaasr.model.hub import find_model
 from megaasr.serve import model_loading
 from megaasr.serve.access import add_key
-from megaasr.serve.realtime_protocol import MAX_FRAME_BYTES, AudioFormat
+from megaasr.serve.realtime_protocol import MAX_FRAME_BYTES, AudioFormat, unused_fields
 from megaasr.serve.session_journal import SessionJournal, read_journal
 from running_server import CLIPS, running
 
@@ -214,12 +214,22 @@ def test_mistakes_are_events_and_the_session_goes_on(
             (appended(base64.b64encode(b"abc").decode()), "invalid_audio"),
             (updated(rate=11025), "invalid_value"),
             (updated(transcription={"prompt": "ab " * 4000}), "invalid_value"),
+            (updated(transcription={"language": "klingon"}), "invalid_value"),
+            (updated(transcription={"languages": ["zz"]}), "invalid_value"),
+            (updated(transcription={"model": "nonsense"}), "model_not_found"),
+            (updated(transcription={"langage": "en"}), "unknown_field"),
+            ('{"type": "session.update", "session": {"parials": false}}', "unknown_field"),
+            ('{"type": "session.update", "session": {"include": 5}}', "invalid_event"),
             (appended("AAAA", sequence=5), "frames_missing"),
             ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer_commit_empty"),
         ):
             socket.send(text)
             error = json.loads(socket.recv(timeout=60))
             assert (error["type"], error["error"]["code"]) == ("error", code)
+        socket.send(updated(transcription=None, noise_reduction={"type": "near_field"}))
+        answer = until(socket, "session.updated")[-1]
+        assert answer["ignored"] == ["audio.input.transcription", "audio.input.noise_reduction"]
+        assert answer["session"]["audio"]["input"]["transcription"] is not None
         socket.send(b"binary")
         assert json.loads(socket.recv(timeout=60))["error"]["code"] == "invalid_event"
         socket.send(updated())
@@ -228,6 +238,29 @@ def test_mistakes_are_events_and_the_session_goes_on(
         assert texts(until(socket, COMPLETED)) == expected[:1]
         socket.send('{"type": "input_audio_buffer.clear"}')
         until(socket, "input_audio_buffer.cleared")
+
+
+def test_the_fields_of_openais_clients_are_accepted() -> None:
+    detection = {"type": "server_vad", "create_response": True, "interrupt_response": True}
+    detection |= {"idle_timeout_ms": None, "prefix_padding_ms": 300, "eagerness": "auto"}
+    audio_input = {
+        "format": {"type": "audio/pcm", "rate": 24000},
+        "noise_reduction": None,
+        "transcription": {"model": "whisper-1", "language": "en", "delay": "low", "prompt": "a"},
+        "turn_detection": detection,
+    }
+    conversation = "instructions max_output_tokens model output_modalities parallel_tool_calls"
+    names = [*conversation.split(), "prompt", "reasoning", "tool_choice", "tools", "tracing"]
+    unused = unused_fields(
+        {
+            "type": "transcription",
+            "audio": {"input": audio_input, "output": {"voice": "alloy"}},
+            "include": ["item.input_audio_transcription.logprobs"],
+            **dict.fromkeys([*names, "truncation"]),
+        }
+    )
+    assert "audio.input.turn_detection.create_response" in unused
+    assert not {"include", "audio.input.format", "audio.input.turn_detection"} & set(unused)
 
 
 def test_a_frame_may_be_as_long_as_the_docs_say(server: HttpServer) -> None:

@@ -22,6 +22,7 @@ from megaasr.serve.realtime_protocol import (
     SessionSettings,
     SessionUpdate,
     parse_client_event,
+    unused_fields,
     updated,
 )
 from megaasr.serve.session_journal import JournaledSession, SessionJournal
@@ -73,6 +74,7 @@ class RealtimeSession:
             continued with the model.
         executor: threads in which the model is waited for.
         journal: keeps what is received and sent; None without a journal.
+        check: raises a `RequestError` if the server cannot do what settings ask for.
         on_end: called when the session has ended, however it came.
 
     Attributes:
@@ -88,6 +90,7 @@ class RealtimeSession:
         executor: Executor,
         *,
         journal: SessionJournal | None = None,
+        check: Callable[[SessionSettings], None] = lambda settings: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.session_id = session_id
@@ -96,6 +99,7 @@ class RealtimeSession:
         self._open_stream = open_stream
         self._executor = executor
         self._journal = journal
+        self._check_settings = check
         self._on_end = on_end
         self._translator = EventTranslator(f"item_{session_id[-12:]}_")
         self._present: _Opened | None = None
@@ -249,7 +253,10 @@ class RealtimeSession:
         if isinstance(event, BufferAppend):
             self.settings.audio.input.format.decode(event.audio)
         elif isinstance(event, SessionUpdate):
-            self.settings = updated(self.settings, event.session)
+            settings = updated(self.settings, event.session)
+            unused_fields(event.session)  # refuses misspelt ones
+            self._check_settings(settings)
+            self.settings = settings
 
     async def _accept(self, event: ClientEvent) -> None:
         self.frames += isinstance(event, BufferAppend)
@@ -266,7 +273,7 @@ class RealtimeSession:
             try:
                 if isinstance(event, SessionUpdate):
                     former, settings = settings, updated(settings, event.session)
-                    await self._update(former, settings)
+                    await self._update(former, settings, unused_fields(event.session))
                 elif isinstance(event, BufferAppend):
                     await self._feed(settings, settings.audio.input.format.decode(event.audio))
                 elif isinstance(event, BufferCommit):
@@ -281,7 +288,9 @@ class RealtimeSession:
             except Exception as error:
                 await self._fail(error)
 
-    async def _update(self, former: SessionSettings, settings: SessionSettings) -> None:
+    async def _update(
+        self, former: SessionSettings, settings: SessionSettings, unused: list[str]
+    ) -> None:
         try:
             if not settings.decodes_as(former):
                 await self._change(former, settings)
@@ -292,7 +301,8 @@ class RealtimeSession:
             raise
         except Exception as error:  # the audio before is tried again; the settings are changed
             await self._fail(error)
-        await self.emit({"type": "session.updated", "session": self.describe(settings)})
+        event = {"type": "session.updated", "session": self.describe(settings)}
+        await self.emit({**event, "ignored": unused} if unused else event)
 
     async def _change(self, former: SessionSettings, settings: SessionSettings) -> None:
         """Transcribe the audio so far with the former settings."""

@@ -229,6 +229,9 @@ class RealtimeSessions:
             open_stream,
             self._executor,
             journal=journal,
+            check=lambda settings: self._model.require_name(
+                settings.audio.input.transcription.model
+            ),
             on_end=on_end,
         )
         self._entries[token] = _Entry(session, client)
@@ -255,15 +258,13 @@ class RealtimeSessions:
         audio = settings.audio.input
         speech = audio.transcription
         turns = audio.turn_detection
-        terms = () if speech is None else filter(None, (speech.prompt, *(speech.keywords or ())))
-        languages = () if speech is None else speech.languages or ()
-        language = None if speech is None else speech.language
+        terms = filter(None, (speech.prompt, *(speech.keywords or ())))
         request = TranscriptionRequest(route=settings.route)
         return StreamSession(
             self._model.recognizer(client, request, detect_speech),
             StreamOptions(
                 sample_rate=audio.format.sample_rate,
-                language=languages[0] if language is None and len(languages) == 1 else language,
+                language=speech.forced_language,
                 context=", ".join(terms),
                 end_silence_s=_within(
                     0.5 if turns is None else turns.silence_duration_ms / 1000,
