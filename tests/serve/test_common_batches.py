@@ -33,10 +33,10 @@ class Recorder:
     def __init__(self, server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
         loaded = server.services.model._loading.loaded
         assert loaded is not None
-        self._recognize = loaded[1].model.recognize
+        self._recognize = loaded.shared.model.recognize
         self.batches: list[list[float]] = []
         self.permitted = threading.Event()
-        monkeypatch.setattr(loaded[1].model, "recognize", self.recognize)
+        monkeypatch.setattr(loaded.shared.model, "recognize", self.recognize)
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         self.batches.append([request.samples.size / 16000 for request in requests])

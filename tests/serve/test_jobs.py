@@ -33,8 +33,10 @@ from megaasr.serve import model_loading
 from megaasr.serve.http_server import HttpServer
 from megaasr.serve.job_store import JobStore
 from megaasr.serve.recognition_journal import JournaledModel
+from megaasr.serve.served_model import ServedModel
 from megaasr.serve.settings import load_settings
 from megaasr.serve.transcription_form import TranscriptionForm
+from megaasr.transcribe.bundle import ModelOptions
 
 CLIP = CLIPS / "1-clean.flac"
 FORM = TranscriptionForm()
@@ -115,7 +117,7 @@ class Counting:
 
 def test_nothing_is_decoded_twice(store: JobStore) -> None:
     model = Counting()
-    journaled = JournaledModel(model, store, queued(store))
+    journaled = JournaledModel(model, store, queued(store), "tiny")
     requests = [Request(np.zeros(size, dtype=np.float32)) for size in (4, 5, 6)]
     assert [r.text for r in journaled.recognize(requests[:2])] == ["4", "5"]
     with pytest.raises(CancelledError):
@@ -129,6 +131,35 @@ def test_nothing_is_decoded_twice(store: JobStore) -> None:
         groups = journaled.sample(requests[:1], SamplingSettings(2, 0.5))
         assert [[r.text for r in group] for group in groups] == [["4", "4"]]
     assert len(model.sizes) == 7
+
+
+def test_another_model_does_not_get_what_the_first_one_decoded(store: JobStore) -> None:
+    job_id, requests = queued(store), [Request(np.zeros(4, dtype=np.float32))]
+    models = [Counting(), Counting()]
+    for model, identity in zip(models, ("tiny", "small"), strict=True):
+        journaled = JournaledModel(model, store, job_id, identity)
+        journaled.recognize(requests)
+        journaled.sample(requests, SamplingSettings(2, 0.5))
+    assert [model.sizes for model in models] == [[4, 4], [4, 4]]
+
+
+def test_a_model_is_known_by_its_contents(tmp_path: Path) -> None:
+    def identity(name: str, **options: Any) -> str:
+        served = ServedModel(ModelOptions(name, **options))
+        served.start(retry=False)
+        try:
+            return served.identity()
+        finally:
+            served.close()
+
+    shutil.copytree(find_model("tiny"), tmp_path / "same")
+    shutil.copytree(find_model("tiny"), tmp_path / "other")
+    (adapter,) = (tmp_path / "other").glob("*/adapter_model.safetensors")
+    shutil.rmtree(adapter.parent)
+    tiny = identity("tiny")
+    assert identity(str(tmp_path / "same"), route="base") == tiny
+    assert identity(str(tmp_path / "other")) != tiny
+    assert identity("tiny", dtype="bfloat16") != tiny
 
 
 def submit(url: str, path: Path = CLIP, **fields: str) -> httpx.Response:

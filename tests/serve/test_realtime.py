@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ from megaasr.audio.files import resample
 from megaasr.model.hub import find_model
 from megaasr.serve import model_loading
 from megaasr.serve.access import add_key
-from megaasr.serve.realtime_protocol import AudioFormat
+from megaasr.serve.realtime_protocol import MAX_FRAME_BYTES, AudioFormat, unused_fields
 from megaasr.serve.session_journal import SessionJournal, read_journal
 from running_server import CLIPS, running
 
@@ -213,12 +214,22 @@ def test_mistakes_are_events_and_the_session_goes_on(
             (appended(base64.b64encode(b"abc").decode()), "invalid_audio"),
             (updated(rate=11025), "invalid_value"),
             (updated(transcription={"prompt": "ab " * 4000}), "invalid_value"),
+            (updated(transcription={"language": "klingon"}), "invalid_value"),
+            (updated(transcription={"languages": ["zz"]}), "invalid_value"),
+            (updated(transcription={"model": "nonsense"}), "model_not_found"),
+            (updated(transcription={"langage": "en"}), "unknown_field"),
+            ('{"type": "session.update", "session": {"parials": false}}', "unknown_field"),
+            ('{"type": "session.update", "session": {"include": 5}}', "invalid_event"),
             (appended("AAAA", sequence=5), "frames_missing"),
             ('{"type": "input_audio_buffer.commit"}', "input_audio_buffer_commit_empty"),
         ):
             socket.send(text)
             error = json.loads(socket.recv(timeout=60))
             assert (error["type"], error["error"]["code"]) == ("error", code)
+        socket.send(updated(transcription=None, noise_reduction={"type": "near_field"}))
+        answer = until(socket, "session.updated")[-1]
+        assert answer["ignored"] == ["audio.input.transcription", "audio.input.noise_reduction"]
+        assert answer["session"]["audio"]["input"]["transcription"] is not None
         socket.send(b"binary")
         assert json.loads(socket.recv(timeout=60))["error"]["code"] == "invalid_event"
         socket.send(updated())
@@ -227,6 +238,43 @@ def test_mistakes_are_events_and_the_session_goes_on(
         assert texts(until(socket, COMPLETED)) == expected[:1]
         socket.send('{"type": "input_audio_buffer.clear"}')
         until(socket, "input_audio_buffer.cleared")
+
+
+def test_the_fields_of_openais_clients_are_accepted() -> None:
+    detection = {"type": "server_vad", "create_response": True, "interrupt_response": True}
+    detection |= {"idle_timeout_ms": None, "prefix_padding_ms": 300, "eagerness": "auto"}
+    audio_input = {
+        "format": {"type": "audio/pcm", "rate": 24000},
+        "noise_reduction": None,
+        "transcription": {"model": "whisper-1", "language": "en", "delay": "low", "prompt": "a"},
+        "turn_detection": detection,
+    }
+    conversation = "instructions max_output_tokens model output_modalities parallel_tool_calls"
+    names = [*conversation.split(), "prompt", "reasoning", "tool_choice", "tools", "tracing"]
+    unused = unused_fields(
+        {
+            "type": "transcription",
+            "audio": {"input": audio_input, "output": {"voice": "alloy"}},
+            "include": ["item.input_audio_transcription.logprobs"],
+            **dict.fromkeys([*names, "truncation"]),
+        }
+    )
+    assert "audio.input.turn_detection.create_response" in unused
+    assert not {"include", "audio.input.format", "audio.input.turn_detection"} & set(unused)
+
+
+def test_a_frame_may_be_as_long_as_the_docs_say(server: HttpServer) -> None:
+    sizes = (MAX_FRAME_BYTES, MAX_FRAME_BYTES + 2)
+    long, too_long = (base64.b64encode(bytes(size)).decode() for size in sizes)
+    with connect(address(server), max_size=None) as socket:
+        socket.send(updated(turn_detection=None))
+        until(socket, "session.updated")
+        socket.send(appended(too_long))
+        assert json.loads(socket.recv(timeout=60))["error"]["code"] == "invalid_audio"
+        socket.send(appended(long, sequence=1))
+        socket.send(appended("AAAA", sequence=9))
+        error = json.loads(socket.recv(timeout=60))["error"]
+        assert error["message"].startswith("frame 9 follows frame 1")
 
 
 def test_a_lost_connection_is_resumed_and_nothing_is_lost_or_doubled(
@@ -283,7 +331,7 @@ def test_a_text_before_a_failure_of_the_model_is_not_lost(
     server = serve()
     loaded = server.services.model._loading.loaded
     assert loaded is not None
-    recognize = loaded[1].model.recognize
+    recognize = loaded.shared.model.recognize
     calls = 0
 
     def fail_once(requests: Any) -> Any:
@@ -293,7 +341,7 @@ def test_a_text_before_a_failure_of_the_model_is_not_lost(
             raise RuntimeError("the device was lost")
         return recognize(requests)
 
-    monkeypatch.setattr(loaded[1].model, "recognize", fail_once)
+    monkeypatch.setattr(loaded.shared.model, "recognize", fail_once)
     settings = {"type": "transcription", "partials": False}
     with connect(address(server)) as socket:
         socket.send(updated())
@@ -331,6 +379,44 @@ def test_audio_waits_for_a_model_that_cannot_be_loaded_yet(
         assert texts(until(socket, COMPLETED)) == expected[:1]
 
 
+def test_events_that_do_not_exist_cannot_be_asked_for(server: HttpServer) -> None:
+    with connect(address(server)) as first:
+        token = json.loads(first.recv())["resume"]["token"]
+        first.send(updated())
+        last = int(until(first, "session.updated")[-1]["event_id"][6:])
+        url = f"{address(server)}&session={token}&after="
+        with pytest.raises(InvalidStatus) as caught, connect(f"{url}{last + 1}"):
+            pass
+        assert caught.value.response.status_code == 409
+        first.send('{"type": "input_audio_buffer.clear"}')  # it has not been replaced
+        until(first, "input_audio_buffer.cleared")
+        with connect(f"{url}{last}") as second:
+            json.loads(second.recv(timeout=60))
+            until(second, "input_audio_buffer.cleared")
+
+
+def test_a_revoked_key_ends_open_sessions(serve: Callable[..., HttpServer], tmp_path: Path) -> None:
+    keys = {name: add_key(tmp_path / "keys", name) for name in ("ann", "bob")}
+    headers = {name: {"Authorization": f"Bearer {key}"} for name, key in keys.items()}
+    server = serve(api_keys=tmp_path / "keys")
+    lines = (tmp_path / "keys").read_text(encoding="utf-8").splitlines(keepends=True)
+    clear = '{"type": "input_audio_buffer.clear"}'
+    with (
+        connect(address(server), additional_headers=headers["ann"]) as ann,
+        connect(address(server), additional_headers=headers["bob"]) as bob,
+    ):
+        (tmp_path / "keys").write_text("no key\n", encoding="utf-8")  # while it is edited
+        for socket in (ann, bob):
+            socket.send(clear)
+            until(socket, "input_audio_buffer.cleared")
+        (tmp_path / "keys").write_text(lines[1], encoding="utf-8")
+        ann.send(clear)
+        assert not until_closed(ann)
+        assert ann.close_code == 1008
+        bob.send(clear)
+        until(bob, "input_audio_buffer.cleared")
+
+
 def test_sessions_of_others_cannot_be_resumed(
     serve: Callable[..., HttpServer], tmp_path: Path
 ) -> None:
@@ -349,6 +435,31 @@ def test_sessions_of_others_cannot_be_resumed(
         assert caught.value.response.status_code == 404
         socket.send('{"type": "input_audio_buffer.clear"}')  # nobody has replaced her
         until(socket, "input_audio_buffer.cleared")
+
+
+class _Records(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_a_websocket_that_is_refused_is_no_error_of_the_server(server: HttpServer) -> None:
+    records = _Records()
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(records)
+    try:
+        with pytest.raises(InvalidStatus), connect(f"{address(server)}&session=unknown"):
+            pass
+        with connect(address(server)) as socket:  # handled by the server after the other
+            socket.recv(timeout=60)
+    finally:
+        logger.removeHandler(records)
+    assert not [message for message in records.messages if "handshake" in message]
 
 
 def test_websockets_that_are_refused_have_openais_errors(server: HttpServer) -> None:
@@ -489,6 +600,31 @@ def test_a_session_beyond_its_journal_loses_no_text_and_says_what_to_send_again(
             for frame in frames(samples):
                 socket.send(appended(frame))
             assert texts(until(socket, COMPLETED)) == expected[1:]
+
+
+def test_a_session_is_not_continued_by_another_model(tmp_path: Path, expected: list[str]) -> None:
+    first, second = (list(frames(sentences(name))) for name in ("1", "2"))
+    with running(data_dir=tmp_path) as server, connect(address(server)) as socket:
+        token = json.loads(socket.recv(timeout=60))["resume"]["token"]
+        socket.send(updated())
+        for frame in [*first, *second[: len(second) // 2]]:
+            socket.send(appended(frame))
+        last = int(until(socket, COMPLETED)[-1]["event_id"][6:])
+        socket.socket.close()  # it is not ended, but lost
+    for _ in range(2):  # the client may come a second time
+        with running(data_dir=tmp_path, encoder_attention="global") as server:
+            url = f"{address(server)}&session={token}&after={last}"
+            with connect(url) as socket:
+                assert json.loads(socket.recv(timeout=60))["type"] == "session.updated"
+                received = until_closed(socket)
+                assert socket.close_code == 4001
+            assert not texts(received)
+            assert [event["type"] for event in received].count("error") == 1
+            error = received[-1]["error"]
+            assert error["code"] == "session_not_resumable"
+            assert "another model" in error["message"]
+            seconds = float(re.search(r"from ([0-9.]+) s", error["message"])[1])  # type: ignore[index]
+            assert 1 < seconds <= len(first) / 10
 
 
 def test_a_session_survives_kill_9(tmp_path: Path, expected: list[str]) -> None:

@@ -50,6 +50,8 @@ def test_names_of_a_language(code: str, names: str) -> None:
         ("Portuguese (Brazil)", "pt"),
         ("Chinese (Simplified)", "zh"),
         ("Chinese, Mandarin", "zh"),
+        ("en,de", "en,de"),  # two languages are none
+        ("English / German", "english / german"),
         ("  simplified   chinese ", "zh"),
         ("Norwegian Bokmål", "nb"),
         ("Haitian Creole", "ht"),

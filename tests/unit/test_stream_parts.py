@@ -77,8 +77,10 @@ def frames_of(pattern: list[tuple[float, float]]) -> list[DetectedFrame]:
     ]
 
 
-def boundaries(pattern: list[tuple[float, float]], *, longest_s: float = 30.0) -> list[Boundary]:
-    endpointer = Endpointer(0.6, longest_s, 0.5)
+def boundaries(
+    pattern: list[tuple[float, float]], *, longest_s: float = 30.0, end_silence_s: float = 0.6
+) -> list[Boundary]:
+    endpointer = Endpointer(end_silence_s, longest_s, 0.5)
     result = [b for frame in frames_of(pattern) for b in endpointer.add(frame)]
     return [*result, *endpointer.finish()]
 
@@ -126,6 +128,29 @@ def test_a_long_doubtful_stretch_is_divided() -> None:
     ends = [s.start + len(s.samples) for s in parts if isinstance(s, DoubtfulStretch)]
     starts = [s.start for s in parts if isinstance(s, DoubtfulStretch)]
     assert starts[1:] == ends[:-1]
+
+
+@pytest.mark.parametrize("end_silence_s", [0.1, 0.2, 0.4, 0.6])
+@pytest.mark.parametrize("pause_s", [0.1, 0.25, 0.5, 1.0])
+def test_what_may_be_speech_is_not_decoded_again_with_the_utterance_after_it(
+    end_silence_s: float, pause_s: float
+) -> None:
+    pattern = [(1.3, 0), (0.6, 0.3), (pause_s, 0), (1.3, 0.9), (1, 0)]
+    doubtful, onset, utterance = boundaries(pattern, end_silence_s=end_silence_s)
+    assert isinstance(doubtful, DoubtfulStretch)
+    assert isinstance(onset, Onset)
+    assert isinstance(utterance, LiveUtterance)
+    assert doubtful.speech_end <= onset.start == utterance.start
+
+
+def test_a_doubtful_stretch_of_full_length_is_not_decoded_again() -> None:
+    first, *others = boundaries([(9.9, 0.3), (2, 0.9), (1, 0)], longest_s=10.0)
+    assert isinstance(first, DoubtfulStretch)
+    end = first.start + len(first.samples)
+    for boundary in others:
+        assert boundary.start >= end
+        if isinstance(boundary, DoubtfulStretch | LiveUtterance):
+            end = boundary.start + len(boundary.samples)
 
 
 def test_speech_from_the_first_sample_and_to_the_last() -> None:

@@ -165,6 +165,24 @@ class AccessRules:
             )
         return name
 
+    def is_revoked(self, headers: Mapping[str, str], name: str) -> bool:
+        """Return whether the key of a request that passed before is valid no more.
+
+        While the file of the keys cannot be used, nothing is known to be revoked.
+
+        Args:
+            headers: headers of the request.
+            name: what `client_name` returned for it.
+        """
+        if self._keys is None:
+            return False
+        try:
+            return self.client_name(headers, "") != name
+        except RequestError as error:
+            return error.status == 401
+        except UsageError:
+            return False
+
 
 def bearer_key(headers: Mapping[str, str]) -> str | None:
     """Return the key in the header `Authorization`; None without one."""

@@ -88,6 +88,21 @@ class Gate:
             code="file_too_large",
         )
 
+    def while_admitted(self, scope: Scope, receive: Receive, send: Send) -> Receive:
+        """Return a `receive` of a WebSocket that closes it when its key is revoked."""
+        headers = Headers(scope=scope)
+
+        async def checked() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive" and self._rules.is_revoked(
+                headers, scope["state"]["client"]
+            ):
+                await send({"type": "websocket.close", "code": 1008, "reason": "key revoked"})
+                return {"type": "websocket.disconnect", "code": 1008}
+            return message
+
+        return checked
+
     async def call(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to the application."""
         await self._app(scope, receive, send)
@@ -147,6 +162,8 @@ class _Exchange:
             receive = self._receive
             if self._scope["type"] == "http":
                 receive = self._gate.limited(receive)
+            else:
+                receive = self._gate.while_admitted(self._scope, receive, self._send)
             await self._gate.call(self._scope, receive, self._answer)
         except ClientDisconnect:
             self._status = None  # the framework has "answered" nobody with a 500

@@ -13,6 +13,7 @@ from megaasr.audio.waveform import AudioWarning
 from megaasr.errors import UsageError
 from megaasr.serve.access import LOOPBACK_HOSTS
 from megaasr.serve.app import create_app
+from megaasr.serve.realtime_protocol import MAX_EVENT_BYTES
 from megaasr.serve.request_deadline import DeadlineProtocol
 from megaasr.serve.request_log import configure_logging
 from megaasr.serve.services import Services
@@ -115,6 +116,7 @@ def _config(settings: ServerSettings, services: Services) -> uvicorn.Config:
         http=DeadlineProtocol,
         ws="websockets-sansio",
         ws_ping_interval=None,
+        ws_max_size=MAX_EVENT_BYTES,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=round(settings.shutdown_s),

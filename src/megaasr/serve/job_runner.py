@@ -9,15 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
 
-from megaasr.model.interface import SpeechModel
 from megaasr.serve.error_responses import as_request_error
 from megaasr.serve.job_store import Job, JobStore
 from megaasr.serve.model_loading import ModelNotLoadedError
-from megaasr.serve.recognition_journal import JournaledModel
 from megaasr.serve.transcription_run import TranscriptionRun
 
-StartRun = Callable[[Job, Path, Callable[[SpeechModel], SpeechModel]], TranscriptionRun]
-"""Returns a run for a job, given its recording and a wrapper of the model."""
+StartRun = Callable[[Job, Path], TranscriptionRun]
+"""Returns a run for a job, given its recording."""
 
 _CLEANING_S = 60.0
 _MIN_RETRY_S = 1.0  # between attempts at a job while the model cannot be loaded
@@ -93,7 +91,7 @@ class JobRunner:
         error: Exception | None = None
         _LOGGER.info("job started", extra={"job": job.id, "client": job.client})
         try:
-            async with self._start_run(job, path, self._journaled(job)) as run:
+            async with self._start_run(job, path) as run:
                 self._runs[job.id] = run
                 async for segment in run.segments():
                     self._store.advance(job.id, segment.chunk_end or segment.end)
@@ -118,9 +116,6 @@ class JobRunner:
         else:
             self._store.complete(job.id, transcripts)
         _LOGGER.info("job ended", extra={"job": job.id, "failed": error is not None})
-
-    def _journaled(self, job: Job) -> Callable[[SpeechModel], SpeechModel]:
-        return lambda model: JournaledModel(model, self._store, job.id)
 
     async def _clean(self) -> None:
         while True:

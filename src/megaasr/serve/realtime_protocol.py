@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from megaasr.errors import UsageError
+from megaasr.model.prompt import language_name
 from megaasr.serve.error_responses import RequestError
-from megaasr.serve.transcription_form import check_context
+from megaasr.serve.transcription_form import check_context, refuse_misspelt
+from megaasr.text.languages import canonical_language
 
 PCM_RATES = (8000, 16000, 24000, 48000)
 """Sample rates of PCM in Hz."""
 G711_RATE = 8000
 """Sample rate of G.711 in Hz."""
+LOGPROBS = "item.input_audio_transcription.logprobs"
+"""OpenAI's name of what `include` may ask for."""
 MAX_FRAME_BYTES = 15 * 2**20
 """Largest audio of one event, as at OpenAI."""
+MAX_EVENT_BYTES = MAX_FRAME_BYTES * 4 // 3 + 2**20
+"""Largest event of a client: such a frame in base64, and what is around it."""
 
 
 class _Lenient(BaseModel):
@@ -97,22 +105,35 @@ class Transcription(_Lenient):
     prompt: str | None = None
     keywords: tuple[str, ...] | None = None
 
+    @property
+    def forced_language(self) -> str | None:
+        """The language that the model is told, by the name that the client gave it."""
+        if self.language or len(self.languages or ()) != 1:
+            return self.language
+        return (self.languages or ())[0]
+
     def check(self) -> None:
-        """Check the length of the texts.
+        """Check the length of the texts, and the language.
 
         Raises:
-            RequestError: they are too long.
+            RequestError: they are too long, or the model does not know the language.
         """
-        check_context(
-            self.prompt or "", self.keywords or (), param="session.audio.input.transcription"
-        )
+        param = "session.audio.input.transcription"
+        check_context(self.prompt or "", self.keywords or (), param=param)
+        if canonical_language(self.forced_language) is not None:
+            try:
+                language_name(self.forced_language or "")
+            except UsageError as error:
+                raise RequestError(
+                    400, str(error), param=f"{param}.language", code="invalid_value"
+                ) from error
 
 
 class AudioInput(_Lenient):
     """Settings of the incoming audio; fields that are not sent keep their values."""
 
     format: AudioFormat = AudioFormat()
-    transcription: Transcription | None = Transcription()
+    transcription: Transcription = Transcription()
     turn_detection: TurnDetection | None = TurnDetection()
 
 
@@ -130,6 +151,25 @@ class SessionSettings(_Lenient):
     include: tuple[str, ...] | None = None
     partials: bool = True
     route: Literal["auto", "base", "robust"] | None = None
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether the client ends the turns."""
+        return self.audio.input.turn_detection is None
+
+    @property
+    def has_partials(self) -> bool:
+        """Whether unfinished text is sent."""
+        return self.partials and not self.is_manual
+
+    @property
+    def has_logprobs(self) -> bool:
+        """Whether the logarithms of the words' confidences are sent."""
+        return LOGPROBS in (self.include or ())
+
+    def decodes_as(self, other: SessionSettings) -> bool:
+        """Return whether a live session that was opened with other settings can go on."""
+        return (self.audio, self.route) == (other.audio, other.route)
 
 
 class SessionUpdate(_Lenient):
@@ -189,14 +229,47 @@ def updated(settings: SessionSettings, changes: dict[str, Any]) -> SessionSettin
     except ValidationError as error:
         raise _invalid_event(error, "session.") from error
     result.audio.input.format.check()
-    if result.audio.input.transcription is not None:
-        result.audio.input.transcription.check()
+    result.audio.input.transcription.check()
     return result
+
+
+def unused_fields(changes: dict[str, Any]) -> list[str]:
+    """Return the names of fields of a `session.update` that have no effect, such as `audio.output`.
+
+    A name that resembles a known one is taken for a mistake. Others are settings of conversations,
+    or of other servers.
+
+    Raises:
+        RequestError: a name is probably misspelt.
+    """
+    return list(_unused_fields(changes, SessionSettings, ""))
+
+
+def _unused_fields(changes: dict[str, Any], shape: type[BaseModel], prefix: str) -> Iterator[str]:
+    for key, change in changes.items():
+        field = shape.model_fields.get(key)
+        if field is None:
+            refuse_misspelt(key, shape, param=f"session.{prefix}{key}")
+            yield prefix + key
+        elif isinstance(change, dict):
+            yield from _unused_fields(change, _nested(field.annotation), f"{prefix}{key}.")
+        elif (change is None and key == "transcription") or (
+            key == "include" and set(change or ()) - {LOGPROBS}
+        ):
+            yield prefix + key
+
+
+def _nested(annotation: Any) -> type[BaseModel]:
+    """Return the model of a field's values, which may be None."""
+    kinds = (annotation, *get_args(annotation))
+    return next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(values)
     for key, change in changes.items():
+        if key == "transcription" and change is None:
+            continue  # of a conversation; this session has nothing else to do
         old = merged.get(key)
         nested = isinstance(old, dict) and isinstance(change, dict) and key != "format"
         merged[key] = _merged(old, change) if nested else change  # type: ignore[arg-type]

@@ -11,9 +11,10 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from megaasr import strict_json
 from megaasr.serve.error_responses import RequestError, as_request_error
-from megaasr.serve.realtime_session import RealtimeSession, error_event
+from megaasr.serve.realtime_session import RealtimeSession
 from megaasr.serve.realtime_sessions import Attachment
 from megaasr.serve.services import client_of, services_of
+from megaasr.serve.session_notices import error_event
 
 router = APIRouter(prefix="/v1", tags=["realtime"])
 
@@ -41,9 +42,9 @@ async def realtime(
     services.model.require_name(model)
     sessions = services.realtime
     if session is None:
-        attachment = sessions.open(client_of(websocket))
+        attachment, after = sessions.open(client_of(websocket)), 0
     else:
-        attachment = await sessions.resume(session, client_of(websocket))
+        attachment = await sessions.resume(session, client_of(websocket), after)
     live = attachment.session
     ended = False
     try:

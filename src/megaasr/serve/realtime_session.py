@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, Executor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,19 @@ from megaasr.serve.realtime_protocol import (
     SessionSettings,
     SessionUpdate,
     parse_client_event,
+    unused_fields,
     updated,
 )
 from megaasr.serve.session_journal import JournaledSession, SessionJournal
-from megaasr.stream.events import Event
+from megaasr.serve.session_notices import (
+    FULL_JOURNAL,
+    JOURNAL_FULL,
+    MODEL_CHANGED,
+    ModelChangedError,
+    broken_off,
+    error_event,
+)
+from megaasr.stream.events import Event, Final
 from megaasr.stream.session import StreamSession
 
 OpenStream = Callable[[SessionSettings], StreamSession]
@@ -36,8 +46,23 @@ _MAX_KEPT = 10_000
 """Events for the client that are kept, so that it can ask for them again."""
 _MODEL_RETRY_S = 1.0
 """Seconds after which a session asks again for a model that could not be loaded."""
-_WITHOUT_ITEM = ("session.updated", "input_audio_buffer.cleared")
-"""Events that are made again when a journal is replayed; the translator knows about the others."""
+_NOTHING_TO_COMMIT = "input_audio_buffer_commit_empty"
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A live session with what it was opened for.
+
+    Attributes:
+        stream: the live session.
+        settings: settings of the realtime session; what it still has to say is told by them, even
+            if they have changed.
+        utterances: number of its utterances so far.
+    """
+
+    stream: StreamSession
+    settings: SessionSettings
+    utterances: int = 0
 
 
 class RealtimeSession:
@@ -45,9 +70,11 @@ class RealtimeSession:
 
     Args:
         session_id: its identifier.
-        open_stream: opens a live session.
+        open_stream: opens a live session; raises a `ModelChangedError` if the session cannot be
+            continued with the model.
         executor: threads in which the model is waited for.
         journal: keeps what is received and sent; None without a journal.
+        check: raises a `RequestError` if the server cannot do what settings ask for.
         on_end: called when the session has ended, however it came.
 
     Attributes:
@@ -63,6 +90,7 @@ class RealtimeSession:
         executor: Executor,
         *,
         journal: SessionJournal | None = None,
+        check: Callable[[SessionSettings], None] = lambda settings: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.session_id = session_id
@@ -71,20 +99,22 @@ class RealtimeSession:
         self._open_stream = open_stream
         self._executor = executor
         self._journal = journal
+        self._check_settings = check
         self._on_end = on_end
         self._translator = EventTranslator(f"item_{session_id[-12:]}_")
-        self._stream: StreamSession | None = None
-        self._utterances = 0  # of the present live session
+        self._present: _Opened | None = None
+        self._ended_streams: deque[_Opened] = deque()  # whose last events are not emitted
+        self._finals = 0  # of all live sessions
         self._uncommitted_s = 0.0
         self._waiting: asyncio.Queue[ClientEvent] = asyncio.Queue()
         self._taken = asyncio.Event()  # set when one of them was
         self._events: deque[ServerEvent] = deque(maxlen=_MAX_KEPT)
         self._number = 0
-        self._repeated: Counter[str] = Counter()  # sent before the process was killed
+        self._repeated: Counter[str] = Counter()  # answers sent before the process was killed
         self._changed = asyncio.Condition()
         self._ended = False
         self._is_told_full = False  # that its journal is
-        self._is_broken_off = False  # it cannot be continued after a restart
+        self._break_reason: str | None = None  # why it cannot be continued after a restart
         self._worker = asyncio.create_task(self._work())
 
     @property
@@ -100,7 +130,7 @@ class RealtimeSession:
     @property
     def is_broken_off(self) -> bool:
         """Whether the process that it was opened in has ended, and it cannot be continued."""
-        return self._is_broken_off
+        return self._break_reason is not None
 
     async def receive(self, text: str) -> None:
         """Accept an event of the client; waits while too many are not processed.
@@ -109,8 +139,8 @@ class RealtimeSession:
             RequestError: the event is not valid, or the session cannot be continued; nothing of it
                 was accepted.
         """
-        if self._is_broken_off:
-            raise _broken_off(None)
+        if self._break_reason is not None:
+            raise broken_off(self._break_reason)
         event = parse_client_event(text)
         if self._is_repeated(event):
             return
@@ -119,7 +149,7 @@ class RealtimeSession:
             self._journal.add_received(text)
             if not (self._journal.is_complete or self._is_told_full):
                 self._is_told_full = True
-                await self.emit(_JOURNAL_FULL)
+                await self.emit(JOURNAL_FULL)
         await self._accept(event)
 
     async def replay(self, journaled: JournaledSession) -> None:
@@ -128,16 +158,13 @@ class RealtimeSession:
         Of a journal that is not complete the events can be had, and a last one that tells from
         where on the audio has to be sent again, in another session.
         """
-        self._repeated.update(event["type"] for event in journaled.sent)
+        self._repeated.update(filter(None, map(_answer, journaled.sent)))
         for sent in journaled.sent:
             self._translator.restore(sent)
             self._events.append(sent)
             self._number = _number(sent)
         if not journaled.is_complete:
-            self._is_broken_off = True
-            error = error_event(_broken_off(_transcribed_s(journaled.sent)))
-            if not journaled.sent or journaled.sent[-1].get("error") != error["error"]:
-                await self.emit(error)
+            await self._break_off(FULL_JOURNAL)
             return
         events = await asyncio.to_thread(lambda: [*map(parse_client_event, journaled.received)])
         # All of them at once: the client is told at once where to go on, and waits for no model.
@@ -149,8 +176,9 @@ class RealtimeSession:
 
     async def emit(self, event: ServerEvent) -> None:
         """Number an event and make it available to the client."""
-        if event["type"] in _WITHOUT_ITEM and self._repeated[event["type"]]:
-            self._repeated[event["type"]] -= 1
+        answer = _answer(event)
+        if answer is not None and self._repeated[answer]:
+            self._repeated[answer] -= 1
             return
         self._number += 1
         numbered = {"event_id": f"event_{self._number}", **event}
@@ -178,7 +206,7 @@ class RealtimeSession:
                 position = _number(event)
                 yield event
             if not following:
-                if self._ended or self._is_broken_off:
+                if self._ended or self.is_broken_off:
                     return
                 await self._wait_after(position)
 
@@ -225,24 +253,27 @@ class RealtimeSession:
         if isinstance(event, BufferAppend):
             self.settings.audio.input.format.decode(event.audio)
         elif isinstance(event, SessionUpdate):
-            self.settings = updated(self.settings, event.session)
+            settings = updated(self.settings, event.session)
+            unused_fields(event.session)  # refuses misspelt ones
+            self._check_settings(settings)
+            self.settings = settings
 
     async def _accept(self, event: ClientEvent) -> None:
         self.frames += isinstance(event, BufferAppend)
         self._waiting.put_nowait(event)
-        while self._waiting.qsize() > _MAX_WAITING and not self._ended:
+        while self._waiting.qsize() > _MAX_WAITING and not (self._ended or self.is_broken_off):
             self._taken.clear()
             await self._taken.wait()
 
     async def _work(self) -> None:
-        settings = self.settings
+        settings = SessionSettings()
         while True:
             event = await self._waiting.get()
             self._taken.set()
             try:
                 if isinstance(event, SessionUpdate):
-                    settings = updated(settings, event.session)
-                    await self._update(settings)
+                    former, settings = settings, updated(settings, event.session)
+                    await self._update(former, settings, unused_fields(event.session))
                 elif isinstance(event, BufferAppend):
                     await self._feed(settings, settings.audio.input.format.decode(event.audio))
                 elif isinstance(event, BufferCommit):
@@ -251,20 +282,46 @@ class RealtimeSession:
                     await self._clear()
             except CancelledError:
                 return  # the server stops
+            except ModelChangedError:
+                await self._break_off(MODEL_CHANGED)
+                return
             except Exception as error:
                 await self._fail(error)
 
-    async def _update(self, settings: SessionSettings) -> None:
-        await self._finish(settings)
-        await self.emit({"type": "session.updated", "session": self.describe(settings)})
+    async def _update(
+        self, former: SessionSettings, settings: SessionSettings, unused: list[str]
+    ) -> None:
+        try:
+            if not settings.decodes_as(former):
+                await self._change(former, settings)
+            elif self._present is not None:
+                self._present.settings = settings
+                self._present.stream.partials = settings.has_partials
+        except CancelledError:
+            raise
+        except Exception as error:  # the audio before is tried again; the settings are changed
+            await self._fail(error)
+        event = {"type": "session.updated", "session": self.describe(settings)}
+        await self.emit({**event, "ignored": unused} if unused else event)
+
+    async def _change(self, former: SessionSettings, settings: SessionSettings) -> None:
+        """Transcribe the audio so far with the former settings."""
+        if former.is_manual and not settings.is_manual and self._uncommitted_s:
+            await self._commit(former)  # nobody else would
+            return
+        self._end_stream()
+        if settings.is_manual and not former.is_manual:
+            self._uncommitted_s = 0.0
+        await self._emit_ended()
 
     async def _feed(self, settings: SessionSettings, samples: NDArray[np.int16]) -> None:
-        if self._stream is None:
-            self._stream = await self._opened(settings)
-            self._utterances = 0
-        stream = self._stream
-        self._uncommitted_s += len(samples) / stream.options.sample_rate
-        await self._emit_all(settings, await self._in_thread(lambda: stream.feed(samples)))
+        if self._present is None:
+            self._present = _Opened(await self._opened(settings), settings)
+        opened = self._present
+        events = await self._in_thread(lambda: opened.stream.feed(samples))
+        self._uncommitted_s += len(samples) / opened.stream.options.sample_rate
+        await self._emit_ended()
+        await self._emit_all(opened, events)
 
     async def _opened(self, settings: SessionSettings) -> StreamSession:
         """Return a new live session; waits, with the audio, for a model that may still be loaded.
@@ -286,44 +343,70 @@ class RealtimeSession:
             await asyncio.sleep(_MODEL_RETRY_S)
 
     async def _commit(self, settings: SessionSettings) -> None:
-        if self._stream is None or not self._uncommitted_s:
-            raise RequestError(
-                400, "there is no audio to commit", code="input_audio_buffer_commit_empty"
-            )
-        seconds, self._uncommitted_s = self._uncommitted_s, 0.0
-        await self._finish(settings)
-        if settings.audio.input.turn_detection is None:
+        if not self._uncommitted_s:
+            raise RequestError(400, "there is no audio to commit", code=_NOTHING_TO_COMMIT)
+        finals = self._finals
+        self._end_stream()
+        await self._emit_ended()
+        # The server's own turns are committed by now. Without any, the client still waits for one.
+        if settings.is_manual or self._translator.has_turn or self._finals == finals:
+            seconds = self._uncommitted_s if settings.is_manual else 0.0
+            self._translator.has_logprobs = settings.has_logprobs
             for event in self._translator.commit(seconds):
                 await self.emit(event)
-            self._translator.next_stream(1, 0.0)
+        self._uncommitted_s = 0.0  # not before: when the model fails, the client may commit again
 
     async def _clear(self) -> None:
-        self._close_stream()
+        self._end_stream()
+        while self._ended_streams:
+            self._drop_ended()
         self._translator.clear()
         self._uncommitted_s = 0.0
         await self.emit({"type": "input_audio_buffer.cleared"})
 
-    async def _finish(self, settings: SessionSettings) -> None:
-        """End the present live session; its last events are emitted."""
-        if (stream := self._stream) is not None:
-            await self._emit_all(settings, await self._in_thread(stream.finish))
-            self._close_stream()
+    def _end_stream(self) -> None:
+        """End the present live session; its last events are not emitted yet."""
+        if self._present is not None:
+            self._ended_streams.append(self._present)
+            self._present = None
 
-    def _close_stream(self) -> None:
-        if self._stream is not None:
-            self._translator.next_stream(self._utterances, self._stream.fed_s)
-            self._stream = None
-            self._utterances = 0
+    async def _emit_ended(self) -> None:
+        """Emit the last events of live sessions that have ended; what failed is tried again."""
+        while self._ended_streams:
+            opened = self._ended_streams[0]
+            await self._emit_all(opened, await self._in_thread(opened.stream.finish))
+            self._drop_ended()
 
-    async def _emit_all(self, settings: SessionSettings, events: Iterator[Event]) -> None:
+    def _drop_ended(self) -> None:
+        opened = self._ended_streams.popleft()
+        self._translator.next_stream(opened.utterances, opened.stream.fed_s)
+
+    async def _emit_all(self, opened: _Opened, events: Iterator[Event]) -> None:
         # One after the other: what came before a failure of the model is not lost with it.
         while (event := await self._in_thread(lambda: next(events, None))) is not None:
-            if settings.audio.input.turn_detection is None:
+            self._finals += isinstance(event, Final)
+            if opened.settings.is_manual:
                 self._translator.manual(event)
                 continue
-            self._utterances = max(self._utterances, event.utterance)
+            opened.utterances = max(opened.utterances, event.utterance)
+            self._translator.has_logprobs = opened.settings.has_logprobs
             for server_event in self._translator.live(event):
                 await self.emit(server_event)
+
+    async def _break_off(self, reason: str) -> None:
+        """End a session of the last process, and tell from where on the audio has to be sent again.
+
+        Args:
+            reason: why it cannot be continued.
+        """
+        self._break_reason = reason
+        self._taken.set()
+        if self._journal is not None:
+            self._journal.drop_received()
+        error = error_event(broken_off(reason, self._events))
+        is_told = self._events and self._events[-1].get("error", {}).get("code")
+        if is_told != error["error"]["code"]:
+            await self.emit(error)
 
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
@@ -347,35 +430,16 @@ class RealtimeSession:
         }
 
 
-def error_event(error: RequestError) -> ServerEvent:
-    """Return the event of an error, without its number."""
-    body = error.body()["error"]
-    return {"type": "error", "error": {**body, "event_id": None}}
+def _answer(event: ServerEvent) -> str | None:
+    """Return the kind of an event that answers an event of the client in the same way every time.
 
-
-_JOURNAL_FULL: ServerEvent = {
-    "type": "session.journal_full",
-    "resume": {"after_restart": False},
-    "message": "the audio of this session exceeds max_journal_mb, or its disk is full, and is not "
-    "kept on the disk any more: the session goes on and can be resumed as long as the server runs, "
-    "but not after its end. Keep the audio whose text has not come, or open a new session.",
-}
-
-
-def _broken_off(transcribed_s: float | None) -> RequestError:
-    where = "" if transcribed_s is None else f" from {transcribed_s:.3f} s of this session on"
-    return RequestError(
-        409,
-        "the server's process has ended, and the journal of this session was full, so that it "
-        f"cannot be continued; open a new session and send the audio{where} again",
-        code="session_not_resumable",
-    )
-
-
-def _transcribed_s(events: Iterable[ServerEvent]) -> float:
-    """Return up to where the audio has final texts, in seconds of the session."""
-    segments = [segment for event in events for segment in event.get("segments", ())]
-    return max((s.get("chunk_end") or s["end"] for s in segments), default=0.0)
+    It is made again when a journal is replayed; the translator knows about events with an item.
+    Other errors are of events that were not accepted, or the model may not fail a second time.
+    """
+    if event["type"] in ("session.updated", "input_audio_buffer.cleared"):
+        return str(event["type"])
+    code = event.get("error", {}).get("code")
+    return code if code == _NOTHING_TO_COMMIT else None
 
 
 def _number(event: ServerEvent) -> int:

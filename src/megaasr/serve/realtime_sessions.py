@@ -21,6 +21,7 @@ from megaasr.serve.realtime_protocol import SessionSettings
 from megaasr.serve.realtime_session import RealtimeSession
 from megaasr.serve.served_model import ServedModel
 from megaasr.serve.session_journal import SessionJournal, read_journal
+from megaasr.serve.session_notices import ModelChangedError
 from megaasr.serve.settings import ServerSettings
 from megaasr.serve.transcription_form import TranscriptionRequest
 from megaasr.stream.options import StreamOptions
@@ -119,11 +120,16 @@ class RealtimeSessions:
         token = f"sess_{secrets.token_urlsafe(24)}"
         return self._attach(token, self._create(token, client))
 
-    async def resume(self, token: str, client: str) -> Attachment:
+    async def resume(self, token: str, client: str, after: int) -> Attachment:
         """Return a session whose connection was lost; from its journal after a restart.
 
+        Args:
+            token: its secret name.
+            client: who resumes it.
+            after: number of the last event that the client has received.
+
         Raises:
-            RequestError: 404, there is none, or it has ended.
+            RequestError: 404, there is none, or it has ended; 409, it has no such event.
         """
         entry = self._entries.get(token) or self._restore(token, client)
         if entry is None or not hmac.compare_digest(entry.client.encode(), client.encode()):
@@ -136,6 +142,13 @@ class RealtimeSessions:
         if entry.restoring is not None:
             # Two connections may wait for it, and the first may be lost before the end.
             await asyncio.shield(entry.restoring)
+        if after > (last := entry.session.last_number):
+            raise RequestError(
+                409,
+                f"this session has no event {after}; its last one is {last}",
+                param="after",
+                code="event_not_found",
+            )
         if entry.expiry is not None:
             entry.expiry.cancel()
         if entry.attachment is not None:
@@ -202,6 +215,8 @@ class RealtimeSessions:
         def open_stream(settings: SessionSettings) -> StreamSession:
             if not clients:  # the model was being loaded
                 clients.append(self._model.client(client, live=True))
+            if journal is not None and not journal.is_of_model(self._model_identity()):
+                raise ModelChangedError
             return self._open_stream(settings, clients[0])
 
         def on_end() -> None:
@@ -214,6 +229,9 @@ class RealtimeSessions:
             open_stream,
             self._executor,
             journal=journal,
+            check=lambda settings: self._model.require_name(
+                settings.audio.input.transcription.model
+            ),
             on_end=on_end,
         )
         self._entries[token] = _Entry(session, client)
@@ -230,19 +248,23 @@ class RealtimeSessions:
         entry.expiry = asyncio.create_task(self._expire(entry))
         return entry
 
+    def _model_identity(self) -> str:
+        """Return what texts depend on, apart from the session's own settings."""
+        options = self._model.options
+        values = (self._model.identity(), options.route, options.threshold)
+        return hashlib.sha256(strict_json.dumps(values).encode()).hexdigest()
+
     def _open_stream(self, settings: SessionSettings, client: SharedModelClient) -> StreamSession:
         audio = settings.audio.input
         speech = audio.transcription
         turns = audio.turn_detection
-        terms = () if speech is None else filter(None, (speech.prompt, *(speech.keywords or ())))
-        languages = () if speech is None else speech.languages or ()
-        language = None if speech is None else speech.language
+        terms = filter(None, (speech.prompt, *(speech.keywords or ())))
         request = TranscriptionRequest(route=settings.route)
         return StreamSession(
             self._model.recognizer(client, request, detect_speech),
             StreamOptions(
                 sample_rate=audio.format.sample_rate,
-                language=languages[0] if language is None and len(languages) == 1 else language,
+                language=speech.forced_language,
                 context=", ".join(terms),
                 end_silence_s=_within(
                     0.5 if turns is None else turns.silence_duration_ms / 1000,
@@ -252,7 +274,7 @@ class RealtimeSessions:
                 threshold=_within(
                     0.5 if turns is None else turns.threshold, _MIN_THRESHOLD, _MAX_THRESHOLD
                 ),
-                partials=settings.partials and turns is not None,
+                partials=settings.has_partials,
             ),
         )
 

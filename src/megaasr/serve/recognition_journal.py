@@ -1,7 +1,8 @@
 """A speech model that keeps what it has decoded for a job, and does not decode it again.
 
 Transcription is deterministic: after a restart, the same recording makes the same requests, whose
-results are read instead of computed, up to the one at which the process ended.
+results are read instead of computed, up to the one at which the process ended. If the server has
+another model then, everything is decoded by that.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ class JournaledModel:
         model: the model.
         store: keeps the results.
         job_id: the job.
+        identity: what distinguishes the model from others. After a restart the server may have
+            another one, which must not be credited with what the first one decoded.
     """
 
-    def __init__(self, model: SpeechModel, store: JobStore, job_id: str) -> None:
+    def __init__(self, model: SpeechModel, store: JobStore, job_id: str, identity: str) -> None:
         self._model = model
         self._store = store
         self._job_id = job_id
+        self._identity = identity
 
     @property
     def name(self) -> str:
@@ -40,7 +44,7 @@ class JournaledModel:
 
     def recognize(self, requests: Sequence[Request]) -> list[Recognition]:
         """Transcribe chunks; the results are in the order of the requests."""
-        keys = [_key(request) for request in requests]
+        keys = [self._key(request) for request in requests]
         results = {key: self._store.recognitions(self._job_id, key) for key in keys}
         missing = {
             key: request
@@ -59,17 +63,17 @@ class JournaledModel:
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> list[list[Recognition]]:
         """Return several sampled transcripts of each chunk, in the order of the requests."""
-        key = hashlib.sha256(repr((settings, *map(_key, requests))).encode()).hexdigest()
+        key = hashlib.sha256(repr((settings, *map(self._key, requests))).encode()).hexdigest()
         results = self._store.recognitions(self._job_id, key)
         if results is None:
             results = self._model.sample(requests, settings)
             self._store.keep_recognitions(self._job_id, [(key, results)])
         return results
 
-
-def _key(request: Request) -> str:
-    """Return a hash of everything that a request's result depends on."""
-    values = [(f.name, getattr(request, f.name)) for f in fields(request) if f.name != "samples"]
-    digest = hashlib.sha256(repr(values).encode())
-    digest.update(request.samples.tobytes())
-    return digest.hexdigest()
+    def _key(self, request: Request) -> str:
+        """Return a hash of everything that a request's result depends on."""
+        names = [field.name for field in fields(request) if field.name != "samples"]
+        values = [(name, getattr(request, name)) for name in names]
+        digest = hashlib.sha256(repr((self._identity, values)).encode())
+        digest.update(request.samples.tobytes())
+        return digest.hexdigest()

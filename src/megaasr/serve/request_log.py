@@ -50,3 +50,12 @@ def configure_logging(level: str) -> None:
         logger.handlers = [*silent, handler]
         logger.setLevel(level.upper())
         logger.propagate = False
+    logging.getLogger("uvicorn.error").addFilter(_is_true)
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Return whether a record of uvicorn is true.
+
+    Its WebSockets take an HTTP response, by which the gate refuses them, for no answer.
+    """
+    return not record.getMessage().startswith("ASGI callable returned without completing")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from megaasr import strict_json
 from megaasr.errors import ModelError
-from megaasr.model.hub import SHIPPED_LANGUAGES, find_local_model
+from megaasr.model.hub import SHIPPED_LANGUAGES, find_local_model, find_model
 from megaasr.model.interface import SpeechModel
 from megaasr.model.shared_model import ModelUse, SharedModel, SharedModelClient
 from megaasr.serve.error_responses import RequestError
@@ -18,6 +19,21 @@ from megaasr.transcribe.chunking import SpeechDetector
 from megaasr.transcribe.recognizer import MegaASR
 
 _LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A model that was loaded.
+
+    Attributes:
+        bundle: the model with what belongs to it.
+        shared: the model, for many clients.
+        identity: what distinguishes its recognitions from those of other models.
+    """
+
+    bundle: ModelBundle
+    shared: SharedModel
+    identity: str
 
 
 class ServedModel:
@@ -35,7 +51,7 @@ class ServedModel:
     def __init__(self, options: ModelOptions, aliases: Sequence[str] = ()) -> None:
         self.options = options
         self.aliases = tuple(aliases)
-        self._loading = ModelLoading(options.name, self._load)
+        self._loading: ModelLoading[_Loaded] = ModelLoading(options.name, self._load)
 
     def check_plan(self) -> None:
         """Check that the model fits into the memory that the operator allows.
@@ -87,12 +103,23 @@ class ServedModel:
     def has_robust_route(self) -> bool | None:
         """Return whether it has an adapter; None as long as it is not loaded."""
         loaded = self._loading.loaded
-        return None if loaded is None else loaded[0].model.has_robust_route
+        return None if loaded is None else loaded.bundle.model.has_robust_route
 
     def use(self) -> ModelUse:
         """Return what the model has decoded so far."""
         loaded = self._loading.loaded
-        return ModelUse() if loaded is None else loaded[1].use()
+        return ModelUse() if loaded is None else loaded.shared.use()
+
+    def identity(self) -> str:
+        """Return what distinguishes the model's recognitions; waits until the model is loaded.
+
+        It is made of the contents of the model's files and of how they are used, not of names.
+
+        Raises:
+            ModelNotLoadedError: the model cannot be loaded.
+            CancelledError: the server is shutting down.
+        """
+        return self._loading.require().identity
 
     def require_name(self, name: str | None) -> None:
         """Check the model that a request names.
@@ -120,7 +147,7 @@ class ServedModel:
             ModelNotLoadedError: the model cannot be loaded.
             CancelledError: the server is shutting down.
         """
-        return self._loading.require()[1].client(live=live, owner=owner)
+        return self._loading.require().shared.client(live=live, owner=owner)
 
     def recognizer(
         self,
@@ -139,7 +166,7 @@ class ServedModel:
             RequestError: 400, the request needs an adapter and the model has none.
             ModelNotLoadedError: the model cannot be loaded.
         """
-        bundle = self._loading.require()[0]
+        bundle = self._loading.require().bundle
         route = request.route or self.options.route
         if route in ("robust", "both") and not bundle.model.has_robust_route:
             raise RequestError(
@@ -167,9 +194,21 @@ class ServedModel:
         """Cancel what waits; the batch that is being decoded ends first."""
         self._loading.close()
         if (loaded := self._loading.loaded) is not None:
-            loaded[1].close()
+            loaded.shared.close()
 
-    def _load(self) -> tuple[ModelBundle, SharedModel]:
+    def _load(self) -> _Loaded:
         # A router is loaded whatever the server's own route is: requests may name another.
         bundle = open_bundle(replace(self.options, route="auto"))
-        return bundle, SharedModel(bundle.model, batch_size=self.options.max_batch_size)
+        shared = SharedModel(bundle.model, batch_size=self.options.max_batch_size)
+        return _Loaded(bundle, shared, self._identity_of(bundle.model))
+
+    def _identity_of(self, model: SpeechModel) -> str:
+        options = replace(
+            self.options,
+            # A model of the hub is a folder now, whose contents can be compared.
+            name=str(find_model(self.options.name, self.options.hub)),
+            route="auto",  # requests name their branch
+            threshold=None,
+        )
+        dtype = str(getattr(model, "dtype", options.dtype))  # the machine's, if none is stated
+        return strict_json.dumps([options.identity(), dtype], sort_keys=True)

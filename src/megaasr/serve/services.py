@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,13 +13,13 @@ from starlette.requests import HTTPConnection
 
 from megaasr.errors import UsageError
 from megaasr.locking import exclusive
-from megaasr.model.interface import SpeechModel
 from megaasr.serve.admission import AdmissionQueue
 from megaasr.serve.job_runner import JobRunner
 from megaasr.serve.job_store import Job, JobStore
 from megaasr.serve.limits import AudioLimits
 from megaasr.serve.metrics import Metrics
 from megaasr.serve.realtime_sessions import RealtimeSessions
+from megaasr.serve.recognition_journal import JournaledModel
 from megaasr.serve.served_model import ServedModel
 from megaasr.serve.settings import ServerSettings
 from megaasr.serve.transcription_run import TranscriptionRun
@@ -143,9 +142,9 @@ class Services:
             self.jobs.store.close()
         self._folder.close()
 
-    def _start_job(
-        self, job: Job, path: Path, wrap: Callable[[SpeechModel], SpeechModel]
-    ) -> TranscriptionRun:
+    def _start_job(self, job: Job, path: Path) -> TranscriptionRun:
+        assert self.jobs is not None
+        store = self.jobs.store
         return TranscriptionRun(
             self.model,
             path,
@@ -153,7 +152,7 @@ class Services:
             owner=job.client,
             limits=self.limits,
             executor=self.executor,
-            wrap=wrap,
+            wrap=lambda model: JournaledModel(model, store, job.id, self.model.identity()),
         )
 
 

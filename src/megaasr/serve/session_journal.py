@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,7 @@ from megaasr import strict_json
 from megaasr.atomic import write_atomically
 
 _RECEIVED, _SENT = "received.jsonl", "sent.jsonl"
+_MODEL = "model.json"
 _INCOMPLETE = "incomplete.json"
 """File that exists when the journal does not hold all that was received."""
 
@@ -57,6 +59,26 @@ class SessionJournal:
         if _SENT in self._files:
             self._add(_SENT, strict_json.dumps(event))
 
+    def is_of_model(self, identity: str) -> bool:
+        """Return whether a model is the first one that the session was transcribed with.
+
+        Args:
+            identity: what distinguishes the model from others.
+        """
+        if not self.is_complete:
+            return True  # nothing is transcribed a second time
+        path = self._folder / _MODEL
+        if path.is_file():
+            return bool(json.loads(path.read_text(encoding="utf-8")) == identity)
+        with self._ending_when_full():
+            write_atomically(path, strict_json.dumps(identity))
+        return True
+
+    def drop_received(self) -> None:
+        """Delete the audio; the session cannot be continued any more."""
+        with self._ending_when_full():
+            self._drop_received()
+
     def close(self) -> None:
         """Close the files, which stay."""
         for file in self._files.values():
@@ -75,7 +97,7 @@ class SessionJournal:
 
     def _add(self, name: str, document: str) -> None:
         line = document.encode() + b"\n"
-        try:
+        with self._ending_when_full():
             if self._sizes[name] + len(line) > self._max_bytes:
                 self._drop_received()
                 if name == _RECEIVED:
@@ -83,7 +105,13 @@ class SessionJournal:
                 self._halve_sent()
             self._files[name].write(line)
             self._sizes[name] += len(line)
-        except OSError:  # the disk is full, for example
+
+    @contextmanager
+    def _ending_when_full(self) -> Iterator[None]:
+        """Give the journal up if it cannot be written: the disk is full, for example."""
+        try:
+            yield
+        except OSError:
             self.is_complete = False
             self.delete()
 

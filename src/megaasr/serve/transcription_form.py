@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
 from megaasr.audio.selection import EVERYTHING, ChannelChoice, Selection
 from megaasr.config import Recipe
@@ -282,7 +282,7 @@ def parse_form(fields: Iterable[tuple[str, str]]) -> tuple[TranscriptionForm, tu
         match = _KEY.fullmatch(key)
         name, inner = (match["name"], match["inner"]) if match else (key, "")
         if name not in TranscriptionForm.model_fields:
-            _refuse_misspelt(name)
+            refuse_misspelt(name, TranscriptionForm, param=name)
             ignored[name] = None
         elif inner:
             entries = values.setdefault(name, {})
@@ -304,13 +304,23 @@ def parse_form(fields: Iterable[tuple[str, str]]) -> tuple[TranscriptionForm, tu
         raise RequestError(400, message, param=name, code="invalid_value") from error
 
 
-def _refuse_misspelt(name: str) -> None:
-    near = difflib.get_close_matches(name, TranscriptionForm.model_fields, n=1, cutoff=0.85)
+def refuse_misspelt(name: str, shape: type[BaseModel], *, param: str) -> None:
+    """Refuse a field that is not known if its name resembles a known one.
+
+    Args:
+        name: its name.
+        shape: the model with the known fields.
+        param: its full name, for the error.
+
+    Raises:
+        RequestError: 400, it is probably misspelt.
+    """
+    near = difflib.get_close_matches(name, shape.model_fields, n=1, cutoff=0.85)
     if near:
         raise RequestError(
             400,
             f"there is no field {name}; did you mean {near[0]}?",
-            param=name,
+            param=param,
             code="unknown_field",
         )
 

@@ -18,7 +18,8 @@ class _Event:
 
     Attributes:
         number: 1 for the first event of a session, one more for each that follows.
-        at_s: seconds of audio after which it was decided.
+        at_s: position of the frame that decided it, in seconds from the beginning of the stream;
+            the detector may need more audio before it knows that frame's probability.
         utterance: number of the utterance that it belongs to, from 1 on.
     """
 

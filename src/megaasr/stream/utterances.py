@@ -115,7 +115,9 @@ class Endpointer:
         if not self.is_open:
             self._before.append(frame)
             self._onset = self._onset + 1 if frame.probability >= self._threshold else 0
-            yield from self._doubtful.add(frame, self.position)
+            for doubtful in self._doubtful.add(frame, self.position):
+                self._drop_before(doubtful.speech_end)
+                yield doubtful
             if self._onset >= _ONSET_FRAMES:
                 yield from self._doubtful.stop(self.position, len(self._before))
                 self._open(list(self._before))
@@ -143,6 +145,12 @@ class Endpointer:
             yield self._close("finish")
         else:
             yield from self._doubtful.stop(self.position)
+
+    def _drop_before(self, position: int) -> None:
+        """Forget the frames before a position: they are not decoded again with an utterance."""
+        start = self.position - sum(len(frame.samples) for frame in self._before)
+        while self._before and start < position:
+            start += len(self._before.popleft().samples)
 
     def _open(self, frames: list[DetectedFrame]) -> None:
         self._frames = frames

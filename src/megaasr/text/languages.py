@@ -75,8 +75,10 @@ def canonical_language(language: str | None) -> str | None:
         if code == "zh":  # a further subtag may name one of its languages: `zh-yue`, `zh-min-nan`
             code = next((codes[s] for s in reversed(subtags) if s in _CHINESE), code)
         return None if code in UNKNOWN_NAMES else code
-    before_remark = re.split(r"[(\[,;/–—]| - ", name)[0].strip()  # `English (United States)`
-    return names.get(before_remark, name)
+    before_remark, *remarks = re.split(r"[(\[,;/–—]| - ", name)  # `English (United States)`
+    code = names.get(before_remark.strip(), name)
+    others = {names.get(remark.strip(), code) for remark in remarks}
+    return code if others <= {code} else name  # `en, de` are two languages
 
 
 def is_named(language: str) -> bool:
