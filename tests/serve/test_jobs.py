@@ -29,7 +29,7 @@ from megaasr.records import Check, Segment, Transcript
 from running_server import CLIPS
 
 pytest.importorskip("fastapi", reason="the server is not installed")
-from megaasr.serve import model_loading
+from megaasr.serve import job_runner, model_loading
 from megaasr.serve.http_server import HttpServer
 from megaasr.serve.job_store import JobStore
 from megaasr.serve.recognition_journal import JournaledModel
@@ -52,6 +52,11 @@ def queued(store: JobStore, client: str = "ann", **options: Any) -> str:
     store.audio_path(job_id).write_bytes(b"RIFF")
     store.add(job_id, client, "talk.wav", FORM, path=None, duration_s=1.0, **options)
     return job_id
+
+
+def limit_pages(store: JobStore, count: int) -> None:
+    """Fill the disk, or empty it: the file has at most so many pages, or those it has."""
+    store._connection.execute(f"PRAGMA max_page_count = {count}")
 
 
 def test_clients_take_turns(store: JobStore) -> None:
@@ -272,6 +277,51 @@ def test_jobs_wait_for_a_model_that_cannot_be_loaded_yet(
     assert ended(url, job_id)["status"] == "completed"
     assert httpx.get(f"{url}/v1/jobs/{job_id}/result").json()["text"] == expected.text
     assert httpx.get(f"{url}/health/ready").json() == {"status": "ready", "version": __version__}
+
+
+def test_a_full_disk_delays_jobs_and_loses_none(
+    jobs_server: HttpServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(job_runner, "_STORE_RETRY_S", 0.1)
+    monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
+    clips = [soundfile.read(clip)[0] for clip in sorted(CLIPS.glob("*-clean.flac"))]
+    soundfile.write(tmp_path / "long.flac", np.resize(np.concatenate(clips), 16000 * 70), 16000)
+    assert jobs_server.services.jobs is not None
+    store = jobs_server.services.jobs.store
+    limit_pages(store, 1)  # the file of the jobs cannot grow
+    job_id = submit(jobs_server.url, tmp_path / "long.flac").json()["id"]
+    for _ in range(3000):
+        if f"job {job_id} is put back" in caplog.text:
+            break
+        time.sleep(0.02)
+    refused = submit(jobs_server.url, prompt="a " * 4000)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (507, "no_space")
+    assert httpx.get(f"{jobs_server.url}/v1/jobs/{job_id}").json()["status"] in (
+        "queued",
+        "running",
+    )
+    limit_pages(store, 2**31)
+    assert ended(jobs_server.url, job_id)["status"] == "completed"
+    complete = MegaASR.from_pretrained("tiny").transcribe(tmp_path / "long.flac").text
+    assert httpx.get(f"{jobs_server.url}/v1/jobs/{job_id}/result").json()["text"] == complete
+    assert list((tmp_path / "data" / "audio").iterdir()) == []
+
+
+def test_what_cannot_be_stored_changes_nothing(store: JobStore) -> None:
+    job_id = queued(store)
+    store.take_next()
+    limit_pages(store, 1)
+    transcript = Transcript("a " * 50_000, "en", 1.0, "tiny")
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.complete(job_id, [transcript])
+    assert store.audio_path(job_id).exists()
+    limit_pages(store, 2**31)
+    store.complete(job_id, [transcript])
+    assert store.transcripts(job_id) == (transcript,)
 
 
 def test_jobs_do_not_wait_for_a_model_for_ever(
