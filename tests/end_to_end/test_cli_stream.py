@@ -46,11 +46,13 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def started(*arguments: object, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def started(
+    *arguments: object, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, "stream", *TINY, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=subprocess.PIPE,
     )
@@ -153,6 +155,27 @@ def test_on_a_terminal_volatile_text_is_dim_and_ctrl_c_ends_cleanly(
     assert last["type"] == "final"
     assert last["segment"]["text"].startswith("I think that my")
     assert last["segment"]["text"] in shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [("--rate", 16_000), ()])
+def test_ctrl_c_ends_cleanly_while_standard_input_is_open(
+    talk: Path, tmp_path: Path, arguments: tuple[object, ...]
+) -> None:
+    data = pcm_16(read(talk).samples[: 6 * 16_000]).astype("<i2").tobytes()
+    if not arguments:
+        data = talk.read_bytes()[: 6 * 32_000]
+    events = tmp_path / "live.jsonl"
+    child = started("-", *arguments, "-o", events, stdin=subprocess.PIPE)
+    with child:
+        assert child.stdin is not None
+        assert child.stderr is not None
+        child.stdin.write(data)
+        child.stdin.flush()  # and it stays open
+        wait_for(lambda: events.is_file() and '"speech_started"' in events.read_text(), child)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(HANGING_S) == 0, child.stderr.read()
+        assert b"utterances with words" in child.stderr.read()
+    assert any(event["type"] == "final" for event in read_events(events))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -91,7 +91,7 @@ class SourceArguments:
         if source == STANDARD_INPUT:
             if sys.stdin.isatty():
                 raise UsageError("- reads audio from standard input, but that is a terminal")
-            stdin = sys.stdin.buffer
+            stdin = _standard_input()
             if self.rate is not None:
                 pcm = read_pcm(stdin, self.sample_format, self.channels)
                 return LiveSource(pcm, self.rate, True)
@@ -105,3 +105,14 @@ class SourceArguments:
         if self.pace:
             return LiveSource(paced(recording, SAMPLE_RATE, self.pace), SAMPLE_RATE, True)
         return LiveSource(recording, SAMPLE_RATE, False)
+
+
+def _standard_input() -> IO[bytes]:
+    """Return standard input without its buffer.
+
+    A thread that waits for data in a buffer holds its lock, and Python, which wants that lock when
+    it ends, crashes.
+    """
+    buffered: IO[bytes] = sys.stdin.buffer
+    unbuffered: IO[bytes] = getattr(buffered, "raw", buffered)
+    return unbuffered
