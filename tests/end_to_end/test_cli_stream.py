@@ -18,6 +18,7 @@ import soundfile
 
 import megaasr.cli
 from command_line import TINY, mega_asr
+from full_disk import largest_file
 from hanging import HANGING_S
 from megaasr import MegaASR
 from megaasr.audio import read
@@ -155,6 +156,16 @@ def test_on_a_terminal_volatile_text_is_dim_and_ctrl_c_ends_cleanly(
     assert last["type"] == "final"
     assert last["segment"]["text"].startswith("I think that my")
     assert last["segment"]["text"] in shown.splitlines()[-1]
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(talk: Path, tmp_path: Path) -> None:
+    arguments = ("-o", "live.txt", "--record", "live.wav")
+    with largest_file(100_000):  # in the first utterance
+        done = mega_asr("stream", talk, *TINY, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "live.wav ends after 3.0 s (File too large)" in done.stderr
+    assert len((tmp_path / "live.txt").read_text(encoding="utf-8").splitlines()) == 2
+    assert len(read(tmp_path / "live.wav").samples) == 48_000
 
 
 @pytest.mark.parametrize("arguments", [("--rate", 16_000), ()])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from full_disk import largest_file
 from megaasr.audio import read
 from megaasr.audio.live import PCM_FORMATS, read_pcm
 from megaasr.cli.live_display import fitting_line
@@ -105,6 +106,21 @@ def test_a_recording_is_complete_after_every_block(
             waveform = read(path, sample_rate=8_000)
             assert len(waveform.samples) == end
             np.testing.assert_allclose(waveform.samples, samples[:end], atol=2**-15)
+
+
+def test_a_recording_stops_on_a_full_disk_and_what_there_is_remains(tmp_path: Path) -> None:
+    path, messages = tmp_path / "live.wav", list[str]()
+    block = np.full(1_000, 0.5, np.float32)
+    with Recording(path, 8_000, messages.append) as recording:
+        recording.write(block)
+        with largest_file(5_000):  # the third block does not fit
+            for _ in range(3):
+                recording.write(block)
+        recording.write(block)
+    (message,) = messages
+    assert message.startswith(f"{path} ends after 0.2 s (File too large)")
+    assert path.stat().st_size == 44 + 4_000
+    assert np.array_equal(read(path, sample_rate=8_000).samples, np.full(2_000, 0.5, np.float32))
 
 
 @pytest.mark.parametrize("sample_format", list(PCM_FORMATS))

@@ -175,7 +175,7 @@ def stream(  # noqa: PLR0913 (options)
         files = stack.enter_context(EventFiles(output or [], header))
         recording = None
         if record is not None:
-            recording = stack.enter_context(Recording(record, opened.rate))
+            recording = stack.enter_context(Recording(record, opened.rate, display.warn))
         asr = MegaASR.from_bundle(
             open_bundle(model_options, lambda plan: display.note(f"{model_options.name} {plan}")),
             model_options,
@@ -220,8 +220,6 @@ def _run(
         except AudioError as error:
             failure = error
         report(session.finish())
-    if recording is not None and recording.is_full:
-        display.warn("the recording is as long as a WAV file can be; the rest is not in it")
     display.finish(session.fed_s)
     if failure is not None:
         raise failure
