@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +20,8 @@ from numpy.typing import NDArray
 from full_disk import largest_file
 from megaasr.audio import read
 from megaasr.audio.live import PCM_FORMATS, read_pcm
-from megaasr.cli.live_display import fitting_line
-from megaasr.errors import AudioError, RecordError, UsageError
+from megaasr.cli.live_display import LiveDisplay, fitting_line
+from megaasr.errors import AudioError, MegaASRError, RecordError, UsageError
 from megaasr.records import Segment, Transcript, Word
 from megaasr.stream.event_files import EventFiles, journal_path, read_events
 from megaasr.stream.events import Event, Final, Partial, SpeechStarted
@@ -92,6 +94,23 @@ def test_existing_files_and_unknown_suffixes_are_refused(tmp_path: Path) -> None
     (tmp_path / "old.wav").touch()
     with pytest.raises(UsageError, match=r"old\.wav exists"):
         Recording(tmp_path / "old.wav", 16_000)
+
+
+def test_output_that_nobody_reads_is_an_error_if_it_is_all_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(MegaASRError, match="nobody reads"):
+            LiveDisplay(json_lines=True, is_only_output=True).show(EVENTS[0])
+        kept = LiveDisplay(json_lines=True, is_only_output=False)
+        for event in EVENTS:
+            kept.show(event)
+        assert kept.finals == 2
+        with suppress(BrokenPipeError):
+            pipe.close()
 
 
 def test_a_recording_is_complete_after_every_block(

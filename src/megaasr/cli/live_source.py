@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -36,6 +36,15 @@ class LiveSource:
     blocks: Iterator[Samples]
     rate: int
     is_live: bool
+
+    def begun(self) -> LiveSource:
+        """Wait for the first block, and return the source with it.
+
+        Raises:
+            AudioError, UsageError: the source cannot be used.
+        """
+        first = next(self.blocks, None)
+        return self if first is None else replace(self, blocks=chain([first], self.blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +109,11 @@ class SourceArguments:
             lost = "the system lost samples of the microphone: the machine is overloaded"
             spoken = microphone_blocks(device or None, lambda: display.warn(lost))
             return LiveSource(spoken, SAMPLE_RATE, True)
-        recording = blocks(source, block_s=FILE_BLOCK_S)
-        recording = chain([next(recording)], recording)  # a file that cannot be read is noticed now
-        if self.pace:
-            return LiveSource(paced(recording, SAMPLE_RATE, self.pace), SAMPLE_RATE, True)
-        return LiveSource(recording, SAMPLE_RATE, False)
+        # A file that cannot be read is noticed before the model is loaded.
+        recording = LiveSource(blocks(source, block_s=FILE_BLOCK_S), SAMPLE_RATE, False).begun()
+        if not self.pace:
+            return recording
+        return LiveSource(paced(recording.blocks, SAMPLE_RATE, self.pace), SAMPLE_RATE, True)
 
 
 def _standard_input() -> IO[bytes]:
