@@ -63,14 +63,14 @@ async def create_job(request: Request) -> JSONResponse:
             if named is None:
                 upload.require_file()
                 await asyncio.to_thread(upload.save, path)
-            stated_s = await asyncio.to_thread(services.limits.check, path, asked.selection.track)
+            stated = await asyncio.to_thread(services.limits.check, path, asked.selection.track)
             job = jobs.store.add(
                 job_id,
                 client_of(request),
                 name,
                 upload.form,
                 path=None if named is None else str(named),
-                duration_s=stated_s,
+                duration_s=stated.duration_s,
             )
         except BaseException as error:
             jobs.store.audio_path(job_id).unlink(missing_ok=True)
