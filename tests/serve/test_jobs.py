@@ -216,6 +216,29 @@ def test_a_job_from_upload_to_every_format(jobs_server: HttpServer, expected: Tr
     assert httpx.get(f"{url}/v1/jobs/{job['id']}").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": "verbose_json", "timestamp_granularities": "word"},
+        {"response_format": "json", "include": "logprobs"},
+    ],
+)
+def test_what_fits_one_format_only_does_not_bind_the_others(
+    jobs_server: HttpServer, expected: Transcript, fields: dict[str, str]
+) -> None:
+    job_id = submit(jobs_server.url, **fields).json()["id"]
+    assert ended(jobs_server.url, job_id)["status"] == "completed"
+    result = f"{jobs_server.url}/v1/jobs/{job_id}/result"
+    own = httpx.get(result).json()
+    assert ("words" in own, "logprobs" in own) == ("word" in fields.values(), "include" in fields)
+    for name in ("json", "text", "srt", "vtt", "verbose_json", "diarized_json"):
+        answer = httpx.get(result, params={"response_format": name})
+        assert answer.status_code == 200, answer.text
+    assert httpx.get(result, params={"response_format": "srt"}).text == expected.to_srt()
+    wrong = {"response_format": "srt", "include": "logprobs"}
+    assert httpx.get(result, params=wrong).json()["error"]["param"] == "include"
+
+
 def test_paths_stay_below_their_folder(jobs_server: HttpServer, expected: Transcript) -> None:
     def by_path(path: str) -> httpx.Response:
         form = {"path": (None, path), "model": (None, "tiny")}

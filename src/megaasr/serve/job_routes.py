@@ -14,7 +14,7 @@ from megaasr.serve.job_store import ENDED, Job
 from megaasr.serve.protocol import ErrorBody, JobDeleted, JobList, JobObject, JobProgress
 from megaasr.serve.response_formats import render
 from megaasr.serve.services import Jobs, Services, client_of, services_of
-from megaasr.serve.transcription_form import parse_form
+from megaasr.serve.transcription_form import TranscriptionForm, parse_form
 from megaasr.serve.transcription_routes import ERRORS, upload_schema
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -119,9 +119,7 @@ async def get_result(request: Request, job_id: str) -> Response:
                 code="unknown_field",
             )
     changes, _ = parse_form(request.query_params.multi_items())
-    form = job.form.model_copy(
-        update={name: getattr(changes, name) for name in changes.model_fields_set}
-    )
+    form = _changed(job.form, changes)
     form.request(job.form.samples)  # checks the fields together
     transcripts = jobs.store.transcripts(job_id)
     if len(transcripts) > 1 and form.response_format in ("text", "srt", "vtt"):
@@ -153,6 +151,19 @@ async def delete_job(request: Request, job_id: str) -> JSONResponse:
     jobs.runner.cancel(job_id)
     jobs.store.delete(job_id)
     return JSONResponse(JobDeleted(id=job_id).to_json())
+
+
+def _changed(form: TranscriptionForm, changes: TranscriptionForm) -> TranscriptionForm:
+    """Return the form of a job with what a query says; what only fits another format is left out.
+
+    Args:
+        form: the fields of the job.
+        changes: the fields of the query.
+    """
+    update = {name: getattr(changes, name) for name in changes.model_fields_set}
+    if update.get("response_format", form.response_format) != form.response_format:
+        update = {"timestamp_granularities": (), "include": ()} | update
+    return form.model_copy(update=update)
 
 
 def _jobs_of(request: Request) -> tuple[Services, Jobs]:
