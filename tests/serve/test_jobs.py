@@ -172,6 +172,13 @@ def submit(url: str, path: Path = CLIP, **fields: str) -> httpx.Response:
         return httpx.post(f"{url}/v1/jobs", files={"file": file}, data=fields, timeout=60)
 
 
+def store_of(server: HttpServer) -> JobStore:
+    """Return the jobs of a server, once it answers."""
+    assert httpx.get(f"{server.url}/v1/jobs").json()["data"] == []
+    assert server.services.jobs is not None
+    return server.services.jobs.store
+
+
 def ended(url: str, job_id: str) -> dict[str, Any]:
     for _ in range(3000):
         job: dict[str, Any] = httpx.get(f"{url}/v1/jobs/{job_id}").json()
@@ -252,6 +259,23 @@ def test_paths_stay_below_their_folder(jobs_server: HttpServer, expected: Transc
         assert by_path(path).status_code == 404, path
 
 
+def test_a_recording_that_becomes_a_link_is_not_followed(
+    jobs_server: HttpServer, tmp_path: Path
+) -> None:
+    named = tmp_path / "recordings" / "clip.flac"
+    # Queued without telling the workers, and replaced before its turn.
+    store = store_of(jobs_server)
+    job_id = store.new_id()
+    store.add(job_id, "127.0.0.1", "clip.flac", FORM, path=str(named), duration_s=None)
+    named.unlink()
+    named.symlink_to(tmp_path / "secret.flac")
+    other = submit(jobs_server.url).json()["id"]
+    job = ended(jobs_server.url, job_id)
+    assert (job["status"], job["error"]["code"]) == ("failed", "file_not_found")
+    assert str(tmp_path) not in job["error"]["message"]
+    assert ended(jobs_server.url, other)["status"] == "completed"
+
+
 def test_mistakes_are_found_before_a_job_is_queued(jobs_server: HttpServer, tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     broken = submit(jobs_server.url, tmp_path / "broken.wav")
@@ -312,8 +336,7 @@ def test_a_full_disk_delays_jobs_and_loses_none(
     monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
     clips = [soundfile.read(clip)[0] for clip in sorted(CLIPS.glob("*-clean.flac"))]
     soundfile.write(tmp_path / "long.flac", np.resize(np.concatenate(clips), 16000 * 70), 16000)
-    assert jobs_server.services.jobs is not None
-    store = jobs_server.services.jobs.store
+    store = store_of(jobs_server)
     limit_pages(store, 1)  # the file of the jobs cannot grow
     job_id = submit(jobs_server.url, tmp_path / "long.flac").json()["id"]
     for _ in range(3000):
@@ -371,9 +394,7 @@ def test_what_nobody_foresaw_has_openais_shape(
     def fail(*_: Any) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    assert httpx.get(f"{jobs_server.url}/v1/jobs").json()["data"] == []
-    assert jobs_server.services.jobs is not None
-    monkeypatch.setattr(jobs_server.services.jobs.store, "of_client", fail)
+    monkeypatch.setattr(store_of(jobs_server), "of_client", fail)
     monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
     with caplog.at_level("ERROR"):
         answer = httpx.get(f"{jobs_server.url}/v1/jobs")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from megaasr.serve.error_responses import RequestError, as_request_error
 from megaasr.serve.job_store import ENDED, Job
+from megaasr.serve.named_recordings import path_below
 from megaasr.serve.protocol import ErrorBody, JobDeleted, JobList, JobObject, JobProgress
 from megaasr.serve.response_formats import render
 from megaasr.serve.services import Jobs, Services, client_of, services_of
@@ -56,7 +56,7 @@ async def create_job(request: Request) -> JSONResponse:
                 retry_after_s=60,
             )
         job_id = jobs.store.new_id()
-        named = None if upload.path is None else _path_below(services, upload.path)
+        named = None if upload.path is None else path_below(services.settings, upload.path)
         path = named or jobs.store.audio_path(job_id)
         name = upload.name if named is None else str(upload.path)
         try:
@@ -183,32 +183,6 @@ def _own(jobs: Jobs, request: Request, job_id: str) -> Job:
     if job is None or job.client != client_of(request):
         raise RequestError(404, f"there is no job {job_id}", code="job_not_found")
     return job
-
-
-def _path_below(services: Services, path: str) -> Path:
-    """Return a recording below the operator's folder, whatever links and dots a path contains.
-
-    Raises:
-        RequestError: 400, paths are not allowed; 404, there is no such recording.
-    """
-    root = services.settings.path_root
-    if root is None:
-        raise RequestError(
-            400,
-            "this server takes no paths; upload the recording, or ask the operator for path_root",
-            param="path",
-            code="paths_disabled",
-        )
-    missing = RequestError(
-        404, f"there is no recording {path} in the folder", param="path", code="file_not_found"
-    )
-    try:
-        resolved = (root / path).resolve(strict=True)
-        if not resolved.is_relative_to(root.resolve()) or not resolved.is_file():
-            raise missing
-    except (OSError, ValueError) as error:
-        raise missing from error
-    return resolved
 
 
 def _shape(services: Services, job: Job) -> JobObject:
