@@ -218,6 +218,8 @@ def test_ctrl_c_ends_cleanly_while_standard_input_is_open(
         (("missing.wav",), "missing.wav: no such file"),
         (("missing.wav", "--rate", 8_000), "use - as SOURCE"),
         (("-", "--rate", 8_000, "--format", "mp3"), "choose one of s16le"),
+        (("-", "--format", "f32le"), "add their --rate"),
+        ((CLIP, "--channels", 2), "add their --rate"),
         (("-", "--pace", 1), "has its own pace"),
         (("-", "--rate", 80), "4000 to 192000"),
         (("-", "--rate", 8_000, "--step", 0), "step_s is 0"),

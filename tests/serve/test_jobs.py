@@ -405,6 +405,19 @@ def test_what_nobody_foresaw_has_openais_shape(
     assert all(record.exc_info for record in caplog.records)
 
 
+def test_fields_that_mean_nothing_are_named(jobs_server: HttpServer) -> None:
+    response = submit(jobs_server.url, colour="red")
+    assert response.headers["x-mega-asr-ignored"] == "colour"
+    with CLIP.open("rb") as file:
+        response = httpx.post(
+            f"{jobs_server.url}/v1/audio/transcriptions",
+            files={"file": file},
+            data={"path": "clip.flac", "colour": "red"},
+            timeout=60,
+        )
+    assert response.headers["x-mega-asr-ignored"] == "colour, path"
+
+
 def test_without_a_data_folder_there_are_no_jobs(server: HttpServer) -> None:
     assert submit(server.url).json()["error"]["code"] == "jobs_disabled"
 

@@ -59,14 +59,19 @@ class SourceArguments:
         ),
     ] = None
     sample_format: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="Of raw samples: s16le, s16be, s32le, f32le or u8."
+            "--format",
+            metavar="FORMAT",
+            help="Of raw samples: s16le, s16be, s32le, f32le or u8 [default: s16le].",
         ),
-    ] = "s16le"
+    ] = None
     channels: Annotated[
-        int, typer.Option(help="Interleaved channels of raw samples; they are mixed.", min=1)
-    ] = 1
+        int | None,
+        typer.Option(
+            help="Interleaved channels of raw samples, which are mixed [default: 1].", min=1
+        ),
+    ] = None
     pace: Annotated[
         float,
         typer.Option(
@@ -93,6 +98,8 @@ class SourceArguments:
 
         if self.rate is not None and source != STANDARD_INPUT:
             raise UsageError("--rate is that of raw samples from standard input: use - as SOURCE")
+        if self.rate is None and not (self.sample_format is None and self.channels is None):
+            raise UsageError("--format and --channels describe raw samples: add their --rate")
         name, _, device = source.partition(":")
         is_microphone = name == MICROPHONE and not Path(source).exists()
         if self.pace and (is_microphone or source == STANDARD_INPUT):
@@ -102,7 +109,7 @@ class SourceArguments:
                 raise UsageError("- reads audio from standard input, but that is a terminal")
             stdin = _standard_input()
             if self.rate is not None:
-                pcm = read_pcm(stdin, self.sample_format, self.channels)
+                pcm = read_pcm(stdin, self.sample_format or "s16le", self.channels or 1)
                 return LiveSource(pcm, self.rate, True)
             return LiveSource(read_container(stdin, "<stdin>"), SAMPLE_RATE, True)
         if is_microphone:

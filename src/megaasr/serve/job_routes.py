@@ -78,9 +78,8 @@ async def create_job(request: Request) -> JSONResponse:
                 raise as_request_error(error, names={str(path): name}) from error
             raise
     jobs.runner.notify()
-    return JSONResponse(
-        _shape(services, job).to_json(), 202, headers={"location": f"/v1/jobs/{job_id}"}
-    )
+    headers = {"location": f"/v1/jobs/{job_id}", **upload.headers()}
+    return JSONResponse(_shape(services, job).to_json(), 202, headers=headers)
 
 
 @router.get("", response_model=JobList)
