@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from full_disk import largest_file
@@ -119,6 +120,7 @@ def test_a_recording_is_complete_after_every_block(
     path = tmp_path / "live.wav"
     samples = rng.uniform(-1, 1, 50_000).astype(np.float32)
     with Recording(path, 8_000) as recording:
+        assert soundfile.info(path).frames == 0
         for end in (20_000, 20_001, 50_000):
             start = {20_000: 0, 20_001: 20_000, 50_000: 20_001}[end]
             recording.write(samples[start:end])
