@@ -18,6 +18,7 @@ import soundfile
 
 import megaasr.cli
 from command_line import TINY, mega_asr
+from full_disk import largest_file
 from hanging import HANGING_S
 from megaasr import MegaASR
 from megaasr.audio import read
@@ -26,6 +27,7 @@ from megaasr.audio.files import resample
 from megaasr.stream.event_files import read_events
 
 CLIPS = Path(megaasr.cli.__file__).parent / "demo_clips"
+CLIP = CLIPS / "5-clean.flac"
 BEGINNING = "I think that my grandmother translates"
 # As on a terminal: a shell has programs that it starts in the background ignore Ctrl-C.
 _PROGRAM = """
@@ -46,11 +48,13 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def started(*arguments: object, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def started(
+    *arguments: object, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, "stream", *TINY, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=subprocess.PIPE,
     )
@@ -155,23 +159,83 @@ def test_on_a_terminal_volatile_text_is_dim_and_ctrl_c_ends_cleanly(
     assert last["segment"]["text"] in shown.splitlines()[-1]
 
 
+def test_a_full_disk_ends_the_recording_and_nothing_else(talk: Path, tmp_path: Path) -> None:
+    arguments = ("-o", "live.txt", "--record", "live.wav")
+    with largest_file(100_000):  # in the first utterance
+        done = mega_asr("stream", talk, *TINY, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "live.wav ends after 3.0 s (File too large)" in done.stderr
+    assert len((tmp_path / "live.txt").read_text(encoding="utf-8").splitlines()) == 2
+    assert len(read(tmp_path / "live.wav").samples) == 48_000
+
+
+def test_existing_files_are_found_before_any_file_is_made(tmp_path: Path) -> None:
+    for name in ("a.events.jsonl", "b.wav"):
+        (tmp_path / name).touch()
+    for name in ("a", "b"):
+        outputs = ("-o", f"{name}.srt", "--record", f"{name}.wav")
+        done = mega_asr("stream", CLIP, *TINY, *outputs, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "exists" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.events.jsonl", "b.wav"]
+
+
+def test_files_are_continued_when_nobody_reads_the_output(talk: Path, tmp_path: Path) -> None:
+    child = started(talk, "--json-lines", "-o", tmp_path / "a.txt", stdout=subprocess.PIPE)
+    with child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.wait(HANGING_S) == 0
+        assert b"nobody reads standard output any more" in child.stderr.read()
+    assert len((tmp_path / "a.txt").read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize("arguments", [("--rate", 16_000), ()])
+def test_ctrl_c_ends_cleanly_while_standard_input_is_open(
+    talk: Path, tmp_path: Path, arguments: tuple[object, ...]
+) -> None:
+    data = pcm_16(read(talk).samples[: 6 * 16_000]).astype("<i2").tobytes()
+    if not arguments:
+        data = talk.read_bytes()[: 6 * 32_000]
+    events = tmp_path / "live.jsonl"
+    child = started("-", *arguments, "-o", events, stdin=subprocess.PIPE)
+    with child:
+        assert child.stdin is not None
+        assert child.stderr is not None
+        child.stdin.write(data)
+        child.stdin.flush()  # and it stays open
+        wait_for(lambda: events.is_file() and '"speech_started"' in events.read_text(), child)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(HANGING_S) == 0, child.stderr.read()
+        assert b"utterances with words" in child.stderr.read()
+    assert any(event["type"] == "final" for event in read_events(events))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("missing.wav",), "missing.wav: no such file"),
         (("missing.wav", "--rate", 8_000), "use - as SOURCE"),
         (("-", "--rate", 8_000, "--format", "mp3"), "choose one of s16le"),
+        (("-", "--format", "f32le"), "add their --rate"),
+        ((CLIP, "--channels", 2), "add their --rate"),
         (("-", "--pace", 1), "has its own pace"),
         (("-", "--rate", 80), "4000 to 192000"),
         (("-", "--rate", 8_000, "--step", 0), "step_s is 0"),
         (("-", "--rate", 8_000, "-o", "a.docx"), "the suffix decides the format"),
         (("-", "--rate", 8_000, "--language", "Klingon"), "Klingon"),
+        ((CLIP, "-o", "a.srt", "-o", "./a.srt"), "a.srt is named twice"),
+        ((CLIP, "-o", "a.srt", "-o", "no/a.txt"), "no/a.txt: No such file"),
+        ((CLIP, "-o", "a.srt", "--record", "a.wav", "--model", "missing"), "no model missing"),
+        ((CLIP, "-o", "a.srt", "--record", "a.wav", "--speech-threshold", 7), "threshold is 7"),
+        (("microphone:none", "-o", "a.srt", "--record", "a.wav"), "microphone"),
     ],
 )
 def test_wrong_usage_is_one_line(
     arguments: tuple[object, ...], message: str, tmp_path: Path
 ) -> None:
-    done = mega_asr("stream", *arguments, *TINY, cwd=tmp_path)
+    done = mega_asr("stream", *TINY, *arguments, cwd=tmp_path)
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr

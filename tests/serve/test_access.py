@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -54,6 +56,32 @@ def test_the_command_makes_keys(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert ApiKeys(tmp_path / "keys").name_of(done.stdout.strip()) == "ann"
     assert mega_asr("serve", "--new-key", "ann", cwd=tmp_path).returncode != 0
+
+
+@pytest.mark.parametrize("content", ["garbage\n", None])
+def test_a_file_that_is_damaged_later_is_no_fault_of_the_client(
+    tmp_path: Path,
+    content: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "keys"
+    headers = {"authorization": f"Bearer {add_key(path, 'ann')}"}
+    rules = AccessRules(ApiKeys(path), host="127.0.0.1")
+    assert rules.client_name(headers, "::1") == "ann"
+    before = path.read_text()
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+        os.utime(path, ns=(1, 1))
+    monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
+    with pytest.raises(RequestError) as caught:
+        rules.client_name(headers, "::1")
+    assert (caught.value.status, caught.value.code) == (503, "api_keys_not_readable")
+    assert str(tmp_path) not in caught.value.message
+    assert str(path) in caplog.text
+    path.write_text(before)
+    assert rules.client_name(headers, "::1") == "ann"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from megaasr.records import Check, Segment, Transcript
 from running_server import CLIPS
 
 pytest.importorskip("fastapi", reason="the server is not installed")
-from megaasr.serve import model_loading
+from megaasr.serve import job_runner, model_loading
 from megaasr.serve.http_server import HttpServer
 from megaasr.serve.job_store import JobStore
 from megaasr.serve.recognition_journal import JournaledModel
@@ -52,6 +52,11 @@ def queued(store: JobStore, client: str = "ann", **options: Any) -> str:
     store.audio_path(job_id).write_bytes(b"RIFF")
     store.add(job_id, client, "talk.wav", FORM, path=None, duration_s=1.0, **options)
     return job_id
+
+
+def limit_pages(store: JobStore, count: int) -> None:
+    """Fill the disk, or empty it: the file has at most so many pages, or those it has."""
+    store._connection.execute(f"PRAGMA max_page_count = {count}")
 
 
 def test_clients_take_turns(store: JobStore) -> None:
@@ -167,6 +172,13 @@ def submit(url: str, path: Path = CLIP, **fields: str) -> httpx.Response:
         return httpx.post(f"{url}/v1/jobs", files={"file": file}, data=fields, timeout=60)
 
 
+def store_of(server: HttpServer) -> JobStore:
+    """Return the jobs of a server, once it answers."""
+    assert httpx.get(f"{server.url}/v1/jobs").json()["data"] == []
+    assert server.services.jobs is not None
+    return server.services.jobs.store
+
+
 def ended(url: str, job_id: str) -> dict[str, Any]:
     for _ in range(3000):
         job: dict[str, Any] = httpx.get(f"{url}/v1/jobs/{job_id}").json()
@@ -211,6 +223,29 @@ def test_a_job_from_upload_to_every_format(jobs_server: HttpServer, expected: Tr
     assert httpx.get(f"{url}/v1/jobs/{job['id']}").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": "verbose_json", "timestamp_granularities": "word"},
+        {"response_format": "json", "include": "logprobs"},
+    ],
+)
+def test_what_fits_one_format_only_does_not_bind_the_others(
+    jobs_server: HttpServer, expected: Transcript, fields: dict[str, str]
+) -> None:
+    job_id = submit(jobs_server.url, **fields).json()["id"]
+    assert ended(jobs_server.url, job_id)["status"] == "completed"
+    result = f"{jobs_server.url}/v1/jobs/{job_id}/result"
+    own = httpx.get(result).json()
+    assert ("words" in own, "logprobs" in own) == ("word" in fields.values(), "include" in fields)
+    for name in ("json", "text", "srt", "vtt", "verbose_json", "diarized_json"):
+        answer = httpx.get(result, params={"response_format": name})
+        assert answer.status_code == 200, answer.text
+    assert httpx.get(result, params={"response_format": "srt"}).text == expected.to_srt()
+    wrong = {"response_format": "srt", "include": "logprobs"}
+    assert httpx.get(result, params=wrong).json()["error"]["param"] == "include"
+
+
 def test_paths_stay_below_their_folder(jobs_server: HttpServer, expected: Transcript) -> None:
     def by_path(path: str) -> httpx.Response:
         form = {"path": (None, path), "model": (None, "tiny")}
@@ -222,6 +257,23 @@ def test_paths_stay_below_their_folder(jobs_server: HttpServer, expected: Transc
     assert result["text"] == expected.text
     for path in ("../secret.flac", "/etc/passwd", "missing.flac", ".", "a\0b"):
         assert by_path(path).status_code == 404, path
+
+
+def test_a_recording_that_becomes_a_link_is_not_followed(
+    jobs_server: HttpServer, tmp_path: Path
+) -> None:
+    named = tmp_path / "recordings" / "clip.flac"
+    # Queued without telling the workers, and replaced before its turn.
+    store = store_of(jobs_server)
+    job_id = store.new_id()
+    store.add(job_id, "127.0.0.1", "clip.flac", FORM, path=str(named), duration_s=None)
+    named.unlink()
+    named.symlink_to(tmp_path / "secret.flac")
+    other = submit(jobs_server.url).json()["id"]
+    job = ended(jobs_server.url, job_id)
+    assert (job["status"], job["error"]["code"]) == ("failed", "file_not_found")
+    assert str(tmp_path) not in job["error"]["message"]
+    assert ended(jobs_server.url, other)["status"] == "completed"
 
 
 def test_mistakes_are_found_before_a_job_is_queued(jobs_server: HttpServer, tmp_path: Path) -> None:
@@ -274,6 +326,50 @@ def test_jobs_wait_for_a_model_that_cannot_be_loaded_yet(
     assert httpx.get(f"{url}/health/ready").json() == {"status": "ready", "version": __version__}
 
 
+def test_a_full_disk_delays_jobs_and_loses_none(
+    jobs_server: HttpServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(job_runner, "_STORE_RETRY_S", 0.1)
+    monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
+    clips = [soundfile.read(clip)[0] for clip in sorted(CLIPS.glob("*-clean.flac"))]
+    soundfile.write(tmp_path / "long.flac", np.resize(np.concatenate(clips), 16000 * 70), 16000)
+    store = store_of(jobs_server)
+    limit_pages(store, 1)  # the file of the jobs cannot grow
+    job_id = submit(jobs_server.url, tmp_path / "long.flac").json()["id"]
+    for _ in range(3000):
+        if f"job {job_id} is put back" in caplog.text:
+            break
+        time.sleep(0.02)
+    refused = submit(jobs_server.url, prompt="a " * 4000)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (507, "no_space")
+    assert httpx.get(f"{jobs_server.url}/v1/jobs/{job_id}").json()["status"] in (
+        "queued",
+        "running",
+    )
+    limit_pages(store, 2**31)
+    assert ended(jobs_server.url, job_id)["status"] == "completed"
+    complete = MegaASR.from_pretrained("tiny").transcribe(tmp_path / "long.flac").text
+    assert httpx.get(f"{jobs_server.url}/v1/jobs/{job_id}/result").json()["text"] == complete
+    assert list((tmp_path / "data" / "audio").iterdir()) == []
+
+
+def test_what_cannot_be_stored_changes_nothing(store: JobStore) -> None:
+    job_id = queued(store)
+    store.take_next()
+    limit_pages(store, 1)
+    transcript = Transcript("a " * 50_000, "en", 1.0, "tiny")
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.complete(job_id, [transcript])
+    assert store.audio_path(job_id).exists()
+    limit_pages(store, 2**31)
+    store.complete(job_id, [transcript])
+    assert store.transcripts(job_id) == (transcript,)
+
+
 def test_jobs_do_not_wait_for_a_model_for_ever(
     serve: Callable[..., HttpServer], tmp_path: Path
 ) -> None:
@@ -298,9 +394,7 @@ def test_what_nobody_foresaw_has_openais_shape(
     def fail(*_: Any) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    assert httpx.get(f"{jobs_server.url}/v1/jobs").json()["data"] == []
-    assert jobs_server.services.jobs is not None
-    monkeypatch.setattr(jobs_server.services.jobs.store, "of_client", fail)
+    monkeypatch.setattr(store_of(jobs_server), "of_client", fail)
     monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
     with caplog.at_level("ERROR"):
         answer = httpx.get(f"{jobs_server.url}/v1/jobs")
@@ -309,6 +403,19 @@ def test_what_nobody_foresaw_has_openais_shape(
     assert "disk I/O error" not in answer.text
     assert len({(record.created, record.stack_info) for record in caplog.records}) == 1
     assert all(record.exc_info for record in caplog.records)
+
+
+def test_fields_that_mean_nothing_are_named(jobs_server: HttpServer) -> None:
+    response = submit(jobs_server.url, colour="red")
+    assert response.headers["x-mega-asr-ignored"] == "colour"
+    with CLIP.open("rb") as file:
+        response = httpx.post(
+            f"{jobs_server.url}/v1/audio/transcriptions",
+            files={"file": file},
+            data={"path": "clip.flac", "colour": "red"},
+            timeout=60,
+        )
+    assert response.headers["x-mega-asr-ignored"] == "colour, path"
 
 
 def test_without_a_data_folder_there_are_no_jobs(server: HttpServer) -> None:

@@ -114,6 +114,15 @@ def test_a_recording_that_states_no_length_is_stopped(
     assert caught.value.code == "audio_too_long"
 
 
+def test_channels_do_not_make_a_recording_longer(
+    serve: Callable[..., HttpServer], tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "wide.flac", np.zeros((16000 * 50, 4)), 16000)
+    client = client_of(serve(max_audio_s=60))
+    transcription = transcribe(client, tmp_path / "wide.flac", extra_body={"channels": "each"})
+    assert transcription.text == ""
+
+
 def test_slow_uploads_are_ended(serve: Callable[..., HttpServer]) -> None:
     address = urlsplit(serve(upload_timeout_s=0.3).url)
     with socket.create_connection((str(address.hostname), address.port or 0)) as connection:

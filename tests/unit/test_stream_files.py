@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
+from full_disk import largest_file
 from megaasr.audio import read
 from megaasr.audio.live import PCM_FORMATS, read_pcm
-from megaasr.cli.live_display import fitting_line
-from megaasr.errors import AudioError, RecordError, UsageError
+from megaasr.cli.live_display import LiveDisplay, fitting_line
+from megaasr.errors import AudioError, MegaASRError, RecordError, UsageError
 from megaasr.records import Segment, Transcript, Word
 from megaasr.stream.event_files import EventFiles, journal_path, read_events
 from megaasr.stream.events import Event, Final, Partial, SpeechStarted
@@ -93,18 +97,51 @@ def test_existing_files_and_unknown_suffixes_are_refused(tmp_path: Path) -> None
         Recording(tmp_path / "old.wav", 16_000)
 
 
+def test_output_that_nobody_reads_is_an_error_if_it_is_all_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(MegaASRError, match="nobody reads"):
+            LiveDisplay(json_lines=True, is_only_output=True).show(EVENTS[0])
+        kept = LiveDisplay(json_lines=True, is_only_output=False)
+        for event in EVENTS:
+            kept.show(event)
+        assert kept.finals == 2
+        with suppress(BrokenPipeError):
+            pipe.close()
+
+
 def test_a_recording_is_complete_after_every_block(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     path = tmp_path / "live.wav"
     samples = rng.uniform(-1, 1, 50_000).astype(np.float32)
     with Recording(path, 8_000) as recording:
+        assert soundfile.info(path).frames == 0
         for end in (20_000, 20_001, 50_000):
             start = {20_000: 0, 20_001: 20_000, 50_000: 20_001}[end]
             recording.write(samples[start:end])
             waveform = read(path, sample_rate=8_000)
             assert len(waveform.samples) == end
             np.testing.assert_allclose(waveform.samples, samples[:end], atol=2**-15)
+
+
+def test_a_recording_stops_on_a_full_disk_and_what_there_is_remains(tmp_path: Path) -> None:
+    path, messages = tmp_path / "live.wav", list[str]()
+    block = np.full(1_000, 0.5, np.float32)
+    with Recording(path, 8_000, messages.append) as recording:
+        recording.write(block)
+        with largest_file(5_000):  # the third block does not fit
+            for _ in range(3):
+                recording.write(block)
+        recording.write(block)
+    (message,) = messages
+    assert message.startswith(f"{path} ends after 0.2 s (File too large)")
+    assert path.stat().st_size == 44 + 4_000
+    assert np.array_equal(read(path, sample_rate=8_000).samples, np.full(2_000, 0.5, np.float32))
 
 
 @pytest.mark.parametrize("sample_format", list(PCM_FORMATS))

@@ -72,8 +72,8 @@ def read_container(file: IO[bytes], label: str) -> Iterator[Samples]:
     command += ["-format_whitelist", DEMUXERS, "-probesize", "32768", "-i", "pipe:0"]
     command += ["-map", "0:a:0", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "f32le", "pipe:1"]
     try:
-        process = subprocess.Popen(
-            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        process = subprocess.Popen(  # no buffer, whose lock a thread may hold when Python ends
+            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         )
     except OSError as error:
         raise AudioError(label, f"ffmpeg cannot be started: {error.strerror}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from megaasr import strict_json
+from megaasr.errors import MegaASRError
 from megaasr.records.subtitles import live_lines, single_line
 from megaasr.text.graphemes import columns, split_clusters
 
@@ -28,20 +29,41 @@ class LiveDisplay:
 
     Args:
         json_lines: print every event as a line of JSON, and nothing else.
+        is_only_output: whether nothing is kept but what is printed.
     """
 
-    def __init__(self, *, json_lines: bool) -> None:
+    def __init__(self, *, json_lines: bool, is_only_output: bool) -> None:
         self._json_lines = json_lines
+        self._is_only_output = is_only_output
+        self._is_unread = False
         self._is_live = not json_lines and sys.stdout.isatty()
         self._is_open = False  # whether the last line is text that may change
         self.finals = 0
 
     def show(self, event: Event) -> None:
-        """Show an event."""
-        from megaasr.stream.events import Final, Partial
+        """Show an event; nothing any more if the reader of a pipe is gone.
+
+        Raises:
+            MegaASRError: it is gone, and nothing else is kept.
+        """
+        from megaasr.stream.events import Final
 
         if isinstance(event, Final) and event.segment.text:
             self.finals += 1
+        if self._is_unread:
+            return
+        try:
+            self._show(event)
+        except BrokenPipeError as error:
+            gone = "nobody reads standard output any more"
+            if self._is_only_output:
+                raise MegaASRError(f"{gone}; -o FILE keeps what comes after that") from error
+            self._is_unread = True
+            self.warn(f"{gone}; the session goes on for its files")
+
+    def _show(self, event: Event) -> None:
+        from megaasr.stream.events import Final, Partial
+
         if self._json_lines:
             unicode = (sys.stdout.encoding or "").lower().startswith("utf")
             line = strict_json.dumps(event.to_dict(), ensure_ascii=not unicode)
@@ -80,7 +102,7 @@ class LiveDisplay:
 
     def _close(self) -> None:
         """Erase the text that may change."""
-        if self._is_open:
+        if self._is_open and not self._is_unread:
             sys.stdout.write(_ERASE_LINE)
             sys.stdout.flush()
             self._is_open = False

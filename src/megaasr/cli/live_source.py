@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,6 +37,15 @@ class LiveSource:
     rate: int
     is_live: bool
 
+    def begun(self) -> LiveSource:
+        """Wait for the first block, and return the source with it.
+
+        Raises:
+            AudioError, UsageError: the source cannot be used.
+        """
+        first = next(self.blocks, None)
+        return self if first is None else replace(self, blocks=chain([first], self.blocks))
+
 
 @dataclass(frozen=True, slots=True)
 class SourceArguments:
@@ -50,14 +59,19 @@ class SourceArguments:
         ),
     ] = None
     sample_format: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="Of raw samples: s16le, s16be, s32le, f32le or u8."
+            "--format",
+            metavar="FORMAT",
+            help="Of raw samples: s16le, s16be, s32le, f32le or u8 [default: s16le].",
         ),
-    ] = "s16le"
+    ] = None
     channels: Annotated[
-        int, typer.Option(help="Interleaved channels of raw samples; they are mixed.", min=1)
-    ] = 1
+        int | None,
+        typer.Option(
+            help="Interleaved channels of raw samples, which are mixed [default: 1].", min=1
+        ),
+    ] = None
     pace: Annotated[
         float,
         typer.Option(
@@ -84,6 +98,8 @@ class SourceArguments:
 
         if self.rate is not None and source != STANDARD_INPUT:
             raise UsageError("--rate is that of raw samples from standard input: use - as SOURCE")
+        if self.rate is None and not (self.sample_format is None and self.channels is None):
+            raise UsageError("--format and --channels describe raw samples: add their --rate")
         name, _, device = source.partition(":")
         is_microphone = name == MICROPHONE and not Path(source).exists()
         if self.pace and (is_microphone or source == STANDARD_INPUT):
@@ -91,17 +107,28 @@ class SourceArguments:
         if source == STANDARD_INPUT:
             if sys.stdin.isatty():
                 raise UsageError("- reads audio from standard input, but that is a terminal")
-            stdin = sys.stdin.buffer
+            stdin = _standard_input()
             if self.rate is not None:
-                pcm = read_pcm(stdin, self.sample_format, self.channels)
+                pcm = read_pcm(stdin, self.sample_format or "s16le", self.channels or 1)
                 return LiveSource(pcm, self.rate, True)
             return LiveSource(read_container(stdin, "<stdin>"), SAMPLE_RATE, True)
         if is_microphone:
             lost = "the system lost samples of the microphone: the machine is overloaded"
             spoken = microphone_blocks(device or None, lambda: display.warn(lost))
             return LiveSource(spoken, SAMPLE_RATE, True)
-        recording = blocks(source, block_s=FILE_BLOCK_S)
-        recording = chain([next(recording)], recording)  # a file that cannot be read is noticed now
-        if self.pace:
-            return LiveSource(paced(recording, SAMPLE_RATE, self.pace), SAMPLE_RATE, True)
-        return LiveSource(recording, SAMPLE_RATE, False)
+        # A file that cannot be read is noticed before the model is loaded.
+        recording = LiveSource(blocks(source, block_s=FILE_BLOCK_S), SAMPLE_RATE, False).begun()
+        if not self.pace:
+            return recording
+        return LiveSource(paced(recording.blocks, SAMPLE_RATE, self.pace), SAMPLE_RATE, True)
+
+
+def _standard_input() -> IO[bytes]:
+    """Return standard input without its buffer.
+
+    A thread that waits for data in a buffer holds its lock, and Python, which wants that lock when
+    it ends, crashes.
+    """
+    buffered: IO[bytes] = sys.stdin.buffer
+    unbuffered: IO[bytes] = getattr(buffered, "raw", buffered)
+    return unbuffered

@@ -160,28 +160,33 @@ def stream(  # noqa: PLR0913 (options)
     last utterance; a second one interrupts. What was final is in the files even if the process is
     killed. docs/streaming.md explains events and options.
     """
-    from megaasr.stream.event_files import EventFiles
+    from megaasr.stream.event_files import EventFiles, require_new
     from megaasr.stream.recording import Recording
     from megaasr.stream.session import StreamSession
     from megaasr.transcribe.bundle import open_bundle
     from megaasr.transcribe.recognizer import MegaASR
 
-    display = LiveDisplay(json_lines=json_lines)
+    paths = output or []
+    is_kept = bool(paths) or record is not None
+    display = LiveDisplay(json_lines=json_lines, is_only_output=not is_kept)
     opened = reading.open(source, display)
     stream_options = live.stream_options(opened.rate, language)
     model_options = loading.model_options(model)
+    require_new(paths, record)
+    asr = MegaASR.from_bundle(
+        open_bundle(model_options, lambda plan: display.note(f"{model_options.name} {plan}")),
+        model_options,
+        search=SearchOptions(decode.value),
+    )
+    session = StreamSession(asr, stream_options)
+    opened = opened.begun()  # a start that fails must not leave files, which the next one refuses
     header = {"source": source, "model": model_options.name, "sample_rate": opened.rate}
     with ExitStack() as stack:
-        files = stack.enter_context(EventFiles(output or [], header))
+        files = stack.enter_context(EventFiles(paths, header))
         recording = None
         if record is not None:
-            recording = stack.enter_context(Recording(record, opened.rate))
-        asr = MegaASR.from_bundle(
-            open_bundle(model_options, lambda plan: display.note(f"{model_options.name} {plan}")),
-            model_options,
-            search=SearchOptions(decode.value),
-        )
-        _run(StreamSession(asr, stream_options), opened, files, recording, display)
+            recording = stack.enter_context(Recording(record, opened.rate, display.warn))
+        _run(session, opened, files, recording, display)
 
 
 def _run(
@@ -220,8 +225,6 @@ def _run(
         except AudioError as error:
             failure = error
         report(session.finish())
-    if recording is not None and recording.is_full:
-        display.warn("the recording is as long as a WAV file can be; the rest is not in it")
     display.finish(session.fed_s)
     if failure is not None:
         raise failure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ SUBPROTOCOL_PREFIX = "openai-insecure-api-key."
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 """Names of the loopback address."""
 
+_LOGGER = logging.getLogger(__name__)
 _LINE = re.compile(r"(?P<name>[\w.@-]+) sha256:(?P<digest>[0-9a-f]{64})")
 _NAME = re.compile(r"[\w.@-]{1,64}")
 
@@ -152,12 +154,21 @@ class AccessRules:
         """Return the name of a request's key, or the address of its sender if no key is needed.
 
         Raises:
-            RequestError: 401, there is no valid key.
+            RequestError: 401, there is no valid key; 503, the file of keys cannot be used.
         """
         if self._keys is None:
             return address
         key = bearer_key(headers) or _subprotocol_key(headers)
-        name = None if key is None else self._keys.name_of(key)
+        try:
+            name = None if key is None else self._keys.name_of(key)
+        except UsageError as error:  # the operator's, and its message names a path
+            _LOGGER.error("%s", error)
+            raise RequestError(
+                503,
+                "the API keys cannot be checked; the operator finds the reason in the log",
+                code="api_keys_not_readable",
+                retry_after_s=30,
+            ) from error
         if name is None:
             what = "no API key was sent" if key is None else "the API key is unknown"
             raise RequestError(

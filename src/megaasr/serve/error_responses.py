@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from typing import Any
@@ -31,6 +33,9 @@ _TYPES = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 _KINDS: tuple[tuple[type[Exception], int, str | None, str, float | None], ...] = (
     (ModelBusyError, 429, None, "server_busy", 2.0),
@@ -119,11 +124,21 @@ def _as_request_error(error: BaseException) -> RequestError:
             return RequestError(
                 status, str(error), param=param, code=code, retry_after_s=retry_after_s
             )
+    if _is_full_disk(error):
+        _LOGGER.error("no space: %s", error)
+        message = "the server has no space left on its disk; try again later"
+        return RequestError(507, message, code="no_space", retry_after_s=60)
     _LOGGER.error("unforeseen error", exc_info=error)
     if isinstance(error, ModelError):
         return RequestError(500, f"the model failed: {error}", code="model_error")
     message = "an error that was not foreseen; the server's log has it under this x-request-id"
     return RequestError(500, message, code="internal_error")
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        return getattr(error, "sqlite_errorcode", None) in _NO_SPACE_SQLITE
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 def error_response(error: BaseException) -> JSONResponse:

@@ -64,7 +64,7 @@ class Gate:
         """Check a request before its body is read, and note who sent it.
 
         Raises:
-            RequestError: 401, 403 or 413.
+            RequestError: 401, 403, 413 or 503.
         """
         self._rules.check_origin(headers)
         address = (scope.get("client") or ("unknown", 0))[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,10 +10,11 @@ from starlette.responses import JSONResponse, Response
 
 from megaasr.serve.error_responses import RequestError, as_request_error
 from megaasr.serve.job_store import ENDED, Job
+from megaasr.serve.named_recordings import path_below
 from megaasr.serve.protocol import ErrorBody, JobDeleted, JobList, JobObject, JobProgress
 from megaasr.serve.response_formats import render
 from megaasr.serve.services import Jobs, Services, client_of, services_of
-from megaasr.serve.transcription_form import parse_form
+from megaasr.serve.transcription_form import TranscriptionForm, parse_form
 from megaasr.serve.transcription_routes import ERRORS, upload_schema
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -56,21 +56,21 @@ async def create_job(request: Request) -> JSONResponse:
                 retry_after_s=60,
             )
         job_id = jobs.store.new_id()
-        named = None if upload.path is None else _path_below(services, upload.path)
+        named = None if upload.path is None else path_below(services.settings, upload.path)
         path = named or jobs.store.audio_path(job_id)
         name = upload.name if named is None else str(upload.path)
         try:
             if named is None:
                 upload.require_file()
                 await asyncio.to_thread(upload.save, path)
-            stated_s = await asyncio.to_thread(services.limits.check, path, asked.selection.track)
+            stated = await asyncio.to_thread(services.limits.check, path, asked.selection.track)
             job = jobs.store.add(
                 job_id,
                 client_of(request),
                 name,
                 upload.form,
                 path=None if named is None else str(named),
-                duration_s=stated_s,
+                duration_s=stated.duration_s,
             )
         except BaseException as error:
             jobs.store.audio_path(job_id).unlink(missing_ok=True)
@@ -78,9 +78,8 @@ async def create_job(request: Request) -> JSONResponse:
                 raise as_request_error(error, names={str(path): name}) from error
             raise
     jobs.runner.notify()
-    return JSONResponse(
-        _shape(services, job).to_json(), 202, headers={"location": f"/v1/jobs/{job_id}"}
-    )
+    headers = {"location": f"/v1/jobs/{job_id}", **upload.headers()}
+    return JSONResponse(_shape(services, job).to_json(), 202, headers=headers)
 
 
 @router.get("", response_model=JobList)
@@ -119,9 +118,7 @@ async def get_result(request: Request, job_id: str) -> Response:
                 code="unknown_field",
             )
     changes, _ = parse_form(request.query_params.multi_items())
-    form = job.form.model_copy(
-        update={name: getattr(changes, name) for name in changes.model_fields_set}
-    )
+    form = _changed(job.form, changes)
     form.request(job.form.samples)  # checks the fields together
     transcripts = jobs.store.transcripts(job_id)
     if len(transcripts) > 1 and form.response_format in ("text", "srt", "vtt"):
@@ -155,6 +152,19 @@ async def delete_job(request: Request, job_id: str) -> JSONResponse:
     return JSONResponse(JobDeleted(id=job_id).to_json())
 
 
+def _changed(form: TranscriptionForm, changes: TranscriptionForm) -> TranscriptionForm:
+    """Return the form of a job with what a query says; what only fits another format is left out.
+
+    Args:
+        form: the fields of the job.
+        changes: the fields of the query.
+    """
+    update = {name: getattr(changes, name) for name in changes.model_fields_set}
+    if update.get("response_format", form.response_format) != form.response_format:
+        update = {"timestamp_granularities": (), "include": ()} | update
+    return form.model_copy(update=update)
+
+
 def _jobs_of(request: Request) -> tuple[Services, Jobs]:
     services = services_of(request)
     if services.jobs is None:
@@ -172,32 +182,6 @@ def _own(jobs: Jobs, request: Request, job_id: str) -> Job:
     if job is None or job.client != client_of(request):
         raise RequestError(404, f"there is no job {job_id}", code="job_not_found")
     return job
-
-
-def _path_below(services: Services, path: str) -> Path:
-    """Return a recording below the operator's folder, whatever links and dots a path contains.
-
-    Raises:
-        RequestError: 400, paths are not allowed; 404, there is no such recording.
-    """
-    root = services.settings.path_root
-    if root is None:
-        raise RequestError(
-            400,
-            "this server takes no paths; upload the recording, or ask the operator for path_root",
-            param="path",
-            code="paths_disabled",
-        )
-    missing = RequestError(
-        404, f"there is no recording {path} in the folder", param="path", code="file_not_found"
-    )
-    try:
-        resolved = (root / path).resolve(strict=True)
-        if not resolved.is_relative_to(root.resolve()) or not resolved.is_file():
-            raise missing
-    except (OSError, ValueError) as error:
-        raise missing from error
-    return resolved
 
 
 def _shape(services: Services, job: Job) -> JobObject:

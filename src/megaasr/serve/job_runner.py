@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import TypeVar
 
 from megaasr.serve.error_responses import as_request_error
 from megaasr.serve.job_store import Job, JobStore
@@ -19,6 +21,9 @@ StartRun = Callable[[Job, Path], TranscriptionRun]
 
 _CLEANING_S = 60.0
 _MIN_RETRY_S = 1.0  # between attempts at a job while the model cannot be loaded
+_STORE_RETRY_S = 5.0
+"""Seconds after which what could not be stored is tried again, on a full disk for example."""
+Result = TypeVar("Result")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -77,13 +82,13 @@ class JobRunner:
     async def _work(self) -> None:
         while True:
             self._changed.clear()
-            job = self._store.take_next()
+            job = await self._stored(self._store.take_next)
             if job is None:
                 await self._changed.wait()
                 continue
             try:
                 await self._transcribe(job)
-            except Exception:  # of the store, for example on a full disk: the next job may work
+            except Exception:
                 _LOGGER.exception("job %s could not be recorded", job.id)
 
     async def _transcribe(self, job: Job) -> None:
@@ -101,23 +106,43 @@ class JobRunner:
         except ModelNotLoadedError as failure:
             waited_s = time.time() - max(failure.since, job.created)
             if not failure.is_final and waited_s < self._model_wait_s:
-                self._store.put_back(job.id)
+                await self._stored(lambda: self._store.put_back(job.id))
                 retry_s = min(failure.retry_after_s or 0.0, self._model_wait_s - waited_s)
                 await asyncio.sleep(max(_MIN_RETRY_S, retry_s))
                 return
             error = failure
+        except sqlite3.OperationalError as failure:  # it goes on behind what could be stored
+            _LOGGER.error("job %s is put back: %s", job.id, failure)
+            await asyncio.sleep(_STORE_RETRY_S)
+            await self._stored(lambda: self._store.put_back(job.id))
+            return
         except Exception as failure:
             error = failure
         finally:
             self._runs.pop(job.id, None)
         if error is not None:
-            failed = as_request_error(error, names={str(path): job.name})
-            self._store.fail(job.id, failed.body()["error"])
+            failed = as_request_error(error, names={str(path): job.name}).body()["error"]
+            await self._stored(lambda: self._store.fail(job.id, failed))
         else:
-            self._store.complete(job.id, transcripts)
+            await self._stored(lambda: self._store.complete(job.id, transcripts))
         _LOGGER.info("job ended", extra={"job": job.id, "failed": error is not None})
+
+    async def _stored(self, change: Callable[[], Result]) -> Result:
+        """Make a change of the store; as long as it cannot be written, try again.
+
+        Without it a job would be lost to the running process: nobody looks for jobs that are
+        marked as running.
+        """
+        while True:
+            try:
+                return change()
+            except sqlite3.OperationalError as error:
+                _LOGGER.error(
+                    "the jobs cannot be stored: %s; next attempt in %.0f s", error, _STORE_RETRY_S
+                )
+            await asyncio.sleep(_STORE_RETRY_S)
 
     async def _clean(self) -> None:
         while True:
-            self._store.expire(time.time() - self._expiry_s)
+            await self._stored(lambda: self._store.expire(time.time() - self._expiry_s))
             await asyncio.sleep(_CLEANING_S)

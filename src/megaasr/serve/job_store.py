@@ -203,17 +203,21 @@ class JobStore:
                 (document, duration_s, duration_s, job_id),
             )
             self._end(run, job_id, "completed")
+        self.audio_path(job_id).unlink(missing_ok=True)
 
     def fail(self, job_id: str, error: dict[str, Any]) -> None:
         """Store why a job failed, and delete what it is made from."""
         with self._transaction() as run:
             run("UPDATE jobs SET error = ? WHERE id = ?", (strict_json.dumps(error), job_id))
             self._end(run, job_id, "failed")
+        self.audio_path(job_id).unlink(missing_ok=True)
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; return whether it had not ended before."""
         with self._transaction() as run:
-            return self._end(run, job_id, "cancelled")
+            changed = self._end(run, job_id, "cancelled")
+        self.audio_path(job_id).unlink(missing_ok=True)
+        return changed
 
     def delete(self, job_id: str) -> None:
         """Delete a job with its recording and its result."""
@@ -263,20 +267,24 @@ class JobStore:
             (status, time.time(), job_id),
         ).rowcount
         run("DELETE FROM recognitions WHERE job = ?", (job_id,))
-        self.audio_path(job_id).unlink(missing_ok=True)
         return bool(changed)
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        """Yield a function that runs statements of one transaction."""
+        """Yield a function that runs statements of one transaction.
+
+        Raises:
+            sqlite3.OperationalError: the disk is full, for example; nothing has changed.
+        """
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection.execute
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite ends some itself, on a full disk
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
 
 def _job(row: tuple[Any, ...]) -> Job:

@@ -22,6 +22,19 @@ _MIN_ADVANCE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
+class StatedFormat:
+    """What a recording states about itself.
+
+    Attributes:
+        channels: number of channels.
+        duration_s: length in seconds; None if it states none.
+    """
+
+    channels: int
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class AudioLimits:
     """Limits of a recording.
 
@@ -33,15 +46,12 @@ class AudioLimits:
     max_audio_s: float
     max_channels: int
 
-    def check(self, path: Path, track: int | None) -> float | None:
-        """Check what a file states about itself.
+    def check(self, path: Path, track: int | None) -> StatedFormat:
+        """Check and return what a file states about itself.
 
         Args:
             path: the recording.
             track: number of the audio track; None for the default one.
-
-        Returns:
-            Its duration in seconds; None if it states none.
 
         Raises:
             AudioError: the file cannot be decoded.
@@ -58,7 +68,7 @@ class AudioLimits:
         stated_s = duration_s(path)
         if stated_s is not None and stated_s > self.max_audio_s:
             raise self.too_long(f"{stated_s:.0f} s")
-        return stated_s
+        return StatedFormat(channels, stated_s)
 
     def too_long(self, duration: str) -> RequestError:
         """Return the error of a recording that is too long."""
@@ -80,17 +90,14 @@ class GuardedDetector:
     Args:
         limits: limits of the recording.
         channels: number of channels that are transcribed one after the other.
+        cancelled: lets the next call raise when it is set.
     """
 
-    def __init__(self, limits: AudioLimits, channels: int = 1) -> None:
+    def __init__(self, limits: AudioLimits, channels: int, cancelled: threading.Event) -> None:
         self._limits = limits
         self._channels = channels
         self._windows = 0
-        self._cancelled = threading.Event()
-
-    def cancel(self) -> None:
-        """Let the next call raise."""
-        self._cancelled.set()
+        self._cancelled = cancelled
 
     def __call__(self, samples: Samples, /) -> NDArray[np.float32]:
         """Return the probability of speech in every frame of 32 ms, float32 of shape [frames].

@@ -18,6 +18,7 @@ from megaasr.serve.job_runner import JobRunner
 from megaasr.serve.job_store import Job, JobStore
 from megaasr.serve.limits import AudioLimits
 from megaasr.serve.metrics import Metrics
+from megaasr.serve.named_recordings import path_below
 from megaasr.serve.realtime_sessions import RealtimeSessions
 from megaasr.serve.recognition_journal import JournaledModel
 from megaasr.serve.served_model import ServedModel
@@ -143,8 +144,15 @@ class Services:
         self._folder.close()
 
     def _start_job(self, job: Job, path: Path) -> TranscriptionRun:
+        """Begin to transcribe the recording of a job.
+
+        Raises:
+            RequestError: 404, the recording is not in the folder any more.
+        """
         assert self.jobs is not None
         store = self.jobs.store
+        if job.path is not None:  # it may have become a link since the job was queued
+            path = path_below(self.settings, job.path)
         return TranscriptionRun(
             self.model,
             path,

@@ -36,9 +36,6 @@ from megaasr.serve.uploads import Upload
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
-IGNORED_HEADER = "x-mega-asr-ignored"
-"""Header that names the fields of a request that mean nothing here."""
-
 
 def upload_schema(*required: str, **more: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a multipart request for OpenAPI.
@@ -77,6 +74,7 @@ async def create_transcription(request: Request) -> Response:
         upload = await resources.enter_async_context(
             services.uploads.read(request, client_of(request))
         )
+        upload = upload.without_path()
         upload.require_file()
         services.model.require_name(upload.form.model)
         asked = upload.form.request(services.settings.max_samples)
@@ -97,7 +95,7 @@ async def create_transcription(request: Request) -> Response:
         if services.settings.log_texts:
             log_extra(request, texts=[transcript.text for transcript in transcripts])
         body = await asyncio.to_thread(render, transcripts, upload.form.output())
-        return Response(body.content, media_type=body.media_type, headers=_headers(upload))
+        return Response(body.content, media_type=body.media_type, headers=upload.headers())
 
 
 @router.post("/translations", responses={400: {"model": ErrorBody}})
@@ -170,7 +168,7 @@ async def _streamed(
         if first is None:
             await run.transcripts()
         events = _events(services, run, upload.form.output(), segments, first)
-        return EventStreamResponse(events, resources, headers=_headers(upload), names=names)
+        return EventStreamResponse(events, resources, headers=upload.headers(), names=names)
     except BaseException:
         await resources.aclose()
         raise
@@ -196,11 +194,6 @@ async def _events(
     else:
         for event in channel_events(transcripts, output):
             yield event
-
-
-def _headers(upload: Upload) -> dict[str, str]:
-    ignored = ", ".join(name for name in upload.ignored if name.isascii() and name.isidentifier())
-    return {IGNORED_HEADER: ignored} if ignored else {}
 
 
 def _translated(error: Exception, names: dict[str, str]) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import CancelledError, Executor
 from contextvars import copy_context
@@ -50,7 +51,7 @@ class TranscriptionRun:
         self._limits = limits
         self._executor = executor
         self._wrap = wrap
-        self._detector = GuardedDetector(limits)
+        self._cancelled = threading.Event()
         self._client: SharedModelClient | None = None
         self._loop = asyncio.get_running_loop()
         self._segments: asyncio.Queue[Segment | None] = asyncio.Queue()
@@ -71,7 +72,7 @@ class TranscriptionRun:
 
     def cancel(self, error: BaseException) -> None:
         """End the work at its next step; whoever waits for it gets the error at once."""
-        self._detector.cancel()
+        self._cancelled.set()
         if self._client is not None:
             self._client.close()
         self._finish(error)
@@ -119,8 +120,10 @@ class TranscriptionRun:
 
     def _decode(self, model: SpeechModel) -> tuple[Transcript, ...]:
         request = self._request
-        self._limits.check(self._path, request.selection.track)
-        asr = self._served.recognizer(model, request, self._detector)
+        stated = self._limits.check(self._path, request.selection.track)
+        channels = stated.channels if request.each_channel else 1
+        detector = GuardedDetector(self._limits, channels, self._cancelled)
+        asr = self._served.recognizer(model, request, detector)
         if request.each_channel:
             transcripts = asr.transcribe_channels(
                 self._path,

@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from starlette.datastructures import FormData, UploadFile
@@ -17,6 +17,9 @@ from starlette.requests import Request
 
 from megaasr.serve.error_responses import RequestError
 from megaasr.serve.transcription_form import TranscriptionForm, parse_form
+
+IGNORED_HEADER = "x-mega-asr-ignored"
+"""Header that names the fields of a request that mean nothing here."""
 
 _MAX_FIELDS = 500
 _COPY_BYTES = 2**20
@@ -39,6 +42,17 @@ class Upload:
     file: UploadFile | None
     name: str
     path: str | None
+
+    def without_path(self) -> Upload:
+        """Return the same for an address that takes no `path`: the field means nothing there."""
+        if self.path is None:
+            return self
+        return replace(self, path=None, ignored=(*self.ignored, "path"))
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the answer that tell what was ignored."""
+        ignored = ", ".join(n for n in self.ignored if n.isascii() and n.isidentifier())
+        return {IGNORED_HEADER: ignored} if ignored else {}
 
     def save(self, target: Path) -> None:
         """Copy the recording to a file; blocks.

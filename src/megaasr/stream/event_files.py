@@ -11,6 +11,7 @@ a killed process loses nothing that was final; at most the last line is incomple
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -44,13 +45,7 @@ class EventFiles:
     """
 
     def __init__(self, paths: Sequence[Path], header: dict[str, Any]) -> None:
-        for path in paths:
-            if path.suffix.lower() not in SUFFIXES:
-                raise UsageError(
-                    f"{path}: the suffix decides the format; choose one of {', '.join(SUFFIXES)}"
-                )
-        has_events = any(path.suffix.lower() == EVENT_SUFFIX for path in paths)
-        journals = [] if has_events else [journal_path(path) for path in paths[:1]]
+        journals = _journals(paths)
         self._stack = ExitStack()
         self._files: list[_EventLog | _SegmentFile] = []
         try:
@@ -64,6 +59,8 @@ class EventFiles:
                     file.append({"type": "session", "schema": EVENT_SCHEMA, **header})
         except BaseException:
             self._stack.close()
+            for file in self._files:  # these are new
+                file.path.unlink()
             raise
         self._journals = set(journals)
 
@@ -90,6 +87,51 @@ class EventFiles:
                     file.append(event.segment)
             elif not (isinstance(event, Partial) and file.path in self._journals):
                 file.append(event.to_dict(), durable=isinstance(event, Final))
+
+
+def require_new(paths: Sequence[Path], recording: Path | None) -> None:
+    """Check that a session can make its files, before anything is waited for.
+
+    Args:
+        paths: the event files.
+        recording: where its audio is kept; None if it is not.
+
+    Raises:
+        UsageError: a file exists or is named twice, or its suffix is unknown.
+        OSError: its folder is missing, or nothing can be written there.
+    """
+    resolved: set[Path] = set()
+    for path in (*paths, *_journals(paths), *(() if recording is None else (recording,))):
+        if os.path.lexists(path):
+            raise _exists(path)
+        if path.resolve() in resolved:
+            raise UsageError(f"{path} is named twice; each file needs a name of its own")
+        resolved.add(path.resolve())
+        for code, is_wrong in (
+            (errno.ENOENT, not path.parent.is_dir()),
+            (errno.EACCES, not os.access(path.parent, os.W_OK)),
+        ):
+            if is_wrong:
+                raise OSError(code, os.strerror(code), str(path))
+
+
+def _journals(paths: Sequence[Path]) -> list[Path]:
+    """Return the path of the journal, if files need one.
+
+    Raises:
+        UsageError: the suffix of a file is unknown.
+    """
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise UsageError(
+                f"{path}: the suffix decides the format; choose one of {', '.join(SUFFIXES)}"
+            )
+    has_events = any(path.suffix.lower() == EVENT_SUFFIX for path in paths)
+    return [] if has_events else [journal_path(path) for path in paths[:1]]
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError(f"{path} exists, perhaps from a session before; choose another name")
 
 
 def journal_path(path: Path) -> Path:
@@ -122,9 +164,7 @@ class _AppendedFile:
         try:
             self._file = path.open("xb")
         except FileExistsError as error:
-            raise UsageError(
-                f"{path} exists, perhaps from a session before; choose another name"
-            ) from error
+            raise _exists(path) from error
 
     def __enter__(self) -> Self:
         return self
