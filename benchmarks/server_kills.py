@@ -129,7 +129,9 @@ def main() -> None:
             pairs += 1
             wrong_jobs += text != expected_job
             is_numbered = live.numbers == list(range(1, len(live.numbers) + 1))
-            wrong_sessions += live.texts != expected_live or not is_numbered
+            if live.texts != expected_live or not is_numbered:
+                wrong_sessions += 1
+                print(f"wrong: {live.texts} instead of {expected_live}, events {live.numbers}")
             print(
                 f"{kills} kills, {pairs} jobs and sessions; jobs with a wrong text: {wrong_jobs}; "
                 f"sessions with lost or doubled: {wrong_sessions}",

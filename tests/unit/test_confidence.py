@@ -46,6 +46,9 @@ def test_with_a_forced_language_the_output_is_the_words_alone() -> None:
     words = split_words(["one", " two"], forced=True)
     assert [word.text for word in words] == ["one", "two"]
     assert split_words(["no", " marker"], forced=False) == ()
+    repeated = ["<asr_text>", "sev", "en", "<asr_text>", "There", " <asr_", "text> is"]
+    words = split_words(repeated, forced=False)
+    assert [word.text for word in words] == ["seven", "There", "is"]
     assert score_words((), []) == ()
 
 

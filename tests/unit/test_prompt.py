@@ -27,6 +27,8 @@ def test_the_models_languages_are_transformers_languages() -> None:
         ("language Cantonese<asr_text> 你好 ", None, "你好", "yue"),
         ("language None<asr_text>", None, "", None),
         ("language None<asr_text>ghost words", None, "", None),
+        ("language English<asr_text>Hi <asr_text>there.", None, "Hi there.", "en"),
+        ("language English<asr_text><asr_text>", None, "", None),
         ("Hello there.", "en", "Hello there.", "en"),
         ("", "en", "", None),
         ("language English", None, "", None),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from megaasr.audio.quality import Quality
 
-ROBUST = "transcribe it with --route robust"
+ROBUST = "transcribe it with --route robust (with a model that has an adapter, not small)"
 
 _MAX_PEAK_DBFS = 12.0  # float files may exceed full scale by a few dB
 _MAX_OFFSET = 0.02

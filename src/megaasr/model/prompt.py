@@ -138,7 +138,8 @@ def target_text(text: str, language: str | None) -> str:
 def parse_output(raw: str, forced_language: str | None = None) -> tuple[str, str | None]:
     """Return the text and the language (ISO code) of a model's output.
 
-    The language is None and the text empty if the model states that there is no speech.
+    The language is None and the text empty if the model states that there is no speech. A model
+    that errs may write the mark before its text again; within the text it separates words.
 
     Args:
         raw: decoded output without special tokens; repetitions in it are kept.
@@ -158,4 +159,5 @@ def parse_output(raw: str, forced_language: str | None = None) -> tuple[str, str
     language = language_code(named) if named else None
     if forced_language is not None:
         language = language_code(language_name(forced_language))
-    return text.strip(), language if text.strip() else None
+    text = re.sub(rf"\s*{re.escape(ASR_TEXT)}\s*", " ", text).strip()
+    return text, language if text else None

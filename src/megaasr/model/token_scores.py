@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,8 +70,8 @@ class WordTokens:
 def split_words(token_texts: Sequence[str], *, forced: bool) -> tuple[WordTokens, ...]:
     """Return the words of an output with their tokens.
 
-    Words are separated by spaces; every wide (Chinese, Japanese) character is a word by itself. A
-    token may be part of several words.
+    Words are separated by spaces and by marks of the beginning of the text; every wide (Chinese,
+    Japanese) character is a word by itself. A token may be part of several words.
 
     Args:
         token_texts: text of each generated token; concatenated, they are the output. If several
@@ -82,6 +83,11 @@ def split_words(token_texts: Sequence[str], *, forced: bool) -> tuple[WordTokens
     start = 0 if forced and ASR_TEXT not in output else output.find(ASR_TEXT) + len(ASR_TEXT)
     if start < len(ASR_TEXT) and not (forced and start == 0):
         return ()
+    marks = {
+        index
+        for mark in re.finditer(re.escape(ASR_TEXT), output)
+        for index in range(mark.start(), mark.end())
+    }
     words: list[tuple[str, list[int]]] = []
     in_word = False
     position = 0
@@ -95,7 +101,7 @@ def split_words(token_texts: Sequence[str], *, forced: bool) -> tuple[WordTokens
             split_character = []
             if position <= start:
                 continue
-            if char.isspace():
+            if char.isspace() or position - 1 in marks:
                 in_word = False
                 continue
             if not in_word or _is_wide(char):

@@ -322,7 +322,7 @@ class Result(_Record):
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "the file"
             raise RecordError(
-                f"{path} is not a result of this version: {field}: {first['msg']}"
+                f"{path} is not a result of mega-asr bench of this version: {field}: {first['msg']}"
             ) from error
 
     def without_clips(self) -> Self:

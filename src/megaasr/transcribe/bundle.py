@@ -227,7 +227,10 @@ def open_bundle(options: ModelOptions, on_plan: OnPlan | None = None) -> ModelBu
         _report_plan(options, plan, on_plan)
     model = _load_model(options, plan, on_plan)
     if options.route in ("robust", "both") and not model.has_robust_route:
-        raise UsageError(f"{options.name} has no adapter, so there is no robust route")
+        raise UsageError(
+            f"{options.name} has no adapter, so there is no robust route; choose a --model with "
+            "one, such as zhifeixie/Mega-ASR, or give it one with --adapter"
+        )
     parts = find_model_parts(options.name, options.hub)
     router = None
     if options.route in ("auto", "both") and model.has_robust_route:
