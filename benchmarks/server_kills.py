@@ -61,8 +61,8 @@ class LiveClient:
             address += f"&session={self.token}&after={max(self.numbers, default=0)}"
         with suppress(*LOST_CONNECTION), connect(address) as socket:
             hello = json.loads(socket.recv())
-            is_new, self.token = not self.token, hello["resume"]["token"]
-            if is_new:
+            self.token = hello["resume"]["token"]
+            if not hello["resume"]["frames"]:  # the settings may have been lost, too
                 audio = {"format": {"type": "audio/pcm", "rate": RATE}}
                 session = {"type": "transcription", "audio": {"input": audio}}
                 socket.send(strict_json.dumps({"type": "session.update", "session": session}))
