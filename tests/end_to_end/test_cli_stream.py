@@ -191,7 +191,9 @@ def test_files_are_continued_when_nobody_reads_the_output(talk: Path, tmp_path: 
     assert len((tmp_path / "a.txt").read_text(encoding="utf-8").splitlines()) == 2
 
 
-@pytest.mark.parametrize("arguments", [("--rate", 16_000), ()])
+@pytest.mark.parametrize(
+    "arguments", [("--rate", 16_000), pytest.param((), marks=pytest.mark.slow)]
+)
 def test_ctrl_c_ends_cleanly_while_standard_input_is_open(
     talk: Path, tmp_path: Path, arguments: tuple[object, ...]
 ) -> None:

@@ -161,6 +161,7 @@ def test_simulator_defaults_measures_what_version_1_did_not_have(tmp_path: Path)
     assert len(tables) == 2 + 5 + len(EXTRA_SCENARIOS)
 
 
+@pytest.mark.slow
 def test_gpu_forces_equal_tokens_and_names_what_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
