@@ -416,12 +416,13 @@ class LazyModel:
 
         A local model need not be loaded for it, unless its memory is limited.
         """
-        folder = find_local_model(self.options.name)
-        if self._bundle is not None or self.options.memory is not None or folder is None:
-            return self._loaded().max_chunk_s()
-        from megaasr.model.parts import find_parts
+        if self._bundle is None and self.options.memory is None:
+            folder = find_local_model(self.options.name)
+            if folder is not None:
+                from megaasr.model.parts import find_parts
 
-        return read_max_chunk_s(find_parts(folder).base)
+                return read_max_chunk_s(find_parts(folder).base)
+        return self._loaded().max_chunk_s()
 
     def bundle(self) -> ModelBundle:
         """Return a bundle whose model, router and calibration load this model on first use."""
