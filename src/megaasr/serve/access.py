@@ -191,8 +191,6 @@ class AccessRules:
             return self.client_name(headers, "") != name
         except RequestError as error:
             return error.status == 401
-        except UsageError:
-            return False
 
 
 def bearer_key(headers: Mapping[str, str]) -> str | None:
