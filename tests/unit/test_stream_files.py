@@ -114,6 +114,15 @@ def test_output_that_nobody_reads_is_an_error_if_it_is_all_there_is(
             pipe.close()
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".vtt"])
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"live{suffix}"
+    with largest_file(2), pytest.raises(OSError, match="File too large") as caught:
+        EventFiles([path], {})
+    assert caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())  # else the next start would refuse to write there
+
+
 def test_a_recording_is_complete_after_every_block(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

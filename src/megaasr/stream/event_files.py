@@ -55,8 +55,7 @@ class EventFiles:
                 self._stack.push(file)
                 self._files.append(file)
             for file in self._files:
-                if isinstance(file, _EventLog):
-                    file.append({"type": "session", "schema": EVENT_SCHEMA, **header})
+                file.begin(header)
         except BaseException:
             self._stack.close()
             for file in self._files:  # these are new
@@ -162,7 +161,8 @@ class _AppendedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("xb")
+            # A buffer would keep what a full disk did not take, and fail again when it is closed.
+            self._file = path.open("xb", buffering=0)
         except FileExistsError as error:
             raise _exists(path) from error
 
@@ -178,14 +178,22 @@ class _AppendedFile:
         self._file.close()
 
     def _append(self, text: str, *, durable: bool) -> None:
-        self._file.write(text.encode("utf-8", errors="backslashreplace"))
-        self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
+        try:
+            rest = text.encode("utf-8", errors="backslashreplace")
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            if durable:
+                os.fsync(self._file.fileno())
+        except OSError as error:  # which does not name the file
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
 
 class _EventLog(_AppendedFile):
     """Events as lines of JSON."""
+
+    def begin(self, header: dict[str, Any]) -> None:
+        """Write the first line."""
+        self.append({"type": "session", "schema": EVENT_SCHEMA, **header})
 
     def append(self, event: dict[str, Any], *, durable: bool = True) -> None:
         """Append a line; a durable one is on the disk afterwards."""
@@ -199,6 +207,9 @@ class _SegmentFile(_AppendedFile):
         super().__init__(path)
         self._format = path.suffix.lower().removeprefix(".")
         self._cues = 0
+
+    def begin(self, header: dict[str, Any]) -> None:
+        """Write what the format begins with; none of them has a place for the header."""
         self._append(self._render([]), durable=True)
 
     def append(self, segment: Segment) -> None:
