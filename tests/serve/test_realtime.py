@@ -240,6 +240,18 @@ def test_mistakes_are_events_and_the_session_goes_on(
         until(socket, "input_audio_buffer.cleared")
 
 
+def test_a_route_that_the_model_does_not_have_is_refused_with_the_settings(
+    serve: Callable[..., HttpServer], random_checkpoint: Path
+) -> None:
+    with connect(address(serve(model=str(random_checkpoint)))) as socket:
+        json.loads(socket.recv())
+        socket.send('{"type": "session.update", "session": {"route": "robust"}}')
+        error = json.loads(socket.recv(timeout=60))["error"]
+        assert (error["param"], error["code"]) == ("route", "invalid_value")
+        socket.send('{"type": "session.update", "session": {"route": "base"}}')
+        assert until(socket, "session.updated")[-1]["session"]["route"] == "base"
+
+
 def test_the_fields_of_openais_clients_are_accepted() -> None:
     detection = {"type": "server_vad", "create_response": True, "interrupt_response": True}
     detection |= {"idle_timeout_ms": None, "prefix_padding_ms": 300, "eagerness": "auto"}

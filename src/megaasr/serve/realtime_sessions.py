@@ -229,13 +229,16 @@ class RealtimeSessions:
             open_stream,
             self._executor,
             journal=journal,
-            check=lambda settings: self._model.require_name(
-                settings.audio.input.transcription.model
-            ),
+            check=self._check,
             on_end=on_end,
         )
         self._entries[token] = _Entry(session, client)
         return self._entries[token]
+
+    def _check(self, settings: SessionSettings) -> None:
+        """Raise a `RequestError` if the model is another one, or cannot do what is asked for."""
+        self._model.require_name(settings.audio.input.transcription.model)
+        self._model.require_route(settings.route)
 
     def _restore(self, token: str, client: str) -> _Entry | None:
         """Begin to restore a session of the last process; None if the client has none."""

@@ -136,6 +136,21 @@ class ServedModel:
                 code="model_not_found",
             )
 
+    def require_route(self, route: str | None) -> None:
+        """Check the route that a request names; one that is not loaded yet may have any.
+
+        Raises:
+            RequestError: 400, the request needs an adapter and the model has none.
+        """
+        if route in ("robust", "both") and self.has_robust_route() is False:
+            raise RequestError(
+                400,
+                f"{self.options.name} has no adapter, so there is no route {route}; use base or "
+                "auto",
+                param="route",
+                code="invalid_value",
+            )
+
     def client(self, owner: str, *, live: bool = False) -> SharedModelClient:
         """Return the use of the model by a new client; waits until the model is loaded.
 
@@ -168,14 +183,7 @@ class ServedModel:
         """
         bundle = self._loading.require().bundle
         route = request.route or self.options.route
-        if route in ("robust", "both") and not bundle.model.has_robust_route:
-            raise RequestError(
-                400,
-                f"{self.options.name} has no adapter, so there is no route {route}; use base or "
-                "auto",
-                param="route",
-                code="invalid_value",
-            )
+        self.require_route(route)
         router = bundle.router
         if request.threshold is not None:
             from megaasr.route.router import Router
