@@ -77,9 +77,11 @@ def test_a_file_that_is_damaged_later_is_no_fault_of_the_client(
     monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
     with pytest.raises(RequestError) as caught:
         rules.client_name(headers, "::1")
+    assert not rules.is_revoked(headers, "ann")
     assert (caught.value.status, caught.value.code) == (503, "api_keys_not_readable")
     assert str(tmp_path) not in caught.value.message
     assert str(path) in caplog.text
+    assert len(caplog.records) == 1  # however often a client asks
     path.write_text(before)
     assert rules.client_name(headers, "::1") == "ann"
 

@@ -120,6 +120,7 @@ class AccessRules:
             *(LOOPBACK_HOSTS if allowed_hosts or host in LOOPBACK_HOSTS else ()),
         }
         self._origins = set(cors_origins)
+        self._logged: str | None = None  # why the keys cannot be checked; a client may ask often
 
     def check_origin(self, headers: Mapping[str, str]) -> None:
         """Refuse what a web page sends that may not use the server, and unknown host names.
@@ -162,13 +163,16 @@ class AccessRules:
         try:
             name = None if key is None else self._keys.name_of(key)
         except UsageError as error:  # the operator's, and its message names a path
-            _LOGGER.error("%s", error)
+            if str(error) != self._logged:
+                self._logged = str(error)
+                _LOGGER.error("%s", error)
             raise RequestError(
                 503,
                 "the API keys cannot be checked; the operator finds the reason in the log",
                 code="api_keys_not_readable",
                 retry_after_s=30,
             ) from error
+        self._logged = None
         if name is None:
             what = "no API key was sent" if key is None else "the API key is unknown"
             raise RequestError(
