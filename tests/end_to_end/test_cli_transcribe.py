@@ -638,7 +638,7 @@ def test_folders_that_are_left_out_are_named(run: Run) -> None:
 
 
 def test_a_language_that_the_shipped_model_does_not_know_is_a_warning(run: Run) -> None:
-    warning = "tiny knows English only; with --language German its text is meaningless"
+    warning = "tiny knows English only; as German its text is meaningless"
     assert warning in run(wav("a.wav"), "--language", "German").err
     assert "knows English only" not in run("a.wav", "--language", "English").err
     assert "knows English only" not in run("a.wav", "--language", "en").err

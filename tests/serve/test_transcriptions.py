@@ -69,6 +69,12 @@ def test_json_is_what_the_library_gives(openai_client: Any, expected: Transcript
     assert result.model == "tiny"
 
 
+def test_a_language_that_the_model_does_not_know_is_noted(openai_client: Any) -> None:
+    assert not create(openai_client, language="en").notes
+    (note,) = create(openai_client, language="de").notes
+    assert note == "tiny knows English only; as German its text is meaningless"
+
+
 def test_texts_and_subtitles_are_strings(openai_client: Any, expected: Transcript) -> None:
     assert create(openai_client, response_format="text") == expected.text + "\n"
     assert create(openai_client, response_format="srt") == expected.to_srt()

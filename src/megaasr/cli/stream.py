@@ -18,6 +18,7 @@ from megaasr.cli.live_display import LiveDisplay
 from megaasr.cli.live_source import FILE_BLOCK_S, LiveSource, SourceArguments
 from megaasr.cli.model_arguments import ModelArguments
 from megaasr.errors import AudioError
+from megaasr.model.hub import language_note
 from megaasr.transcribe.search import SearchOptions
 
 if TYPE_CHECKING:
@@ -173,6 +174,8 @@ def stream(  # noqa: PLR0913 (options)
     stream_options = live.stream_options(opened.rate, language)
     model_options = loading.model_options(model)
     require_new(paths, record)
+    if (note := language_note(model_options.name, stream_options.language)) is not None:
+        display.warn(note)
     asr = MegaASR.from_bundle(
         open_bundle(model_options, lambda plan: display.note(f"{model_options.name} {plan}")),
         model_options,

@@ -18,13 +18,11 @@ from megaasr.cli.speech_arguments import SpeechArguments
 from megaasr.cli.transcription_run import TranscriptionRun
 from megaasr.cli.whisper_options import WhisperCommand
 from megaasr.errors import UsageError
-from megaasr.model.hub import SHIPPED_LANGUAGES
-from megaasr.model.prompt import language_name
+from megaasr.model.hub import language_note
 from megaasr.transcribe.outputs import STANDARD_INPUT, AudioInput
 
 if TYPE_CHECKING:
     from megaasr.records.marking import Marking
-    from megaasr.transcribe.options import TranscribeOptions
 
 app = typer.Typer(add_completion=False)
 
@@ -100,26 +98,8 @@ def transcribe(
             screen.note(
                 f"{argument}: recordings in its subfolders are left out; --recursive includes them"
             )
-    _warn_of_unknown_language(screen, request, speech.language)
+    if (note := language_note(request.model.name, request.decode.language)) is not None:
+        screen.warn(note)
     TranscriptionRun(inputs, folder, screen, resume=output.resume)(request)
     if screen.failed:
         raise typer.Exit(1)
-
-
-def _warn_of_unknown_language(
-    screen: Screen, request: TranscribeOptions, language: str | None
-) -> None:
-    """Warn of a language that is forced but that a shipped model does not know.
-
-    Args:
-        screen: shows the warning.
-        request: the model, and the code of the language.
-        language: the language as the user named it.
-    """
-    name, code = request.model.name, request.decode.language
-    languages = SHIPPED_LANGUAGES.get(name)
-    if code is not None and languages and code not in languages:
-        supported = ", ".join(language_name(known_code) for known_code in languages)
-        screen.warn(
-            f"{name} knows {supported} only; with --language {language} its text is meaningless"
-        )

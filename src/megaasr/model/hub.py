@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from megaasr.errors import ModelNotFoundError
 from megaasr.hub import ONLINE, HubOptions, download_repository
+from megaasr.model.prompt import language_name
 
 if TYPE_CHECKING:
     from megaasr.model.parts import ModelParts
@@ -21,6 +22,20 @@ SHIPPED_LANGUAGES = {"small": ("en",), "tiny": ("en",)}
 """ISO codes of the languages that shipped models were trained on."""
 # Weights are safetensors only: a pickle can run code while it is being read.
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+
+
+def language_note(name: str, language: str | None) -> str | None:
+    """Return a sentence on a forced language that a shipped model does not know; else None.
+
+    Args:
+        name: name of the model.
+        language: ISO code of the language that its text is forced to; None if it is not forced.
+    """
+    languages = SHIPPED_LANGUAGES.get(name)
+    if languages is None or language is None or language in languages:
+        return None
+    names = ", ".join(map(language_name, languages))
+    return f"{name} knows {names} only; as {language_name(language)} its text is meaningless"
 
 
 def find_model(name: str, hub: HubOptions = ONLINE) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from megaasr.model.hub import language_note
 from megaasr.model.interface import SpeechModel
 from megaasr.model.shared_model import SharedModelClient
 from megaasr.records import Segment, Transcript
@@ -141,7 +142,9 @@ class TranscriptionRun:
                     on_segment=self._on_segment,
                 ),
             )
-        return tuple(replace(transcript, audio=None) for transcript in transcripts)
+        note = language_note(self._served.options.name, request.language)
+        notes = () if note is None else (note,)
+        return tuple(replace(t, audio=None, notes=(*t.notes, *notes)) for t in transcripts)
 
     def _on_segment(self, name: str, segment: Segment) -> None:
         self._loop.call_soon_threadsafe(self._segments.put_nowait, segment)
