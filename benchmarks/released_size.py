@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import Row, Settings, Table
+from benchmarks import Row, Settings, Table, llama_cpp
 from benchmarks.processes import child, run_process
-from benchmarks.random_checkpoint import write_native
+from benchmarks.random_checkpoint import BASE, write_native, write_released
 from benchmarks.timing import say
 
 _TOKENS, _AUDIO_S = 100, 30
 _DTYPES = ("float32", "int8")
 _COPY = "int8, stored"
 """The copy of `mega-asr quantize`, which is loaded as it is."""
+_PEER = "llama.cpp, Q8_0"
 
 
 def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
@@ -39,6 +40,11 @@ def run(settings: Settings) -> tuple[Mapping[str, Any], list[Row]]:
         write_int8(ModelParts(path), copy)
         process = run_process(child("released_size", copy, settings.device, tokens, "int8"))
         reports[_COPY] = process.report()
+        if (source := llama_cpp.folder()) is not None and not settings.quick:
+            say("released_size: converting the model for llama.cpp, loading it, and decoding")
+            released = Path(folder) / "released"
+            write_released(released, quick=False)
+            reports[_PEER] = llama_cpp.measure(source, released / BASE, Path(folder), tokens=tokens)
     rows: list[Row] = []
     for dtype, report in reports.items():
         rows += (
