@@ -9,7 +9,7 @@ import pytest
 
 from megaasr.errors import CheckpointError
 from megaasr.model.interface import RecognizedWord
-from megaasr.model.token_scores import score_words, split_words
+from megaasr.model.token_scores import score_words, words_of_tokens
 from megaasr.score.word_hits import correct_words
 from megaasr.transcribe.chunking import Chunk
 from megaasr.transcribe.confidence import (
@@ -26,7 +26,7 @@ from megaasr.transcribe.word_times import interpolate_words
 def test_words_carry_the_probability_of_all_their_tokens() -> None:
     token_texts = ["language English", "<asr_text>", "Ket", "tle", " is", " on", "."]
     logprobs = [-9.0, -9.0, -0.1, -0.2, -0.3, -0.4, -0.5]
-    spelled = split_words(token_texts, forced=False)
+    spelled = words_of_tokens(token_texts, forced=False)
     assert [word.tokens for word in spelled] == [(2, 3), (4,), (5, 6)]
     words = score_words(spelled, logprobs)
     assert [word.text for word in words] == ["Kettle", "is", "on."]
@@ -34,7 +34,7 @@ def test_words_carry_the_probability_of_all_their_tokens() -> None:
 
 
 def test_chinese_words_are_characters_with_the_probability_of_all_their_tokens() -> None:
-    spelled = split_words(["<asr_text>", "早", "", "上"], forced=False)
+    spelled = words_of_tokens(["<asr_text>", "早", "", "上"], forced=False)
     assert [word.tokens for word in spelled] == [(1,), (2, 3)]  # the last token has the character
     words = score_words(spelled, [0.0, -0.1, -0.2, -0.3])
     assert [word.text for word in words] == ["早", "上"]
@@ -43,11 +43,11 @@ def test_chinese_words_are_characters_with_the_probability_of_all_their_tokens()
 
 
 def test_with_a_forced_language_the_output_is_the_words_alone() -> None:
-    words = split_words(["one", " two"], forced=True)
+    words = words_of_tokens(["one", " two"], forced=True)
     assert [word.text for word in words] == ["one", "two"]
-    assert split_words(["no", " marker"], forced=False) == ()
+    assert words_of_tokens(["no", " marker"], forced=False) == ()
     repeated = ["<asr_text>", "sev", "en", "<asr_text>", "There", " <asr_", "text> is"]
-    words = split_words(repeated, forced=False)
+    words = words_of_tokens(repeated, forced=False)
     assert [word.text for word in words] == ["seven", "There", "is"]
     assert score_words((), []) == ()
 

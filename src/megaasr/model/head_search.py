@@ -23,7 +23,7 @@ from megaasr.model.attention_times import divide_audio
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.inputs import extract_features
 from megaasr.model.qwen3_asr import Qwen3ASR
-from megaasr.model.token_scores import split_words
+from megaasr.model.token_scores import words_of_tokens
 
 MAX_HEADS = 8
 """Largest number of heads that are chosen; further ones only cost time."""
@@ -135,7 +135,7 @@ def _read(model: Qwen3ASR, clips: Sequence[TimedClip]) -> Iterator[_Reading]:
         text = " ".join(clip.words)
         ids, labels = model.builder.example(len(features), text, clip.language)
         prompt = sum(label != target for label, target in zip(labels, ids, strict=True))
-        spelled = split_words(model.token_texts(ids[prompt:]), forced=False)
+        spelled = words_of_tokens(model.token_texts(ids[prompt:]), forced=False)
         if [word.text for word in spelled] != list(clip.words):
             continue
         inputs = {k: v.to(device) for k, v in model.builder.pad_features([features]).items()}

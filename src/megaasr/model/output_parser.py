@@ -9,7 +9,7 @@ from typing import Any
 from megaasr.model.inputs import find_end
 from megaasr.model.interface import Recognition
 from megaasr.model.prompt import parse_output
-from megaasr.model.token_scores import WordTokens, score_words, split_words
+from megaasr.model.token_scores import WordTokens, score_words, words_of_tokens
 
 _MAX_TOKENS_PER_CHARACTER = 4  # a character has at most four bytes
 
@@ -57,7 +57,7 @@ class OutputParser:
         scored = logprobs[: len(kept) + (end is not None)]
         spelled: tuple[WordTokens, ...] = ()
         if text:
-            spelled = split_words(self.token_texts(kept), forced=language is not None)
+            spelled = words_of_tokens(self.token_texts(kept), forced=language is not None)
         recognition = Recognition(
             text=text,
             language=stated,

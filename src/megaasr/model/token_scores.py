@@ -67,7 +67,7 @@ class WordTokens:
     tokens: tuple[int, ...]
 
 
-def split_words(token_texts: Sequence[str], *, forced: bool) -> tuple[WordTokens, ...]:
+def words_of_tokens(token_texts: Sequence[str], *, forced: bool) -> tuple[WordTokens, ...]:
     """Return the words of an output with their tokens.
 
     Words are separated by spaces and by marks of the beginning of the text; every wide (Chinese,
