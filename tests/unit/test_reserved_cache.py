@@ -12,7 +12,7 @@ from megaasr.model.reserved_cache import reserved_cache
 
 STEPS = st.one_of(
     st.tuples(st.just("add"), st.integers(1, 7)),
-    st.tuples(st.just("crop"), st.integers(0, 4)),
+    st.tuples(st.just("crop"), st.integers(1, 4)),
     st.tuples(st.just("repeat"), st.integers(1, 2)),
     st.tuples(st.just("select"), st.integers(0, 5)),
     st.tuples(st.just("reset"), st.just(0)),

@@ -216,7 +216,14 @@ class Int8Quantizer(HfQuantizer):
         return False
 
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
-        return replace_layers(model)
+        replace_layers(model)
+        if not self.pre_quantized:
+            # Older versions of transformers (5.13 and 5.19, not 5.24) convert a weight to the type
+            # of the parameter that it replaces before it is quantised: to int8, all zeros.
+            for layer in model.modules():
+                if isinstance(layer, Int8Linear | Int8Embedding):
+                    layer.weight = nn.Parameter(layer.weight.float(), requires_grad=False)
+        return model
 
 
 class _Quantize(ConversionOps):
