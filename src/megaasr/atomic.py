@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-_SUFFIX = ".part"
+_PREFIX, _SUFFIX = ".mega-asr-", ".part"
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     # A random name: another process may be writing the same file, and `target.name` may already
     # have the maximum length of a file name.
-    part = target.with_name(f".mega-asr-{secrets.token_hex(4)}{_SUFFIX}")
+    part = target.with_name(f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}")
     try:
         yield part
         if durable:
@@ -71,6 +71,11 @@ def write_atomically(target: Path, text: str) -> None:
     """
     with atomic_file(target) as file:
         file.write(text.encode("utf-8", errors="backslashreplace"))
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file is one that is being written, or was left by a killed process."""
+    return path.name.startswith(_PREFIX) and path.suffix == _SUFFIX
 
 
 def remove_leftovers(folder: Path, *, older_than_s: float | None = None) -> None:

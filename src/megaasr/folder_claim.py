@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megaasr.atomic import write_atomically
+from megaasr.atomic import is_temporary, write_atomically
 from megaasr.config import flatten
 from megaasr.errors import MegaASRError, UsageError
 from megaasr.locking import exclusive
@@ -92,7 +92,9 @@ class FolderClaim:
     def _refuse_foreign_outputs(self) -> None:
         if self.outputs is None:
             return
-        if foreign := sorted(path.name for path in self.folder.glob(self.outputs)):
+        # A process that was killed while it wrote the marker leaves a temporary file.
+        outputs = (path for path in self.folder.glob(self.outputs) if not is_temporary(path))
+        if foreign := sorted(path.name for path in outputs):
             raise self.error(
                 f"{self.folder} holds {foreign[0]}, but no {self.marker} that says what it was "
                 "made from; choose another folder"

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from megaasr.cli.main import main
+from megaasr.derived_folder import INT8_MARKER
 from megaasr.errors import CheckpointError, UsageError
-from megaasr.model.int8_checkpoint import MARKER, write_int8
+from megaasr.model.int8_checkpoint import write_int8
 from megaasr.model.interface import Request
 from megaasr.model.loading import load_model, read_checkpoint, stored_choice
 from megaasr.model.memory import ModelMemory
@@ -85,7 +86,7 @@ def test_the_layout_of_the_authors_and_several_files(tmp_path: Path) -> None:
 
 def test_an_interrupted_copy_is_completed(copy: Path, tmp_path: Path) -> None:
     shutil.copytree(copy, tmp_path / "copy")
-    marker = tmp_path / "copy" / MARKER
+    marker = tmp_path / "copy" / INT8_MARKER
     assert not write_int8(find_parts(TINY), tmp_path / "copy")
     marker.write_text(marker.read_text().replace("true", "false"))
     (tmp_path / "copy/model.safetensors").unlink()
@@ -97,6 +98,77 @@ def test_an_interrupted_copy_is_completed(copy: Path, tmp_path: Path) -> None:
     assert not leftover.exists()
     with pytest.raises(UsageError, match="copy of another model"):
         write_int8(find_parts(ORIGINAL), tmp_path / "copy")
+
+
+def test_a_copy_of_parts_that_changed_is_refused(tmp_path: Path) -> None:
+    source, copy = tmp_path / "tiny", tmp_path / "copy"
+    shutil.copytree(TINY, source)
+    for path in source.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert write_int8(find_parts(source), copy)
+    assert all(path.stat().st_mode & 0o200 for path in copy.rglob("*"))
+    assert not write_int8(find_parts(source), copy)
+    source.chmod(0o755)
+    (source / "chunking.json").write_text('{"max_chunk_s": 10.0}')
+    with pytest.raises(UsageError, match=r"files\.chunking\.json is unset there"):
+        write_int8(find_parts(source), copy)
+    (source / "chunking.json").unlink()
+    config = source / "mega-asr-merged/adapter_config.json"
+    config.chmod(0o644)
+    config.write_text(config.read_text() + "\n")
+    with pytest.raises(UsageError, match=r"parts\.mega-asr-merged/adapter_config\.json"):
+        write_int8(find_parts(source), copy)
+
+
+def test_a_copy_within_its_model_is_refused(copy: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    shutil.copytree(copy.parent / "tiny/mega-asr-merged", packed / "mega-asr-merged")
+    shutil.copytree(TINY, packed / "base", ignore=shutil.ignore_patterns("*/"))
+    for output in (packed / "int8", packed / "base/deep/int8"):
+        with pytest.raises(UsageError, match="is within the model"):
+            write_int8(find_parts(packed), output)
+    assert write_int8(find_parts(packed / "base"), tmp_path / "beside")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", "is damaged: it should have"),
+        ("no object", "is damaged: its header is not a JSON object"),
+        ("no adapter weights", "has no adapter_model"),
+        ("gptq", "quantised by gptq, which is not supported"),
+    ],
+)
+def test_damaged_models_are_refused_before_anything_is_written(
+    tmp_path: Path, damage: str, message: str
+) -> None:
+    source = tmp_path / "tiny"
+    shutil.copytree(TINY, source)
+    weights = source / "model.safetensors"
+    if damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:3_000_000])
+    elif damage == "no object":
+        weights.write_bytes((5).to_bytes(8, "little") + b"[1,2]")
+    elif damage == "no adapter weights":
+        (source / "mega-asr-merged/adapter_model.safetensors").unlink()
+    else:
+        config = json.loads((source / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+        (source / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=message):
+        write_int8(find_parts(source), tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_a_configuration_may_say_that_nothing_is_quantised(
+    tmp_path: Path, *, original: bool
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(ORIGINAL if original else TINY, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": None}))
+    assert load_model(folder, device="cpu").dtype == torch.float32
 
 
 def test_what_8_bit_weights_cannot_be_used_for(copy: Path, tmp_path: Path) -> None:

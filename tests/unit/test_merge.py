@@ -12,11 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_adapter import logits, random_adapter, requests, write
 
-from megaasr.adapter.merge import MARKER, merge, merge_into
-from megaasr.adapter.peft_layout import Adapter, LowRank
+from megaasr.adapter.merge import merge, merge_into
+from megaasr.adapter.peft_layout import Adapter, LowRank, read_adapter
 from megaasr.cli.main import main
+from megaasr.derived_folder import MERGE_MARKER
 from megaasr.errors import CheckpointError, UsageError
+from megaasr.model.int8_checkpoint import write_int8
 from megaasr.model.loading import load_model, read_checkpoint
+from megaasr.model.parts import find_parts
 
 ORIGINAL = Path(__file__).parents[1] / "golden" / "original_layout"
 
@@ -116,9 +119,46 @@ def test_an_interrupted_merge_is_completed(base: Path, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         merge(base, adapter, out, on_file=stop)
-    assert json.loads((out / MARKER).read_text())["complete"] is False
+    assert json.loads((out / MERGE_MARKER).read_text())["complete"] is False
+    with pytest.raises(UsageError, match="another process is at work"):
+        merge(base, adapter, out, on_file=lambda *_: merge(base, adapter, out))
     assert merge(base, adapter, out)
-    assert json.loads((out / MARKER).read_text())["complete"] is True
+    assert json.loads((out / MERGE_MARKER).read_text())["complete"] is True
+
+
+def test_a_merge_of_a_merge_is_completed_and_may_be_quantised(base: Path, tmp_path: Path) -> None:
+    adapter, out = adapter_for(base), tmp_path / "twice"
+    assert merge(base, adapter, tmp_path / "once")
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(tmp_path / "once", adapter, out, on_file=stop)
+    (out / MERGE_MARKER).rename(out / f".mega-asr-{'0' * 8}.part")  # killed while it wrote that
+    (out / "model.safetensors").unlink()
+    for path in out.glob("[!.]*"):
+        path.unlink()
+    assert merge(tmp_path / "once", adapter, out)
+    assert write_int8(find_parts(out), tmp_path / "int8")
+    with pytest.raises(UsageError, match="8-bit weights, which cannot be changed"):
+        merge(tmp_path / "int8", adapter, tmp_path / "never")
+    with pytest.raises(UsageError, match=r"but no mega_asr_merge\.json"):
+        merge(base, adapter, tmp_path / "int8")
+
+
+def test_the_scale_of_an_adapter_is_a_part_of_it(base: Path, tmp_path: Path) -> None:
+    tensors = {
+        f"{name}.lora_{part}.weight": value
+        for name, layer in adapter_for(base).layers.items()
+        for part, value in (("A", layer.a), ("B", layer.b))
+    }
+    assert merge(
+        base, read_adapter(write(tmp_path / "a", tensors, r=3, lora_alpha=3)), tmp_path / "m"
+    )
+    other = read_adapter(write(tmp_path / "a", tensors, r=3, lora_alpha=1))
+    with pytest.raises(UsageError, match="another base or adapter"):
+        merge(base, other, tmp_path / "m")
 
 
 def test_every_layer_of_the_adapter_needs_its_weight(base: Path, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from megaasr.audio.waveform import Waveform
 from megaasr.cli.main import main
 from megaasr.errors import CheckpointError
 from megaasr.model.hub import find_model_parts
+from megaasr.model.int8_checkpoint import write_int8
+from megaasr.model.loading import load_model
 from megaasr.model.parts import find_parts, fingerprint
 from megaasr.records import Utterance, write_manifest
 from megaasr.transcribe.confidence import Calibration, read_calibration
@@ -103,6 +105,30 @@ def test_a_used_folder_keeps_nothing_of_another_base(
     assert fingerprint(find_parts(out).base) == fingerprint(TINY.base)
     for option in ("--router", "--measured", "--confidence"):
         assert pack("-o", out, option, tmp_path) == 2
+
+
+def test_a_base_with_8_bit_weights_keeps_its_adapter(tmp_path: Path) -> None:
+    assert write_int8(TINY, tmp_path / "int8")
+    out = tmp_path / "model"
+    adapter = tmp_path / "int8/mega-asr-merged"
+    assert pack("-o", out, "--base", tmp_path / "int8", "--adapter", adapter) == 0
+    assert load_model(out, device="cpu").has_robust_route
+    assert not list(out.rglob("mega_asr_int8.json"))
+
+
+def test_the_longest_chunk_of_another_base_is_not_kept(tmp_path: Path) -> None:
+    assert pack("-o", tmp_path / "model", "--base", "small") == 0
+    assert pack("-o", tmp_path / "model", "--base", "tiny") == 0
+    assert not (tmp_path / "model/base/chunking.json").exists()
+
+
+def test_a_damaged_base_is_not_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(TINY.base, tmp_path / "b", ignore=shutil.ignore_patterns("*/"))
+    (weights,) = (tmp_path / "b").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:3_000_000])
+    assert pack("-o", tmp_path / "m", "--base", tmp_path / "b") == 1
+    assert "is damaged: it should have" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
 
 
 def test_an_adapter_of_an_unnamed_base_is_taken(tmp_path: Path) -> None:

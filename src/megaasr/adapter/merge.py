@@ -6,6 +6,7 @@ alone. Each weight is changed in float32 and rounded once to the type it had, or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ import torch
 from megaasr.adapter.names import native_name
 from megaasr.adapter.peft_layout import Adapter
 from megaasr.atomic import atomic_path
-from megaasr.derived_folder import DerivedFolder
-from megaasr.errors import CheckpointError
+from megaasr.derived_folder import MERGE_MARKER, DerivedFolder
+from megaasr.errors import CheckpointError, UsageError
 from megaasr.hashing import file_sha256
 from megaasr.progress import OnProgress
 
-MARKER = "mega_asr_merge.json"
 _WEIGHTS = "*.safetensors"
 _BASE_ONLY_FILES = ("README.md", "parts.json", "results.json", "confidence.json")
 """Files that describe the base and its measured results, which do not hold for the merged model."""
@@ -32,7 +32,7 @@ class Parents:
 
     Attributes:
         base: SHA-256 of each weight file of the base.
-        adapter: SHA-256 of the adapter's weights.
+        adapter: SHA-256 of the adapter.
         dtype: data type that the weights are converted to; None for their own.
     """
 
@@ -43,7 +43,7 @@ class Parents:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the marker file."""
         return {
-            "merge_schema": 1,
+            "merge_schema": 2,
             "base": self.base,
             "adapter": self.adapter,
             "dtype": self.dtype,
@@ -73,7 +73,8 @@ def merge(
         Whether anything was written; False if the folder already held this merge.
 
     Raises:
-        UsageError: the folder holds other files, or was merged from other parents.
+        UsageError: the folder holds other files, was merged from other parents, or another process
+            is at work in it; or the base has 8-bit weights.
         CheckpointError: the base has no weight for a layer of the adapter, or one of another shape.
     """
     files = sorted(base.glob(_WEIGHTS))
@@ -81,23 +82,24 @@ def merge(
         raise CheckpointError(f"{base} holds no .safetensors weights")
     hashes = {file.name: file_sha256(file) for file in files}
     parents = Parents(hashes, adapter.sha256, None if dtype is None else str(dtype))
+    _require_weights(files, adapter, base)
     copy = DerivedFolder(
-        base, "base", output, MARKER, parents.to_dict(), "was merged from another base or adapter"
+        base,
+        "base",
+        output,
+        MERGE_MARKER,
+        parents.to_dict(),
+        "was merged from another base or adapter",
+        _BASE_ONLY_FILES,
     )
-    if copy.is_complete():
-        return False
-    unmatched = set(adapter.layers)
-    unmatched -= {native_name(key.removesuffix(".weight")) for file in files for key in _keys(file)}
-    if unmatched:
-        raise CheckpointError(
-            f"the adapter {adapter.name} does not fit {base}: no weight for {min(unmatched)}"
-            + (f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else "")
-        )
-    copy.begin(_BASE_ONLY_FILES)
-    for number, file in enumerate(files, 1):
-        _merge_file(file, adapter, output / file.name, dtype)
-        on_file(number, len(files))
-    copy.finish()
+    with copy.opened() as is_complete:
+        if is_complete:
+            return False
+        copy.begin()
+        for number, file in enumerate(files, 1):
+            _merge_file(file, adapter, output / file.name, dtype)
+            on_file(number, len(files))
+        copy.finish()
     return True
 
 
@@ -121,11 +123,27 @@ def merge_into(model: torch.nn.Module, adapter: Adapter) -> None:
             weight.copy_((weight.float() + delta).to(weight.dtype))
 
 
-def _keys(file: Path) -> list[str]:
+def _require_weights(files: Sequence[Path], adapter: Adapter, base: Path) -> None:
+    """Raise unless the base has a weight, of a type that can be changed, for every layer."""
     from safetensors import safe_open
 
-    with safe_open(file, "pt") as tensors:
-        return list(tensors.keys())
+    unmatched = set(adapter.layers)
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 (the file is not a mapping)
+                name = native_name(key.removesuffix(".weight"))
+                if name in unmatched and key.endswith(".weight"):
+                    if tensors.get_slice(key).get_dtype() == "I8":
+                        raise UsageError(
+                            f"{base} has 8-bit weights, which cannot be changed; merge the adapter "
+                            "into the model that it was made from"
+                        )
+                    unmatched.remove(name)
+    if unmatched:
+        raise CheckpointError(
+            f"the adapter {adapter.name} does not fit {base}: no weight for {min(unmatched)}"
+            + (f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else "")
+        )
 
 
 def _merge_file(file: Path, adapter: Adapter, target: Path, dtype: torch.dtype | None) -> None:

@@ -8,6 +8,7 @@ folded into B, so that a module's change is B A and nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -62,7 +63,7 @@ class Adapter:
     Attributes:
         name: name of the folder it was read from.
         layers: changes by the native names of the modules.
-        sha256: SHA-256 of the file of weights; empty if it was not read from a file.
+        sha256: see `adapter_sha256`; empty if it was not read from a folder.
         base: name of the model it was trained on, according to `adapter_config.json`; None if that
             names none.
         base_fingerprint: fingerprint of the weights it was trained on, see `megaasr.model.parts`;
@@ -112,11 +113,27 @@ def read_adapter(folder: Path) -> Adapter:
         raise CheckpointError(f"{weights} cannot be read: {error}") from error
     blocks = folder / BLOCKS_FILE
     layers = _layers(tensors, config, _read_json(blocks) if blocks.is_file() else {}, folder)
-    digest = file_sha256(weights)
     base = config.get("base_model_name_or_path")
     return Adapter(
-        folder.name, layers, digest, base=base, base_fingerprint=metadata.get(FINGERPRINT_KEY)
+        folder.name,
+        layers,
+        adapter_sha256(folder),
+        base=base,
+        base_fingerprint=metadata.get(FINGERPRINT_KEY),
     )
+
+
+def adapter_sha256(folder: Path) -> str:
+    """Return a hash of all that an adapter's changes depend on: its weights and their scales.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+    """
+    files = [folder / WEIGHTS_FILE, folder / CONFIG_FILE]
+    if (folder / BLOCKS_FILE).is_file():
+        files.append(folder / BLOCKS_FILE)
+    lines = [f"{file_sha256(file)} {file.name}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _layers(

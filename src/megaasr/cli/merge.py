@@ -32,12 +32,13 @@ def merge(
     from megaasr.cli.progress import progress_bar
     from megaasr.hub import HubOptions
     from megaasr.model.hub import find_model_parts
-    from megaasr.model.parts import require_parent
+    from megaasr.model.parts import require_outside, require_parent
 
     parts = find_model_parts(model, HubOptions(offline))
     folder = adapter or parts.adapter
     if folder is None:
         raise UsageError(f"{model} has no adapter of its own; name one with --adapter")
+    require_outside(output, parts)
     weights = read_adapter(folder)
     require_parent(weights, parts.base)
     with progress_bar("files") as advance:

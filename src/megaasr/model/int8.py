@@ -22,7 +22,8 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-METHOD = "megaasr_int8"
+from megaasr.model.layout import INT8_METHOD
+
 _LARGEST = 127
 _SMALLEST_SCALE = 1e-30  # keeps rows of zeros at zero
 _ROWS_PER_BLOCK = 8192  # of a weight that is converted, so that a large vocabulary needs no copy
@@ -174,7 +175,7 @@ def replace_layers(model: Any) -> Any:
     return model
 
 
-@register_quantization_config(METHOD)
+@register_quantization_config(INT8_METHOD)
 @dataclass
 class Int8Config(QuantizationConfigMixin):
     """Tells `from_pretrained` to load a checkpoint into 8-bit layers.
@@ -185,11 +186,11 @@ class Int8Config(QuantizationConfigMixin):
             that were quantised (`parts.fingerprint`).
     """
 
-    quant_method: Any = METHOD
+    quant_method: Any = INT8_METHOD
     base_fingerprint: str | None = None
 
 
-@register_quantizer(METHOD)
+@register_quantizer(INT8_METHOD)
 class Int8Quantizer(HfQuantizer):
     """Loads a checkpoint into 8-bit layers, and quantises its weights unless they are 8-bit."""
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Layout = Literal["original", "native"]
 EncoderAttention = Literal["windowed", "global"]
 
+INT8_METHOD = "megaasr_int8"
+"""Name that the configuration gives to our 8-bit weights (`model.int8`)."""
 # The order matters: in the original layout the projector is part of the audio tower.
 KEY_MAPPING = {
     r"^thinker\.audio_tower\.proj1\.": "model.multi_modal_projector.linear_1.",
@@ -145,7 +147,26 @@ def is_stored_int8(folder: Path) -> bool:
     Raises:
         CheckpointError: `config.json` is missing or damaged.
     """
-    return "quantization_config" in read_config(folder)
+    return stored_quantization(folder) is not None
+
+
+def stored_quantization(folder: Path) -> dict[str, Any] | None:
+    """Return what the configuration of a checkpoint says about its 8-bit weights; None without.
+
+    Raises:
+        CheckpointError: `config.json` is missing or damaged, or the weights are quantised in a way
+            that this package does not know.
+    """
+    quantization = read_config(folder).get("quantization_config")
+    if quantization is None:
+        return None
+    method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+    if method != INT8_METHOD:
+        raise CheckpointError(
+            f"the weights in {folder} are quantised by {method}, which is not supported; use the "
+            "model that they were made from"
+        )
+    return dict(quantization)
 
 
 def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen3ASRConfig:
@@ -165,10 +186,12 @@ def model_config(folder: Path, attention: EncoderAttention = "windowed") -> Qwen
     config = read_config(folder)
     if find_layout(folder) == "original":
         native = Qwen3ASRConfig(**_translate(config["thinker_config"], folder))
-        if "quantization_config" in config:
+        if config.get("quantization_config") is not None:
             native.quantization_config = config["quantization_config"]
     else:
         native = Qwen3ASRConfig.from_pretrained(folder)
+        if getattr(native, "quantization_config", {}) is None:
+            del native.quantization_config  # that it is there makes transformers look into it
     audio: Any = native.audio_config
     if attention == "global":
         audio.n_window_infer = 2 * int(audio.n_window) * _GLOBAL_WINDOW_CHUNKS

@@ -12,13 +12,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from megaasr.adapter.names import native_name
-from megaasr.adapter.peft_layout import WEIGHTS_FILE, Adapter, is_adapter
-from megaasr.errors import CheckpointError
+from megaasr.adapter.peft_layout import Adapter, adapter_sha256, is_adapter
+from megaasr.errors import CheckpointError, UsageError
 from megaasr.hashing import file_sha256
 from megaasr.model.chunk_length import CHUNKING_FILE
-from megaasr.model.layout import read_config
+from megaasr.model.layout import stored_quantization
 
 ADAPTER, ROUTER = "mega-asr-merged", "audio_quality_router"
 _MAX_LISTED = 8
@@ -72,10 +73,45 @@ def part_hashes(parts: ModelParts) -> dict[str, str]:
     if (parts.base / CHUNKING_FILE).is_file():
         hashes["chunking_sha256"] = file_sha256(parts.base / CHUNKING_FILE)
     if parts.adapter is not None:
-        hashes["adapter_sha256"] = file_sha256(parts.adapter / WEIGHTS_FILE)
+        hashes["adapter_sha256"] = adapter_sha256(parts.adapter)
     if parts.router is not None:
         hashes["router_sha256"] = file_sha256(parts.router)
     return hashes
+
+
+def require_outside(output: Path, parts: ModelParts) -> None:
+    """Raise if a folder for another model lies within that of a model.
+
+    The parts of the two could not be told apart any more.
+
+    Args:
+        output: the new folder.
+        parts: parts of the model that is there.
+
+    Raises:
+        UsageError: the folder lies within it.
+    """
+    folders = {parts.base}
+    folders |= set() if parts.adapter is None else {parts.adapter.parent}
+    folders |= set() if parts.router is None else {parts.router.parent.parent}
+    for folder in map(Path.resolve, folders):
+        if folder in output.resolve().parents:
+            raise UsageError(
+                f"{output} is within the model {folder}; choose a folder outside of it"
+            )
+
+
+def parent_fingerprint(base: Path) -> str:
+    """Return the fingerprint that adapters of a checkpoint state.
+
+    It is that of the weights themselves, or of those that 8-bit weights were made from: an adapter
+    runs beside the quantised layers, so it fits both.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    quantization = stored_quantization(base) or {}
+    return str(quantization.get("base_fingerprint") or fingerprint(base))
 
 
 def require_parent(adapter: Adapter, base: Path) -> None:
@@ -85,20 +121,11 @@ def require_parent(adapter: Adapter, base: Path) -> None:
         CheckpointError: the adapter states the fingerprint of other weights.
     """
     parent = adapter.base_fingerprint
-    if parent is not None and parent != (_quantised_from(base) or fingerprint(base)):
+    if parent is not None and parent != parent_fingerprint(base):
         raise CheckpointError(
             f"the adapter {adapter.name} was trained on other weights than {base} (on "
             f"{adapter.base or 'an unnamed model'}); so it cannot be used with this base"
         )
-
-
-def _quantised_from(base: Path) -> str | None:
-    """Return the fingerprint of the weights that an 8-bit checkpoint was made from, if it is one.
-
-    An adapter runs beside the quantised layers, so it fits both.
-    """
-    recorded = read_config(base).get("quantization_config", {}).get("base_fingerprint")
-    return None if recorded is None else str(recorded)
 
 
 def _describe_tensors(path: Path) -> Iterator[str]:
@@ -109,14 +136,10 @@ def _describe_tensors(path: Path) -> Iterator[str]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
-            if length > path.stat().st_size:
-                raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
+            header = _read_header(file, length, path.stat().st_size)
         except ValueError as error:
             raise CheckpointError(f"{path} is damaged: {error}; fetch it again") from error
         for key, entry in header.items():
-            if key == "__metadata__":
-                continue
             start, end = entry["data_offsets"]
             digest = hashlib.sha256()
             for offset in (start, max(start, end - _SAMPLE_BYTES)):
@@ -127,6 +150,27 @@ def _describe_tensors(path: Path) -> Iterator[str]:
                 continue
             shape = f"{entry['dtype']} {entry['shape']}"
             yield f"{native_name(module)}.{parameter} {shape} {digest.hexdigest()}"
+
+
+def _read_header(file: BinaryIO, length: int, size: int) -> dict[str, dict[str, Any]]:
+    """Return the header's entries of tensors.
+
+    Raises:
+        ValueError: it is damaged, or the data are not complete.
+    """
+    if length > size:
+        raise ValueError("its header is longer than the file")
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a JSON object")
+    header.pop("__metadata__", None)
+    try:
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (LookupError, TypeError) as error:
+        raise ValueError("its header describes no tensors") from error
+    if 8 + length + end > size:
+        raise ValueError(f"it should have {8 + length + end} bytes and has {size}")
+    return header
 
 
 def _base(folder: Path) -> Path:

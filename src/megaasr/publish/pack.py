@@ -14,10 +14,12 @@ from megaasr import strict_json
 from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter, read_adapter
 from megaasr.adapter.write import join, write_adapter
 from megaasr.atomic import atomic_file, write_atomically
+from megaasr.derived_folder import MARKERS
 from megaasr.errors import CheckpointError, UsageError
 from megaasr.hashing import file_sha256
 from megaasr.hub import HubOptions
 from megaasr.model.alignment_heads import HEADS_FILE
+from megaasr.model.chunk_length import CHUNKING_FILE
 from megaasr.model.hub import find_model_parts
 from megaasr.model.parts import (
     ADAPTER,
@@ -25,6 +27,7 @@ from megaasr.model.parts import (
     ModelParts,
     find_parts,
     fingerprint,
+    parent_fingerprint,
     require_parent,
 )
 from megaasr.report.model_card import PARTS_FILE, RESULTS_FILE, model_card, read_json
@@ -82,6 +85,7 @@ def pack_model(
         Calibration.read(confidence)
     if branch_choice is not None:
         BranchChoice.read(branch_choice)
+    parent = parent_fingerprint(source)  # a damaged base is noticed, too
     output.mkdir(parents=True, exist_ok=True)
     if source.resolve() != output.resolve():
         _copy_base(source, output / "base")
@@ -90,7 +94,7 @@ def pack_model(
             join(new, "adapter"),
             output / ADAPTER,
             base=base,
-            fingerprint=fingerprint(source),
+            fingerprint=parent,
             dtype=dtype,
         )
     if router is not None:
@@ -192,11 +196,12 @@ def _copy_base(source: Path, target: Path) -> None:
         replaced = any(target.glob("*.safetensors")) and fingerprint(target) != fingerprint(source)
     except CheckpointError:  # an incomplete copy
         replaced = True
-    files = sorted(file for file in source.iterdir() if file.is_file() and file.name != PARTS_FILE)
+    left_out = (PARTS_FILE, *MARKERS)
+    files = sorted(f for f in source.iterdir() if f.is_file() and f.name not in left_out)
     if replaced:
         names = {file.name for file in files}
-        fitted = (CALIBRATION_FILE, CHOICE_FILE, HEADS_FILE)
-        descriptions = (target / name for name in (CARD_FILE, RESULTS_FILE, *fitted))
+        fitted = (CALIBRATION_FILE, CHOICE_FILE, HEADS_FILE, CHUNKING_FILE)
+        descriptions = (target / name for name in (CARD_FILE, RESULTS_FILE, *fitted, *MARKERS))
         for old in [*target.glob("*.safetensors*"), *descriptions]:
             if old.name not in names:
                 old.unlink(missing_ok=True)
