@@ -310,5 +310,9 @@ def test_a_data_type_is_a_variant() -> None:
 def test_a_wrong_variant_is_refused() -> None:
     with pytest.raises(UsageError, match="decode is beam"):
         parse_systems(["tiny@decode=beam"])
+    with pytest.raises(UsageError, match="the data types are auto, float32"):
+        parse_systems(["tiny@dtype=int4"])
+    with pytest.raises(UsageError, match="given twice"):
+        parse_systems(["tiny@dtype=int8,dtype=float32"])
     with pytest.raises(UsageError, match="samples or temperature"):
         parse_systems(["tiny@samples=many"])

@@ -24,6 +24,7 @@ from megaasr.model.interface import Recognition, Request
 from megaasr.records import Segment, Transcript, Word
 from megaasr.route.decision import NO_ROUTER
 from megaasr.text.languages import join_texts
+from megaasr.transcribe.bundle import ModelOptions
 from megaasr.transcribe.recognizer import MegaASR
 
 RATE = 16_000
@@ -437,6 +438,25 @@ def test_wrong_use_is_explained(model: ToneModel) -> None:
         MegaASR(model, batch_size=0)
     with pytest.raises(UsageError, match="list of recordings"):
         list(MegaASR(model).transcribe_many("a.wav"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 2.5}, "batch_size is 2.5; it must be a whole number"),
+        ({"batch_size": 0}, "it must be a whole number of at least 1"),
+        ({"memory": 8}, "write a number and its unit"),
+        ({"encoder_attention": "full"}, "choose one of windowed, global"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(options: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MegaASR.from_pretrained("tiny", **options)
+
+
+def test_a_number_of_threads_that_would_end_the_process_is_refused() -> None:
+    with pytest.raises(UsageError, match="threads is 30000; it must be at most 1024"):
+        ModelOptions("tiny", threads=30_000)
 
 
 def test_load_passes_its_arguments_to_load_model(

@@ -16,8 +16,9 @@ DEFAULT_BATCH_SIZE = 8
 AUTO = "auto"
 """The memory that is free on the device when the model is loaded."""
 _SIZE = re.compile(
-    r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<prefix>[kmgt])(?P<binary>i?)b?", re.IGNORECASE
+    r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<prefix>[kmgt])(?P<binary>i?)b?", re.IGNORECASE | re.ASCII
 )
+_MAX_DIGITS = 20
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
 _MEMINFO = Path("/proc/meminfo")
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -35,8 +36,8 @@ def parse_memory(text: str) -> int | None:
     """
     if text == AUTO:
         return None
-    match = _SIZE.fullmatch(text)
-    if match is None:
+    match = _SIZE.fullmatch(str(text))  # Python's users may write a number
+    if match is None or len(match["number"]) > _MAX_DIGITS:
         raise UsageError(
             f"memory {text!r}: write a number and its unit, such as 8GB or 7.5GiB, or {AUTO}"
         )

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from megaasr.adapter.peft_layout import WEIGHTS_FILE, is_adapter
+from megaasr.adapter.peft_layout import adapter_sha256, is_adapter
 from megaasr.audio.waveform import Waveform
 from megaasr.errors import UsageError
-from megaasr.hashing import file_sha256
 from megaasr.model.engine_limits import ENGINES, Engine
-from megaasr.model.interface import Request, SpeechModel
+from megaasr.model.interface import Dtype, Request, SpeechModel
 from megaasr.score.peers import PEERS, Peer
 from megaasr.score.predictions import Prediction, System
 from megaasr.score.result import SettingValue
@@ -134,8 +133,13 @@ def _parse(text: str) -> SystemSpec:
         model, _, adapter = model.partition("+")
     if not model or adapter == "":
         raise UsageError(f"--system {text}: name a model, or predictions:FILE")
-    values = dict(part.split("=", 1) for part in variant if "=" in part)
+    pairs = [part.split("=", 1) for part in variant if "=" in part]
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise UsageError(f"--system {text}: a value is given twice")
     dtype = values.pop(_DTYPE, None)
+    if dtype not in (None, *get_args(Dtype)):
+        raise UsageError(f"--system {text}: the data types are {', '.join(get_args(Dtype))}")
     engine: Any = values.pop(_ENGINE, None)
     if engine not in (None, *ENGINES):
         raise UsageError(f"--system {text}: the engines are {', '.join(ENGINES)}")
@@ -225,7 +229,7 @@ class MegaASRSystem:
             settings["route"] = self.route
         if self.adapter is not None:
             settings["adapter"] = self.adapter
-            settings["adapter_sha256"] = file_sha256(Path(self.adapter) / WEIGHTS_FILE)
+            settings["adapter_sha256"] = adapter_sha256(Path(self.adapter))
         for name in ("vad", "retry"):
             if not getattr(self.reliability, name):
                 settings[name] = False

@@ -21,6 +21,7 @@ from megaasr.model.engine_limits import (
     default_batch_size,
 )
 from megaasr.model.hub import DEFAULT_MODEL, find_local_model, find_model, find_model_parts
+from megaasr.model.layout import EncoderAttention
 from megaasr.model.memory_budget import parse_memory
 from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         SpeechModel,
         WordAligner,
     )
-    from megaasr.model.layout import EncoderAttention
     from megaasr.model.memory_plan import MemoryPlan
     from megaasr.model.qwen3_asr import Qwen3ASR
     from megaasr.model.vllm_engine import VllmModel
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from megaasr.transcribe.branch_choice import BranchTexts, ChooseBranch
 
 _LOGGER = logging.getLogger(__name__)
+_MAX_THREADS = 1024
+"""More than any machine has cores for; with tens of thousands the process would be ended."""
 
 
 class RouterLike(Protocol):
@@ -98,11 +100,20 @@ class ModelOptions:
     hub: HubOptions = field(default_factory=HubOptions)
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UsageError(f"batch_size is {self.batch_size}; it must be at least 1")
+        for name, most in (("batch_size", None), ("threads", _MAX_THREADS)):
+            number = getattr(self, name)
+            if number is not None and not (isinstance(number, int) and number >= 1):
+                raise UsageError(f"{name} is {number}; it must be a whole number of at least 1")
+            if number is not None and most is not None and number > most:
+                raise UsageError(f"{name} is {number}; it must be at most {most}")
         if self.memory is not None:
             parse_memory(self.memory)
         check_route(self.route)
+        if self.encoder_attention not in get_args(EncoderAttention):
+            raise UsageError(
+                f"encoder_attention {self.encoder_attention!r}: choose one of "
+                f"{', '.join(get_args(EncoderAttention))}"
+            )
         if self.engine not in ENGINES:
             raise UsageError(f"engine {self.engine!r}: choose one of {', '.join(ENGINES)}")
         if self.engine != "vllm" and self.engine_limits != NO_LIMITS:
@@ -145,7 +156,7 @@ class ModelOptions:
         It is a hash of the contents for a folder, and the name and revision for a model on the hub,
         so that nothing is downloaded.
         """
-        from megaasr.adapter.peft_layout import WEIGHTS_FILE
+        from megaasr.adapter.peft_layout import adapter_sha256
         from megaasr.hashing import file_sha256
         from megaasr.model.alignment_heads import HEADS_FILE
         from megaasr.model.parts import find_parts, fingerprint, part_hashes
@@ -165,7 +176,7 @@ class ModelOptions:
             aligner = fingerprint(aligner_folder)
         return {
             "model": model,
-            "adapter": None if self.adapter is None else file_sha256(self.adapter / WEIGHTS_FILE),
+            "adapter": None if self.adapter is None else adapter_sha256(self.adapter),
             "route": self.route,
             "threshold": self.threshold,
             "encoder_attention": self.encoder_attention,
