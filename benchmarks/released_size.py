@@ -95,5 +95,10 @@ def table(entry: Mapping[str, Any]) -> Table:
         f"process: {peaks}. One chunk of {used['audio_s']} s, {used['tokens']} tokens; the router "
         "in its released size. Timed is a second run of each, but of loading the only one."
     )
+    if _PEER in used["peak_mb"]:
+        note += (
+            " llama.cpp warms up by itself and then decodes once; all else that its process does "
+            "counts as loading."
+        )
     columns = ("part", "weights", "wall s", "as fast as float32", "of transcribing in float32")
     return Table("released_size", note, columns, lines)
