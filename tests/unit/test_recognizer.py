@@ -446,7 +446,7 @@ def test_wrong_use_is_explained(model: ToneModel) -> None:
         ({"batch_size": 2.5}, "batch_size is 2.5; it must be a whole number"),
         ({"batch_size": 0}, "it must be a whole number of at least 1"),
         ({"memory": 8}, "write a number and its unit"),
-        ({"encoder_attention": "full"}, "choose one of windowed, global"),
+        ({"encoder_attention": "full"}, "choose windowed or global"),
     ],
 )
 def test_options_that_cannot_be_used_are_named(options: Any, message: str) -> None:
