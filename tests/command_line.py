@@ -7,10 +7,12 @@ processes (signals, pipes, imports, an installed wheel) start one.
 from __future__ import annotations
 
 import io
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -46,8 +48,19 @@ def python(code: str, *, cwd: Path) -> subprocess.CompletedProcess[str]:
     return _as_a_process(lambda: exec(program, {"__name__": "__main__"}), ["-c"], cwd, b"")
 
 
+def script(path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a script with arguments, and return its exit status and output.
+
+    Raises:
+        Exception: the exception that the script raises.
+    """
+    command = [str(path), *map(str, arguments)]
+    run = partial(runpy.run_path, str(path), run_name="__main__")
+    return _as_a_process(run, command, Path.cwd(), b"")
+
+
 def _as_a_process(
-    program: Callable[[], None], command: list[str], cwd: Path, stdin: bytes
+    program: Callable[[], object], command: list[str], cwd: Path, stdin: bytes
 ) -> subprocess.CompletedProcess[str]:
     source, out, err = (io.TextIOWrapper(io.BytesIO(text), "utf-8") for text in (stdin, b"", b""))
     status: object = 0

@@ -37,6 +37,7 @@ def calibrate(manifest: Path, output: Path, *more: str) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_a_compound_is_fitted_and_checked(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,7 @@ def test_after_a_kill_nothing_final_is_lost(talk: Path, tmp_path: Path) -> None:
     assert asr.transcribe(recorded[slice(*bounds)], sample_rate=16_000).text == text
 
 
+@pytest.mark.slow
 def test_on_a_terminal_volatile_text_is_dim_and_ctrl_c_ends_cleanly(
     talk: Path, tmp_path: Path
 ) -> None:
@@ -180,6 +181,7 @@ def test_existing_files_are_found_before_any_file_is_made(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.events.jsonl", "b.wav"]
 
 
+@pytest.mark.slow
 def test_files_are_continued_when_nobody_reads_the_output(talk: Path, tmp_path: Path) -> None:
     child = started(talk, "--json-lines", "-o", tmp_path / "a.txt", stdout=subprocess.PIPE)
     with child:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from command_line import script
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -17,8 +17,7 @@ MAX_LINES = 40
 
 
 def run(name: str, *arguments: str | Path) -> str:
-    command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = script(ROOT / "examples" / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

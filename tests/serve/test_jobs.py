@@ -335,7 +335,7 @@ def test_a_full_disk_delays_jobs_and_loses_none(
     monkeypatch.setattr(job_runner, "_STORE_RETRY_S", 0.1)
     monkeypatch.setattr(logging.getLogger("megaasr"), "propagate", True)
     clips = [soundfile.read(clip)[0] for clip in sorted(CLIPS.glob("*-clean.flac"))]
-    soundfile.write(tmp_path / "long.flac", np.resize(np.concatenate(clips), 16000 * 70), 16000)
+    soundfile.write(tmp_path / "long.flac", np.resize(np.concatenate(clips), 16000 * 50), 16000)
     store = store_of(jobs_server)
     limit_pages(store, 1)  # the file of the jobs cannot grow
     job_id = submit(jobs_server.url, tmp_path / "long.flac").json()["id"]

@@ -639,6 +639,7 @@ def test_a_session_is_not_continued_by_another_model(tmp_path: Path, expected: l
             assert 1 < seconds <= len(first) / 10
 
 
+@pytest.mark.slow
 def test_a_session_survives_kill_9(tmp_path: Path, expected: list[str]) -> None:
     command = [sys.executable, "-m", "megaasr", "serve", "--model", "tiny", "--port", "0"]
     command += ["--preload", "--data-dir", str(tmp_path), "--log-level", "warning"]

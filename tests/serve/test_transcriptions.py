@@ -41,7 +41,7 @@ def long_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other, _ = soundfile.read(CLIPS / "2-clean.flac")
     pause = np.zeros(rate)
     path = tmp_path_factory.mktemp("long") / "long.wav"
-    soundfile.write(path, np.concatenate([samples, pause, other, pause] * 6), rate)
+    soundfile.write(path, np.concatenate([samples, pause, other, pause] * 4), rate)
     return path
 
 

@@ -350,6 +350,7 @@ def test_a_run_without_short_steps_needs_no_short_clips(corpus: Path, tmp_path: 
     ]
 
 
+@pytest.mark.slow
 def test_the_geometry_of_small_trains_too(corpus: Path, tmp_path: Path) -> None:
     settings = [f"architecture.{key}={value}" for key, value in GEOMETRIES["small"].items()]
     recipe = toy_recipe(corpus, *settings, "steps=8", "short_first_steps=4", "evaluate_steps=8")

@@ -121,6 +121,7 @@ def test_decode_gives_the_samples_of_its_peer_and_a_table(tmp_path: Path, page: 
     assert text.endswith("<!-- results:end -->\n")
 
 
+@pytest.mark.slow
 def test_simulator_measures_every_scenario_with_what_is_installed(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     done = run("simulator", "--quick", "--output", output)

@@ -105,6 +105,7 @@ def test_later_clips_differ_and_none_is_used_twice(clean: Path) -> None:
     assert not np.array_equal(first[0]["features"], first[5]["features"])  # the same words
 
 
+@pytest.mark.slow
 def test_a_run_on_fresh_clips_is_resumed_exactly(
     random_checkpoint: Path, clean: Path, tmp_path: Path
 ) -> None:

@@ -165,7 +165,9 @@ def test_the_cache_is_as_large_as_the_real_one(any_checkpoint: Path, dtype: str)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
-@pytest.mark.parametrize("name", ["tiny", "small", "qwen3-asr", "random-small"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "small", "qwen3-asr", pytest.param("random-small", marks=pytest.mark.slow)]
+)
 def test_a_chunk_needs_at_most_what_is_computed_and_at_least_half(
     name: str, dtype: str, checkpoint_of: Callable[[str], Path]
 ) -> None:

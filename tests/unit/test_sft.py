@@ -466,6 +466,7 @@ def test_clips_that_cannot_be_read_are_an_error_and_leave_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(
     random_checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

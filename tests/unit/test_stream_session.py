@@ -95,7 +95,7 @@ def test_events_do_not_depend_on_the_division(
 ) -> None:
     rng = np.random.default_rng(5)
     random_steps = rng.integers(1, 20_000, len(speech)).tolist()
-    for step in (320, 80_000, len(speech), random_steps):
+    for step in (320, len(speech), random_steps):
         assert run(open_stream(asr), speech, step) == events
 
 
@@ -186,7 +186,7 @@ def test_speech_without_a_pause_is_reset_and_goes_on(asr: MegaASR) -> None:
     loud = np.flatnonzero(np.abs(clip) > 0.02)
     spoken = clip[loud[0] : loud[-1]]
     samples = np.concatenate([spoken] * (40 * RATE // len(spoken) + 1))
-    events = run(open_stream(asr, step_s=5.0, end_silence_s=3.0), samples)
+    events = run(open_stream(asr, step_s=10.0, end_silence_s=3.0), samples)
     resets = [i for i, event in enumerate(events) if isinstance(event, Reset)]
     assert resets
     assert all(isinstance(events[i - 1], Final) for i in resets)
