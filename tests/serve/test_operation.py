@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -310,6 +311,25 @@ def test_a_model_that_does_not_fit_keeps_the_server_from_starting(*, preload: bo
     settings = {"model": "tiny", "port": 0, "preload": preload, "memory": "1MB"}
     with pytest.raises(UsageError, match=r"does not fit into 0\.001 GB of memory"):
         HttpServer(load_settings(None, {}, settings))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "int7"}, "int7"),
+        ({"device": "cuda:7"}, "device cuda:7: not available here"),
+        pytest.param(
+            {"engine": "vllm"},
+            "vllm",
+            marks=pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed"),
+        ),
+    ],
+)
+def test_what_no_waiting_can_mend_keeps_the_server_from_starting(
+    options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        HttpServer(load_settings(None, {}, {"model": "tiny", "port": 0, **options}))
 
 
 def test_metrics_count_what_was_done(serve: Callable[..., HttpServer]) -> None:

@@ -48,7 +48,7 @@ class HttpServer:
         try:
             self.services = Services.create(settings)
             self._server = uvicorn.Server(_config(settings, self.services))
-            self.services.model.check_plan()
+            self.services.model.check_options()
             # Whoever waits for the model wants to be told at once that it cannot be loaded.
             self.services.model.start(retry=not settings.preload)
             if settings.preload:

@@ -14,7 +14,7 @@ from megaasr.model.shared_model import ModelUse, SharedModel, SharedModelClient
 from megaasr.serve.error_responses import RequestError
 from megaasr.serve.model_loading import LoadingStatus, ModelLoading
 from megaasr.serve.transcription_form import TranscriptionRequest
-from megaasr.transcribe.bundle import ModelBundle, ModelOptions, open_bundle, plan_bundle
+from megaasr.transcribe.bundle import ModelBundle, ModelOptions, check_bundle, open_bundle
 from megaasr.transcribe.chunking import SpeechDetector
 from megaasr.transcribe.recognizer import MegaASR
 
@@ -53,19 +53,19 @@ class ServedModel:
         self.aliases = tuple(aliases)
         self._loading: ModelLoading[_Loaded] = ModelLoading(options.name, self._load)
 
-    def check_plan(self) -> None:
-        """Check that the model fits into the memory that the operator allows.
+    def check_options(self) -> None:
+        """Check what the operator asks of the model: what waiting cannot mend ends the start.
 
         A model that can only be on the hub is checked when it is loaded, and one that is not there
         is not: it may still come.
 
         Raises:
-            UsageError: it does not fit, or the device does not exist.
+            UsageError: see `check_bundle`.
         """
         if find_local_model(self.options.name) is None:
             return
         try:
-            plan_bundle(self.options)
+            check_bundle(self.options)
         except ModelError as error:
             _LOGGER.warning("%s cannot be checked: %s", self.options.name, error)
 

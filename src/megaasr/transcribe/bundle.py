@@ -347,6 +347,27 @@ def plan_bundle(options: ModelOptions) -> MemoryPlan | None:
     )
 
 
+def check_bundle(options: ModelOptions) -> None:
+    """Check what can be known of a model before it is loaded, after downloading it if necessary.
+
+    Raises:
+        ModelError: there is no such model, or its files cannot be read.
+        UsageError: the model does not fit into its memory, the device does not exist or cannot have
+            the data type, or the engine is not installed.
+    """
+    if options.engine == "vllm":
+        from megaasr.model.vllm_offline import require_vllm
+
+        require_vllm()
+        return
+    from megaasr.model.loading import choose_device, choose_dtype, stored_choice
+
+    base = find_model_parts(options.name, options.hub).base
+    device, dtype = stored_choice(base, options.device, options.dtype)
+    choose_dtype(choose_device(device), dtype)
+    plan_bundle(options)
+
+
 def _aligner_folder(options: ModelOptions) -> Path:
     hub = replace(options.hub, revision=None)  # the revision is the model's
     return find_model(options.align, hub)
