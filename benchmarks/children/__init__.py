@@ -28,6 +28,13 @@ def peak_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
+def noise() -> Any:
+    """Return 30 s of noise at 16 kHz, float32 of shape [time]: the chunk that is decoded."""
+    import numpy as np
+
+    return (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
+
+
 def report(**fields: Any) -> None:
     """Print the measurements and the peak memory of this process as a JSON object."""
     print(strict_json.dumps({**fields, "peak_mb": round(peak_mb(), 1)}))

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.children import noise
 from megaasr import strict_json
 
 _TIMES = (r"prompt eval time =\s*([\d.]+) ms", r"(?<!prompt )eval time =\s*([\d.]+) ms")
@@ -19,12 +20,10 @@ _RUNS = r"(?<!prompt )eval time =.*/\s*(\d+) runs"
 
 def main(program: str, model: str, encoder: str, tokens: str) -> None:
     """Measure how long its parts take, and how much memory the process needs."""
-    import numpy as np
     import soundfile
 
-    samples = (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
     audio = Path(model).with_name("noise.wav")
-    soundfile.write(audio, samples, 16_000)
+    soundfile.write(audio, noise(), 16_000)
     threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
     command = [program, "--model", model, "--mmproj", encoder, "--audio", str(audio)]
     command += ["--prompt", " ", "--predict", tokens, "--ignore-eos", "--temp", "0"]

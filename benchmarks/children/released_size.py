@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.children import report
+from benchmarks.children import noise, report
 
 
 def main(model: str, device: str, tokens: str, dtype: str) -> None:
     """Measure how long each part takes; the first run of a part does not count."""
-    import numpy as np
     import torch
 
     from megaasr.hub import HubOptions
@@ -27,7 +26,7 @@ def main(model: str, device: str, tokens: str, dtype: str) -> None:
     start = time.perf_counter()
     loaded = load_model(model, device=device, dtype=dtype, hub=HubOptions(offline=True))
     load_s = time.perf_counter() - start
-    samples = (0.1 * np.random.default_rng(0).standard_normal(30 * 16_000)).astype(np.float32)
+    samples = noise()
     inputs: Any = loaded.inputs([Request(samples)])
     native: Any = loaded.model
     router = Router(AudioQualityClassifier(RouterSizes()).eval())

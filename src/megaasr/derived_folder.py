@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ MARKERS = (INT8_MARKER, MERGE_MARKER)
 """Markers of all kinds of derived checkpoints."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DerivedFolder:
     """The folder of a derived checkpoint.
 
@@ -78,7 +79,7 @@ class DerivedFolder:
         remove_leftovers(self.folder)
         if recorded is None:
             return False
-        inputs = self._all_inputs()
+        inputs = self._all_inputs
         claim.require_same({name: recorded.get(name) for name in inputs}, inputs)
         return bool(recorded.get("complete"))
 
@@ -90,9 +91,10 @@ class DerivedFolder:
             if path.is_file() and path.suffix != ".safetensors" and path.name not in left_out
         ]
 
+    @cached_property
     def _all_inputs(self) -> dict[str, Any]:
         return {**self.inputs, "files": {file.name: file_sha256(file) for file in self._copied()}}
 
     def _mark(self, *, complete: bool) -> None:
-        content = {**self._all_inputs(), "complete": complete}
+        content = {**self._all_inputs, "complete": complete}
         write_atomically(self.folder / self.marker, strict_json.dumps(content, indent=1))

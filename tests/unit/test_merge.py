@@ -29,6 +29,15 @@ def base(random_checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(random_checkpoint, tmp_path / "base"))
 
 
+def tensors_of(adapter: Adapter) -> dict[str, torch.Tensor]:
+    """The tensors of an adapter's file, by their names in PEFT's layout without its prefix."""
+    return {
+        f"{name}.lora_{part}.weight": value
+        for name, layer in adapter.layers.items()
+        for part, value in (("A", layer.a), ("B", layer.b))
+    }
+
+
 def adapter_for(folder: Path) -> Adapter:
     return random_adapter(load_model(folder, device="cpu").model)
 
@@ -148,11 +157,7 @@ def test_a_merge_of_a_merge_is_completed_and_may_be_quantised(base: Path, tmp_pa
 
 
 def test_the_scale_of_an_adapter_is_a_part_of_it(base: Path, tmp_path: Path) -> None:
-    tensors = {
-        f"{name}.lora_{part}.weight": value
-        for name, layer in adapter_for(base).layers.items()
-        for part, value in (("A", layer.a), ("B", layer.b))
-    }
+    tensors = tensors_of(adapter_for(base))
     assert merge(
         base, read_adapter(write(tmp_path / "a", tensors, r=3, lora_alpha=3)), tmp_path / "m"
     )
@@ -173,12 +178,7 @@ def test_every_layer_of_the_adapter_needs_its_weight(base: Path, tmp_path: Path)
 def test_the_command_merges_once(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    adapter = adapter_for(base)
-    tensors = {
-        f"{name}.lora_{part}.weight": value
-        for name, layer in adapter.layers.items()
-        for part, value in (("A", layer.a), ("B", layer.b))
-    }
+    tensors = tensors_of(adapter_for(base))
     lora = write(tmp_path / "lora", tensors, r=3, lora_alpha=3)
     (base / "README.md").write_text("what the base alone can do")
     for message in ("merged", "already holds this merge"):

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from megaasr.cli import options
+from megaasr.model.encoder_attention import EncoderAttention
 from megaasr.model.engine_limits import Engine
 from megaasr.model.interface import Dtype
-from megaasr.model.layout import EncoderAttention
 from megaasr.records.marking import Marking
 from megaasr.route.decision import RouteChoice
 from megaasr.stream.options import CommitPolicy, Encoding

@@ -20,7 +20,7 @@ from megaasr.model.vllm_sizes import EnginePlan, EngineSizes, plan_engine
 if TYPE_CHECKING:
     import torch
 
-    from megaasr.model.layout import EncoderAttention
+    from megaasr.model.encoder_attention import EncoderAttention
     from megaasr.model.qwen3_asr import Qwen3ASR
     from megaasr.model.vllm_engine import VllmModel
 

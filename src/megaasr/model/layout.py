@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from megaasr.errors import CheckpointError, first_line
+from megaasr.model.encoder_attention import EncoderAttention
 from megaasr.model.geometry import convolved_length
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 
 Layout = Literal["original", "native"]
-EncoderAttention = Literal["windowed", "global"]
 
 INT8_METHOD = "megaasr_int8"
 """Name that the configuration gives to our 8-bit weights (`model.int8`)."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from megaasr.errors import CheckpointError, UsageError, first_line
 from megaasr.hub import ONLINE, HubOptions
 from megaasr.model.complete_checkpoint import explained_damage, load_complete
+from megaasr.model.encoder_attention import EncoderAttention
 from megaasr.model.geometry import AudioGeometry
 from megaasr.model.hub import find_model_parts
 from megaasr.model.interface import Dtype
 from megaasr.model.layout import (
     KEY_MAPPING,
-    EncoderAttention,
     find_layout,
     is_stored_int8,
     model_config,

@@ -35,7 +35,7 @@ from megaasr.model.geometry import AudioGeometry
 if TYPE_CHECKING:
     import torch
 
-    from megaasr.model.layout import EncoderAttention
+    from megaasr.model.encoder_attention import EncoderAttention
     from megaasr.model.parts import ModelParts
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4}

@@ -91,9 +91,11 @@ def require_outside(output: Path, parts: ModelParts) -> None:
     Raises:
         UsageError: the folder lies within it.
     """
-    folders = {parts.base}
-    folders |= set() if parts.adapter is None else {parts.adapter.parent}
-    folders |= set() if parts.router is None else {parts.router.parent.parent}
+    folders = [parts.base]
+    if parts.adapter is not None:
+        folders.append(parts.adapter.parent)
+    if parts.router is not None:
+        folders.append(parts.router.parent.parent)
     for folder in map(Path.resolve, folders):
         if folder in output.resolve().parents:
             raise UsageError(

@@ -45,7 +45,7 @@ from megaasr.model.vllm_offline import (
 from megaasr.model.vllm_sizes import EngineSizes
 
 if TYPE_CHECKING:
-    from megaasr.model.layout import EncoderAttention
+    from megaasr.model.encoder_attention import EncoderAttention
 
 _LOGGER = logging.getLogger(__name__)
 _ADAPTER_ID = 1

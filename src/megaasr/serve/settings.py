@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from megaasr.config import Recipe, explain_invalid, read_toml
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
+from megaasr.model.encoder_attention import EncoderAttention
 from megaasr.model.engine_limits import Engine, EngineLimits
 from megaasr.model.hub import DEFAULT_MODEL
 from megaasr.model.interface import Dtype
@@ -88,9 +89,7 @@ class ServerSettings(Recipe):
         None, ge=1, description="Tokens in a step; engine vllm."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads.")
-    encoder_attention: Literal["windowed", "global"] = Field(
-        "windowed", description="Encoder attention."
-    )
+    encoder_attention: EncoderAttention = Field("windowed", description="Encoder attention.")
     align: str = Field("model", description="Times of words: model, off, or a forced aligner.")
     adapter: Path | None = Field(None, description="Adapter folder instead of the model's own.")
     route: RouteChoice = Field("auto", description="Branch, unless a request names one.")

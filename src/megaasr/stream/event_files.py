@@ -25,6 +25,7 @@ from megaasr.errors import RecordError, UsageError
 from megaasr.records import Segment
 from megaasr.records.subtitles import render_tsv, render_txt, render_vtt, srt_blocks
 from megaasr.stream.events import EVENT_SCHEMA, Event, Final, Partial
+from megaasr.stream.unbuffered import create, write_all
 
 EVENT_SUFFIX = ".jsonl"
 SUFFIXES = (EVENT_SUFFIX, ".srt", ".vtt", ".tsv", ".txt")
@@ -161,8 +162,7 @@ class _AppendedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            # A buffer would keep what a full disk did not take, and fail again when it is closed.
-            self._file = path.open("xb", buffering=0)
+            self._file = create(path)
         except FileExistsError as error:
             raise _exists(path) from error
 
@@ -179,9 +179,7 @@ class _AppendedFile:
 
     def _append(self, text: str, *, durable: bool) -> None:
         try:
-            rest = text.encode("utf-8", errors="backslashreplace")
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            write_all(self._file, text.encode("utf-8", errors="backslashreplace"))
             if durable:
                 os.fsync(self._file.fileno())
         except OSError as error:  # which does not name the file

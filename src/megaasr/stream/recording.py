@@ -13,6 +13,7 @@ from typing import Self
 from megaasr.audio.encoding import pcm_16
 from megaasr.audio.waveform import Samples
 from megaasr.errors import UsageError
+from megaasr.stream.unbuffered import create, write_all
 
 _SYNC_S = 1.0
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
@@ -41,8 +42,7 @@ class Recording:
         self, path: Path, sample_rate: int, on_stop: Callable[[str], None] = lambda message: None
     ) -> None:
         try:
-            # A buffer would keep what a full disk did not take, and write it later.
-            self._file = path.open("xb", buffering=0)
+            self._file = create(path)
         except FileExistsError as error:
             raise UsageError(f"{path} exists; choose another name for the recording") from error
         self._path, self._rate, self._on_stop = path, sample_rate, on_stop
@@ -92,9 +92,7 @@ class Recording:
 
     def _write_at(self, position: int, data: bytes) -> None:
         self._file.seek(position)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        write_all(self._file, data)
 
     def _header(self, size: int) -> bytes:
         """Return the header of a file with so many bytes of samples."""

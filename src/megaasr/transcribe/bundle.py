@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 from megaasr.errors import UsageError
 from megaasr.hub import HubOptions
 from megaasr.model.chunk_length import default_max_chunk_s, read_max_chunk_s
+from megaasr.model.encoder_attention import EncoderAttention
 from megaasr.model.engine_limits import (
     ENGINES,
     NO_LIMITS,
@@ -25,6 +26,8 @@ from megaasr.model.memory_budget import parse_memory
 from megaasr.transcribe.segment_facts import Calibrate, SegmentFacts, uncalibrated
 
 if TYPE_CHECKING:
+    import torch
+
     from megaasr.audio.waveform import Samples
     from megaasr.model.interface import (
         AlignedTime,
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
         SpeechModel,
         WordAligner,
     )
-    from megaasr.model.layout import EncoderAttention
     from megaasr.model.memory_plan import MemoryPlan
+    from megaasr.model.parts import ModelParts
     from megaasr.model.qwen3_asr import Qwen3ASR
     from megaasr.model.vllm_engine import VllmModel
     from megaasr.model.vllm_sizes import EnginePlan
@@ -100,18 +103,17 @@ class ModelOptions:
     hub: HubOptions = field(default_factory=HubOptions)
 
     def __post_init__(self) -> None:
-        for name, most in (("batch_size", None), ("threads", _MAX_THREADS)):
-            number = getattr(self, name)
+        for name, number in (("batch_size", self.batch_size), ("threads", self.threads)):
             if number is not None and not (isinstance(number, int) and number >= 1):
                 raise UsageError(f"{name} is {number}; it must be a whole number of at least 1")
-            if number is not None and most is not None and number > most:
-                raise UsageError(f"{name} is {number}; it must be at most {most}")
+        if self.threads is not None and self.threads > _MAX_THREADS:
+            raise UsageError(f"threads is {self.threads}; it must be at most {_MAX_THREADS}")
         if self.memory is not None:
             parse_memory(self.memory)
         check_route(self.route)
-        if self.encoder_attention not in ("windowed", "global"):
+        if self.encoder_attention not in (choices := get_args(EncoderAttention)):
             raise UsageError(
-                f"encoder_attention {self.encoder_attention!r}: choose windowed or global"
+                f"encoder_attention {self.encoder_attention!r}: choose {' or '.join(choices)}"
             )
         if self.engine not in ENGINES:
             raise UsageError(f"engine {self.engine!r}: choose one of {', '.join(ENGINES)}")
@@ -322,15 +324,13 @@ def plan_bundle(options: ModelOptions) -> MemoryPlan | None:
     memory = options.memory
     if memory is None or options.engine == "vllm":
         return None
-    from megaasr.model.loading import check_layout, choose_device, stored_choice
+    from megaasr.model.loading import check_layout
     from megaasr.model.memory import ModelMemory
     from megaasr.model.memory_budget import free_memory
     from megaasr.model.memory_plan import plan_memory
 
-    parts = find_model_parts(options.name, options.hub)
+    parts, device, dtype = _device_choice(options)
     check_layout(parts.base)
-    device_name, dtype = stored_choice(parts.base, options.device, options.dtype)
-    device = choose_device(device_name)
     budget = parse_memory(memory)
     return plan_memory(
         ModelMemory.of_parts(
@@ -360,12 +360,20 @@ def check_bundle(options: ModelOptions) -> None:
 
         require_vllm()
         return
-    from megaasr.model.loading import choose_device, choose_dtype, stored_choice
+    from megaasr.model.loading import choose_dtype
 
-    base = find_model_parts(options.name, options.hub).base
-    device, dtype = stored_choice(base, options.device, options.dtype)
-    choose_dtype(choose_device(device), dtype)
+    _, device, dtype = _device_choice(options)
+    choose_dtype(device, dtype)
     plan_bundle(options)
+
+
+def _device_choice(options: ModelOptions) -> tuple[ModelParts, torch.device, str | None]:
+    """Return a model's parts, its device, and its data type if it was chosen or is stored."""
+    from megaasr.model.loading import choose_device, stored_choice
+
+    parts = find_model_parts(options.name, options.hub)
+    device, dtype = stored_choice(parts.base, options.device, options.dtype)
+    return parts, choose_device(device), dtype
 
 
 def _aligner_folder(options: ModelOptions) -> Path:

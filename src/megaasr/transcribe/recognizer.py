@@ -38,8 +38,8 @@ from megaasr.transcribe.session import Outcome
 from megaasr.transcribe.speech_activity import detect_speech
 
 if TYPE_CHECKING:
+    from megaasr.model.encoder_attention import EncoderAttention
     from megaasr.model.engine_limits import Engine
-    from megaasr.model.layout import EncoderAttention
 
 OnSegment = Callable[[str, Segment], None]
 """Called with the name of a recording and each of its segments, in order of time."""
